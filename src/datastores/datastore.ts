@@ -1,0 +1,51 @@
+/**
+ * The extension point for archives: two functions suffice.
+ * @module
+ */
+
+/** What every call of a {@linkcode DataStore} is given. */
+export interface DataStoreCallOptions {
+  /** Aborts the call. */
+  signal?: AbortSignal;
+  /**
+   * A store that makes HTTP requests calls this right before each one, retries included, so that a tick can count
+   * sub-requests. It may throw: then no further request may be made, and the call fails with what was thrown.
+   * A store that never calls it is counted as one request a call (`putKey`) or a name (the others).
+   */
+  onRequest?: () => void;
+}
+
+/**
+ * An archive: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is `.` or `..`.
+ *
+ * @example A store on a Map
+ * ```ts
+ * import { type DataStore, notFound } from "@tundra/store";
+ *
+ * const objects = new Map<string, Uint8Array>();
+ * const store: DataStore = {
+ *   putKey: (name, value) => Promise.resolve(!!objects.set(name, value) as true),
+ *   fetchKeys: (names) => Promise.resolve(names.map((name) => objects.get(name) ?? notFound(name))),
+ * };
+ * await store.putKey("default/a/1", new Uint8Array([1]));
+ * ```
+ */
+export interface DataStore {
+  /** Stores an object durably before it resolves; throws on failure (`retryable` says whether the store or the object is to blame). */
+  putKey(name: string, value: Uint8Array, options?: DataStoreCallOptions): Promise<true>;
+  /**
+   * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
+   * other error means "unknown" and never leads to `LOST`.
+   */
+  fetchKeys(names: string[], options?: DataStoreCallOptions): Promise<(Uint8Array | Error)[]>;
+  /** Deletes objects; absent ones are no error. */
+  deleteKeys?(names: string[], options?: DataStoreCallOptions): Promise<void>;
+  /** Does each object exist? An error means "unknown". */
+  hasKeys?(names: string[], options?: DataStoreCallOptions): Promise<(boolean | Error)[]>;
+  /** Names that begin with `prefix`, in ascending order, a page at a time; `cursor` is there as long as more follow. */
+  listKeys?(
+    prefix: string,
+    cursor?: string,
+    options?: DataStoreCallOptions,
+  ): Promise<{ names: string[]; cursor?: string }>;
+}

@@ -1,0 +1,124 @@
+/**
+ * The one error type. Its codes sort by what the caller does next.
+ * @module
+ */
+
+/**
+ * What the caller does next:
+ *
+ * | code | next |
+ * | --- | --- |
+ * | `BAD_ARGUMENT` | fix the call; nothing was sent |
+ * | `MISSING` | `dirty()` named keys that do not exist; the others are marked |
+ * | `ENSURE_FAILED` | look into `causes`, key by key |
+ * | `UNAVAILABLE` | retry: a server, the network or a time limit failed |
+ * | `CONFLICT` | a key was written while its value was evicted: `ensureKs()` first, or `{ overwrite: true }` |
+ * | `CORRUPT` | archive bytes are wrong: wake a person |
+ * | `LOST` | evicted, yet the archive has no object: wake a person |
+ * | `NOT_FOUND` | a datastore has no such object |
+ * | `TOO_LARGE` | the value cannot be moved; it stays in Redis |
+ * | `UNSUPPORTED` | the server, the datastore or this version lacks something |
+ */
+export type TundraErrorCode =
+  | "BAD_ARGUMENT"
+  | "MISSING"
+  | "ENSURE_FAILED"
+  | "UNAVAILABLE"
+  | "CONFLICT"
+  | "CORRUPT"
+  | "LOST"
+  | "NOT_FOUND"
+  | "TOO_LARGE"
+  | "UNSUPPORTED";
+
+/** Details of a {@linkcode TundraError}; all optional. */
+export interface TundraErrorDetails {
+  /** The keys concerned. */
+  keys?: string[];
+  /** Why, key by key. */
+  causes?: Record<string, Error>;
+  /** May the same call succeed later? Default: only for `UNAVAILABLE`. */
+  retryable?: boolean;
+  /** The error behind this one. */
+  cause?: unknown;
+}
+
+/**
+ * The only error that Tundra throws.
+ *
+ * @example
+ * ```ts
+ * import { TundraError } from "@tundra/store";
+ *
+ * const error = new TundraError("MISSING", "Cannot mark 1 key as it must exist", { keys: ["user:1"] });
+ * console.log(error.code, error.keys, error.retryable); // MISSING [ "user:1" ] false
+ * ```
+ */
+export class TundraError extends Error {
+  /** The error's name: `TundraError`. */
+  override readonly name = "TundraError";
+  /** What the caller does next, see {@linkcode TundraErrorCode}. */
+  readonly code: TundraErrorCode;
+  /** The keys concerned, perhaps none. */
+  readonly keys: string[];
+  /** Why, key by key; empty where one cause holds for all. */
+  readonly causes: Record<string, Error>;
+  /** May the same call succeed later? */
+  readonly retryable: boolean;
+
+  /**
+   * @param code what the caller does next
+   * @param message what failed, why, and the current value; never a secret
+   * @param details keys and causes
+   */
+  constructor(code: TundraErrorCode, message: string, details: TundraErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.keys = details.keys ?? [];
+    this.causes = details.causes ?? Object.create(null);
+    this.retryable = details.retryable ?? code === "UNAVAILABLE";
+  }
+}
+
+/**
+ * What a {@linkcode DataStore} answers for an object that provably does not exist. Any other error means "unknown".
+ *
+ * @example
+ * ```ts
+ * import { notFound } from "@tundra/store";
+ *
+ * console.log(notFound("default/user.3A1/0001").code); // NOT_FOUND
+ * ```
+ */
+export function notFound(name: string): TundraError {
+  return new TundraError("NOT_FOUND", `Cannot fetch ${show(name)} as the archive must hold it: it does not exist`);
+}
+
+/** `Cannot X as Y must be Z: current value is V`. */
+export function badArgument(what: string, name: string, must: string, value: unknown): TundraError {
+  return new TundraError("BAD_ARGUMENT", `Cannot ${what} as ${name} must be ${must}: current value is ${show(value)}`);
+}
+
+/** A value for a message: short, on one line, never a whole payload. */
+export function show(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = typeof value === "bigint" ? `${value}n` : typeof value === "function" ? "a function" : JSON.stringify(value);
+  } catch {
+    // circular, or a toJSON that throws
+  }
+  text ??= String(value);
+  return text.length > 120 ? `${text.slice(0, 100)}... (${text.length} characters)` : text;
+}
+
+/** Whatever was thrown, as a TundraError: ours as it is, anything else as `UNAVAILABLE`. */
+export function asTundraError(thrown: unknown, what: string): TundraError {
+  if (thrown instanceof TundraError) return thrown;
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return new TundraError("UNAVAILABLE", `Cannot ${what}: ${reason}`, { cause: thrown });
+}
+
+/** Is this the error that says "provably absent"? */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof TundraError && error.code === "NOT_FOUND";
+}
