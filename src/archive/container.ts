@@ -1,0 +1,79 @@
+/**
+ * The envelope of every archive object:
+ *
+ * | offset | bytes | what |
+ * | --- | --- | --- |
+ * | 0 | 4 | magic `TNDR` |
+ * | 4 | 32 | SHA-256 of everything that follows |
+ * | 36 | 1 | format number, 1 |
+ * | 37 | 1 | number of freezers |
+ * | 38 | n | their ids in the order of freezing, each a length byte and ASCII |
+ * | 38 + n | | what the last freezer returned |
+ *
+ * The format number stands behind the checksum, not before it: so a flipped bit in it is damage, and only a number that
+ * was really written is "unknown".
+ * @module
+ */
+import { TundraError } from "../errors.ts";
+
+const MAGIC = [0x54, 0x4e, 0x44, 0x52];
+const HEAD = 36;
+const FORMAT = 1;
+/** More than anybody chains, and few enough for one byte. */
+export const MAX_FREEZERS = 16;
+/** What a freezer's id looks like. */
+export const FREEZER_ID = /^[A-Za-z0-9._-]{1,32}$/;
+
+/** Seals frozen bytes into a container; checked ids only. */
+export async function sealContainer(ids: readonly string[], frozen: Uint8Array): Promise<Uint8Array> {
+  const idBytes = ids.reduce((sum, id) => sum + 1 + id.length, 0);
+  const sealed = new Uint8Array(HEAD + 2 + idBytes + frozen.length);
+  sealed.set(MAGIC);
+  let at = HEAD;
+  sealed[at++] = FORMAT;
+  sealed[at++] = ids.length;
+  for (const id of ids) {
+    sealed[at++] = id.length;
+    for (let i = 0; i < id.length; i++) sealed[at++] = id.charCodeAt(i);
+  }
+  sealed.set(frozen, at);
+  sealed.set(await sha256(sealed.subarray(HEAD)), MAGIC.length);
+  return sealed;
+}
+
+/**
+ * Opens a container; `frozen` is a view of `sealed`. `what` begins the messages.
+ *
+ * @throws TundraError `CORRUPT` for any damage, `UNSUPPORTED` for an intact container of an unknown format
+ */
+export async function openContainer(
+  sealed: Uint8Array,
+  what: string,
+): Promise<{ ids: string[]; frozen: Uint8Array }> {
+  const corrupt = (must: string, is: string) => new TundraError("CORRUPT", `${what} must ${must}: ${is}`);
+  if (sealed.length < HEAD + 2) throw corrupt(`be at least ${HEAD + 2} bytes`, `it has ${sealed.length}`);
+  if (MAGIC.some((byte, i) => sealed[i] !== byte)) throw corrupt("begin with Tundra's mark", "it begins otherwise");
+  const actual = await sha256(sealed.subarray(HEAD));
+  if (actual.some((byte, i) => sealed[MAGIC.length + i] !== byte)) {
+    throw corrupt("have the checksum that it was written with", "its bytes have changed");
+  }
+  const format = sealed[HEAD]!;
+  if (format !== FORMAT) {
+    throw new TundraError("UNSUPPORTED", `${what} must have archive format ${FORMAT}: current value is ${format}`);
+  }
+  const count = sealed[HEAD + 1]!;
+  const ids: string[] = [];
+  let at = HEAD + 2;
+  for (let i = 0; i < count; i++) {
+    const end = at + 1 + (sealed[at] ?? 0);
+    const id = String.fromCharCode(...sealed.subarray(at + 1, end));
+    if (end > sealed.length || !FREEZER_ID.test(id)) throw corrupt("name its freezers", "their list is malformed");
+    ids.push(id);
+    at = end;
+  }
+  return { ids, frozen: sealed.subarray(at) };
+}
+
+async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+}

@@ -1,0 +1,67 @@
+/**
+ * An archive in memory, for tests and first steps.
+ * @module
+ */
+import { notFound } from "../errors.ts";
+import type { DataStore } from "./datastore.ts";
+
+/** Names a page of `listKeys`, as S3 has it. */
+const PAGE = 1000;
+
+/** What {@linkcode memoryDatastore} returns: a {@linkcode DataStore} with all five functions. */
+export interface MemoryDatastore extends Required<DataStore> {
+  /** The objects themselves: a test may look at, damage or remove them. */
+  readonly objects: Map<string, Uint8Array>;
+}
+
+/**
+ * An archive in memory. It is gone with the process: for tests and first steps only. Bytes are copied in and out.
+ *
+ * @example
+ * ```ts
+ * import { memoryDatastore } from "@tundra/store";
+ *
+ * const archive = memoryDatastore();
+ * await archive.putKey("a", new Uint8Array([1, 2]));
+ * console.log(await archive.fetchKeys(["a"]), archive.objects.size); // [ Uint8Array(2) [ 1, 2 ] ] 1
+ * ```
+ */
+export function memoryDatastore(): MemoryDatastore {
+  const objects = new Map<string, Uint8Array>();
+  // Asynchronous functions, so that an aborted signal rejects and never throws.
+  return {
+    objects,
+    // deno-lint-ignore require-await
+    async putKey(name, value, options) {
+      options?.signal?.throwIfAborted();
+      objects.set(name, new Uint8Array(value));
+      return true;
+    },
+    // deno-lint-ignore require-await
+    async fetchKeys(names, options) {
+      options?.signal?.throwIfAborted();
+      return names.map((name) => {
+        const value = objects.get(name);
+        return value ? new Uint8Array(value) : notFound(name);
+      });
+    },
+    // deno-lint-ignore require-await
+    async deleteKeys(names, options) {
+      options?.signal?.throwIfAborted();
+      for (const name of names) objects.delete(name);
+    },
+    // deno-lint-ignore require-await
+    async hasKeys(names, options) {
+      options?.signal?.throwIfAborted();
+      return names.map((name) => objects.has(name));
+    },
+    // deno-lint-ignore require-await
+    async listKeys(prefix, cursor, options) {
+      options?.signal?.throwIfAborted();
+      const after = cursor ?? "";
+      const names = [...objects.keys()].filter((name) => name.startsWith(prefix) && name > after).sort();
+      const page = names.slice(0, PAGE);
+      return names.length > PAGE ? { names: page, cursor: page.at(-1)! } : { names: page };
+    },
+  };
+}
