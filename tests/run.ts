@@ -1,0 +1,230 @@
+/**
+ * Runs tests/**\/*.test.ts on Deno, Bun and Node, each file in a process of its own, and ends with the line
+ * `N passed, N failed`: tests, summed over the runtimes.
+ *
+ *     deno task test [--only=deno,bun,node] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
+ *
+ * `--filter` runs the files in which TEXT occurs and counts the tests whose full name holds it.
+ * @module
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join, relative, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { parseJunit, type TestResult } from "./junit.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const TOOLS = join(ROOT, ".ci", "tools");
+
+interface Runtime {
+  name: string;
+  version: string;
+  command: string;
+  args(file: string, report: string): string[];
+}
+
+interface FileResult {
+  runtime: string;
+  tests: TestResult[];
+  seconds: number;
+}
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string", default: "deno,bun,node" },
+    filter: { type: "string", default: "" },
+    jobs: { type: "string", default: String(Math.min(4, Math.max(2, availableParallelism()))) },
+    "timeout-s": { type: "string", default: "300" },
+  },
+});
+
+const scratch = mkdtempSync(join(tmpdir(), "tundra-tests-"));
+const running = new Set<number>();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    for (const pid of running) killGroup(pid);
+    rmSync(scratch, { recursive: true, force: true });
+    process.exit(130);
+  });
+}
+
+const started = performance.now();
+const files = testFiles(positionals.length > 0 ? positionals : ["tests"])
+  .filter((file) => readFileSync(join(ROOT, file), "utf8").includes(options.filter));
+const names = options.only.split(",");
+installDependencies();
+const runtimes = names.map(findRuntime);
+const results = await runAll(runtimes.flatMap((runtime) => files.map((file) => ({ runtime, file }))));
+rmSync(scratch, { recursive: true, force: true });
+process.exitCode = report() ? 0 : 1;
+
+function testFiles(paths: string[]): string[] {
+  const found = paths.flatMap((path) => {
+    const full = resolve(path);
+    if (!statSync(full).isDirectory()) return [full];
+    return readdirSync(full, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".test.ts"))
+      .map((name) => join(full, name));
+  });
+  return [...new Set(found.map((file) => relative(ROOT, file)))].sort();
+}
+
+function denoCommand(): string {
+  return process.versions.deno ? process.execPath : "deno";
+}
+
+/** One installer for all three runtimes: Deno's, whose node_modules the others read too. */
+function installDependencies(): void {
+  const args = ["install", "--quiet", ...(process.env.CI ? ["--frozen"] : [])];
+  const { status } = spawnSync(denoCommand(), args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  if (status !== 0) throw new Error(`Cannot install the dependencies: deno ${args.join(" ")} ended with ${status}`);
+}
+
+function findRuntime(name: string): Runtime {
+  const timeoutMs = String(Number(options["timeout-s"]) * 1000);
+  const runtime = { name, command: name, version: "" };
+  let args: Runtime["args"];
+  if (name === "deno") {
+    runtime.command = denoCommand();
+    const frozen = process.env.CI ? ["--frozen"] : [];
+    args = (file, report) => ["test", "-A", "--no-check", ...frozen, `--junit-path=${report}`, file];
+  } else if (name === "bun") {
+    runtime.command = findBun();
+    args = (file, report) => [
+      ...["test", "--timeout", timeoutMs, "--reporter=junit", `--reporter-outfile=${report}`],
+      file,
+    ];
+  } else if (name === "node") {
+    args = (file, report) => [
+      ...["--import", "tsx", "--test-reporter=spec", "--test-reporter-destination=stdout"],
+      ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
+      file,
+    ];
+  } else throw new Error(`Cannot run the tests as --only must be some of deno, bun, node: current value is ${name}`);
+  runtime.version = versionOf(runtime.command) ??
+    fatal(`Cannot run the tests as ${name} must be on PATH: it does not start`);
+  return { ...runtime, args };
+}
+
+/** Bun from PATH, else the pinned one of .ci/tools. */
+function findBun(): string {
+  if (versionOf("bun")) return "bun";
+  const own = join(TOOLS, "node_modules", ".bin", "bun");
+  if (!existsSync(own)) {
+    console.log("bun is not on PATH: npm installs the one of .ci/tools");
+    spawnSync("npm", ["ci", "--no-fund", "--no-audit"], { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
+  }
+  return own;
+}
+
+function versionOf(command: string): string | undefined {
+  const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+  return status === 0 ? /\d+\.\d+\.\d+/.exec(stdout)?.[0] : undefined;
+}
+
+function fatal(message: string): never {
+  throw new Error(message);
+}
+
+async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<FileResult[]> {
+  const results: FileResult[] = [];
+  let next = 0;
+  await Promise.all(Array.from({ length: Number(options.jobs) }, async () => {
+    while (next < queue.length) {
+      const index = next++;
+      results.push(await runFile(queue[index]!.runtime, queue[index]!.file, join(scratch, `${index}.xml`)));
+    }
+  }));
+  return results;
+}
+
+/** One test file on one runtime. Its output is shown in full where something failed. */
+async function runFile(runtime: Runtime, file: string, report: string): Promise<FileResult> {
+  const from = performance.now();
+  const { status, output, timedOut } = await execute(runtime.command, runtime.args("./" + file, report));
+  const seconds = (performance.now() - from) / 1000;
+  const all = existsSync(report) ? parseJunit(readFileSync(report, "utf8")) : [];
+  const tests = all.filter((test) => test.name.includes(options.filter));
+  const noneFailed = tests.every((test) => test.outcome !== "failed");
+  if (timedOut) tests.push({ name: `ends within ${options["timeout-s"]} s`, outcome: "failed" });
+  else if (all.length === 0) tests.push({ name: "reports at least one test", outcome: "failed" });
+  else if (status !== 0 && noneFailed && !options.filter) tests.push({ name: "exits with 0", outcome: "failed" });
+
+  const failed = tests.filter((test) => test.outcome === "failed");
+  const skipped = tests.filter((test) => test.outcome === "skipped");
+  if (failed.length > 0) {
+    console.log(`\n---- ${runtime.name}: ${file}, exit status ${status}\n${output.trimEnd()}\n----`);
+  }
+  for (const test of failed) console.log(`${runtime.name} FAILED ${file}: ${test.name}`);
+  for (const test of skipped) console.log(`${runtime.name} SKIPPED ${file}: ${test.name}`);
+  console.log(`${runtime.name.padEnd(4)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s`);
+  return { runtime: runtime.name, tests, seconds };
+}
+
+function execute(
+  command: string,
+  args: string[],
+): Promise<{ status: number | string; output: string; timedOut: boolean }> {
+  return new Promise((done) => {
+    let output = "";
+    let timedOut = false;
+    const env = { ...process.env, NO_COLOR: "1", RUST_BACKTRACE: "0" };
+    // A group of its own, so that a file that hangs takes its servers with it.
+    const child = spawn(command, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const pid = child.pid;
+    if (pid) running.add(pid);
+    const timer = setTimeout(() => {
+      timedOut = true;
+      if (pid) killGroup(pid);
+    }, Number(options["timeout-s"]) * 1000);
+    const end = (status: number | string) => {
+      clearTimeout(timer);
+      if (pid) {
+        running.delete(pid);
+        killGroup(pid);
+      }
+      done({ status, output, timedOut });
+    };
+    child.stdout.on("data", (chunk) => output += chunk);
+    child.stderr.on("data", (chunk) => output += chunk);
+    child.on("error", (error) => end(String(error)));
+    // Not "close": a server that was left behind would hold the pipes open.
+    child.on("exit", (code, signal) => setTimeout(end, 50, code ?? String(signal)));
+  });
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // nobody is left
+  }
+}
+
+function count(tests: TestResult[]): string {
+  const of = (outcome: TestResult["outcome"]) => tests.filter((test) => test.outcome === outcome).length;
+  const skipped = of("skipped");
+  return `${of("passed")} passed, ${of("failed")} failed${skipped ? `, ${skipped} skipped` : ""}`;
+}
+
+/** Prints the summary; true where every runtime ran tests and all of them passed. A skipped test is not a passed one. */
+function report(): boolean {
+  let good = true;
+  console.log();
+  for (const runtime of runtimes) {
+    const own = results.filter((result) => result.runtime === runtime.name);
+    const tests = own.flatMap((result) => result.tests);
+    const seconds = own.reduce((sum, result) => sum + result.seconds, 0);
+    if (tests.length === 0) console.log(`${runtime.name} ran no test`);
+    if (tests.length === 0 || tests.some((test) => test.outcome !== "passed")) good = false;
+    console.log(`${runtime.name.padEnd(4)} ${runtime.version.padEnd(9)} ${count(tests)}, ${seconds.toFixed(1)} s`);
+  }
+  console.log(`${((performance.now() - started) / 1000).toFixed(1)} s in all, ${options.jobs} files at a time`);
+  const all = results.flatMap((result) => result.tests);
+  const passed = all.filter((test) => test.outcome === "passed").length;
+  console.log(`${passed} passed, ${all.length - passed} failed`);
+  return good;
+}
