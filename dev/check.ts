@@ -1,0 +1,54 @@
+/**
+ * `deno task check`: everything that can be known without running the tests. Runs every step, says how long each took,
+ * and exits with 1 where one of them failed.
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { manifestProblems } from "./manifests.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const deno = process.versions.deno ? process.execPath : "deno";
+
+function run(...args: string[]): boolean {
+  return spawnSync(deno, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] }).status === 0;
+}
+
+function manifest(name: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(join(ROOT, name), "utf8"));
+}
+
+function present(...paths: string[]): string[] {
+  return paths.filter((path) => existsSync(join(ROOT, path)));
+}
+
+const frozen = process.env.CI ? ["--frozen"] : [];
+
+const steps: Record<string, () => boolean> = {
+  "dependencies": () => run("install", "--quiet", ...frozen),
+  "types": () => run("check", "--quiet", ...present("mod.ts", "src", "dev", "tests", "bench", "examples")),
+  "types of the examples in docstrings": () => run("check", "--quiet", "--doc", ...present("mod.ts", "src")),
+  "lint": () => run("lint"),
+  "format": () => run("fmt", "--check"),
+  "manifests": () => {
+    const problems = manifestProblems(manifest("deno.json"), manifest("jsr.json"), manifest("package.json"));
+    for (const problem of problems) console.error(problem);
+    return problems.length === 0;
+  },
+  "slow types and publishing": () => run("publish", "--dry-run", "--allow-dirty", "--quiet"),
+};
+
+const failed: string[] = [];
+for (const [name, step] of Object.entries(steps)) {
+  const from = performance.now();
+  const good = step();
+  if (!good) failed.push(name);
+  console.log(`${good ? "ok    " : "FAILED"} ${name}, ${((performance.now() - from) / 1000).toFixed(1)} s`);
+}
+if (failed.length > 0) {
+  console.error(`Checks failed: ${failed.join(", ")}`);
+  process.exitCode = 1;
+}

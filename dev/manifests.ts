@@ -1,0 +1,44 @@
+/**
+ * deno.json, jsr.json and package.json describe one package: what must be the same in all of them.
+ * @module
+ */
+import { isDeepStrictEqual } from "node:util";
+
+/** A parsed manifest. */
+export type Manifest = Record<string, unknown>;
+
+/** The runtime dependencies, no more. */
+export const DEPENDENCIES: readonly string[] = ["@upstash/redis", "aws4fetch", "cbor-x", "fflate"];
+
+/** What JSR reads. Deno ignores jsr.json where there is a deno.json, so only this keeps it true. */
+const PUBLISHED = ["name", "version", "license", "exports", "publish", "imports"];
+
+/** Where the manifests contradict each other, a sentence each. */
+export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): string[] {
+  const problems: string[] = [];
+  const differ = (what: string, a: unknown, b: unknown): void => {
+    if (!isDeepStrictEqual(a, b)) problems.push(`${what}: ${JSON.stringify(a)} is not ${JSON.stringify(b)}`);
+  };
+  for (const name of PUBLISHED) differ(`${name} of deno.json and jsr.json`, deno[name], jsr[name]);
+  for (const name of Object.keys(jsr)) {
+    if (!PUBLISHED.includes(name)) problems.push(`jsr.json has ${name}, which nobody compares`);
+  }
+  for (const name of ["name", "version", "license"]) {
+    differ(`${name} of deno.json and package.json`, deno[name], npm[name]);
+  }
+  const dependencies = (npm.dependencies ?? {}) as Record<string, string>;
+  differ("dependencies of package.json and the four allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
+  for (const [specifier, target] of Object.entries((deno.imports ?? {}) as Record<string, string>)) {
+    const match = /^npm:(@[^/]+\/[^/@]+|[^/@]+)@([^/]+)(\/.*)?$/.exec(target);
+    if (!match) {
+      if (specifier !== "@std/assert") {
+        problems.push(`deno.json imports ${specifier} from ${target}, which is not npm:`);
+      }
+      continue;
+    }
+    const [, name, range, path] = match;
+    differ(`the specifier of ${target} in deno.json`, specifier, `${name}${path ?? ""}`);
+    differ(`the range of ${name} in deno.json and package.json`, range, dependencies[name!]);
+  }
+  return problems;
+}
