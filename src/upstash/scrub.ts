@@ -1,0 +1,59 @@
+/**
+ * What may be said of a request in an error: the names of its commands and the server's words without its arguments.
+ * @module
+ */
+
+type Commands = readonly (readonly unknown[])[];
+
+const MAX_MESSAGE = 300;
+/** Shorter ones are only hidden in quotes: as words of their own they would tear holes into every message. */
+const MIN_BARE = 6;
+/** So much of a long argument is looked for; all that follows it is hidden too. */
+const ECHOED = 64;
+
+/** `GET`, `SET, GET`, `MGET, DUMP and 3 more`: each name once. */
+export function commandNames(commands: Commands): string {
+  const names = new Set<string>();
+  for (const [name] of commands) {
+    names.add(
+      typeof name === "string" && /^[A-Za-z][A-Za-z0-9._-]{0,31}$/.test(name) ? name.toUpperCase() : "a command",
+    );
+  }
+  const list = [...names];
+  const shown = list.slice(0, 4).join(", ") || "an empty request";
+  return list.length > 4 ? `${shown} and ${list.length - 4} more` : shown;
+}
+
+/** The server's message on one line, without anything that came from the request but the commands' names. */
+export function scrub(message: string, commands: Commands, secrets: readonly string[] = []): string {
+  const echo = message.search(/[,;]? *(with args beginning with|command was)\b/i);
+  let rest = (echo < 0 ? message : message.slice(0, echo)).replace(/\s+/g, " ");
+  const code = /^[A-Z][A-Z0-9]* /.exec(rest)?.[0] ?? "";
+  rest = rest.slice(code.length);
+  for (const secret of secrets) if (secret !== "") rest = rest.replaceAll(secret, "...");
+  for (const argument of echoed(rest, commands)) {
+    rest = argument.length >= MIN_BARE ? rest.replaceAll(argument, "...") : quoted(rest, argument);
+  }
+  const all = code + rest;
+  return all.length > MAX_MESSAGE ? all.slice(0, MAX_MESSAGE) + "..." : all;
+}
+
+/** What of the arguments occurs in the message, longest first: one may hold another. */
+function echoed(message: string, commands: Commands): string[] {
+  const found = new Set<string>();
+  for (const command of commands) {
+    for (const argument of command.slice(1)) {
+      // Redis makes spaces of newlines and cuts long arguments before it echoes them
+      const start = String(argument).slice(0, ECHOED).replace(/\s+/g, " ");
+      const at = start.trim() === "" ? -1 : message.indexOf(start);
+      if (at < 0) continue;
+      found.add(start.length < ECHOED ? start : message.slice(at));
+    }
+  }
+  return [...found].sort((a, b) => b.length - a.length);
+}
+
+function quoted(message: string, argument: string): string {
+  for (const quote of ["'", '"', "`"]) message = message.replaceAll(quote + argument + quote, `${quote}...${quote}`);
+  return message;
+}
