@@ -11,7 +11,7 @@ import { untilAborted } from "./http.ts";
 export async function readEvents(
   body: ReadableStream<Uint8Array>,
   signal: AbortSignal,
-  maxLineBytes: number,
+  maxLineLength: number,
   onMessage: (data: string) => void,
   ended: () => void,
 ): Promise<void> {
@@ -30,7 +30,7 @@ export async function readEvents(
         pending = lines.pop()!;
         for (const line of lines) dispatch(line, signal, onMessage);
       }
-      if (pending.length > maxLineBytes) throw new RangeError(`a line of more than ${maxLineBytes} bytes`);
+      if (pending.length > maxLineLength) throw new RangeError(`a line of more than ${maxLineLength} characters`);
     }
   } catch (error) {
     // the stock client says it here too: its subscriber has no other way to hear of it

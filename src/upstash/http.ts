@@ -130,7 +130,11 @@ async function once<T>(
           `${what} as the reply must be at most ${maxBytes} bytes: current value is more (HTTP ${status})`,
         );
       }
-      return JSON.parse(read);
+      try {
+        return JSON.parse(read);
+      } catch {
+        throw new TypeError("not JSON"); // the engine's own error would quote the reply
+      }
     };
     const reply: ReplyBody = {
       response,
@@ -171,11 +175,10 @@ async function once<T>(
       ...(passing && { retryAfterMs: retryAfter(response.headers.get("retry-after")) }),
     };
   } catch (error) {
-    if (error instanceof TundraError) throw error;
+    if (error instanceof TundraError && !signal.aborted) throw error;
     if (link.timedOut()) return { why: `no answer within ${exchange.timeoutMs} ms`, cause: error, final: false };
     // no message of a foreign error: it may show the URL or the request
-    const name = error instanceof Error && /^\w+$/.test(error.name) ? error.name : "unknown";
-    return { why: `a network failure (${name})`, cause: error, final: false };
+    return { why: `a network failure${errorName(error)}`, cause: error, final: false };
   } finally {
     if (!kept) link.release();
   }
@@ -186,6 +189,16 @@ export function errorOf(json: unknown): string | undefined {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
   const { error } = json as { error?: unknown };
   return typeof error === "string" ? error : undefined;
+}
+
+/** ` (ECONNREFUSED)`, ` (TypeError)`, or nothing. */
+function errorName(error: unknown): string {
+  for (let depth = 0, at = error; depth < 3 && typeof at === "object" && at !== null; depth++) {
+    const { code, cause } = at as { code?: unknown; cause?: unknown };
+    if (typeof code === "string" && /^\w{1,40}$/.test(code)) return ` (${code})`;
+    at = cause;
+  }
+  return error instanceof Error && /^\w{1,40}$/.test(error.name) ? ` (${error.name})` : "";
 }
 
 function stopIfAborted(exchange: Exchange<unknown>, what: string): void {
