@@ -1,0 +1,205 @@
+/**
+ * The rules of DESIGN about the source of the package, as functions of source text. architecture.test.ts applies them to
+ * the files and shows that each one can fail.
+ * @module
+ */
+import ts from "typescript";
+
+/** A file of the package: its path from the root of the repository, and its text. */
+export interface SourceFile {
+  path: string;
+  text: string;
+}
+
+/** The only bare imports. */
+export const BARE_IMPORTS: readonly string[] = [
+  "@upstash/redis",
+  "aws4fetch",
+  "cbor-x/encode",
+  "cbor-x/decode",
+  "fflate",
+];
+
+/** The one file that may use time, timers and randomness. */
+const AMBIENT = "src/ambient.ts";
+
+/** The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: where options come from the environment. */
+const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
+
+/** Rooms from the ground up. A room imports from lower floors and from itself; two rooms of one floor are strangers. */
+const GROUND = ["src/errors.ts", "src/keys.ts", AMBIENT];
+const FLOORS: Record<string, number> = {
+  ground: 0,
+  "src/archive": 1,
+  "src/upstash": 1,
+  "src/datastores": 1,
+  "src/scripts": 2,
+  "store": 3,
+  "src/adapters": 4,
+  "src/testing": 4,
+  "mod.ts": 5,
+};
+
+/** The extension points: types without a runtime part, which every room above the ground may name. */
+const INTERFACES = ["src/datastores/datastore.ts", "src/archive/freezer.ts"];
+
+const RUNTIME_GLOBALS = new Set([
+  "Buffer",
+  "process",
+  "Deno",
+  "Bun",
+  "require",
+  "module",
+  "exports",
+  "__dirname",
+  "__filename",
+]);
+const AMBIENT_GLOBALS = new Set([
+  ...["setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate"],
+  ...["queueMicrotask", "performance", "requestAnimationFrame", "scheduler"],
+]);
+const AMBIENT_MEMBERS = new Set([
+  ...["Date.now", "Math.random", "crypto.randomUUID", "crypto.getRandomValues", "AbortSignal.timeout"],
+  ...["subtle.generateKey", "Temporal.Now"],
+]);
+
+/** What one file does wrong, a line each: `path:line: sentence`. */
+export function fileProblems({ path, text }: SourceFile): string[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const problems: string[] = [];
+  const say = (node: ts.Node, sentence: string): void => {
+    problems.push(`${path}:${source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1}: ${sentence}`);
+  };
+
+  const visit = (node: ts.Node): void => {
+    if (node.kind === ts.SyntaxKind.AnyKeyword) say(node, "any is no type");
+    if (ts.isExportAssignment(node) || hasDefault(node)) say(node, "a default export");
+    if (ts.isExportSpecifier(node) && node.name.text === "default") say(node, "a default export");
+    if (ts.isMetaProperty(node)) say(node, "import.meta differs between runtimes");
+    if (ts.isIdentifier(node) && !isMemberName(node)) {
+      if (RUNTIME_GLOBALS.has(node.text)) say(node, `${node.text} exists on some runtimes only`);
+      if (AMBIENT_GLOBALS.has(node.text) && path !== AMBIENT) say(node, `${node.text} belongs to ${AMBIENT}`);
+    }
+    const member = memberOf(node);
+    if (member) {
+      const [object, name] = member;
+      if (AMBIENT_MEMBERS.has(`${object}.${name}`) && path !== AMBIENT) {
+        say(node, `${object}.${name} belongs to ${AMBIENT}`);
+      }
+      if (object === "globalThis" || object === "self") {
+        if (RUNTIME_GLOBALS.has(name) && !ENVIRONMENT.test(path)) say(node, `${name} exists on some runtimes only`);
+        if (AMBIENT_GLOBALS.has(name) && path !== AMBIENT) say(node, `${name} belongs to ${AMBIENT}`);
+      }
+    }
+    if (ts.isNewExpression(node) || ts.isCallExpression(node)) {
+      const { expression } = node;
+      const noArguments = (node.arguments?.length ?? 0) === 0;
+      if (ts.isIdentifier(expression) && expression.text === "Date" && noArguments && path !== AMBIENT) {
+        say(node, `the current date belongs to ${AMBIENT}`);
+      }
+      if (ts.isCallExpression(node) && memberOf(expression)?.[1] === "fetch") {
+        say(node, "fetch called as a method: an illegal invocation on workerd");
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+
+  for (const { node, specifier } of importsOf(source)) {
+    if (specifier === undefined) say(node, "an import whose name is not a literal");
+    else if (specifier.startsWith(".")) {
+      const target = resolveImport(path, specifier);
+      if (!target.endsWith(".ts")) say(node, `imports ${specifier}, which names no file`);
+      else if (target !== "mod.ts" && !target.startsWith("src/")) {
+        say(node, `imports ${target}, which is not published`);
+      } else if (!pointsDown(path, target)) say(node, `imports ${target}, which is no lower room`);
+    } else if (!BARE_IMPORTS.includes(specifier)) say(node, `imports ${specifier}, which is no runtime dependency`);
+  }
+  return problems;
+}
+
+/** Circles of imports among the files, each once, as `a -> b -> a`. */
+export function importCycles(files: SourceFile[]): string[] {
+  const graph = new Map(files.map(({ path, text }) => {
+    const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    const targets = importsOf(source).map(({ specifier }) => specifier)
+      .filter((specifier) => specifier?.startsWith(".")).map((specifier) => resolveImport(path, specifier!));
+    return [path, targets];
+  }));
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const walk = (path: string, trail: string[]): void => {
+    const start = trail.indexOf(path);
+    if (start >= 0) cycles.push([...trail.slice(start), path].join(" -> "));
+    if (start >= 0 || done.has(path)) return;
+    for (const target of graph.get(path) ?? []) walk(target, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of graph.keys()) walk(path, []);
+  return cycles;
+}
+
+function importsOf(source: ts.SourceFile): { node: ts.Node; specifier: string | undefined }[] {
+  const found: { node: ts.Node; specifier: string | undefined }[] = [];
+  const literal = (node: ts.Node | undefined) => node && ts.isStringLiteralLike(node) ? node.text : undefined;
+  const visit = (node: ts.Node): void => {
+    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {
+      found.push({ node, specifier: literal(node.moduleSpecifier) });
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      found.push({ node, specifier: literal(node.arguments[0]) });
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      found.push({ node, specifier: literal(node.argument.literal) });
+    } else if (ts.isImportEqualsDeclaration(node)) found.push({ node, specifier: undefined });
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+function resolveImport(from: string, specifier: string): string {
+  const url = new URL(specifier, new URL(from, "file:///root/"));
+  return url.pathname.startsWith("/root/") ? url.pathname.slice("/root/".length) : url.pathname;
+}
+
+function roomOf(path: string): string {
+  if (GROUND.includes(path)) return "ground";
+  const folder = /^(src\/[^/]+)\//.exec(path)?.[1];
+  return folder ?? (path.startsWith("src/") ? "store" : path);
+}
+
+function pointsDown(from: string, to: string): boolean {
+  const [above, below] = [roomOf(from), roomOf(to)];
+  if (!(above in FLOORS) || !(below in FLOORS)) return false;
+  if (above === below) return above !== "mod.ts";
+  return FLOORS[below]! < FLOORS[above]! || (INTERFACES.includes(to) && above !== "ground");
+}
+
+/** `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name where it is a chain. */
+function memberOf(node: ts.Node): [string, string] | undefined {
+  let name: string;
+  let object: ts.Expression;
+  if (ts.isPropertyAccessExpression(node)) [object, name] = [node.expression, node.name.text];
+  else if (ts.isElementAccessExpression(node) && ts.isStringLiteralLike(node.argumentExpression)) {
+    [object, name] = [node.expression, node.argumentExpression.text];
+  } else return undefined;
+  while (ts.isParenthesizedExpression(object) || ts.isAsExpression(object) || ts.isNonNullExpression(object)) {
+    object = object.expression;
+  }
+  if (ts.isIdentifier(object)) return [object.text, name];
+  return [ts.isPropertyAccessExpression(object) ? object.name.text : "", name];
+}
+
+/** A name that is not looked up in scope: a member, a property of a literal or a type, an imported or exported alias. */
+function isMemberName(node: ts.Identifier): boolean {
+  const { parent } = node;
+  if (ts.isPropertyAccessExpression(parent) || ts.isMetaProperty(parent)) return parent.name === node;
+  if (ts.isQualifiedName(parent)) return parent.right === node;
+  if (ts.isBindingElement(parent)) return parent.propertyName === node;
+  return (ts.isPropertyAssignment(parent) || ts.isPropertySignature(parent) || ts.isPropertyDeclaration(parent) ||
+    ts.isMethodSignature(parent) || ts.isMethodDeclaration(parent)) && parent.name === node;
+}
+
+function hasDefault(node: ts.Node): boolean {
+  return ts.canHaveModifiers(node) &&
+    (ts.getModifiers(node)?.some((modifier) => modifier.kind === ts.SyntaxKind.DefaultKeyword) ?? false);
+}

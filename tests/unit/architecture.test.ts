@@ -1,0 +1,220 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { type Manifest, manifestProblems } from "../../dev/manifests.ts";
+import { fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), "utf8");
+}
+
+function packageFiles(): SourceFile[] {
+  const inSrc = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).map((name) => `src/${name}`);
+  return ["mod.ts", ...inSrc].filter((path) => path.endsWith(".ts"))
+    .map((path) => ({ path, text: read(path) }));
+}
+
+/** Imports the modules in a process of this runtime; what they did at import. */
+function callsAtImport(folder: string, modules: string[]): string[] {
+  const program = join(ROOT, "tests", "support", "import_quietly.ts");
+  const { deno, bun } = process.versions;
+  const args = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...args, program, folder, ...modules], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  assertEquals(status, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+describe("the source of the package", () => {
+  it("keeps every rule: rooms, bare imports, no runtime's own globals, ambient time and randomness, no any, no default export", () => {
+    const files = packageFiles();
+    assert(files.length >= 6, `only ${files.length} files found`);
+    assertEquals(files.flatMap(fileProblems), []);
+  });
+
+  it("has no circle of imports", () => {
+    assertEquals(importCycles(packageFiles()), []);
+  });
+
+  it("does nothing at import: no time, timer, randomness or I/O, dependencies included", () => {
+    assertEquals(callsAtImport(ROOT, packageFiles().map(({ path }) => join(ROOT, path))), []);
+  });
+
+  it("has manifests that agree", () => {
+    const [deno, jsr, npm] = ["deno.json", "jsr.json", "package.json"].map((name): Manifest => JSON.parse(read(name)));
+    assertEquals(manifestProblems(deno!, jsr!, npm!), []);
+  });
+});
+
+describe("the rules about source", () => {
+  const bad: [rule: string, path: string, text: string, sentence: string][] = [
+    [
+      "a Node built-in",
+      "src/x.ts",
+      `import { createHash } from "node:crypto";`,
+      "imports node:crypto, which is no runtime",
+    ],
+    ["a Node built-in without prefix", "src/x.ts", `export * from "fs";`, "imports fs, which is no runtime dependency"],
+    ["a fifth dependency", "src/x.ts", `import "zod";`, "imports zod, which is no runtime dependency"],
+    ["bare cbor-x", "src/x.ts", `import { encode } from "cbor-x";`, "imports cbor-x, which is no runtime dependency"],
+    ["an npm: specifier", "src/x.ts", `import "npm:fflate";`, "imports npm:fflate"],
+    ["a dynamic import", "src/x.ts", `const fs = await import("node:fs");`, "imports node:fs"],
+    ["a computed import", "src/x.ts", `await import(name);`, "not a literal"],
+    ["an import type", "src/x.ts", `type A = import("node:fs").Stats;`, "imports node:fs"],
+    ["Buffer", "src/x.ts", `const b = Buffer.from("a");`, "Buffer exists on some runtimes only"],
+    ["Buffer as a type", "src/x.ts", `let b: Buffer;`, "Buffer exists on some runtimes only"],
+    ["process", "src/x.ts", `const e = process.env.A;`, "process exists on some runtimes only"],
+    ["globalThis.process", "src/x.ts", `(globalThis as { process?: unknown }).process;`, "process exists on some"],
+    ["globalThis[process]", "src/x.ts", `globalThis["process"];`, "process exists on some"],
+    ["process in env.ts without globalThis", "src/env.ts", `process.env`, "process exists on some"],
+    ["Deno", "src/x.ts", `Deno.env.get("A");`, "Deno exists on some runtimes only"],
+    ["Bun", "src/x.ts", `const v = Bun.version;`, "Bun exists on some runtimes only"],
+    ["require", "src/x.ts", `const x = require("x");`, "require exists on some runtimes only"],
+    ["import.meta", "src/x.ts", `import.meta.url`, "import.meta differs"],
+    ["Date.now", "src/x.ts", `const t = Date.now();`, "Date.now belongs to src/ambient.ts"],
+    ["Date.now through globalThis", "src/x.ts", `globalThis.Date.now()`, "Date.now belongs to src/ambient.ts"],
+    ["new Date()", "src/x.ts", `const t = new Date();`, "the current date belongs"],
+    ["Date()", "src/x.ts", `const t = Date();`, "the current date belongs"],
+    ["Math.random", "src/x.ts", `Math.random()`, "Math.random belongs"],
+    ["Math.random as a value", "src/x.ts", `const r = Math.random;`, "Math.random belongs"],
+    ["crypto.randomUUID", "src/x.ts", `crypto.randomUUID()`, "crypto.randomUUID belongs"],
+    ["crypto.getRandomValues", "src/x.ts", `globalThis.crypto.getRandomValues(a)`, "crypto.getRandomValues belongs"],
+    ["setTimeout", "src/x.ts", `setTimeout(() => {}, 1)`, "setTimeout belongs"],
+    ["globalThis.setTimeout", "src/x.ts", `globalThis.setTimeout(f)`, "setTimeout belongs"],
+    ["setInterval", "src/x.ts", `setInterval(f)`, "setInterval belongs"],
+    ["performance", "src/x.ts", `performance.now()`, "performance belongs"],
+    ["AbortSignal.timeout", "src/x.ts", `AbortSignal.timeout(5)`, "AbortSignal.timeout belongs"],
+    ["fetch as a method", "src/x.ts", `options.fetch("http://a")`, "fetch called as a method"],
+    ["any", "src/x.ts", `export function f(a: any): void {}`, "any is no type"],
+    ["any in a cast", "src/x.ts", `const a = b as any;`, "any is no type"],
+    ["a default export", "src/x.ts", `export default 1;`, "a default export"],
+    ["a default function", "mod.ts", `export default function f(): void {}`, "a default export"],
+    ["a default alias", "mod.ts", `const a = 1; export { a as default };`, "a default export"],
+    ["an import from dev", "src/x.ts", `import "../dev/a.ts";`, "imports dev/a.ts, which is not published"],
+    ["an import from tests", "src/a/x.ts", `import "../../tests/a.ts";`, "imports tests/a.ts, which is not published"],
+    ["an import without extension", "src/x.ts", `import "./errors";`, "names no file"],
+    ["ground that looks up", "src/keys.ts", `import "./store.ts";`, "imports src/store.ts, which is no lower room"],
+    ["upstash that knows scripts", "src/upstash/a.ts", `import type { A } from "../scripts/a.ts";`, "no lower room"],
+    ["upstash that knows the archive", "src/upstash/a.ts", `import "../archive/record.ts";`, "no lower room"],
+    ["scripts that know the store", "src/scripts/a.ts", `import "../tick.ts";`, "no lower room"],
+    ["the store that knows adapters", "src/tick.ts", `import "./adapters/http.ts";`, "no lower room"],
+    [
+      "anyone who imports the facade",
+      "src/tick.ts",
+      `export { a } from "../mod.ts";`,
+      "imports mod.ts, which is no lower",
+    ],
+    ["a room that nobody declared", "src/new/a.ts", `import "../errors.ts";`, "which is no lower room"],
+  ];
+  for (const [rule, path, text, sentence] of bad) {
+    it(`refuse ${rule}`, () => {
+      const problems = fileProblems({ path, text });
+      assertStringIncludes(problems.join("\n"), sentence);
+      assertStringIncludes(problems[0]!, `${path}:1: `);
+    });
+  }
+
+  it("leave alone what only looks like it: comments, strings, members, types, lower rooms, src/ambient.ts", () => {
+    const good: [path: string, text: string][] = [
+      ["src/x.ts", `// process.env, Date.now(), any\n/** Buffer */ const a = "setTimeout(Deno)";`],
+      ["src/x.ts", `const o = { process: 1 }; o.process; interface A { Buffer: number; Deno(): void }`],
+      ["src/x.ts", `new Date(5); const { process: p } = o; f(fetch); const send = options.fetch; send("http://a");`],
+      ["src/x.ts", `crypto.subtle.digest("SHA-256", a); Math.max(1); Date.UTC(1, 2);`],
+      ["src/ambient.ts", `Date.now(); Math.random(); setTimeout(f); performance.now(); crypto.randomUUID();`],
+      ["src/env.ts", `(globalThis as { process?: { env: unknown } }).process?.env;`],
+      ["src/archive/a.ts", `import type { DataStore } from "../datastores/datastore.ts"; import "./b.ts";`],
+      ["src/scripts/a.ts", `import "../upstash/a.ts"; import "../archive/a.ts"; import "../errors.ts";`],
+      ["src/tick.ts", `import "./scripts/a.ts"; import "./ensure.ts"; import { Redis } from "@upstash/redis";`],
+      ["src/adapters/a.ts", `import "../tick.ts"; import "../datastores/r2.ts"; import "cbor-x/encode";`],
+      ["mod.ts", `export * from "./src/tick.ts"; export { a } from "./src/adapters/a.ts";`],
+    ];
+    for (const [path, text] of good) assertEquals(fileProblems({ path, text }), [], text);
+  });
+
+  it("name a circle of imports, and the line of a problem", () => {
+    const files = [
+      { path: "src/a.ts", text: `import "./b.ts";` },
+      { path: "src/b.ts", text: `import type { C } from "./c.ts";` },
+      { path: "src/c.ts", text: `export * from "./b.ts"; import "./d.ts";` },
+      { path: "src/d.ts", text: `` },
+    ];
+    assertEquals(importCycles(files), ["src/b.ts -> src/c.ts -> src/b.ts"]);
+    assertEquals(importCycles(files.slice(0, 2)), []);
+    assertEquals(fileProblems({ path: "src/x.ts", text: "\n\nlet a: any;" }), ["src/x.ts:3: any is no type"]);
+  });
+
+  it("see what a module does at import, also in a module that it imports", () => {
+    const folder = mkdtempSync(join(tmpdir(), "tundra-import-"));
+    const file = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    try {
+      const quiet = file("quiet.mjs", "export const later = () => Date.now(); export const a = Math.max(1, 2);");
+      assertEquals(callsAtImport(folder, [quiet]), []);
+      file("inner.mjs", "export const seed = Math.random();");
+      for (
+        const [call, text] of [
+          ["Date.now", "export const t = Date.now();"],
+          ["Math.random", `export { seed } from "./inner.mjs";`],
+          ["setTimeout", "setTimeout(() => {}, 1);"],
+          ["crypto.randomUUID", "crypto.randomUUID();"],
+          ["crypto.getRandomValues", "crypto.getRandomValues(new Uint8Array(1));"],
+          ["performance.now", "performance.now();"],
+          ["fetch", `fetch("data:,x").catch(() => {});`],
+        ] as const
+      ) {
+        const calls = callsAtImport(folder, [file("loud.mjs", text)]);
+        assertEquals(calls[0]?.split(" ")[0], call); // Node's fetch itself looks at the time: what it calls comes after
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe("the rules about manifests", () => {
+  const imports = {
+    "@std/assert": "jsr:@std/assert@^1",
+    "fflate": "npm:fflate@^1",
+    "cbor-x/encode": "npm:cbor-x@^1/encode",
+  };
+  const deno: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports: "./mod.ts", publish: {}, imports };
+  const dependencies = { "@upstash/redis": "^1", "aws4fetch": "^1", "cbor-x": "^1", "fflate": "^1" };
+  const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", dependencies };
+
+  it("accept manifests that agree", () => {
+    assertEquals(manifestProblems({ ...deno, tasks: {} }, deno, npm), []);
+  });
+
+  const cases: [what: string, jsr: Manifest, npm: Manifest, sentence: string][] = [
+    ["another version in jsr.json", { ...deno, version: "1.0.1" }, npm, "version of deno.json and jsr.json"],
+    ["another version in package.json", deno, { ...npm, version: "2.0.0" }, "version of deno.json and package.json"],
+    ["another name", { ...deno, name: "@a/c" }, npm, "name of deno.json and jsr.json"],
+    ["an export that JSR lacks", { ...deno, exports: {} }, npm, "exports of deno.json and jsr.json"],
+    ["other files to publish", { ...deno, publish: { include: [] } }, npm, "publish of deno.json and jsr.json"],
+    ["other imports", { ...deno, imports: {} }, npm, "imports of deno.json and jsr.json"],
+    ["a field that nobody compares", { ...deno, tasks: {} }, npm, "jsr.json has tasks"],
+    ["a fifth dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "the four allowed"],
+    ["another range", deno, { ...npm, dependencies: { ...dependencies, fflate: "^2" } }, "the range of fflate"],
+  ];
+  for (const [what, jsr, packageJson, sentence] of cases) {
+    it(`refuse ${what}`, () => {
+      assertStringIncludes(manifestProblems(deno, jsr, packageJson).join("\n"), sentence);
+    });
+  }
+
+  it("refuse an import that is mapped to another package", () => {
+    const wrong = { ...deno, imports: { fflate: "npm:pako@^1" } };
+    assertStringIncludes(manifestProblems(wrong, wrong, npm).join("\n"), "the specifier of npm:pako@^1 in deno.json");
+  });
+});
