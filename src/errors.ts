@@ -101,20 +101,30 @@ export function badArgument(what: string, name: string, must: string, value: unk
 
 /** A value for a message: short, on one line, never a whole payload. */
 export function show(value: unknown): string {
-  let text: string | undefined;
-  try {
-    text = typeof value === "bigint" ? `${value}n` : typeof value === "function" ? "a function" : JSON.stringify(value);
-  } catch {
-    // circular, or a toJSON that throws
-  }
-  text ??= String(value);
+  const text = typeof value === "bigint" ? `${value}n` : typeof value === "function" ? "a function" : textOf(value);
   return text.length > 120 ? `${text.slice(0, 100)}... (${text.length} characters)` : text;
+}
+
+/** Never throws: the error that is being made is the one that counts. */
+function textOf(
+  value: unknown,
+  attempts: ((value: unknown) => string | undefined)[] = [JSON.stringify, String],
+): string {
+  for (const attempt of attempts) {
+    try {
+      const text = attempt(value);
+      if (text !== undefined) return text;
+    } catch {
+      // circular, a toJSON that throws, no toString
+    }
+  }
+  return "an object";
 }
 
 /** Whatever was thrown, as a TundraError: ours as it is, anything else as `UNAVAILABLE`. */
 export function asTundraError(thrown: unknown, what: string): TundraError {
   if (thrown instanceof TundraError) return thrown;
-  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  const reason = thrown instanceof Error ? thrown.message : textOf(thrown, [String]); // an object's fields may hold secrets
   return new TundraError("UNAVAILABLE", `Cannot ${what}: ${reason}`, { cause: thrown });
 }
 

@@ -35,7 +35,9 @@ const utf8 = new TextEncoder();
  * ```
  */
 export function toUrlsafe(s: string): string {
-  if (typeof s !== "string" || !s.isWellFormed()) throw badArgument("make a url-safe name", "it", "well-formed text", s);
+  if (typeof s !== "string" || !s.isWellFormed()) {
+    throw badArgument("make a url-safe name", "it", "well-formed text", s);
+  }
   return s.replace(/[^A-Za-z0-9_-]/gu, (character) => {
     let escaped = "";
     for (const byte of utf8.encode(character)) escaped += "." + byte.toString(16).toUpperCase().padStart(2, "0");

@@ -1,0 +1,198 @@
+import { describe, it } from "node:test";
+import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { TundraError } from "../../src/errors.ts";
+import {
+  checkKeys,
+  checkTqname,
+  fromUrlsafe,
+  objectName,
+  objectPrefix,
+  ownerObject,
+  redisKeys,
+  showKeys,
+  toUrlsafe,
+} from "../../src/keys.ts";
+import { seededRandom } from "../support/random.ts";
+
+function refused(act: () => unknown): string {
+  const error = assertThrows(act, TundraError);
+  assertEquals(error.code, "BAD_ARGUMENT");
+  return error.message;
+}
+
+describe("toUrlsafe and fromUrlsafe", () => {
+  const names: [plain: string, safe: string][] = [
+    ["", ""],
+    ["AZaz09_-", "AZaz09_-"],
+    ["user:1/é", "user.3A1.2F.C3.A9"],
+    ["..", ".2E.2E"],
+    ["a.b~c", "a.2Eb.7Ec"],
+    ["%2e%2E+ ", ".252e.252E.2B.20"],
+    ["\0\x7f", ".00.7F"],
+    ["😀", ".F0.9F.98.80"],
+    ["\ufeffa\uffff", ".EF.BB.BFa.EF.BF.BF"],
+    ["e\u0301", "e.CC.81"],
+  ];
+  for (const [plain, safe] of names) {
+    it(`map ${JSON.stringify(plain)} to ${JSON.stringify(safe)} and back`, () => {
+      assertEquals(toUrlsafe(plain), safe);
+      assertEquals(fromUrlsafe(safe), plain);
+    });
+  }
+
+  it("are inverse, and what comes out survives a URL unchanged: 2,000 random names", () => {
+    const random = seededRandom("toUrlsafe round trip");
+    const seen = new Map<string, string>();
+    for (let i = 0; i < 2000; i++) {
+      const plain = random.text(60);
+      const safe = toUrlsafe(plain);
+      assertMatch(safe, /^(?:[A-Za-z0-9_-]|\.[0-9A-F]{2})*$/);
+      assertEquals(fromUrlsafe(safe), plain);
+      assertEquals(encodeURIComponent(safe), safe);
+      assertEquals(new URL(`http://h/b/${safe}/1`).pathname, `/b/${safe}/1`);
+      assertEquals(seen.get(safe) ?? plain, plain, "two names became one");
+      seen.set(safe, plain);
+    }
+    assert(seen.size > 1000, `only ${seen.size} different names`);
+  });
+
+  it("map every byte value that text can hold, one character at a time", () => {
+    for (let code = 0; code < 0x10000; code++) {
+      if (code >= 0xd800 && code < 0xe000) continue;
+      const character = String.fromCharCode(code);
+      assertEquals(fromUrlsafe(toUrlsafe(character)), character);
+    }
+  });
+
+  it("refuse a lone surrogate, which is no UTF-8", () => {
+    for (const text of ["\ud800", "a\udc00b", "\udc00\ud800", "\ud83d"]) {
+      assertStringIncludes(refused(() => toUrlsafe(text)), "must be well-formed text");
+    }
+  });
+
+  it("refuse what is no text", () => {
+    for (const value of [undefined, null, 1, {}, ["a"]]) {
+      refused(() => toUrlsafe(value as string));
+      refused(() => fromUrlsafe(value as string));
+    }
+  });
+
+  it("refuse to read what toUrlsafe cannot have made: each name has one spelling", () => {
+    const wrong = [".", "..", ".2", "a/b", "a b", "%41", "a%2Fb", ".41", ".2e", ".c3.a9", ".C3", ".FF", ".ED.A0.80"];
+    for (const safe of [...wrong, ".C0.80", "é", "~", ".2E.", ".-1"]) {
+      assertStringIncludes(refused(() => fromUrlsafe(safe)), "must be made by toUrlsafe()");
+    }
+  });
+});
+
+describe("checkKeys", () => {
+  it("takes keys or one array of keys, each once, in order", () => {
+    assertEquals(checkKeys("mark keys", ["b", "a", "b", ""]), ["b", "a", ""]);
+    assertEquals(checkKeys("mark keys", [["b", "a", "b"]]), ["b", "a"]);
+    assertEquals(checkKeys("mark keys", []), []);
+    assertEquals(checkKeys("mark keys", [[]]), []);
+  });
+
+  it("refuses what is no key, naming the call and the value", () => {
+    for (const [value, shown] of [[undefined, "undefined"], [null, "null"], [1, "1"], [{}, "{}"]] as const) {
+      const message = refused(() => checkKeys("mark keys", ["a", value]));
+      assertEquals(message, `Cannot mark keys as a key must be a string: current value is ${shown}`);
+    }
+    refused(() => checkKeys("mark keys", ["a", ["b"]]));
+    refused(() => checkKeys("mark keys", [[["a"]]]));
+  });
+
+  it("refuses lone surrogates, which would reach Redis as another key", () => {
+    assertStringIncludes(refused(() => checkKeys("mark keys", ["a\ud800"])), "lone surrogate");
+  });
+
+  it("allows 32,768 bytes of UTF-8, not one more", () => {
+    for (const [unit, bytes] of [["a", 1], ["é", 2], ["€", 3], ["😀", 4]] as const) {
+      const longest = unit.repeat(Math.floor(32768 / bytes)) + "a".repeat(32768 % bytes);
+      assertEquals(checkKeys("mark keys", [longest]), [longest]);
+      const message = refused(() => checkKeys("mark keys", [longest + "a"]));
+      assertStringIncludes(message, "at most 32768 bytes of UTF-8");
+      assertLessOrEqual(message.length, 300, "a message holds no whole key");
+    }
+  });
+
+  it("refuses Tundra's own keys of any queue, and only those", () => {
+    for (const key of ["tundra:default:rec:a", "tundra:other:dirty", "tundra:", "tundra:x"]) {
+      assertStringIncludes(refused(() => checkKeys("mark keys", ["a", key])), "tundra:... is Tundra's own");
+    }
+    const fine = ["tundra", "Tundra:default:dirty", " tundra:a", "my:tundra:a"];
+    assertEquals(checkKeys("mark keys", fine), fine);
+  });
+});
+
+describe("checkTqname", () => {
+  it("takes 1 to 64 characters A-Z a-z 0-9 _ -", () => {
+    for (const name of ["default", "a", "A_z-9", "x".repeat(64)]) assertEquals(checkTqname(name), name);
+  });
+
+  it("refuses anything else", () => {
+    for (const name of ["", "x".repeat(65), "a:b", "a/b", "a.b", "a b", "é", "a\n", undefined, null, 1, ["a"]]) {
+      assertStringIncludes(refused(() => checkTqname(name)), "tqname must be 1 to 64 characters");
+    }
+  });
+});
+
+describe("the keys and objects of a store", () => {
+  it("are spelled as the protocol says", async () => {
+    const { record, ...keys } = redisKeys("default");
+    assertEquals(keys, {
+      dirty: "tundra:default:dirty",
+      idle: "tundra:default:idle",
+      dead: "tundra:default:dead",
+      id: "tundra:default:id",
+      stats: "tundra:default:stats",
+    });
+    assertEquals(record("user:1"), "tundra:default:rec:user:1");
+    assertEquals(record(""), "tundra:default:rec:");
+    assertEquals(ownerObject("default"), "default/~owner");
+    assertEquals(await objectPrefix("default", "user:1"), "default/user.3A1/");
+    assertEquals(await objectName("default", "user:1", "17-ab"), "default/user.3A1/17-ab");
+    assertEquals(await objectPrefix("default", ""), "default/~/");
+  });
+
+  it("give stores of other names nothing in common", () => {
+    const all = ["a", "b", "a-b"].flatMap((tqname) => {
+      const { record, ...keys } = redisKeys(tqname);
+      return [...Object.values(keys), record("dirty"), record("x"), ownerObject(tqname)];
+    });
+    assertEquals(new Set(all).size, all.length);
+  });
+
+  it("shorten a long key to a prefix and its SHA-256, so that no object name passes 1,024 bytes", async () => {
+    assertEquals(await objectPrefix("q", "a".repeat(768)), `q/${"a".repeat(768)}/`);
+    const digest = "f58c1f88168126cd78f7ca32dfa64c5b4d3ac47b8666022a37de423f82589800";
+    assertEquals(await objectPrefix("q", "a".repeat(769)), `q/${"a".repeat(703)}~${digest}/`);
+    const longest = await objectName("t".repeat(64), "😀".repeat(8192), "9".repeat(40));
+    assertLessOrEqual(longest.length, 900);
+  });
+
+  it("give different keys different objects, also where long keys begin alike: 500 random pairs", async () => {
+    const random = seededRandom("object names");
+    const names = new Map<string, string>();
+    for (let i = 0; i < 500; i++) {
+      const stem = random.text(40) + ".".repeat(random.pick([0, 250, 255, 256, 700]));
+      for (const key of [stem + random.text(8), stem + random.text(8)]) {
+        const name = await objectName("q", key, "1");
+        assertMatch(name, /^q\/[A-Za-z0-9_.~-]+\/1$/);
+        assertLessOrEqual(name.length, 900);
+        assertEquals(names.get(name) ?? key, key);
+        names.set(name, key);
+        assertEquals(new URL(`http://h/b/${name}`).pathname, `/b/${name}`, "fetch leaves the name as it is");
+      }
+    }
+  });
+});
+
+describe("showKeys", () => {
+  it("names three keys and counts the rest", () => {
+    assertEquals(showKeys([]), "");
+    assertEquals(showKeys(["a"]), `"a"`);
+    assertEquals(showKeys(["a", "b\n", "c"]), `"a", "b\\n", "c"`);
+    assertEquals(showKeys(["a", "b", "c", "d", "e"]), `"a", "b", "c" and 2 more`);
+  });
+});
