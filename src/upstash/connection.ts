@@ -163,7 +163,7 @@ export function connect(options: RedisOptions): Connection {
   const batch = (path: string, commands: RedisCommand[], options: CallOptions): Promise<Answer[]> =>
     call([path], commands, commands, options, (json) => {
       const refused = errorOf(json);
-      if (refused !== undefined) throw refusal(refused, commands, token);
+      if (refused !== undefined) throw refusal(scrub(refused, commands, [token]), commands);
       if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
       return json.map((one, i) => answer(one, commands[i]!, token));
     });
@@ -230,8 +230,12 @@ function clientExchange(
   const commands = isBatch ? body as unknown[][] : [[...path, ...body]];
   const streaming = request.headers?.Accept === "text/event-stream";
   const decode = base64Replies ? stockDecode : (raw: unknown): unknown => raw;
-  const message = (error: unknown, commands: unknown[][]): string =>
-    `${scrub(String(error), commands, [token])}, command was: ${commandNames(commands)}`;
+  const said = (error: string, commands: unknown[][]): string => scrub(error, commands, [token]);
+  const named = (error: string, commands: unknown[][]): string => `${error}, command was: ${commandNames(commands)}`;
+  const errorAt = (error: unknown, i: number): string | undefined => {
+    const one = [commands[i] ?? []];
+    return typeof error === "string" ? named(said(error, one), one) : undefined;
+  };
   return {
     path,
     body: request.body,
@@ -247,17 +251,15 @@ function clientExchange(
       }
       const json = await reply.json();
       if (Array.isArray(json)) {
-        return json.map(({ result, error }, i) => ({
-          result: decode(result),
-          error: typeof error === "string" ? message(error, [commands[i] ?? []]) : undefined,
-        }));
+        return json.map(({ result, error }, i) => ({ result: decode(result), error: errorAt(error, i) }));
       }
       const refused = errorOf(json);
       if (refused !== undefined) {
-        notTooLarge({ error: refused }, commands);
+        const error = said(refused, commands);
+        notTooLarge({ error }, commands);
         // handed back, not thrown: what a reader throws makes another attempt
-        if (isBatch) return new errors.UpstashError(message(refused, commands));
-        return { result: undefined, error: message(refused, commands) };
+        if (isBatch) return new errors.UpstashError(named(error, commands));
+        return { result: undefined, error: named(error, commands) };
       }
       if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
       return { result: decode(json.result), error: undefined };
@@ -275,23 +277,19 @@ function answer(json: unknown, command: RedisCommand, token: string): Answer {
 
 function notTooLarge(answer: Answer, commands: readonly (readonly unknown[])[]): Answer {
   if (answer.error === undefined || !/max (request|response|reply|result) size/i.test(answer.error)) return answer;
-  const message = scrub(answer.error, commands);
   throw new TundraError(
     "TOO_LARGE",
-    `Cannot run ${
-      commandNames(commands)
-    } as request and reply must be below the server's limit: current value is ${message}`,
+    `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${answer.error}`,
   );
 }
 
 /** A pipeline or a transaction that was refused as a whole. */
-function refusal(message: string, commands: RedisCommand[], token: string): TundraError {
-  notTooLarge({ error: message }, commands);
+function refusal(error: string, commands: RedisCommand[]): TundraError {
+  notTooLarge({ error }, commands);
+  const names = commandNames(commands);
   return new TundraError(
     "UNAVAILABLE",
-    `Cannot run ${commandNames(commands)} as the server must accept them: current value is ${
-      scrub(message, commands, [token])
-    }`,
+    `Cannot run ${names} as the server must accept the request: current value is ${error}`,
   );
 }
 

@@ -8,6 +8,11 @@ type Commands = readonly (readonly unknown[])[];
 const MAX_MESSAGE = 300;
 /** Shorter ones are only hidden in quotes: as words of their own they would tear holes into every message. */
 const MIN_BARE = 6;
+/** Words of the server's own that callers look for, and no secrets: a key called "script" must not hide them. */
+const SERVER_WORDS = new Set(
+  "command compiling exceeded number request response script shebang syntax unexpected unknown".split(" ")
+    .concat("allow-key-locking", "allow-oom", "no-writes"),
+);
 /** So much of a long argument is looked for; all that follows it is hidden too. */
 const ECHOED = 64;
 
@@ -32,7 +37,9 @@ export function scrub(message: string, commands: Commands, secrets: readonly str
   rest = rest.slice(code.length);
   for (const secret of secrets) if (secret !== "") rest = rest.replaceAll(secret, "...");
   for (const argument of echoed(rest, commands)) {
-    rest = argument.length >= MIN_BARE ? rest.replaceAll(argument, "...") : quoted(rest, argument);
+    rest = argument.length >= MIN_BARE && !SERVER_WORDS.has(argument)
+      ? rest.replaceAll(argument, "...")
+      : quoted(rest, argument);
   }
   const all = code + rest;
   return all.length > MAX_MESSAGE ? all.slice(0, MAX_MESSAGE) + "..." : all;
