@@ -138,9 +138,10 @@ async function launch(binary: string, port: number, dir: string, args: string[])
   const deadline = performance.now() + STARTS_WITHIN_MS;
   try {
     while (!ended && performance.now() < deadline) {
-      const [ping, info] = await connection.pipeline([["PING"], ["INFO", "server"]]).catch(() => []);
+      const sections = [["INFO", "server"], ["INFO", "persistence"]]; // not PING: INFO counts for no bill
+      const info = (await connection.pipeline(sections).catch(() => [])).join("\n");
       // the process id: on this port another Redis may answer while ours still fails to bind
-      if (ping === "PONG" && new RegExp(`^process_id:${child.pid}\r?$`, "m").test(String(info))) {
+      if (/^loading:0\r?$/m.test(info) && new RegExp(`^process_id:${child.pid}\r?$`, "m").test(info)) {
         unref(child);
         return child;
       }

@@ -1,0 +1,73 @@
+/**
+ * One Redis and one Upstash endpoint for a test file: started before its first test, stopped after its last.
+ * @module
+ */
+import { after, before } from "node:test";
+import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/redis_server.ts";
+import { startUpstash, type UpstashOptions, type UpstashServer } from "../../dev/upstash.ts";
+
+/** Options of {@linkcode withStack}. */
+export interface StackOptions {
+  redis?: RedisServerOptions;
+  upstash?: Omit<UpstashOptions, "redisPort">;
+}
+
+/** What tests reach; only inside tests and hooks, not while the file is read. */
+export interface Stack {
+  readonly redis: RedisServer;
+  readonly server: UpstashServer;
+  /** What `tundraStore(..., { redis })` takes. */
+  readonly connection: { url: string; token: string };
+  /** `server.raw`: looks into Redis past the endpoint, not billed. */
+  readonly raw: UpstashServer["raw"];
+  /** Empties Redis (loaded scripts stay) and sets the counters to zero. About a millisecond: call it before each test. */
+  flush(): Promise<void>;
+}
+
+/**
+ * Call it at the top of a `describe`; it registers the hooks.
+ *
+ * @example
+ * ```ts
+ * describe("mark", () => {
+ *   const stack = withStack();
+ *   beforeEach(() => stack.flush());
+ *   it("...", async () => {
+ *     await stack.raw("SET", "a", "1");
+ *   });
+ * });
+ * ```
+ */
+export function withStack(options: StackOptions = {}): Stack {
+  let redis: RedisServer | undefined;
+  let server: UpstashServer | undefined;
+  const started = <T>(part: T | undefined): T => {
+    if (!part) throw new Error("The stack runs only between before() and after() of its describe()");
+    return part;
+  };
+  before(async () => {
+    redis = await startRedis(options.redis);
+    server = await startUpstash({ redisPort: redis.port, ...options.upstash });
+  });
+  after(async () => {
+    await server?.stop();
+    await redis?.stop();
+  });
+  return {
+    get redis() {
+      return started(redis);
+    },
+    get server() {
+      return started(server);
+    },
+    get connection() {
+      const { url, token } = started(server);
+      return { url, token };
+    },
+    raw: (...command) => started(server).raw(...command),
+    async flush() {
+      await started(server).raw("FLUSHALL");
+      await started(server).resetCounters();
+    },
+  };
+}
