@@ -1,0 +1,340 @@
+/** The archive format: what goes in comes out, on every runtime the same, or an error says why. */
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { describe, it } from "node:test";
+import process from "node:process";
+import { Encoder } from "cbor-x/encode";
+import { sealContainer } from "../../src/archive/container.ts";
+import { deflateFreezer } from "../../src/archive/deflate.ts";
+import type { Freezer } from "../../src/archive/freezer.ts";
+import {
+  type ArchiveRecord,
+  checkFreezers,
+  freezeRecord,
+  thawRecord,
+  type Tombstone,
+} from "../../src/archive/record.ts";
+import { TundraError } from "../../src/errors.ts";
+
+const RECORD: ArchiveRecord = {
+  key: "user:1",
+  ver: "1764000000000001-0a1b2c3d",
+  at: 1764000000000,
+  exp: 1764003600123,
+  dump: Uint8Array.from([0, 5, 104, 101, 108, 108, 111, 11, 0, 255, 128]),
+};
+const TEXT: ArchiveRecord = { ...RECORD, exp: 0, dump: new TextEncoder().encode("tundra ".repeat(40)) };
+const GONE: Tombstone = { key: "user:1", ver: RECORD.ver, at: RECORD.at, gone: true };
+const flip: Freezer = {
+  id: "flip",
+  freeze: (bytes) => bytes.map((byte) => byte ^ 255),
+  thaw: (bytes) => bytes.map((byte) => byte ^ 255),
+};
+const later: Freezer = {
+  id: "later",
+  freeze: async (bytes) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return Uint8Array.from([42, ...bytes]);
+  },
+  thaw: (bytes) => Promise.resolve(bytes.subarray(1)),
+};
+
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function failure(promise: Promise<unknown>): Promise<TundraError> {
+  return await assertRejects(() => promise, TundraError);
+}
+
+/** A container around any bytes, with a checksum that is right. */
+async function sealed(fields: unknown, options = {}): Promise<Uint8Array> {
+  const encoder = new Encoder({ tagUint8Array: false, variableMapSize: true, useRecords: false, ...options });
+  return await sealContainer([], new Uint8Array(encoder.encode(fields)));
+}
+
+describe("an archive object", () => {
+  it("is the same bytes on every runtime", async () => {
+    assertEquals(
+      hex(await freezeRecord(RECORD, [])),
+      "544e4452397a035d3e116a1febf156e4398d1bc5a818ecf66ef3c3d82ce47b3198b96f150100a6617601636b657966757365" +
+        "723a31637665727819313736343030303030303030303030312d3061316232633364626174fb4279ab697e80000063657870" +
+        "fb4279ab6ced6fb0006464756d704b000568656c6c6f0b00ff80",
+    );
+    assertEquals(
+      hex(await freezeRecord(GONE, [])),
+      "544e4452689dcac69174ca1edfb3a82a01b50e912e1fd42c32dab768b4e8c9a5599baa8c0100a5617601636b657966757365" +
+        "723a31637665727819313736343030303030303030303030312d3061316232633364626174fb4279ab697e80000064676f6e" +
+        "65f5",
+    );
+    assertEquals(
+      hex(await freezeRecord(TEXT, checkFreezers(undefined))),
+      "544e4452fb63e5a4fd1cb7fb0d98ffb6539e747fc9f8227f76bbd06d7524b2d380990cd80101076465666c61746501000001" +
+        "5f5b9658c6989c9d5a99565a9c5a6465985c965a542169686e6662800086ba0689864946c9c629498925bf9d2a5767d63530" +
+        "3024a7561430a4a494e61644324a9494e6a514252a8c52681400",
+    );
+  });
+
+  it("gives back records and tombstones, whatever the freezers", async () => {
+    for (const freezers of [[], [flip], [deflateFreezer()], [deflateFreezer({ level: 9 }), later, flip]]) {
+      for (const record of [RECORD, TEXT, GONE, { ...RECORD, dump: new Uint8Array(0) }]) {
+        assertEquals(await thawRecord(await freezeRecord(record, freezers), record, freezers), record);
+      }
+    }
+  });
+
+  it("gives back dumps of every length class and random bytes", async () => {
+    const seed = Number(process.env.TUNDRA_SEED ?? Date.now() % 2 ** 31);
+    console.log(`TUNDRA_SEED=${seed}`);
+    let state = seed;
+    const byte = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 24;
+    for (const length of [1, 23, 24, 255, 256, 65535, 65536, 70_001]) {
+      const record = { ...RECORD, dump: Uint8Array.from({ length }, byte) };
+      for (const freezers of [[], [deflateFreezer()]]) {
+        assertEquals(await thawRecord(await freezeRecord(record, freezers), record, freezers), record);
+      }
+    }
+  });
+
+  it("gives back keys of any Unicode text and length", async () => {
+    for (
+      const key of [
+        "",
+        "__proto__",
+        "é".repeat(13),
+        "\uFEFF" + "x".repeat(100),
+        "🐧".repeat(70),
+        "k".repeat(32768),
+        "\0",
+      ]
+    ) {
+      const record = { ...RECORD, key };
+      assertEquals(await thawRecord(await freezeRecord(record, []), record, []), record);
+    }
+  });
+
+  it("holds copies: changing an input or an output changes nothing else", async () => {
+    const dump = Uint8Array.from([1, 2, 3]);
+    const bytes = await freezeRecord({ ...RECORD, dump }, []);
+    dump[0] = 9;
+    const thawed = await thawRecord(bytes, RECORD, []) as ArchiveRecord;
+    bytes.fill(0);
+    assertEquals(thawed.dump, Uint8Array.from([1, 2, 3]));
+    assertEquals(thawed.dump.buffer.byteLength, 3);
+  });
+
+  it("refuses to freeze what could not be thawed", async () => {
+    for (const wrong of [{ key: "\ud800" }, { at: -1 }, { at: 1.5 }, { exp: NaN }, { exp: Infinity }]) {
+      assertEquals((await failure(freezeRecord({ ...RECORD, ...wrong }, []))).code, "BAD_ARGUMENT");
+    }
+  });
+});
+
+describe("a damaged archive object", () => {
+  const kinds: [string, ArchiveRecord | Tombstone, readonly Freezer[]][] = [
+    ["plain", RECORD, []],
+    ["tombstone", GONE, [deflateFreezer()]],
+    ["deflated", TEXT, [deflateFreezer()]],
+    ["chained", RECORD, [deflateFreezer(), flip]],
+  ];
+  for (const [name, record, freezers] of kinds) {
+    it(`is CORRUPT with any single bit flipped (${name})`, async () => {
+      const bytes = await freezeRecord(record, freezers);
+      for (let bit = 0; bit < bytes.length * 8; bit++) {
+        const damaged = new Uint8Array(bytes);
+        damaged[bit >> 3]! ^= 1 << (bit & 7);
+        assertEquals([bit, (await failure(thawRecord(damaged, record, freezers))).code], [bit, "CORRUPT"]);
+      }
+    });
+
+    it(`is CORRUPT with any end or beginning missing, or more of it (${name})`, async () => {
+      const bytes = await freezeRecord(record, freezers);
+      for (let length = 0; length < bytes.length; length++) {
+        assertEquals((await failure(thawRecord(bytes.subarray(0, length), record, freezers))).code, "CORRUPT");
+        assertEquals((await failure(thawRecord(bytes.subarray(length + 1), record, freezers))).code, "CORRUPT");
+      }
+      assertEquals((await failure(thawRecord(Uint8Array.from([...bytes, 0]), record, freezers))).code, "CORRUPT");
+    });
+  }
+
+  it("is found out before a freezer sees it", async () => {
+    let thawed = 0;
+    const counting: Freezer = { id: "count", freeze: (bytes) => bytes, thaw: (bytes) => (thawed++, bytes) };
+    const bytes = await freezeRecord(RECORD, [counting]);
+    bytes[bytes.length - 1]! ^= 1;
+    assertEquals((await failure(thawRecord(bytes, RECORD, [counting]))).code, "CORRUPT");
+    assertEquals(thawed, 0);
+  });
+
+  it("names the key and says what is wrong", async () => {
+    const error = await failure(thawRecord(new Uint8Array(100), RECORD, []));
+    assertStringIncludes(error.message, 'Cannot thaw "user:1" as its archive object must');
+    assertEquals(error.retryable, false);
+  });
+});
+
+describe("an intact archive object", () => {
+  it("of another key or version is CORRUPT, never a wrong value", async () => {
+    for (const record of [RECORD, GONE]) {
+      const bytes = await freezeRecord(record, []);
+      assertEquals((await failure(thawRecord(bytes, { ...record, key: "user:2" }, []))).code, "CORRUPT");
+      assertEquals((await failure(thawRecord(bytes, { ...record, ver: "1" }, []))).code, "CORRUPT");
+    }
+  });
+
+  it("of an unknown format or record version is UNSUPPORTED", async () => {
+    const bytes = await freezeRecord(RECORD, []);
+    bytes[36] = 2;
+    bytes.set(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes.slice(36))), 4);
+    const format = await failure(thawRecord(bytes, RECORD, []));
+    assertEquals(format.code, "UNSUPPORTED");
+    assertStringIncludes(format.message, "must have archive format 1: current value is 2");
+    const version = await failure(thawRecord(await sealed({ v: 2, ...RECORD }), RECORD, []));
+    assertEquals(version.code, "UNSUPPORTED");
+    assertStringIncludes(version.message, "must have record version 1: current value is 2");
+  });
+
+  it("is CORRUPT where it holds anything but a record in its one form", async () => {
+    const good = { v: 1, ...RECORD };
+    assertEquals(await thawRecord(await sealed(good), RECORD, []), RECORD);
+    const { key, ver, at, exp, dump } = RECORD;
+    const wrong: [string, unknown, object?][] = [
+      ["nothing", null],
+      ["a list", [good]],
+      ["a number", 7],
+      ["no version", { key, ver, at, exp, dump }],
+      ["a wrong version", { ...good, v: "1" }],
+      ["version 0", { ...good, v: 0 }],
+      ["a missing field", { v: 1, key, ver, at, exp }],
+      ["another field", { ...good, more: 1 }],
+      ["another order", { v: 1, ver, key, at, exp, dump }],
+      ["a record that is gone", { ...good, gone: true }],
+      ["a tombstone that is not gone", { v: 1, key, ver, at, gone: false }],
+      ["a dump of text", { ...good, dump: "hello" }],
+      ["a dump that is an array", { ...good, dump: [1] }],
+      ["a tagged dump", good, { tagUint8Array: true }],
+      ["a negative time", { ...good, at: -1 }],
+      ["a broken time", { ...good, at: 0.5 }],
+      ["an endless time", { ...good, exp: Infinity }],
+      ["a date", { ...good, at: new Date(0) }],
+      ["a large integer", { ...good, at: 2n ** 60n }],
+      ["a map that is longer than needed", good, { variableMapSize: false }],
+      ["a prototype", { ...good, ["__proto__"]: { polluted: true } }],
+    ];
+    for (const [name, fields, options] of wrong) {
+      const error = await failure(thawRecord(await sealed(fields, options), RECORD, []));
+      assertEquals([name, error.code], [name, "CORRUPT"]);
+    }
+    assertEquals(({} as { polluted?: boolean }).polluted, undefined);
+  });
+
+  it("is CORRUPT, quickly and in little memory, where its CBOR is hostile", async () => {
+    const hostile: Record<string, number[]> = {
+      "a map of 4 billion": [0xba, 0xff, 0xff, 0xff, 0xff],
+      "an array of 4 billion": [0x9a, 0xff, 0xff, 0xff, 0xff, 1],
+      "bytes that are not there": [0x5a, 0x7f, 0xff, 0xff, 0xff],
+      "a text that is not there": [0x7b, 0, 0, 0, 1, 0, 0, 0, 0],
+      "nesting without end": new Array(200_000).fill(0x81),
+      "an unending map": [0xbf, 0x61, 0x76, 1],
+      "a record definition": [0xd9, 0xdf, 0xff, 0x83, 0x19, 0xe0, 0, 0x81, 0x61, 0x76, 1],
+      "nothing": [],
+      "two values": [0xa0, 0xa0],
+    };
+    for (const [name, bytes] of Object.entries(hostile)) {
+      const error = await failure(thawRecord(await sealContainer([], Uint8Array.from(bytes)), RECORD, []));
+      assertEquals([name, error.code], [name, "CORRUPT"]);
+    }
+    assertEquals(await thawRecord(await freezeRecord(RECORD, []), RECORD, []), RECORD); // nothing is left behind
+  });
+
+  it("is CORRUPT where its list of freezers is malformed", async () => {
+    for (const list of [[1], [1, 0], [1, 200, 65], [1, 1, 0x20], [255]]) {
+      const bytes = Uint8Array.from([...new Array(36).fill(0), 1, ...list]);
+      bytes.set([0x54, 0x4e, 0x44, 0x52]);
+      bytes.set(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes.slice(36))), 4);
+      assertEquals((await failure(thawRecord(bytes, RECORD, [flip]))).code, "CORRUPT");
+    }
+  });
+});
+
+describe("freezers", () => {
+  it("freeze in order, thaw in reverse, and are found by their ids", async () => {
+    const log: string[] = [];
+    const logged = (freezer: Freezer): Freezer => ({
+      id: freezer.id,
+      freeze: (bytes) => (log.push(`freeze ${freezer.id}`), freezer.freeze(bytes)),
+      thaw: (bytes) => (log.push(`thaw ${freezer.id}`), freezer.thaw(bytes)),
+    });
+    const bytes = await freezeRecord(RECORD, [logged(later), logged(flip)]);
+    const other: Freezer = { id: "other", freeze: (bytes) => bytes, thaw: (bytes) => bytes };
+    assertEquals(await thawRecord(bytes, RECORD, [logged(flip), other, logged(later)]), RECORD);
+    assertEquals(log, ["freeze later", "freeze flip", "thaw flip", "thaw later"]);
+  });
+
+  it("of yesterday thaw today; one that is not configured is UNSUPPORTED and named", async () => {
+    assertEquals(await thawRecord(await freezeRecord(RECORD, []), RECORD, [flip]), RECORD);
+    const bytes = await freezeRecord(RECORD, [flip, deflateFreezer()]);
+    assertEquals(await thawRecord(bytes, RECORD, [deflateFreezer(), flip]), RECORD);
+    const error = await failure(thawRecord(bytes, RECORD, [deflateFreezer()]));
+    assertEquals(error.code, "UNSUPPORTED");
+    assertStringIncludes(error.message, '"flip"');
+  });
+
+  it("that throw make CORRUPT in thaw, and an error that no retry mends in freeze", async () => {
+    const cause = new RangeError("no such luck");
+    const broken: Freezer = {
+      id: "broken",
+      freeze: () => {
+        throw cause;
+      },
+      thaw: () => Promise.reject(cause),
+    };
+    const frozen = await freezeRecord(RECORD, [{ ...flip, id: "broken" }]);
+    const thawing = await failure(thawRecord(frozen, RECORD, [broken]));
+    assertEquals([thawing.code, thawing.cause, thawing.keys], ["CORRUPT", cause, ["user:1"]]);
+    const freezing = await failure(freezeRecord(RECORD, [broken]));
+    assertEquals([freezing.code, freezing.retryable, freezing.cause], ["UNSUPPORTED", false, cause]);
+    assertStringIncludes(freezing.message, 'freezer "broken" must accept it: no such luck');
+    const busy: Freezer = { ...broken, freeze: () => Promise.reject(new TundraError("UNAVAILABLE", "Cannot")) };
+    const again = await failure(freezeRecord(RECORD, [busy]));
+    assertEquals([again.code, again.retryable], ["UNAVAILABLE", false]);
+  });
+
+  it("that return anything but bytes are found out", async () => {
+    const text = { ...flip, freeze: () => "text", thaw: () => "text" } as unknown as Freezer;
+    assertEquals((await failure(freezeRecord(RECORD, [text]))).code, "UNSUPPORTED");
+    assertEquals((await failure(thawRecord(await freezeRecord(RECORD, [flip]), RECORD, [text]))).code, "CORRUPT");
+  });
+
+  it("are checked: deflate by default, null for none, ids well-formed and unique", () => {
+    assertEquals(checkFreezers(undefined).map(({ id }) => id), ["deflate"]);
+    assertEquals(checkFreezers(null), []);
+    assertEquals(checkFreezers([]), []);
+    assertEquals(checkFreezers(flip), [flip]);
+    assertEquals(checkFreezers([flip, later]), [flip, later]);
+    const given = [flip];
+    const checked = checkFreezers(given);
+    given.push(later);
+    assertEquals(checked, [flip]);
+    const wrong: unknown[] = [
+      7,
+      "deflate",
+      {},
+      [null],
+      [undefined],
+      { id: "x", freeze: flip.freeze },
+      { ...flip, id: "" },
+      { ...flip, id: "a b" },
+      { ...flip, id: "x".repeat(33) },
+      { ...flip, id: undefined },
+      [flip, { ...later, id: "flip" }],
+      Array.from({ length: 17 }, (_, i) => ({ ...flip, id: `f${i}` })),
+    ];
+    for (const freezer of wrong) {
+      let thrown: unknown;
+      try {
+        checkFreezers(freezer as Freezer);
+      } catch (error) {
+        thrown = error;
+      }
+      assertEquals((thrown as TundraError | undefined)?.code, "BAD_ARGUMENT");
+    }
+  });
+});
