@@ -178,7 +178,7 @@ async function startIn(
 
   const startGateway = async () => {
     const started = gateway = await daemon("rgw", "radosgw", "-n", "client.admin");
-    await orEnd(started, answers(url));
+    await answers(started, url);
   };
   const signal = (name: NodeJS.Signals) => {
     if (!gateway) throw new Error(`Cannot send ${name} to radosgw as it must run: it doesn't`);
@@ -233,7 +233,7 @@ run dir = ${dir}
 admin socket =
 pid file =
 log file = ${dir}/$name.log
-mon cluster log file = ${dir}/cluster.log
+mon cluster log to file = false
 log to stderr = false
 debug mon = 0/0
 debug paxos = 0/0
@@ -338,9 +338,12 @@ function run(program: string, args: string[], withinMs: number): Promise<void> {
   });
 }
 
-async function answers(url: string): Promise<void> {
+/** Resolves when the gateway answers; rejects when it has ended or takes too long. */
+async function answers(gateway: Daemon, url: string): Promise<void> {
+  let why: string | undefined;
+  gateway.ended.then((said) => why = said);
   const deadline = performance.now() + STEP_WITHIN_MS;
-  for (;;) {
+  while (why === undefined && performance.now() < deadline) {
     try {
       const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
       await response.arrayBuffer();
@@ -348,9 +351,9 @@ async function answers(url: string): Promise<void> {
     } catch {
       // not yet
     }
-    if (performance.now() > deadline) throw new Error(`radosgw does not answer within ${STEP_WITHIN_MS} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  throw new Error(why ?? `radosgw does not answer within ${STEP_WITHIN_MS} ms`);
 }
 
 function logTails(dir: string): string {
