@@ -232,8 +232,10 @@ async function limited<T>(
     cancel = after(ms, () => controller.abort(new Error(`no progress in ${Math.round(ms)} ms`)));
   };
   const abort = () => controller.abort(signal!.reason);
+  if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
   try {
+    controller.signal.throwIfAborted();
     const aborted = new Promise<never>((_, reject) => {
       controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
     });

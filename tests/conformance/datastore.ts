@@ -1,0 +1,197 @@
+/**
+ * What every datastore promises. A store's test file calls {@linkcode datastoreConformance} with a function that makes an
+ * empty one.
+ * @module
+ */
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { after, before, describe, it } from "node:test";
+import process from "node:process";
+import type { DataStore } from "../../src/datastores/datastore.ts";
+import { TundraError } from "../../src/errors.ts";
+
+/** A store for one suite; it begins empty. */
+export interface DatastoreFixture {
+  store: Required<DataStore>;
+  stop(): Promise<void>;
+}
+
+/** Every character that a name may hold, segments that look odd, and the greatest length. */
+export const ODD_NAMES: readonly string[] = [
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.~/x",
+  "default/user.3A1.2F.C3.A9/1764000000000001-0a1b2c3d",
+  "default/~owner",
+  "a..b/.c/d./.../~/-/_",
+  "0",
+  "-",
+  "..a",
+  "x".repeat(900),
+  Array.from({ length: 225 }, (_, i) => "a.~_"[i % 4] + "-0/").join("").slice(0, 899) + "z",
+];
+
+const seed = Number(process.env.TUNDRA_SEED ?? Date.now() % 2 ** 31);
+
+/** Random bytes, the same for one seed. */
+export function randomBytes(length: number, salt = 0): Uint8Array {
+  let state = (seed + salt * 7919) | 0;
+  return Uint8Array.from({ length }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24);
+}
+
+/** The code of an error in a slot; anything else as it is. */
+export function codeOf(slot: unknown): unknown {
+  return slot instanceof TundraError ? slot.code : slot;
+}
+
+/** All names under a prefix, page by page. */
+export async function listAll(store: Required<DataStore>, prefix: string): Promise<{ names: string[]; pages: number }> {
+  const names: string[] = [];
+  let cursor: string | undefined;
+  for (let pages = 1;; pages++) {
+    const page = await store.listKeys(prefix, cursor);
+    names.push(...page.names);
+    cursor = page.cursor;
+    if (cursor === undefined) return { names, pages };
+    assert(pages < 100, "the listing must end");
+  }
+}
+
+/** Runs the suite. */
+export function datastoreConformance(name: string, make: () => Promise<DatastoreFixture>): void {
+  describe(`the datastore ${name}`, () => {
+    let fixture: DatastoreFixture;
+    let store: Required<DataStore>;
+    before(async () => {
+      fixture = await make();
+      store = fixture.store;
+      console.log(`TUNDRA_SEED=${seed}`);
+    });
+    after(() => fixture?.stop());
+
+    it("gives back exactly the bytes that were put", async () => {
+      const values: Record<string, Uint8Array> = {
+        "bytes/empty": new Uint8Array(0),
+        "bytes/zero": new Uint8Array(1),
+        "bytes/every": Uint8Array.from({ length: 256 }, (_, i) => i),
+        "bytes/random": randomBytes(70_001),
+        "bytes/large": randomBytes(3_000_000, 1),
+      };
+      for (const [name, value] of Object.entries(values)) assertEquals(await store.putKey(name, value), true);
+      const fetched = await store.fetchKeys(Object.keys(values));
+      assertEquals(fetched.map((each) => each.constructor), fetched.map(() => Uint8Array));
+      for (const [i, value] of Object.values(values).entries()) {
+        // Not assertEquals: it would print megabytes.
+        assertEquals((fetched[i] as Uint8Array).length, value.length);
+        assert(value.every((byte, at) => byte === (fetched[i] as Uint8Array)[at]), "every byte must be the same");
+      }
+    });
+
+    it("takes every name that a datastore must take", async () => {
+      for (const [i, name] of ODD_NAMES.entries()) await store.putKey(name, Uint8Array.from([i]));
+      assertEquals(await store.fetchKeys([...ODD_NAMES]), ODD_NAMES.map((_, i) => Uint8Array.from([i])));
+      assertEquals(await store.hasKeys([...ODD_NAMES]), ODD_NAMES.map(() => true));
+      const { names } = await listAll(store, "");
+      assertEquals(ODD_NAMES.filter((name) => !names.includes(name)), []);
+    });
+
+    it("puts the bytes that a view shows, and holds a copy", async () => {
+      const buffer = Uint8Array.from([1, 2, 3, 4, 5, 6]);
+      await store.putKey("views/a", buffer.subarray(2, 4));
+      buffer.fill(0);
+      const [first] = await store.fetchKeys(["views/a"]);
+      assertEquals(first, Uint8Array.from([3, 4]));
+      (first as Uint8Array).fill(9);
+      assertEquals(await store.fetchKeys(["views/a"]), [Uint8Array.from([3, 4])]);
+    });
+
+    it("replaces an object that is put again", async () => {
+      await store.putKey("again/a", Uint8Array.from([1, 2, 3]));
+      await store.putKey("again/a", Uint8Array.from([4]));
+      assertEquals(await store.fetchKeys(["again/a"]), [Uint8Array.from([4])]);
+    });
+
+    it("answers in the order of the names, the same name as often as asked", async () => {
+      const names = Array.from({ length: 50 }, (_, i) => `order/${(i * 37) % 50}`);
+      for (const name of names) await store.putKey(name, new TextEncoder().encode(name));
+      const asked = [...names, "order/7", "order/7"];
+      const fetched = await store.fetchKeys(asked);
+      assertEquals(fetched.map((value) => new TextDecoder().decode(value as Uint8Array)), asked);
+    });
+
+    it("says NOT_FOUND in the slot of an absent object, and gives back the others", async () => {
+      await store.putKey("partial/a", Uint8Array.from([1]));
+      await store.putKey("partial/c", Uint8Array.from([3]));
+      const names = ["partial/a", "partial/b", "partial/c", "partial/c/d"];
+      const slots = await store.fetchKeys(names);
+      assertEquals(slots.map(codeOf), [Uint8Array.from([1]), "NOT_FOUND", Uint8Array.from([3]), "NOT_FOUND"]);
+      assertInstanceOf(slots[1], TundraError);
+      assertEquals(slots[1].retryable, false);
+      assert(slots[1].message.includes("partial/b"), "the message must name the object");
+      assertEquals(await store.hasKeys(names), [true, false, true, false]);
+    });
+
+    it("deletes what it is told to, and nothing else; absent objects are no error", async () => {
+      const names = ["delete/a", "delete/ab", "delete/b"];
+      for (const name of names) await store.putKey(name, new Uint8Array(1));
+      assertEquals(await store.deleteKeys(["delete/a", "delete/none", "delete/b"]), undefined);
+      assertEquals(await store.hasKeys(names), [false, true, false]);
+      await store.deleteKeys(["delete/a"]);
+      assertEquals((await store.fetchKeys(["delete/a"])).map(codeOf), ["NOT_FOUND"]);
+      await store.putKey("delete/a", Uint8Array.from([2]));
+      assertEquals(await store.fetchKeys(["delete/a"]), [Uint8Array.from([2])]);
+    });
+
+    it("lists more than 1,000 names in ascending order, a page at a time", async () => {
+      const names = Array.from({ length: 1050 }, (_, i) => `list/in/${String(i).padStart(5, "0")}~.-_`);
+      const others = ["list/i", "list/in", "list/ina", "list/on/1"];
+      await inLanes([...names, ...others], 16, (name) => store.putKey(name, new Uint8Array(1)));
+      const listed = await listAll(store, "list/in/");
+      assertEquals(listed.names, names);
+      assert(listed.pages >= 2, "one page holds 1,000 names at most");
+      assertEquals(await listAll(store, "list/in/0000"), { names: names.slice(0, 10), pages: 1 });
+      assertEquals(await listAll(store, "list/nothing"), { names: [], pages: 1 });
+      assertEquals((await listAll(store, "list/i")).names, ["list/i", "list/in", ...names, "list/ina"]);
+      assertEquals((await store.hasKeys([...names, "list/in/x"])).filter((has) => has === true).length, 1050);
+      await store.deleteKeys(names);
+      assertEquals(await listAll(store, "list/in/"), { names: [], pages: 1 });
+    });
+
+    it("serves many calls at once", async () => {
+      const names = Array.from({ length: 120 }, (_, i) => `many/${i}`);
+      const put = await Promise.all(names.map((name, i) => store.putKey(name, randomBytes(1000, i))));
+      assertEquals(put, names.map(() => true));
+      const [together, ...alone] = await Promise.all([
+        store.fetchKeys(names),
+        ...names.map((name) => store.fetchKeys([name])),
+      ]);
+      assertEquals(together, names.map((_, i) => randomBytes(1000, i)));
+      assertEquals(alone.flat(), together);
+    });
+
+    it("resolves without names", async () => {
+      assertEquals(await store.fetchKeys([]), []);
+      assertEquals(await store.hasKeys([]), []);
+      assertEquals(await store.deleteKeys([]), undefined);
+    });
+
+    it("does nothing once its signal is aborted, and rejects with the signal's reason", async () => {
+      await store.putKey("abort/there", Uint8Array.from([1]));
+      const reason = new Error("enough");
+      const options = { signal: AbortSignal.abort(reason) };
+      const calls: (() => Promise<unknown>)[] = [
+        () => store.putKey("abort/new", new Uint8Array(1), options),
+        () => store.fetchKeys(["abort/there"], options),
+        () => store.hasKeys(["abort/there"], options),
+        () => store.deleteKeys(["abort/there"], options),
+        () => store.listKeys("abort/", undefined, options),
+      ];
+      for (const call of calls) assertEquals(await assertRejects(call), reason);
+      assertEquals(await store.hasKeys(["abort/there", "abort/new"]), [true, false]);
+    });
+  });
+}
+
+async function inLanes(names: string[], lanes: number, act: (name: string) => Promise<unknown>): Promise<void> {
+  const queue = [...names];
+  await Promise.all(Array.from({ length: lanes }, async () => {
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) await act(name);
+  }));
+}
