@@ -1,4 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { errors, Redis } from "@upstash/redis";
 import { TundraError } from "../../src/errors.ts";
@@ -109,6 +112,15 @@ describe("the client's options", () => {
     });
     assertEquals(await redis.incr("a"), 1);
     assertEquals(seen, [["incr", "a"]]);
+  });
+});
+
+describe("the client", () => {
+  it("needs no permission: neither to read the environment nor anything else", () => {
+    const program = fileURLToPath(new URL("../support/make_client.ts", import.meta.url));
+    const deno = process.versions.deno ? process.execPath : "deno";
+    const run = spawnSync(deno, ["run", "--no-prompt", "--quiet", program], { encoding: "utf8" });
+    assertEquals([run.stdout.trim(), run.status], ['"OK"', 0], run.stderr);
   });
 });
 
