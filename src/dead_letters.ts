@@ -1,0 +1,68 @@
+/**
+ * Dead keys: what they died of, and another chance.
+ * @module
+ */
+import { failed, forBatches } from "./batches.ts";
+import type { Context } from "./context.ts";
+import type { TundraError } from "./errors.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { revive } from "./scripts/revive.ts";
+import { checkNames, checkNumber } from "./tick_options.ts";
+import { text } from "./upstash/connection.ts";
+import { results } from "./upstash/script.ts";
+
+/** Which dead keys {@linkcode TundraStore.deadLetters} lists: oldest first. */
+export interface DeadLetterOptions {
+  /** How many to skip: at least 0, default 0. */
+  offset?: number;
+  /** How many to list: 1 to 1000, default 100. */
+  limit?: number;
+}
+
+/** A key that could not be archived: it stays in Redis and is never evicted. */
+export interface DeadLetter {
+  /** The key. */
+  key: string;
+  /** The code of its last error. */
+  code: string;
+  /** Its last error. */
+  message: string;
+  /** Attempts made. */
+  attempts: number;
+  /** When it died, milliseconds since 1970 by Redis' clock. */
+  at: number;
+}
+
+/** Lists dead keys; see {@linkcode TundraStore.deadLetters}. */
+export async function deadLetters(context: Context, options: DeadLetterOptions = {}): Promise<DeadLetter[]> {
+  const what = "list dead keys";
+  checkNames(what, options, ["offset", "limit"]);
+  const offset = checkNumber(what, "offset", options.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
+  const limit = checkNumber(what, "limit", options.limit ?? 100, 1, 1000);
+  const { connection, index } = context;
+  const range = ["ZRANGE", index.keys.dead, offset, offset + limit - 1, "WITHSCORES"];
+  const [flat] = results(what, [await connection.command(range)]) as [string[]];
+  const dead: { key: string; at: number }[] = [];
+  for (let i = 0; i < flat.length; i += 2) dead.push({ key: text(flat[i]!), at: Number(flat[i + 1]) });
+  if (dead.length === 0) return [];
+  const [records] = results(what, [
+    await connection.command(["MGET", ...dead.map(({ key }) => index.keys.record(key))]),
+  ]);
+  return dead.map(({ key, at }, i) => {
+    const record = parseRecord((records as (string | null)[])[i]);
+    const [, code = "UNSUPPORTED", message = "its record is of another version"] =
+      /^(\S+) (.*)$/.exec(record?.error ?? "") ?? [];
+    return { key, code, message, attempts: record?.attempts ?? 0, at };
+  });
+}
+
+/** Revives dead keys; see {@linkcode TundraStore.retryDead}. */
+export async function retryDead(context: Context, keys: string[]): Promise<number> {
+  const failures = new Map<string, TundraError>();
+  let revived = 0;
+  await forBatches(keys, failures, "revive keys", async (batch) => {
+    revived += await revive(context.index, batch);
+  });
+  if (failures.size > 0) throw failed("revive", failures, [], "UNAVAILABLE");
+  return revived;
+}

@@ -1,0 +1,51 @@
+/**
+ * del: keys are deleted, from Redis now and from the archive by the next tick.
+ * @module
+ */
+import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import type { Context } from "./context.ts";
+import type { TundraError } from "./errors.ts";
+import { checkIdentity } from "./identity.ts";
+import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { look, type Sight } from "./scripts/look.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { remove } from "./scripts/remove.ts";
+
+/** Deletes keys; see {@linkcode TundraStore.del}. */
+export async function del(context: Context, keys: string[]): Promise<number> {
+  const failures = new Map<string, TundraError>();
+  let deleted = 0;
+  await forBatches(keys, failures, "delete keys", async (batch) => {
+    let waiting = batch;
+    for (let round = 1; waiting.length > 0; round++) {
+      if (round > MAX_ROUNDS) {
+        for (const key of waiting) failures.set(key, movedOn("delete", key));
+        return;
+      }
+      const { id, sights } = await look(context.index, waiting);
+      if (await checkIdentity(context, id)) continue;
+      const there = sights.filter((sight) => {
+        const something = holdsSomething(sight);
+        if (something === undefined) failures.set(sight.key, unsupportedRecord("delete", sight.key));
+        return something;
+      });
+      if (there.length === 0) return;
+      const outcomes = await remove(context.index, there);
+      waiting = [];
+      there.forEach(({ key }, i) => {
+        if (outcomes[i] === "deleted") deleted++;
+        if (outcomes[i] === "again") waiting.push(key);
+        if (outcomes[i] === "unsupported") failures.set(key, unsupportedRecord("delete", key));
+      });
+    }
+  });
+  if (failures.size > 0) throw failed("delete", failures, ["UNAVAILABLE", "LOST", "UNSUPPORTED"], "UNAVAILABLE");
+  return deleted;
+}
+
+/** Is there anything to delete, in Redis or in the archive? `undefined`: the record is of another version. */
+function holdsSomething({ record, exists }: Sight): boolean | undefined {
+  const read = parseRecord(record === "" ? null : record);
+  if (read === undefined) return undefined;
+  return exists || (record !== "" && read.flag !== "g");
+}

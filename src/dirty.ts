@@ -1,0 +1,99 @@
+/**
+ * dirty: the application says which keys it has changed.
+ * @module
+ */
+import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import type { Context } from "./context.ts";
+import { badArgument, show, TundraError } from "./errors.ts";
+import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { checkKeys } from "./keys.ts";
+import { mark, type MarkException } from "./scripts/mark.ts";
+
+/** Options of `dirty()` and `dirtyIn()`. */
+export interface DirtyOptions {
+  /**
+   * The write replaced the whole value (`SET`), so that it may bury a value that is evicted. Default `false`: such a
+   * key is `CONFLICT`.
+   */
+  overwrite?: boolean;
+  /**
+   * What a key that does not exist means. Default `"throw"`: `MISSING`. `"del"`: the command removed it (the last
+   * `LPOP`, `SREM`, `HDEL`; `GETDEL`), and it stays away.
+   */
+  missing?: "throw" | "del";
+}
+
+/** `dirty(...)`'s arguments: options or none, then keys, or one array of keys. */
+export function dirtyArguments(what: string, args: readonly unknown[]): { options: DirtyOptions; keys: string[] } {
+  const first = args[0];
+  const given = typeof first === "object" && first !== null && !Array.isArray(first);
+  const options = (given ? first : {}) as DirtyOptions;
+  const { overwrite, missing, ...unknown } = options;
+  if (overwrite !== undefined && typeof overwrite !== "boolean") {
+    throw badArgument(what, "overwrite", "true or false", overwrite);
+  }
+  if (missing !== undefined && missing !== "throw" && missing !== "del") {
+    throw badArgument(what, "missing", `"throw" or "del"`, missing);
+  }
+  for (const name of Object.keys(unknown)) throw badArgument(what, "its options", "overwrite and missing", name);
+  return { options, keys: checkKeys(what, given ? args.slice(1) : args) };
+}
+
+/** Why a key was not marked, as an error. */
+export function markError({ key, why }: MarkException): TundraError {
+  const details = { keys: [key] };
+  switch (why) {
+    case "missing":
+      return new TundraError("MISSING", `Cannot mark ${show(key)} as it must exist: it is not in Redis`, details);
+    case "blind write":
+      return new TundraError(
+        "CONFLICT",
+        `Cannot mark ${show(key)} as its value must be in Redis before it is changed: it is evicted; call ensureKs() ` +
+          `before the write, or pass { overwrite: true } where the write replaced all of it`,
+        details,
+      );
+    case "blind removal":
+      return new TundraError(
+        "CONFLICT",
+        `Cannot take ${show(key)} as removed as its value must be in Redis before the command: it is evicted; call ` +
+          `ensureKs() before the command, or del() to delete it`,
+        details,
+      );
+    case "again":
+      return movedOn("mark", key);
+    case "unsupported":
+      return unsupportedRecord("mark", key);
+  }
+}
+
+/** The error of a `dirty()` that did not mark these keys; `alsoFailed` becomes its cause. */
+export function dirtyError(failures: ReadonlyMap<string, TundraError>, alsoFailed?: unknown): TundraError {
+  return failed("mark", failures, ["UNAVAILABLE", "UNSUPPORTED", "CONFLICT", "MISSING"], "UNAVAILABLE", alsoFailed);
+}
+
+/** Marks keys; see {@linkcode TundraStore.dirty}. */
+export async function dirty(context: Context, keys: string[], options: DirtyOptions): Promise<void> {
+  const missing = options.missing ?? "throw";
+  const failures = new Map<string, TundraError>();
+  await forBatches(keys, failures, "mark keys", async (batch) => {
+    let exceptions = await mark(context.index, batch, {
+      freezeDelayMs: context.freezeDelayMs,
+      missing,
+      overwrite: options.overwrite ? "look" : "never",
+    });
+    for (let round = 1; options.overwrite && round <= MAX_ROUNDS; round++) {
+      const blind = exceptions.filter(({ why }) => why === "blind write" || why === "again");
+      if (blind.length === 0) break;
+      exceptions = exceptions.filter((exception) => !blind.includes(exception)).concat(
+        await mark(context.index, blind.map(({ key }) => key), {
+          freezeDelayMs: context.freezeDelayMs,
+          missing,
+          overwrite: "cas",
+          expected: blind.map(({ record }) => record),
+        }),
+      );
+    }
+    for (const exception of exceptions) failures.set(exception.key, markError(exception));
+  });
+  if (failures.size > 0) throw dirtyError(failures);
+}

@@ -1,0 +1,86 @@
+/**
+ * dirtyIn: a write and its mark in one request.
+ * @module
+ */
+import { errors } from "@upstash/redis";
+import { batches, keyBytes } from "./batches.ts";
+import type { Context } from "./context.ts";
+import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
+import { badArgument, type TundraError } from "./errors.ts";
+import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
+import { replyError } from "./upstash/script.ts";
+
+/** What `dirtyIn()` needs of a pipeline: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it. */
+export interface EvalQueue {
+  /** Queues a script. */
+  eval(script: string, keys: string[], args: unknown[]): unknown;
+  /** Sends the queue. */
+  exec(options?: { keepErrors: true }): Promise<unknown>;
+  /** How many commands are queued. */
+  length(): number;
+}
+
+/** Where in a pipeline a mark stands. */
+interface QueuedMark {
+  at: number;
+  keys: string[];
+}
+
+type Answer = { result?: unknown; error?: string };
+
+const wrapped = new WeakMap<EvalQueue, QueuedMark[]>();
+
+/** Queues marks; see {@linkcode TundraStore.dirtyIn}. */
+export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], options: DirtyOptions): void {
+  for (const name of ["eval", "exec", "length"] as const) {
+    if (typeof pipeline?.[name] !== "function") {
+      throw badArgument("mark in a pipeline", "the pipeline", `one with ${name}()`, pipeline);
+    }
+  }
+  // protected in the client's types; a queue that does not say counts as a transaction
+  const insideMulti = (pipeline as { multiExec?: boolean }).multiExec !== false;
+  const source = context.index.scripts.inlineSource(MARK, insideMulti);
+  const marks = wrapped.get(pipeline) ?? wrapExec(pipeline);
+  for (const batch of batches(keys, keyBytes)) {
+    const [scriptKeys, args] = markArguments(context.index, batch, {
+      freezeDelayMs: context.freezeDelayMs,
+      missing: options.missing ?? "throw",
+      overwrite: options.overwrite ? "now" : "never",
+    });
+    marks.push({ at: pipeline.length(), keys: batch });
+    pipeline.eval(source, scriptKeys, args);
+  }
+}
+
+/** Makes exec answer as if there were no marks, and reject where one of them failed. */
+function wrapExec(pipeline: EvalQueue): QueuedMark[] {
+  const marks: QueuedMark[] = [];
+  wrapped.set(pipeline, marks);
+  const exec = pipeline.exec;
+  const { commands } = pipeline as { commands?: { command?: unknown[] }[] };
+  pipeline.exec = async (options?: { keepErrors: true }) => {
+    const answers = await exec.call(pipeline, { keepErrors: true }) as Answer[];
+    const marked = new Map(marks.map((mark) => [mark.at, mark]));
+    const failures = new Map<string, TundraError>();
+    const others: { answer: Answer; name: unknown }[] = [];
+    answers.forEach((answer, i) => {
+      const mark = marked.get(i);
+      if (!mark) others.push({ answer, name: commands?.[i]?.command?.[0] ?? "?" });
+      else if (answer.error === undefined) {
+        for (const exception of markExceptions(mark.keys, answer.result)) {
+          failures.set(exception.key, markError(exception));
+        }
+      } else for (const key of mark.keys) failures.set(key, replyError("mark in a pipeline", answer.error));
+    });
+    const first = others.findIndex(({ answer }) => answer.error !== undefined);
+    // worded as the client words it
+    const refused = first < 0 ? undefined : new errors.UpstashError(
+      `Command ${first + 1} [ ${others[first]!.name} ] failed: ${others[first]!.answer.error}`,
+    );
+    if (failures.size > 0) throw dirtyError(failures, refused);
+    if (options?.keepErrors) return others.map(({ answer }) => answer);
+    if (refused) throw refused;
+    return others.map(({ answer }) => answer.result);
+  };
+  return marks;
+}

@@ -1,0 +1,239 @@
+/**
+ * ensureKs: evicted keys come back before they are used.
+ *
+ *   check      one request: what is not simply there?
+ *   touch      what is in use again
+ *   reconcile  what is there although its record says evicted
+ *   fetch      what is evicted, in bounded waves, then restore by compare-and-set
+ *
+ * Whatever moved on meanwhile is checked again.
+ * @module
+ */
+import { thawRecord } from "./archive/record.ts";
+import { batches, failed, forBatches, keyBytes, MAX_ROUNDS } from "./batches.ts";
+import type { Context } from "./context.ts";
+import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
+import { checkIdentity } from "./identity.ts";
+import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { objectName, objectPrefix } from "./keys.ts";
+import { check, type CheckFinding } from "./scripts/check.ts";
+import { reconcile } from "./scripts/reconcile.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { encodePayload, payloadBytes, restore, type Thawed } from "./scripts/restore.ts";
+import { touch } from "./scripts/touch.ts";
+import { binary } from "./upstash/connection.ts";
+
+/** Objects in memory at once. */
+const WAVE = 128;
+
+/** Fetches under way, by object name: concurrent calls for the same version share one. */
+export type Fetches = Map<string, Promise<Uint8Array | Error>>;
+
+type Failures = Map<string, TundraError>;
+
+/** Brings keys back; see {@linkcode TundraStore.ensureKs}. */
+export async function ensureKs(context: Context, fetches: Fetches | undefined, keys: string[]): Promise<void> {
+  const failures: Failures = new Map(); // of keys
+  const calls: Failures = new Map(); // of whole calls
+  await forBatches(keys, calls, "ensure keys", async (batch) => {
+    let waiting = batch;
+    for (let round = 1; waiting.length > 0; round++) {
+      if (round > MAX_ROUNDS) {
+        for (const key of waiting) failures.set(key, movedOn("ensure", key));
+        return;
+      }
+      waiting = await ensureBatch(context, fetches, waiting, failures);
+    }
+  });
+  if (calls.size > 0) {
+    throw failed("ensure", new Map([...failures, ...calls]), ["LOST", "UNSUPPORTED", "UNAVAILABLE"], "UNAVAILABLE");
+  }
+  if (failures.size === 0) return;
+  const onlyConflicts = [...failures.values()].every((error) => error.code === "CONFLICT");
+  throw failed("ensure", failures, [], onlyConflicts ? "CONFLICT" : "ENSURE_FAILED");
+}
+
+/** One round; returns the keys to look at again. */
+async function ensureBatch(
+  context: Context,
+  fetches: Fetches | undefined,
+  keys: string[],
+  failures: Failures,
+): Promise<string[]> {
+  const { id, findings } = await check(context.index, keys);
+  if (await checkIdentity(context, id)) return keys;
+  const needing = (needs: CheckFinding["needs"]) => findings.filter((finding) => finding.needs === needs);
+  const again: string[] = [];
+
+  for (const { key } of needing("unsupported")) failures.set(key, unsupportedRecord("ensure", key));
+
+  const inUse = needing("touch").map(({ key }) => key);
+  if (inUse.length > 0) again.push(...await touch(context.index, inUse));
+
+  const there = needing("reconcile");
+  if (there.length > 0) {
+    const outcomes = await reconcile(context.index, there);
+    there.forEach(({ key }, i) => {
+      if (outcomes[i] === "again") again.push(key);
+      if (outcomes[i] === "conflict") failures.set(key, blindWrite(key));
+    });
+  }
+
+  again.push(...await bringBack(context, fetches, needing("evicted"), failures));
+  return again;
+}
+
+/** Fetches in waves and restores in as few requests as their size allows; returns the keys to look at again. */
+async function bringBack(
+  context: Context,
+  fetches: Fetches | undefined,
+  evicted: CheckFinding[],
+  failures: Failures,
+): Promise<string[]> {
+  const again: string[] = [];
+  const send = async (batch: Thawed[]) => {
+    try {
+      const outcomes = await restore(context.index, batch);
+      batch.forEach(({ key }, i) => {
+        const outcome = outcomes[i]!;
+        if (outcome === "again") again.push(key);
+        if (typeof outcome === "object") failures.set(key, refused(key, outcome.refused));
+      });
+    } catch (thrown) {
+      const error = asTundraError(thrown, "restore keys");
+      for (const { key } of batch) failures.set(key, error);
+    }
+  };
+
+  const weigh = (t: Thawed) => keyBytes(t.key) + payloadBytes(t.payload);
+  let thawed: Thawed[] = [];
+  for (let start = 0; start < evicted.length; start += WAVE) {
+    thawed.push(...await thawWave(context, fetches, evicted.slice(start, start + WAVE), failures));
+    const requests = batches(thawed, weigh);
+    const last = start + WAVE >= evicted.length;
+    thawed = last ? [] : requests.pop() ?? []; // the last one may still grow
+    for (const request of requests) await send(request);
+  }
+  return again;
+}
+
+/** Fetches and thaws; a key that fails is in `failures`, one that is past its own expiry or removed in neither. */
+async function thawWave(
+  context: Context,
+  fetches: Fetches | undefined,
+  wave: CheckFinding[],
+  failures: Failures,
+): Promise<Thawed[]> {
+  const wanted = await Promise.all(wave.map(async ({ key, record }) => {
+    const { ver } = parseRecord(record)!;
+    return { key, record, ver, name: await objectName(context.tqname, key, ver) };
+  }));
+  const objects = await fetchObjects(context, fetches, wanted.map(({ name }) => name));
+  const thawed = await Promise.all(wanted.map(async (each, i) => {
+    try {
+      return await thaw(context, each, objects[i]!);
+    } catch (thrown) {
+      failures.set(each.key, asTundraError(thrown, `ensure ${show(each.key)}`));
+    }
+  }));
+  return thawed.filter((each) => each !== undefined);
+}
+
+async function thaw(
+  context: Context,
+  { key, record, ver }: { key: string; record: string; ver: string },
+  object: Uint8Array | Error,
+): Promise<Thawed | undefined> {
+  if (isNotFound(object)) return await thawNewer(context, key, record, ver);
+  if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
+  const archived = await thawRecord(object, { key, ver }, context.freezers);
+  if ("gone" in archived) return undefined;
+  return { key, expected: record, ver, exp: archived.exp, payload: encodePayload(binary(archived.dump)) };
+}
+
+/**
+ * The record names an object that the archive lacks: Redis lost acknowledged writes, or the bucket lost objects. A newer
+ * version is what was acknowledged later; an older one never is.
+ */
+async function thawNewer(
+  context: Context,
+  key: string,
+  record: string,
+  ver: string,
+): Promise<Thawed | undefined> {
+  const lost = (rest: string) =>
+    new TundraError(
+      "LOST",
+      `Cannot bring ${show(key)} back as the archive must hold version ${ver} or a newer one: ${rest}`,
+      { keys: [key] },
+    );
+  const { listKeys, fetchKeys } = context.datastore;
+  if (!listKeys) throw lost("it does not, and this datastore cannot list others");
+  const prefix = await objectPrefix(context.tqname, key);
+  let newest = "";
+  let cursor: string | undefined;
+  do {
+    const page = await listKeys.call(context.datastore, prefix, cursor);
+    for (const name of page.names) {
+      const found = name.slice(prefix.length);
+      if (/^\d{16}-[0-9a-f]+$/.test(found) && found > newest) newest = found;
+    }
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+  if (micros(newest) <= micros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  const [object] = await fetchKeys.call(context.datastore, [prefix + newest]);
+  if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
+  return await thaw(context, { key, record, ver: newest }, object);
+}
+
+/** A version's time, microseconds; its nonce says nothing about order. */
+function micros(ver: string): number {
+  return Number(ver.split("-")[0]);
+}
+
+/** Fetches objects in the order of `names`; those already under way are waited for. */
+async function fetchObjects(
+  context: Context,
+  fetches: Fetches | undefined,
+  names: string[],
+): Promise<(Uint8Array | Error)[]> {
+  const fetchAll = async (wanted: string[]): Promise<(Uint8Array | Error)[]> => {
+    try {
+      const objects = await context.datastore.fetchKeys(wanted);
+      return wanted.map((name, i) => objects[i] ?? unanswered(name));
+    } catch (thrown) {
+      return wanted.map(() => asTundraError(thrown, "fetch objects"));
+    }
+  };
+  if (!fetches) return await fetchAll(names);
+  const fresh = names.filter((name) => !fetches.has(name));
+  if (fresh.length > 0) {
+    const under = fetchAll(fresh);
+    fresh.forEach((name, i) => {
+      fetches.set(name, under.then((objects) => objects[i]!).finally(() => fetches.delete(name)));
+    });
+  }
+  return await Promise.all(names.map((name) => fetches.get(name)!));
+}
+
+function unanswered(name: string): TundraError {
+  return new TundraError(
+    "UNAVAILABLE",
+    `Cannot fetch ${show(name)} as the datastore must answer each name: it did not`,
+  );
+}
+
+function blindWrite(key: string): TundraError {
+  return new TundraError(
+    "CONFLICT",
+    `Cannot ensure ${show(key)} as what is in Redis must be what was archived: it was written while evicted; ` +
+      `del() it, or mark it with { overwrite: true } to keep what is in Redis`,
+    { keys: [key] },
+  );
+}
+
+function refused(key: string, message: string): TundraError {
+  return new TundraError("UNSUPPORTED", `Cannot restore ${show(key)} as Redis must accept its payload: ${message}`, {
+    keys: [key],
+  });
+}

@@ -1,0 +1,92 @@
+/**
+ * evict: what is provably archived leaves Redis, when asked for and when idle.
+ * @module
+ */
+import { batches, failed, forBatches, keyBytes } from "./batches.ts";
+import type { Context } from "./context.ts";
+import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { isNotFound, type TundraError } from "./errors.ts";
+import { checkIdentity, isConfirmed } from "./identity.ts";
+import { objectName } from "./keys.ts";
+import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { results } from "./upstash/script.ts";
+import type { CallOptions } from "./upstash/connection.ts";
+
+/** The result of {@linkcode TundraStore.evict}. */
+export interface EvictReport {
+  /** Keys that are in the archive alone now. */
+  evicted: string[];
+  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark: marked now), `conflict`, `unsupported`. */
+  kept: Record<string, string>;
+}
+
+/** Evicts keys now; see {@linkcode TundraStore.evict}. */
+export async function evict(context: Context, keys: string[]): Promise<EvictReport> {
+  const report: EvictReport = { evicted: [], kept: Object.create(null) };
+  const failures = new Map<string, TundraError>();
+  await forBatches(keys, failures, "evict keys", async (batch) => {
+    const candidates = batch.map((key): Candidate => ({ key, action: "evict", ver: "" }));
+    let { id, outcomes } = await evictScript(context.index, candidates, undefined);
+    if (await checkIdentity(context, id)) ({ id, outcomes } = await evictScript(context.index, candidates, undefined));
+    batch.forEach((key, i) => {
+      if (outcomes[i] === "evicted") report.evicted.push(key);
+      else report.kept[key] = isConfirmed(id) ? outcomes[i]! : "never archived";
+    });
+  });
+  if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");
+  return report;
+}
+
+/** A version younger than this is in the archive: it was put there just now. */
+const TRUSTED_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Evicts keys that a claim found idle. Versions older than a day are asked for first: a bucket's lifecycle rule may have
+ * removed them.
+ */
+export async function evictIdle(
+  context: Context,
+  keys: string[],
+  idleLimitMs: number,
+  nowMs: number,
+  call: CallOptions & DataStoreCallOptions,
+): Promise<{ key: string; outcome: EvictOutcome }[]> {
+  const all: { key: string; outcome: EvictOutcome }[] = [];
+  for (const batch of batches(keys, keyBytes)) {
+    const candidates = await askArchive(context, batch, nowMs, call);
+    const { outcomes } = await evictScript(context.index, candidates, idleLimitMs, call);
+    outcomes.forEach((outcome, i) => all.push({ key: batch[i]!, outcome }));
+  }
+  return all;
+}
+
+async function askArchive(
+  context: Context,
+  keys: string[],
+  nowMs: number,
+  call: CallOptions & DataStoreCallOptions,
+): Promise<Candidate[]> {
+  const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
+  const { datastore, connection, index } = context;
+  if (!datastore.hasKeys) return candidates;
+  const [records] = results("read records", [await connection.command(["MGET", ...keys.map(index.keys.record)], call)]);
+  const old = candidates.filter((candidate, i) => {
+    candidate.ver = parseRecord((records as (string | null)[])[i])?.ver ?? "";
+    return candidate.ver !== "" && Number(candidate.ver.split("-")[0]) / 1000 < nowMs - TRUSTED_MS;
+  });
+  if (old.length === 0) return candidates;
+  const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
+  let answers: (boolean | Error)[];
+  try {
+    answers = await datastore.hasKeys(names, call);
+  } catch (thrown) {
+    answers = names.map(() => thrown as Error);
+  }
+  old.forEach((candidate, i) => {
+    const answer = answers[i];
+    if (answer === true) return;
+    candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
+  });
+  return candidates;
+}

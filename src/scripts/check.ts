@@ -1,0 +1,73 @@
+/**
+ * check: which keys are not simply there? The hot path of ensureKs.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, layout, PRELUDE } from "./record.ts";
+
+/** A key that needs something; all others are resident, or were never archived. */
+export interface CheckFinding {
+  key: string;
+  /** `touch`: in use again; `evicted`: bring it back; `reconcile`: there, and the record says evicted. */
+  needs: "touch" | "evicted" | "reconcile" | "unsupported";
+  record: string;
+}
+
+const CHECK = defineScript(
+  "check",
+  ["no-writes"],
+  `
+-- Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
+-- KEYS  id, n records, n keys
+-- OUT   id, then for each key that needs something: index, code, record
+--         T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
+-- INV   4, 5: removed, dirty or expired and missing: absent, never brought back
+${PRELUDE}
+local TOUCH_MS = 9000000 -- a quarter of the least redisTtlMs
+local n = (#KEYS - 1) / 2
+local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))
+local there = existing(2 + n, n)
+local out = { texts[1] or '' }
+for i = 1, n do
+  local text = texts[i + 1]
+  local r, code = parse(text), nil
+  if not r then
+    code = 'U'
+  elseif there[i] then
+    if r.flag == 'e' then
+      if not expired(r) then code = 'R' end
+    elseif text and r.touch < now - TOUCH_MS then
+      code = 'T'
+    end
+  elseif r.ver ~= '-' and r.rev == 0 and r.flag ~= 'g' and not expired(r) then
+    code = 'E'
+  end
+  if code then
+    out[#out + 1] = i
+    push(out, code, text)
+  end
+end
+return out
+`,
+);
+
+const NEEDS = { T: "touch", E: "evicted", R: "reconcile", U: "unsupported" } as const;
+
+/** One request, 4 billable commands where all keys exist or none does. */
+export async function check(
+  index: Index,
+  keys: string[],
+  call?: CallOptions,
+): Promise<{ id: string; findings: CheckFinding[] }> {
+  const reply = await index.scripts.run(CHECK, layout(index, [index.keys.id], keys), [], call) as (string | number)[];
+  const findings: CheckFinding[] = [];
+  for (let i = 1; i < reply.length; i += 3) {
+    findings.push({
+      key: keys[Number(reply[i]) - 1]!,
+      needs: NEEDS[reply[i + 1] as keyof typeof NEEDS],
+      record: reply[i + 2] as string,
+    });
+  }
+  return { id: reply[0] as string, findings };
+}

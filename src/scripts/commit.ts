@@ -1,0 +1,156 @@
+/**
+ * commit: what was put into the archive becomes the record's version.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { codes, type Index, layout, PRELUDE } from "./record.ts";
+
+/** One archived key, or a tombstone. */
+export interface Archived {
+  key: string;
+  /** The record's revision at the snapshot. */
+  rev: number;
+  ver: string;
+  /** SHA-1 of the DUMP payload; "" for a tombstone. */
+  fp: string;
+  exp: number;
+  /** Size of the archive object. */
+  bytes: number;
+}
+
+/** What became of it. */
+export type CommitOutcome =
+  | "clean"
+  | "requeued"
+  | "gone"
+  | "removed"
+  | "recreated"
+  | "evicted"
+  | "stale"
+  | "unsupported";
+
+const COMMIT = defineScript(
+  "commit",
+  ["allow-oom"],
+  `
+-- The archive holds these bytes (or tombstones): say so, where the lease is still mine.
+-- KEYS  dirty, idle, stats, n records, n keys
+-- ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
+-- OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
+--         T tombstone: removed   R tombstone, but removed again: queued again   X tombstone, but there again: queued again
+--         E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed   U record of another version
+-- INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
+${PRELUDE}
+local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
+local n = (#KEYS - 3) / 2
+local token, delay = tonumber(ARGV[1]), tonumber(ARGV[2])
+local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 4 + n, 3 + 2 * n))
+local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
+local there = existing(4 + n, n)
+local out, changes, queue, idle, done, left = {}, {}, {}, {}, {}, {}
+local frozen, bytes = 0, 0
+
+local function one(i, r)
+  local key, a = KEYS[3 + n + i], 5 * i - 2
+  local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  if fp == '' then -- a tombstone
+    if there[i] then
+      push(queue, int(now), key)
+      return 'X'
+    end
+    if r.flag == 'e' or r.rev == 0 then
+      done[#done + 1] = key
+      return 'E'
+    end
+    r.ver, r.fp, r.exp, r.flag, r.attempts = ver, '-', 0, 'g', 0
+    push(changes, KEYS[3 + i], r)
+    if not same then
+      push(queue, int(now), key)
+      return 'R'
+    end
+    r.rev = 0
+    done[#done + 1] = key
+    left[#left + 1] = key
+    return 'T'
+  end
+  if not there[i] and (r.flag == 'e' or r.rev == 0) then
+    done[#done + 1] = key
+    return 'E'
+  end
+  frozen, bytes = frozen + 1, bytes + tonumber(ARGV[a + 4])
+  r.ver, r.fp, r.exp, r.attempts, r.error = ver, fp, exp, 0, ''
+  push(changes, KEYS[3 + i], r)
+  if not there[i] then
+    r.flag = 'g'
+    push(queue, int(now), key)
+    return 'G'
+  end
+  r.flag = 'r'
+  if r.touch == 0 then r.touch = now end
+  if not same then
+    push(queue, int(now + delay), key)
+    return 'Q'
+  end
+  r.rev = 0
+  done[#done + 1] = key
+  push(idle, int(r.touch), key)
+  return 'C'
+end
+
+for i = 1, n do
+  local r = parse(texts[i])
+  if not scores[i] or tonumber(scores[i]) ~= token then
+    out[i] = 'S'
+  elseif not r then
+    out[i] = 'U'
+  else
+    out[i] = one(i, r)
+  end
+end
+
+save(changes)
+zadd(IDLE, nil, idle)
+zadd(DIRTY, 'XX', queue)
+zrem(DIRTY, done)
+zrem(IDLE, left)
+if frozen > 0 then
+  redis.call('HINCRBY', STATS, 'frozen', frozen)
+  redis.call('HINCRBY', STATS, 'bytes', bytes)
+end
+return table.concat(out)
+`,
+);
+
+const OUTCOMES: Record<string, CommitOutcome> = {
+  C: "clean",
+  Q: "requeued",
+  G: "gone",
+  T: "removed",
+  R: "requeued",
+  X: "recreated",
+  E: "evicted",
+  S: "stale",
+  U: "unsupported",
+};
+
+/** One request, 10 billable commands (and one for each key with an expiry of its own); outcomes in the order of `archived`. */
+export async function commit(
+  index: Index,
+  archived: Archived[],
+  options: { token: string; freezeDelayMs: number },
+  call?: CallOptions,
+): Promise<CommitOutcome[]> {
+  const { dirty, idle, stats } = index.keys;
+  const reply = await index.scripts.run(
+    COMMIT,
+    layout(index, [dirty, idle, stats], archived.map((a) => a.key)),
+    [
+      options.token,
+      options.freezeDelayMs,
+      ...archived.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes]),
+    ],
+    call,
+  );
+  return codes(reply).map((code) => OUTCOMES[code]!);
+}

@@ -1,0 +1,150 @@
+/**
+ * evict: keys leave Redis, but only where their bytes are provably those in the archive.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { codes, type Index, layout, PRELUDE } from "./record.ts";
+
+/** A key that may leave Redis. */
+export interface Candidate {
+  key: string;
+  /** `mark`: the archive lost it, archive it again; `keep`: the archive did not say, ask again in an hour. */
+  action: "evict" | "mark" | "keep";
+  /** Act on this version only; "": on any. */
+  ver: string;
+}
+
+/** What became of it. */
+export type EvictOutcome =
+  | "evicted"
+  | "missing"
+  | "never archived"
+  | "dirty"
+  | "in use"
+  | "rescued"
+  | "conflict"
+  | "unknown"
+  | "moved on"
+  | "unsupported";
+
+const EVICT = defineScript(
+  "evict",
+  ["allow-oom"],
+  `
+-- Keys leave Redis where their bytes and their own expiry are those archived. What was changed without a mark is marked.
+-- KEYS  dirty, idle, dead, id, stats, n records, n keys
+-- ARGV  idle limit (ms; '' from evict()), then for each key: action (evict mark keep), ver ('' any)
+-- OUT   id, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
+--         C conflict: written while evicted   K unknown to the archive: later   V another version by now   U record of another version
+-- INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
+${PRELUDE}
+local HOUR_MS = 3600000
+local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local n = (#KEYS - 5) / 2
+local limit = tonumber(ARGV[1])
+local id = redis.call('GET', ID)
+if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', '' } end
+
+local texts = redis.call('MGET', unpack(KEYS, 6, 5 + n))
+local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 6 + n, 5 + 2 * n))
+local touched = limit and redis.call('ZMSCORE', IDLE, unpack(KEYS, 6 + n, 5 + 2 * n))
+local out, changes, queue, later, settled, gone = {}, {}, {}, {}, {}, {}
+
+local function rescue(i, r)
+  bump(r)
+  r.flag = 'r'
+  if r.touch == 0 then r.touch = now end
+  push(changes, KEYS[5 + i], r)
+  push(queue, int(now), KEYS[5 + n + i])
+  return 'R'
+end
+
+local function one(i, r)
+  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i], ARGV[2 * i + 1]
+  if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
+  if r.rev ~= 0 then
+    if not queued[i] and not redis.call('ZSCORE', DEAD, key) then push(queue, int(now), key) end
+    return 'D'
+  end
+  if queued[i] then return 'D' end
+  if r.ver == '-' then return 'N' end
+  if ver ~= '' and ver ~= r.ver then return 'V', true end
+  if action == 'keep' then
+    push(later, int((limit or now) + HOUR_MS), key)
+    return 'K', true
+  end
+  local dump = redis.call('DUMP', key)
+  if not dump then return r.flag == 'e' and 'E' or 'M' end
+  if r.flag == 'e' then
+    if redis.sha1hex(dump) ~= r.fp then return 'C' end
+    if action == 'mark' then return rescue(i, r) end
+  elseif action == 'mark' or r.flag == 'g' or redis.sha1hex(dump) ~= r.fp then
+    return rescue(i, r)
+  end
+  if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then
+    if r.flag == 'e' then return 'C' end
+    return rescue(i, r)
+  end
+  r.flag = 'e'
+  push(changes, KEYS[5 + i], r)
+  gone[#gone + 1] = key
+  return 'E'
+end
+
+local rescued = 0
+for i = 1, n do
+  local r, code, stays = parse(texts[i]), 'U', true
+  if r then
+    code, stays = one(i, r)
+  elseif limit then
+    push(later, int(limit + HOUR_MS), KEYS[5 + n + i])
+  end
+  if code == 'R' then rescued = rescued + 1 end
+  if not stays then settled[#settled + 1] = KEYS[5 + n + i] end
+  out[i] = code
+end
+
+save(changes)
+zadd(DIRTY, 'NX', queue)
+zadd(IDLE, 'XX', later)
+zrem(IDLE, settled)
+if #gone > 0 then redis.call('HINCRBY', STATS, 'evicted', #gone) end
+if rescued > 0 then redis.call('HINCRBY', STATS, 'rescued', rescued) end
+if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+return { id, table.concat(out) }
+`,
+);
+
+const OUTCOMES: Record<string, EvictOutcome> = {
+  E: "evicted",
+  M: "missing",
+  N: "never archived",
+  D: "dirty",
+  I: "in use",
+  R: "rescued",
+  C: "conflict",
+  K: "unknown",
+  V: "moved on",
+  U: "unsupported",
+};
+
+/**
+ * One request, 2 billable commands a key and 9 (and one for each key with an expiry of its own). Without a confirmed id
+ * nothing is evicted and `outcomes` is empty.
+ */
+export async function evict(
+  index: Index,
+  candidates: Candidate[],
+  idleLimitMs: number | undefined,
+  call?: CallOptions,
+): Promise<{ id: string; outcomes: EvictOutcome[] }> {
+  const { dirty, idle, dead, id, stats } = index.keys;
+  const reply = await index.scripts.run(
+    EVICT,
+    layout(index, [dirty, idle, dead, id, stats], candidates.map((c) => c.key)),
+    [idleLimitMs === undefined ? "" : idleLimitMs, ...candidates.flatMap((c) => [c.action, c.ver])],
+    call,
+  ) as [string, string];
+  return { id: reply[0], outcomes: codes(reply[1]).map((code) => OUTCOMES[code]!) };
+}

@@ -1,0 +1,47 @@
+/**
+ * look: records and existence as the primary has them.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, layout, PRELUDE } from "./record.ts";
+
+/** A key and its record. */
+export interface Sight {
+  key: string;
+  /** The record as it is; "" for none. */
+  record: string;
+  exists: boolean;
+}
+
+const LOOK = defineScript(
+  "look",
+  [],
+  `
+-- Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
+-- KEYS  id, n records, n keys
+-- OUT   id, then for each key: record ('' for none), exists (0 1)
+${PRELUDE}
+local n = (#KEYS - 1) / 2
+local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))
+local out = { texts[1] or '' }
+if n > 0 then
+  local there = existing(2 + n, n)
+  for i = 1, n do push(out, texts[i + 1] or '', there[i] and 1 or 0) end
+end
+return out
+`,
+);
+
+/** One request, 4 billable commands where all keys exist or none does. */
+export async function look(
+  index: Index,
+  keys: string[],
+  call?: CallOptions,
+): Promise<{ id: string; sights: Sight[] }> {
+  const reply = await index.scripts.run(LOOK, layout(index, [index.keys.id], keys), [], call) as (string | number)[];
+  return {
+    id: reply[0] as string,
+    sights: keys.map((key, i) => ({ key, record: reply[2 * i + 1] as string, exists: reply[2 * i + 2] === 1 })),
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * mark: keys have changed (or gone) and are queued for archiving.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, layout, PRELUDE } from "./record.ts";
+
+/** What a mark does with keys that do not exist, and with keys whose record says evicted. */
+export interface MarkOptions {
+  freezeDelayMs: number;
+  /** `del`: a resident key that is missing was removed, and that is a change too. */
+  missing: "throw" | "del";
+  /** `cas`: only over the record given; `now`: over whatever is there (a pipeline cannot look first). */
+  overwrite: "never" | "look" | "cas" | "now";
+  /** With `cas`: the records that the decision was based on, in the order of the keys. */
+  expected?: string[];
+}
+
+/** A key that was not marked, and why: `record` is its record where the record is the reason. */
+export interface MarkException {
+  key: string;
+  why: "missing" | "blind write" | "blind removal" | "again" | "unsupported";
+  record: string;
+}
+
+export const MARK = defineScript(
+  "mark",
+  [],
+  `
+-- Keys have changed: a new revision each, and into the queue.
+-- KEYS  dirty, dead, n records, n keys
+-- ARGV  freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
+-- OUT   for each key that was not marked: index, code, record
+--         M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
+--         U record of another version
+--       (a missing key that is evicted counts as marked: those bytes are archived)
+-- INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more
+${PRELUDE}
+local DIRTY, DEAD = KEYS[1], KEYS[2]
+local n = (#KEYS - 2) / 2
+local delay, missing, overwrite = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
+local there = existing(3 + n, n)
+local out, changes, queue, failed = {}, {}, {}, {}
+
+local function except(i, code)
+  out[#out + 1] = i
+  push(out, code, texts[i] or '')
+end
+
+local function mark(i, r, flag)
+  if r.rev == 0 and flag == 'r' then r.touch = now end
+  bump(r)
+  r.flag = flag
+  push(changes, KEYS[2 + i], r)
+  push(queue, int(now + delay), KEYS[2 + n + i])
+  if r.attempts > 0 then push(failed, KEYS[2 + n + i], r) end
+end
+
+for i = 1, n do
+  local r = parse(texts[i])
+  local evicted = r and r.flag == 'e' and not expired(r)
+  if not r then
+    except(i, 'U')
+  elseif there[i] then
+    if not evicted or overwrite == 'now' or (overwrite == 'cas' and texts[i] == ARGV[3 + i]) then
+      mark(i, r, 'r')
+    else
+      except(i, overwrite == 'cas' and 'A' or 'C')
+    end
+  elseif missing == 'del' then
+    if evicted then
+      except(i, 'B')
+    elseif r.flag == 'r' and (r.rev > 0 or (r.ver ~= '-' and not expired(r))) then
+      mark(i, r, 'g')
+    end
+  elseif not evicted or overwrite ~= 'never' then
+    except(i, 'M')
+  end
+end
+
+-- a dead key lives again
+local revived = {}
+if #failed > 0 then
+  local names = {}
+  for i = 1, #failed, 2 do names[#names + 1] = failed[i] end
+  local died = redis.call('ZMSCORE', DEAD, unpack(names))
+  for i = 1, #names do
+    if died[i] then
+      failed[2 * i].attempts = 0
+      revived[#revived + 1] = names[i]
+    end
+  end
+end
+
+save(changes)
+zadd(DIRTY, 'NX', queue)
+zrem(DEAD, revived)
+return out
+`,
+);
+
+const WHY = {
+  M: "missing",
+  C: "blind write",
+  B: "blind removal",
+  A: "again",
+  U: "unsupported",
+} as const;
+
+/** KEYS and ARGV of a mark, also for a pipeline. */
+export function markArguments(index: Index, keys: string[], options: MarkOptions): [string[], (string | number)[]] {
+  return [
+    layout(index, [index.keys.dirty, index.keys.dead], keys),
+    [options.freezeDelayMs, options.missing, options.overwrite, ...(options.expected ?? [])],
+  ];
+}
+
+/** What a mark replied. */
+export function markExceptions(keys: string[], reply: unknown): MarkException[] {
+  const flat = reply as (number | string)[];
+  const exceptions: MarkException[] = [];
+  for (let i = 0; i < flat.length; i += 3) {
+    exceptions.push({
+      key: keys[Number(flat[i]) - 1]!,
+      why: WHY[flat[i + 1] as keyof typeof WHY],
+      record: String(flat[i + 2]),
+    });
+  }
+  return exceptions;
+}
+
+/** One request, 6 billable commands where all keys exist and none is dead; replies the keys that were not marked. */
+export async function mark(
+  index: Index,
+  keys: string[],
+  options: MarkOptions,
+  call?: CallOptions,
+): Promise<MarkException[]> {
+  return markExceptions(keys, await index.scripts.run(MARK, ...markArguments(index, keys, options), call));
+}

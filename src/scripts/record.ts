@@ -1,0 +1,162 @@
+/**
+ * The record of one key: a line of text under `tundra:<tqname>:rec:<key>`, and the Lua that all scripts begin with.
+ *
+ *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <error>
+ *
+ * | field | what |
+ * | --- | --- |
+ * | 1 | version of this layout; any other spoils that key only (UNSUPPORTED) |
+ * | rev | dirty revision, microseconds; 0: everything is archived |
+ * | ver | the archived version, `-` for none |
+ * | flag | r resident, e evicted, g gone (removed) |
+ * | fp | fingerprint: SHA-1 of the archived DUMP payload, `-` for none |
+ * | exp | the key's own expiry as archived, ms since 1970; 0: none |
+ * | touch | last use, ms |
+ * | attempts | failed attempts to freeze it that were its own fault |
+ * | before, after | the tokens of the last begin |
+ * | error | `CODE message` of the last failure, printable ASCII |
+ * @module
+ */
+import type { Reply } from "../upstash/connection.ts";
+import type { ScriptRunner } from "../upstash/script.ts";
+import type { RedisKeys } from "../keys.ts";
+
+/** Tundra's side of Redis: what each script's wrapper needs. */
+export interface Index {
+  readonly scripts: ScriptRunner;
+  readonly keys: RedisKeys;
+}
+
+/** A record, read. */
+export interface KeyRecord {
+  rev: number;
+  /** "" for none */
+  ver: string;
+  flag: "r" | "e" | "g";
+  fp: string;
+  exp: number;
+  touch: number;
+  attempts: number;
+  error: string;
+}
+
+const LAYOUT = /^1 (\d+) (\S+) ([reg]) (\S+) (\d+) (\d+) (\d+) \S+ \S+ (.*)$/;
+
+/** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
+export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
+  if (typeof text !== "string") {
+    return { rev: 0, ver: "", flag: "r", fp: "", exp: 0, touch: 0, attempts: 0, error: "" };
+  }
+  const fields = LAYOUT.exec(text);
+  if (!fields) return undefined;
+  const [, rev, ver, flag, fp, exp, touch, attempts, error] = fields as unknown as string[];
+  return {
+    rev: Number(rev),
+    ver: ver === "-" ? "" : ver!,
+    flag: flag as KeyRecord["flag"],
+    fp: fp === "-" ? "" : fp!,
+    exp: Number(exp),
+    touch: Number(touch),
+    attempts: Number(attempts),
+    error: error!,
+  };
+}
+
+/** `CODE message` as a record can hold it: printable ASCII, at most 300 characters. */
+export function errorText(code: string, message: string): string {
+  return `${code} ${message}`.replace(/[^\x20-\x7e]/g, "?").slice(0, 300);
+}
+
+/** KEYS of a script: `fixed`, then the records of `keys`, then `keys`. */
+export function layout(index: Index, fixed: string[], keys: string[]): string[] {
+  return [...fixed, ...keys.map(index.keys.record), ...keys];
+}
+
+/** A reply that is a string of one code a key. */
+export function codes(reply: Reply): string[] {
+  return [...reply as string];
+}
+
+/**
+ * All scripts begin with this. GRACE_MS: how long the record of a removed or expired key outlives it, so that a request
+ * that comes late still finds the record changed.
+ */
+export const PRELUDE = `
+local GRACE_MS = 86400000
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now = math.floor(now_us / 1000)
+
+local function int(x) return string.format('%.0f', x) end
+
+-- nil for a layout of another version
+local function parse(text)
+  if not text then
+    return { rev = 0, ver = '-', flag = 'r', fp = '-', exp = 0, touch = 0, attempts = 0, before = '-', after = '-', error = '' }
+  end
+  local rev, ver, flag, fp, exp, touch, attempts, before, after, error =
+    string.match(text, '^1 (%d+) (%S+) ([reg]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
+  if not rev then return nil end
+  return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = tonumber(touch),
+    attempts = tonumber(attempts), before = before, after = after, error = error }
+end
+
+local function format(r)
+  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s',
+    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.error)
+end
+
+-- changes: record key, record, ...; a clean record of a key that expires, and a gone one, expire a grace period later
+local function save(changes)
+  local plain = {}
+  for i = 1, #changes, 2 do
+    local key, r, ends = changes[i], changes[i + 1], 0
+    if r.rev == 0 then
+      if r.flag == 'g' then ends = now + GRACE_MS elseif r.exp > 0 then ends = r.exp + GRACE_MS end
+    end
+    if ends > 0 then
+      redis.call('SET', key, format(r), 'PXAT', int(ends))
+    else
+      plain[#plain + 1] = key
+      plain[#plain + 1] = format(r)
+    end
+  end
+  if #plain > 0 then redis.call('MSET', unpack(plain)) end
+end
+
+-- a change: a new revision, even where the clock went back
+local function bump(r) r.rev = math.max(now_us, r.rev + 1) end
+
+local function expired(r) return r.exp > 0 and r.exp <= now end
+
+local function push(list, a, b)
+  list[#list + 1] = a
+  list[#list + 1] = b
+end
+
+local function zadd(key, how, list)
+  if #list == 0 then return end
+  if how then redis.call('ZADD', key, how, unpack(list)) else redis.call('ZADD', key, unpack(list)) end
+end
+
+local function zrem(key, list)
+  if #list > 0 then redis.call('ZREM', key, unpack(list)) end
+end
+
+-- which of KEYS[first] ... exist: one command where all or none do, else by halves
+local function existing(first, n)
+  local there = {}
+  local function look(from, to, count)
+    if count == 0 or count == to - from + 1 then
+      for i = from, to do there[i] = count > 0 end
+      return
+    end
+    local middle = math.floor((from + to) / 2)
+    local left = redis.call('EXISTS', unpack(KEYS, first + from - 1, first + middle - 1))
+    look(from, middle, left)
+    look(middle + 1, to, count - left)
+  end
+  look(1, n, redis.call('EXISTS', unpack(KEYS, first, first + n - 1)))
+  return there
+end
+`;

@@ -1,0 +1,65 @@
+/**
+ * remove: keys leave Redis for good; the tick takes care of the archive.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { codes, type Index, layout, PRELUDE } from "./record.ts";
+
+const REMOVE = defineScript(
+  "remove",
+  ["allow-oom"],
+  `
+-- Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.
+-- KEYS  dirty, idle, dead, n records, n keys
+-- ARGV  n expected records ('' for none)
+-- OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
+-- INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
+${PRELUDE}
+local DIRTY, IDLE, DEAD = KEYS[1], KEYS[2], KEYS[3]
+local n = (#KEYS - 3) / 2
+local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
+local out, changes, queue, gone = {}, {}, {}, {}
+for i = 1, n do
+  local r, key = parse(texts[i]), KEYS[3 + n + i]
+  if not r then
+    out[i] = 'U'
+  elseif (texts[i] or '') ~= ARGV[i] then
+    out[i] = 'A'
+  else
+    r.flag, r.attempts, r.error = 'g', 0, ''
+    if texts[i] then -- without a record no tick has ever seen it: no tombstone needed
+      bump(r)
+      push(queue, int(now), key)
+    end
+    push(changes, KEYS[3 + i], r)
+    gone[#gone + 1] = key
+    out[i] = 'D'
+  end
+end
+save(changes)
+zadd(DIRTY, 'NX', queue)
+zrem(IDLE, gone)
+zrem(DEAD, gone)
+if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+return table.concat(out)
+`,
+);
+
+const OUTCOMES: Record<string, "deleted" | "again" | "unsupported"> = { D: "deleted", A: "again", U: "unsupported" };
+
+/** One request, 8 billable commands (and one for each key that has no record); outcomes in the order of `seen`. */
+export async function remove(
+  index: Index,
+  seen: { key: string; record: string }[],
+  call?: CallOptions,
+): Promise<("deleted" | "again" | "unsupported")[]> {
+  const { dirty, idle, dead } = index.keys;
+  const reply = await index.scripts.run(
+    REMOVE,
+    layout(index, [dirty, idle, dead], seen.map((s) => s.key)),
+    seen.map((s) => s.record),
+    call,
+  );
+  return codes(reply).map((code) => OUTCOMES[code]!);
+}

@@ -1,0 +1,122 @@
+/**
+ * restore: archived values come back into Redis.
+ * @module
+ */
+import { type CallOptions, text } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, layout, PRELUDE } from "./record.ts";
+
+/** A value to bring back. */
+export interface Thawed {
+  key: string;
+  /** The record that the decision was based on. */
+  expected: string;
+  ver: string;
+  /** The key's own expiry, ms since 1970; 0: none. */
+  exp: number;
+  /** The DUMP payload, see {@linkcode encodePayload}. */
+  payload: string;
+}
+
+/** What became of it. */
+export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | { refused: string };
+
+const RESTORE = defineScript(
+  "restore",
+  [],
+  `
+-- Archived values come back, each only where its key is missing and its record is what the decision was based on.
+-- KEYS  idle, stats, n records, n keys
+-- ARGV  for each key: expected record, ver, exp, payload
+-- OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry   F Redis refused it
+-- INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing
+${PRELUDE}
+local IDLE, STATS = KEYS[1], KEYS[2]
+local n = (#KEYS - 2) / 2
+local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
+local there = existing(3 + n, n)
+local out, wanted, first = {}, {}, {}
+for i = 1, n do
+  local r, exp = parse(texts[i]), tonumber(ARGV[4 * i - 1])
+  local code = 'A'
+  if not r then
+    code = 'A'
+  elseif there[i] then
+    if r.flag ~= 'e' then code = 'X' end
+  elseif texts[i] == ARGV[4 * i - 3] then
+    if exp > 0 and exp <= now then
+      code = 'P'
+    else
+      code = 'R'
+      wanted[i] = r
+      r.flag, r.touch = 'r', now
+      push(first, KEYS[2 + i], format(r))
+    end
+  end
+  out[2 * i - 1], out[2 * i] = code, ''
+end
+
+-- the record first: should the script end here, the key is missing and still evictable
+if #first > 0 then redis.call('MSET', unpack(first)) end
+
+local BYTES = {} -- two bytes of UTF-8 -> the byte that they carry
+for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
+for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
+
+local changes, idle = {}, {}
+for i = 1, n do
+  local r = wanted[i]
+  if r then
+    local key = KEYS[2 + n + i]
+    local payload = string.gsub(ARGV[4 * i], '[\\194-\\197][\\128-\\191]', BYTES)
+    local reply = redis.pcall('RESTORE', key, ARGV[4 * i - 1], payload, 'ABSTTL')
+    if type(reply) == 'table' and reply.err then
+      out[2 * i - 1], out[2 * i] = 'F', reply.err
+      r = parse(texts[i])
+    else
+      -- RESTORE may order a large hash or set anew
+      r.fp, r.ver, r.exp = redis.sha1hex(redis.call('DUMP', key)), ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
+      push(idle, int(now), key)
+    end
+    push(changes, KEYS[2 + i], r)
+  end
+end
+save(changes)
+zadd(IDLE, nil, idle)
+if #idle > 0 then redis.call('HINCRBY', STATS, 'restored', #idle / 2) end
+return out
+`,
+);
+
+/**
+ * A payload as JSON can carry it: a character a byte, where bytes that JSON would escape at length move to U+0100 and
+ * up. The script maps it back.
+ */
+export function encodePayload(binaryString: string): string {
+  // deno-lint-ignore no-control-regex
+  return binaryString.replace(/[\x00-\x1f"\\\x7f]/g, (c) => String.fromCharCode(256 + c.charCodeAt(0)));
+}
+
+/** How many bytes an encoded payload takes in a request. */
+export function payloadBytes(payload: string): number {
+  let bytes = payload.length;
+  for (let i = 0; i < payload.length; i++) if (payload.charCodeAt(i) > 127) bytes++;
+  return bytes;
+}
+
+const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired" } as const;
+
+/** One request, 2 billable commands a key and 8 (and one for each key with an expiry of its own); outcomes in order. */
+export async function restore(index: Index, thawed: Thawed[], call?: CallOptions): Promise<RestoreOutcome[]> {
+  const { idle, stats } = index.keys;
+  const reply = await index.scripts.run(
+    RESTORE,
+    layout(index, [idle, stats], thawed.map((t) => t.key)),
+    thawed.flatMap((t) => [t.expected, t.ver, String(t.exp), t.payload]),
+    call,
+  ) as string[];
+  return thawed.map((_, i) => {
+    const code = reply[2 * i]!;
+    return code === "F" ? { refused: text(reply[2 * i + 1]!) } : OUTCOMES[code as keyof typeof OUTCOMES];
+  });
+}

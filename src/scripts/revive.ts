@@ -1,0 +1,44 @@
+/**
+ * revive: dead keys get another chance.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, PRELUDE } from "./record.ts";
+
+const REVIVE = defineScript(
+  "revive",
+  [],
+  `
+-- Dead keys go back into the queue with all their attempts.
+-- KEYS  dirty, dead, n records
+-- ARGV  n keys
+-- OUT   how many were dead
+-- INV   7: nothing else is touched
+${PRELUDE}
+local DIRTY, DEAD = KEYS[1], KEYS[2]
+local died = redis.call('ZMSCORE', DEAD, unpack(ARGV))
+local texts = redis.call('MGET', unpack(KEYS, 3))
+local changes, queue, revived = {}, {}, {}
+for i = 1, #ARGV do
+  local r = parse(texts[i])
+  if died[i] and r then
+    r.attempts, r.error = 0, ''
+    if r.rev == 0 then bump(r) end
+    push(changes, KEYS[2 + i], r)
+    push(queue, int(now), ARGV[i])
+    revived[#revived + 1] = ARGV[i]
+  end
+end
+save(changes)
+zadd(DIRTY, 'NX', queue)
+zrem(DEAD, revived)
+return #revived
+`,
+);
+
+/** One request, 7 billable commands; how many keys were dead. */
+export async function revive(index: Index, keys: string[], call?: CallOptions): Promise<number> {
+  const { dirty, dead, record } = index.keys;
+  return await index.scripts.run(REVIVE, [dirty, dead, ...keys.map(record)], keys, call) as number;
+}

@@ -1,0 +1,54 @@
+/**
+ * status: how much waits, and the totals since the beginning.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, PRELUDE } from "./record.ts";
+
+const STATUS = defineScript(
+  "status",
+  ["no-writes"],
+  `
+-- Counts.
+-- KEYS  dirty, idle, dead, stats
+-- OUT   dirty, due, idle, dead, age of the oldest due key (ms), totals
+${PRELUDE}
+local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return {
+  redis.call('ZCARD', KEYS[1]),
+  redis.call('ZCOUNT', KEYS[1], '-inf', int(now)),
+  redis.call('ZCARD', KEYS[2]),
+  redis.call('ZCARD', KEYS[3]),
+  oldest[2] and math.max(0, math.floor(now - tonumber(oldest[2]))) or 0,
+  redis.call('HGETALL', KEYS[4]),
+}
+`,
+);
+
+/** Counts as they are now. */
+export interface Counts {
+  queued: number;
+  due: number;
+  idle: number;
+  dead: number;
+  oldestDueMs: number;
+  totals: Record<string, number>;
+}
+
+/** One request, 8 billable commands. */
+export async function readStatus(index: Index, call?: CallOptions): Promise<Counts> {
+  const { dirty, idle, dead, stats } = index.keys;
+  const reply = await index.scripts.run(STATUS, [dirty, idle, dead, stats], [], call);
+  const [queued, due, idleKeys, deadKeys, oldestDueMs, fields] = reply as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    string[],
+  ];
+  const totals: Record<string, number> = {};
+  for (let i = 0; i < fields.length; i += 2) totals[fields[i]!] = Number(fields[i + 1]);
+  return { queued, due, idle: idleKeys, dead: deadKeys, oldestDueMs, totals };
+}

@@ -1,0 +1,45 @@
+/**
+ * touch: keys are in use, so they stay in Redis for another redisTtlMs.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, layout, PRELUDE } from "./record.ts";
+
+const TOUCH = defineScript(
+  "touch",
+  [],
+  `
+-- Keys are in use.
+-- KEYS  idle, n records, n keys
+-- OUT   indexes of keys that have been evicted since they were checked
+-- INV   a key that ensureKs() has just seen is not evicted for redisTtlMs, or is reported here
+${PRELUDE}
+local IDLE = KEYS[1]
+local n = (#KEYS - 1) / 2
+local texts = redis.call('MGET', unpack(KEYS, 2, 1 + n))
+local there = existing(2 + n, n)
+local out, changes, idle = {}, {}, {}
+for i = 1, n do
+  local r = parse(texts[i])
+  if r and texts[i] then
+    if there[i] and r.flag ~= 'e' then
+      r.touch = now
+      push(changes, KEYS[1 + i], r)
+      if r.rev == 0 then push(idle, int(now), KEYS[1 + n + i]) end
+    elseif r.flag == 'e' then
+      out[#out + 1] = i
+    end
+  end
+end
+save(changes)
+zadd(IDLE, 'XX', idle)
+return out
+`,
+);
+
+/** One request, 6 billable commands (and one for each key with an expiry of its own); replies the keys evicted meanwhile. */
+export async function touch(index: Index, keys: string[], call?: CallOptions): Promise<string[]> {
+  const reply = await index.scripts.run(TOUCH, layout(index, [index.keys.idle], keys), [], call) as number[];
+  return reply.map((i) => keys[i - 1]!);
+}

@@ -1,0 +1,292 @@
+/**
+ * The store: what the application and the cron call.
+ * @module
+ */
+import type { Redis } from "@upstash/redis";
+import type { Freezer } from "./archive/freezer.ts";
+import { checkFreezers } from "./archive/record.ts";
+import type { Context } from "./context.ts";
+import type { DataStore } from "./datastores/datastore.ts";
+import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
+import { del } from "./del.ts";
+import { dirty, dirtyArguments, type DirtyOptions } from "./dirty.ts";
+import { dirtyIn, type EvalQueue } from "./dirty_in.ts";
+import { ensureKs, type Fetches } from "./ensure.ts";
+import { badArgument } from "./errors.ts";
+import { evict, type EvictReport } from "./evict.ts";
+import { checkKeys, checkTqname, redisKeys } from "./keys.ts";
+import { readStatus } from "./scripts/status.ts";
+import { tick } from "./tick.ts";
+import { checkNames, checkNumber, MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick_options.ts";
+import { redisClient } from "./upstash/client.ts";
+import { connect, type RedisOptions } from "./upstash/connection.ts";
+import { scriptRunner } from "./upstash/script.ts";
+import { type TundraWorker, worker, type WorkerOptions } from "./worker.ts";
+
+/** Options of {@linkcode tundraStore}. */
+export interface TundraOptions {
+  /** How to reach Redis: an Upstash database's REST URL and token, and options of the `@upstash/redis` client. */
+  redis: RedisOptions;
+  /** Queue name: 1 to 64 characters `A-Z a-z 0-9 _ -`, default `"default"`. Stores with other names share nothing. */
+  tqname?: string;
+  /** What archive objects go through, in order. Default `deflateFreezer()`; `null` stores records as they are. */
+  freezer?: Freezer | Freezer[] | null;
+  /** Evict an archived key this many milliseconds after its last use: at least 36,000,000 (10 h). Absent: never. */
+  redisTtlMs?: number;
+  /**
+   * A mark is due this many milliseconds later: 0 to 43,200,000 (12 h), default 0. A key that changes all the time is
+   * archived once in this time; what it costs is that much more to lose should Redis itself lose data.
+   */
+  freezeDelayMs?: number;
+}
+
+/** How much waits. */
+export interface Status {
+  /** Keys with a change that is not archived yet, dead ones included. */
+  dirty: number;
+  /** Of those: may be claimed now. */
+  due: number;
+  /** Clean keys in Redis: archived, evictable. */
+  idle: number;
+  /** Keys that ran out of attempts; see `deadLetters()`. */
+  dead: number;
+  /** Milliseconds for which the oldest due key has been waiting; 0: none is due. */
+  oldestDueMs: number;
+  /** Since the beginning. */
+  totals: {
+    /** Values archived. */
+    frozen: number;
+    /** Keys that left Redis. */
+    evicted: number;
+    /** Keys brought back. */
+    restored: number;
+    /** Keys found changed without a mark, and marked. */
+    rescued: number;
+    /** Bytes of archive objects. */
+    bytes: number;
+  };
+}
+
+/**
+ * Hot keys in Redis, cold keys in an archive. Wherever keys stand, one array of keys is taken too; without keys a call
+ * resolves without a request. More than 1,000 keys travel in several requests. Costs are requests and billable commands.
+ */
+export interface TundraStore {
+  /** The `@upstash/redis` client on the same connection; on a database with read regions an application must use it. */
+  readonly redis: Redis;
+
+  /**
+   * Brings keys back into Redis that were evicted, and keeps those in use there. A key that was never archived, was
+   * deleted or has expired is no error.
+   *
+   * Cost: 1 request, 4 commands where all keys are resident; for n evicted keys 2 requests, n fetches and 2 n + 12
+   * commands (a command more for each key with an expiry of its own).
+   *
+   * @throws TundraError after all keys that can be brought back are there: `CONFLICT` where keys were written while
+   * evicted, `ENSURE_FAILED` for others (`causes`: `LOST`, `CORRUPT`, `UNAVAILABLE`, `UNSUPPORTED`), `UNAVAILABLE` where
+   * Redis cannot be asked, `LOST` where the index is gone, `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * await store.ensureKs("cart:7", "user:1");
+   * const cart = await store.redis.hgetall("cart:7");
+   * ```
+   */
+  ensureKs(...keys: string[] | [string[]]): Promise<void>;
+
+  /**
+   * Marks keys that have changed. All that exist are marked before it throws for the others.
+   *
+   * Cost: 1 request, 6 commands.
+   *
+   * @throws TundraError `MISSING`, `CONFLICT`, `UNAVAILABLE` (`keys` names all that are not marked), `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * await store.redis.hset("cart:7", { apples: 3 });
+   * await store.dirty("cart:7");
+   * await store.redis.lpop("jobs");
+   * await store.dirty({ missing: "del" }, "jobs");
+   * ```
+   */
+  dirty(...keys: string[] | [string[]]): Promise<void>;
+  /** With options: see {@linkcode DirtyOptions}. */
+  dirty(options: DirtyOptions, ...keys: string[] | [string[]]): Promise<void>;
+
+  /**
+   * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The results
+   * of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect).
+   *
+   * In a transaction, or where the server is not known to lock by key, the script runs under the global lock.
+   *
+   * Cost: no request of its own, 6 commands.
+   *
+   * @throws TundraError `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * const tx = store.redis.multi();
+   * tx.hset("cart:7", { apples: 3 });
+   * store.dirtyIn(tx, "cart:7");
+   * await tx.exec();
+   * ```
+   */
+  dirtyIn(pipeline: EvalQueue, ...keys: string[] | [string[]]): void;
+  /** With options: see {@linkcode DirtyOptions}. `overwrite` acts at once here: there is no looking first. */
+  dirtyIn(pipeline: EvalQueue, options: DirtyOptions, ...keys: string[] | [string[]]): void;
+
+  /**
+   * Archives what is due and evicts what is idle, within bounds; for a cron trigger. Any number may run at once.
+   *
+   * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 19 commands (a command more for each key with an expiry of
+   * its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands.
+   *
+   * @throws TundraError where nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. One key's failure is in the report
+   * @example
+   * ```ts ignore
+   * const report = await store.tick({ deadlineMs: 10_000 });
+   * console.log(report.frozen, report.evicted, report.done);
+   * ```
+   */
+  tick(options?: TickOptions): Promise<TickReport>;
+
+  /**
+   * Runs `tick()` in a loop, for processes that live long. It survives servers that are away, and says so to `monitor`.
+   *
+   * @throws TundraError `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * const worker = store.worker({ throttleMs: 1_000 });
+   * await worker.stop();
+   * ```
+   */
+  worker(options?: WorkerOptions): TundraWorker;
+
+  /**
+   * Evicts keys now, but only what is provably archived; `kept` says why others stay. Right after a commit it can lose to
+   * a failover of Redis between the two, as asynchronous replication may forget the commit; a tick's eviction, hours
+   * later, cannot.
+   *
+   * Cost: 1 request, 2 n + 9 commands (a command more for each key with an expiry of its own).
+   *
+   * @throws TundraError `UNAVAILABLE`, `LOST`, `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * const { evicted, kept } = await store.evict("cart:7", "cart:8");
+   * ```
+   */
+  evict(...keys: string[] | [string[]]): Promise<EvictReport>;
+
+  /**
+   * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
+   * survives. Returns how many there were.
+   *
+   * Cost: 2 requests, 11 commands (a command more for each key that was never marked); 1 request where there is nothing.
+   *
+   * @throws TundraError `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
+   * @example
+   * ```ts ignore
+   * await store.del("cart:7");
+   * ```
+   */
+  del(...keys: string[] | [string[]]): Promise<number>;
+
+  /** How much waits, and totals. Cost: 1 request, 8 commands. */
+  status(): Promise<Status>;
+
+  /** Keys that ran out of attempts, oldest first: an operator must look. Cost: 2 requests, 2 commands. */
+  deadLetters(options?: DeadLetterOptions): Promise<DeadLetter[]>;
+
+  /** Gives dead keys another chance; a new `dirty()` does so too. Returns how many were dead. Cost: 1 request, 7 commands. */
+  retryDead(...keys: string[] | [string[]]): Promise<number>;
+}
+
+/** Below this a key's last use could not be told: touches are written every quarter of it. */
+const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
+
+/**
+ * Makes a store. No I/O, no timer, no randomness: cheap enough for every request.
+ *
+ * @throws TundraError `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { memoryDatastore, tundraStore } from "@tundra/store";
+ *
+ * const store = tundraStore(memoryDatastore(), {
+ *   redis: { url: "https://eu1-example.upstash.io", token: "secret" },
+ *   redisTtlMs: 7 * 24 * 60 * 60 * 1000,
+ * });
+ * console.log(typeof store.tick); // function
+ * ```
+ */
+export function tundraStore(datastore: DataStore, options: TundraOptions): TundraStore {
+  const what = "make a store";
+  checkNames(what, options, ["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs"]);
+  for (const name of ["putKey", "fetchKeys"] as const) {
+    if (typeof datastore?.[name] !== "function") {
+      throw badArgument(what, "the datastore", `an object with ${name}()`, datastore);
+    }
+  }
+  const { redisTtlMs, freezeDelayMs = 0 } = options;
+  if (redisTtlMs !== undefined) {
+    checkNumber(what, "redisTtlMs", redisTtlMs, LEAST_REDIS_TTL_MS, Number.MAX_SAFE_INTEGER);
+  }
+  checkNumber(what, "freezeDelayMs", freezeDelayMs, 0, MAX_DURATION_MS);
+  const tqname = checkTqname(options.tqname ?? "default");
+  const connection = connect(options.redis);
+  const context: Context = {
+    tqname,
+    connection,
+    index: { scripts: scriptRunner(connection), keys: redisKeys(tqname) },
+    datastore,
+    freezers: checkFreezers(options.freezer),
+    redisTtlMs,
+    freezeDelayMs,
+  };
+  const fetches: Fetches | undefined = sharesPromises() ? new Map() : undefined;
+  const redis = redisClient(connection, options.redis);
+  const call = async <T>(
+    what: string,
+    keys: readonly unknown[],
+    none: T,
+    act: (keys: string[]) => Promise<T>,
+  ): Promise<T> => {
+    const checked = checkKeys(what, keys);
+    return checked.length === 0 ? none : await act(checked);
+  };
+
+  return {
+    redis,
+    ensureKs: (...keys: unknown[]) =>
+      call("ensure keys", keys, undefined, (checked) => ensureKs(context, fetches, checked)),
+    async dirty(...args: unknown[]) {
+      const { options, keys } = dirtyArguments("mark keys", args);
+      if (keys.length > 0) await dirty(context, keys, options);
+    },
+    dirtyIn(pipeline: EvalQueue, ...args: unknown[]) {
+      const { options, keys } = dirtyArguments("mark in a pipeline", args);
+      if (keys.length > 0) dirtyIn(context, pipeline, keys, options);
+    },
+    tick: (options) => tick(context, options),
+    worker: (options) => worker(context, options),
+    evict: (...keys: unknown[]) =>
+      call<EvictReport>("evict keys", keys, { evicted: [], kept: {} }, (checked) => evict(context, checked)),
+    del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
+    async status() {
+      const { queued, due, idle, dead, oldestDueMs, totals } = await readStatus(context.index);
+      const { frozen = 0, evicted = 0, restored = 0, rescued = 0, bytes = 0 } = totals;
+      return {
+        dirty: queued + dead,
+        due,
+        idle,
+        dead,
+        oldestDueMs,
+        totals: { frozen, evicted, restored, rescued, bytes },
+      };
+    },
+    deadLetters: (options) => deadLetters(context, options),
+    retryDead: (...keys: unknown[]) => call("revive keys", keys, 0, (checked) => retryDead(context, checked)),
+  };
+}
+
+/** On workerd a promise dies with the request that made it: another request that waited for it would hang for ever. */
+function sharesPromises(): boolean {
+  return globalThis.navigator?.userAgent !== "Cloudflare-Workers";
+}

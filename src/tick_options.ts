@@ -1,0 +1,171 @@
+/**
+ * The options of a tick, and what it reports.
+ * @module
+ */
+import { badArgument, type TundraError } from "./errors.ts";
+
+/** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
+export interface TickOptions {
+  /** Keys to claim in all: 1 to 1,000,000, default 1000. */
+  maxKeys?: number;
+  /** Keys to claim at a time: 1 to 1000, default 100. */
+  batchKeys?: number;
+  /** Nothing is begun after this many milliseconds: 1 to 43,200,000, default 20,000. What is under way is completed. */
+  deadlineMs?: number;
+  /** HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default: no bound. */
+  maxSubrequests?: number;
+  /** Bytes to read from Redis in all, at least 1, default 268,435,456 (256 MiB). The batch that passes it is completed. */
+  maxBytes?: number;
+  /** Uploads at once: 1 to 1000, default 6. */
+  nthreads?: number;
+  /** A claimed key is nobody else's for this many milliseconds: 1000 to 43,200,000 (12 h), default 60,000. */
+  leaseMs?: number;
+  /** A key that fails this many times by its own fault is dead: 1 to 1000, default 3. */
+  nattempts?: number;
+  /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 10 s, doubled each time, at most an hour. */
+  retryBackoffMs?: number | ((attempt: number) => number);
+  /** Aborts: uploads under way are given up, everything goes back to the queue, the report is returned. */
+  signal?: AbortSignal;
+  /** Called for each failure. What it throws is ignored. */
+  onError?: (error: TundraError) => void;
+}
+
+/** What a tick did. */
+export interface TickReport {
+  /** Keys leased. */
+  claimed: number;
+  /** Values archived. */
+  frozen: number;
+  /** Of those: changed again meanwhile, so still dirty. */
+  requeued: number;
+  /** Keys that left Redis. */
+  evicted: number;
+  /** Idle keys that had been changed without a mark: marked now. */
+  rescued: number;
+  /** Claimed keys that were not in Redis any more: their removal was archived. */
+  missing: number;
+  /** Keys that could not be archived this time; the dead ones included. */
+  failed: number;
+  /** Keys that ran out of attempts. */
+  dead: number;
+  /** Keys that are due and not archived yet, as far as this tick knows. */
+  remaining: number;
+  /** HTTP requests made. */
+  subrequests: number;
+  /** Bytes of values read from Redis. */
+  bytesRead: number;
+  /** Bytes of archive objects written. */
+  bytesWritten: number;
+  /** Milliseconds it took. */
+  durationMs: number;
+  /** Nothing was left to do: no bound was reached. */
+  done: boolean;
+  /** Each failure; `key` is "" where it is the tick's own. */
+  errors: { key: string; code: string; message: string; attempt: number }[];
+}
+
+/** Durations above this are `BAD_ARGUMENT`: a claim takes scores a day ahead for those of a clock that ran ahead. */
+export const MAX_DURATION_MS = 12 * 60 * 60 * 1000;
+
+const DEFAULTS = {
+  maxKeys: 1000,
+  batchKeys: 100,
+  deadlineMs: 20_000,
+  maxSubrequests: Infinity,
+  maxBytes: 256 * 1024 * 1024,
+  nthreads: 6,
+  leaseMs: 60_000,
+  nattempts: 3,
+};
+
+const BOUNDS: Record<keyof typeof DEFAULTS, [least: number, most: number]> = {
+  maxKeys: [1, 1_000_000],
+  batchKeys: [1, 1_000],
+  deadlineMs: [1, MAX_DURATION_MS],
+  maxSubrequests: [12, Infinity],
+  maxBytes: [1, Infinity],
+  nthreads: [1, 1_000],
+  leaseMs: [1_000, MAX_DURATION_MS],
+  nattempts: [1, 1_000],
+};
+
+/** Checked options: nothing is left open. */
+export type TickSettings = typeof DEFAULTS & {
+  backoffMs: (attempt: number) => number;
+  signal: AbortSignal | undefined;
+  onError: (error: TundraError) => void;
+};
+
+/** Checks a number that may be infinite where its range is. */
+export function checkNumber(what: string, name: string, value: unknown, least: number, most: number): number {
+  const fits = typeof value === "number" && value >= least && value <= most &&
+    (Number.isInteger(value) || value === Infinity);
+  if (!fits) {
+    const must = most === Infinity ? `a whole number, at least ${least}` : `a whole number from ${least} to ${most}`;
+    throw badArgument(what, name, must, typeof value === "number" ? String(value) : value);
+  }
+  return value;
+}
+
+/** Refuses options that nobody reads: a misspelt bound would be no bound. */
+export function checkNames(what: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw badArgument(what, "its options", "an object", options);
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw badArgument(what, "an option", `one of ${known.join(", ")}`, name);
+  }
+}
+
+/** The names of all tick options. */
+export const TICK_OPTION_NAMES: readonly string[] = [
+  ...Object.keys(DEFAULTS),
+  "retryBackoffMs",
+  "signal",
+  "onError",
+];
+
+/** Checks options and fills in the defaults. */
+export function checkTickOptions(options: TickOptions = {}, what = "tick"): TickSettings {
+  checkNames(what, options, TICK_OPTION_NAMES);
+  const settings = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]) {
+    const value = options[name];
+    if (value !== undefined) settings[name] = checkNumber(what, name, value, ...BOUNDS[name]);
+  }
+  const { retryBackoffMs, signal, onError } = options;
+  if (retryBackoffMs !== undefined && typeof retryBackoffMs !== "function") {
+    checkNumber(what, "retryBackoffMs", retryBackoffMs, 0, MAX_DURATION_MS);
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    throw badArgument(what, "signal", "an AbortSignal", typeof signal);
+  }
+  if (onError !== undefined && typeof onError !== "function") {
+    throw badArgument(what, "onError", "a function", typeof onError);
+  }
+  return {
+    ...settings,
+    backoffMs: backoff(retryBackoffMs),
+    signal,
+    onError: (error) => quietly(() => onError?.(error)),
+  };
+}
+
+function backoff(given: TickOptions["retryBackoffMs"]): (attempt: number) => number {
+  if (typeof given === "number") return () => given;
+  const wanted = given ?? ((attempt: number) => Math.min(10_000 * 2 ** (attempt - 1), 3_600_000));
+  return (attempt) => {
+    let ms: number | undefined;
+    quietly(() => ms = wanted(attempt));
+    return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 10_000;
+  };
+}
+
+/** Runs a callback of the application: what it throws is its own affair. */
+export function quietly(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // a failing logger must not cost a key
+  }
+}

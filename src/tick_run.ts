@@ -1,0 +1,163 @@
+/**
+ * One tick under way: its bounds, its counters, its report.
+ * @module
+ */
+import { after, monotonicMs } from "./ambient.ts";
+import type { Context } from "./context.ts";
+import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { TundraError, type TundraErrorCode } from "./errors.ts";
+import type { TickReport, TickSettings } from "./tick_options.ts";
+import type { CallOptions } from "./upstash/connection.ts";
+
+/** Requests that are kept back for commit, fail and release, each of which may have to send its script once more. */
+const CLOSING_REQUESTS = 6;
+
+/** The state that all parts of a tick share. */
+export interface TickRun {
+  readonly context: Context;
+  readonly settings: TickSettings;
+  readonly report: TickReport;
+  /** For requests that begin work: aborted with the tick, refused when only the closing ones are left. */
+  readonly call: CallOptions & DataStoreCallOptions;
+  /** For requests that end work: never aborted, or leases and attempts would be left behind. */
+  readonly closing: CallOptions & DataStoreCallOptions;
+  /** Uploads at once. */
+  readonly uploads: Limiter;
+  /** Keys to read at a time; less where their values are large. */
+  snapshotKeys: number;
+  /** Keys that this tick has put back and that are due again. */
+  queuedAgain: number;
+  /** A whole batch failed and no key was to blame: no use in claiming more. */
+  storeIsDown: boolean;
+  /** Was it aborted, or are its requests used up? */
+  stopped(): boolean;
+  /** May work still be begun? */
+  mayBegin(): boolean;
+  /** Requests left for work. */
+  requestsLeft(): number;
+  /** Calls the datastore; counts one request where it does not count by itself. */
+  counted<T>(act: (call: DataStoreCallOptions) => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** A signal that also ends at `endsAt` of the monotonic clock; `end()` when done. */
+  until(endsAt: number): { signal: AbortSignal; end: () => void };
+  /** Reports one key's failure. */
+  error(key: string, code: TundraErrorCode, message: string, attempt: number): void;
+  /** Reports a failure of the tick itself. */
+  fail(error: TundraError): void;
+}
+
+export function tickRun(context: Context, settings: TickSettings): TickRun {
+  const startedAt = monotonicMs();
+  let subrequests = 0;
+  const report: TickReport = {
+    claimed: 0,
+    frozen: 0,
+    requeued: 0,
+    evicted: 0,
+    rescued: 0,
+    missing: 0,
+    failed: 0,
+    dead: 0,
+    remaining: 0,
+    get subrequests() {
+      return subrequests;
+    },
+    bytesRead: 0,
+    bytesWritten: 0,
+    durationMs: 0,
+    done: false,
+    errors: [],
+  };
+  const most = settings.maxSubrequests;
+  const spend = (kept: number) => () => {
+    if (subrequests >= most - kept) {
+      throw new TundraError(
+        "UNAVAILABLE",
+        `Cannot send another request as a tick may make maxSubrequests: current value is ${most}`,
+      );
+    }
+    subrequests++;
+  };
+  const open = spend(CLOSING_REQUESTS);
+  const run: TickRun = {
+    context,
+    settings,
+    report,
+    call: { signal: settings.signal, onRequest: open },
+    closing: { onRequest: spend(0) },
+    uploads: limiter(settings.nthreads),
+    snapshotKeys: settings.batchKeys,
+    queuedAgain: 0,
+    storeIsDown: false,
+    stopped: () => settings.signal?.aborted === true || run.requestsLeft() <= 0,
+    mayBegin: () => !run.stopped() && monotonicMs() - startedAt < settings.deadlineMs,
+    requestsLeft: () => most - CLOSING_REQUESTS - subrequests,
+    async counted(act, signal) {
+      let counts = false;
+      const onRequest = () => {
+        counts = true;
+        open();
+      };
+      if (run.requestsLeft() <= 0) open();
+      try {
+        return await act({ signal, onRequest });
+      } finally {
+        if (!counts) subrequests++;
+      }
+    },
+    until(endsAt) {
+      const controller = new AbortController();
+      const given = settings.signal;
+      const abort = () => controller.abort(given?.reason);
+      given?.addEventListener("abort", abort, { once: true });
+      if (given?.aborted) abort();
+      const clear = after(Math.max(0, endsAt - monotonicMs()), () => controller.abort(leaseEnded()));
+      return {
+        signal: controller.signal,
+        end() {
+          clear();
+          given?.removeEventListener("abort", abort);
+        },
+      };
+    },
+    error(key, code, message, attempt) {
+      report.errors.push({ key, code, message, attempt });
+      settings.onError(new TundraError(code, message, { keys: key === "" ? [] : [key] }));
+    },
+    fail(error) {
+      report.errors.push({ key: error.keys[0] ?? "", code: error.code, message: error.message, attempt: 0 });
+      settings.onError(error);
+    },
+  };
+  return run;
+}
+
+function leaseEnded(): TundraError {
+  return new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
+}
+
+/** At most so many at once, in the order in which they asked. */
+export interface Limiter {
+  /** Resolves when there is room; call the result to give it back. */
+  acquire(): Promise<() => void>;
+}
+
+function limiter(most: number): Limiter {
+  let free = most;
+  const waiting: (() => void)[] = [];
+  const giveBack = () => {
+    const next = waiting.shift();
+    if (next) next();
+    else free++;
+  };
+  return {
+    async acquire() {
+      if (free > 0) free--;
+      else await new Promise<void>((resolve) => waiting.push(resolve));
+      let given = false;
+      return () => {
+        if (!given) giveBack();
+        given = true;
+      };
+    },
+  };
+}
