@@ -90,7 +90,10 @@ function findRuntime(name: string): Runtime {
   if (name === "deno") {
     runtime.command = denoCommand();
     const frozen = process.env.CI ? ["--frozen"] : [];
-    args = (file, report) => ["test", "-A", "--no-check", ...frozen, `--junit-path=${report}`, file];
+    args = (file, report) => [
+      ...["test", "-A", "--no-check", ...frozen, "--preload=./tests/support/deno_uncaught.ts"],
+      ...[`--junit-path=${report}`, file],
+    ];
   } else if (name === "bun") {
     runtime.command = findBun();
     args = (file, report) => [
@@ -144,14 +147,20 @@ async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<File
 /** One test file on one runtime. Its output is shown in full where something failed. */
 async function runFile(runtime: Runtime, file: string, report: string): Promise<FileResult> {
   const from = performance.now();
-  const { status, output, timedOut } = await execute(runtime.command, runtime.args("./" + file, report));
+  const { status, output, timedOut } = await execute(
+    runtime.command,
+    runtime.args("./" + file, report),
+    `${report}.uncaught`,
+  );
   const seconds = (performance.now() - from) / 1000;
   const all = existsSync(report) ? parseJunit(readFileSync(report, "utf8")) : [];
   const tests = all.filter((test) => test.name.includes(options.filter));
   const noneFailed = tests.every((test) => test.outcome !== "failed");
   if (timedOut) tests.push({ name: `ends within ${options["timeout-s"]} s`, outcome: "failed" });
   else if (all.length === 0) tests.push({ name: "reports at least one test", outcome: "failed" });
-  else if (status !== 0 && noneFailed && !options.filter) tests.push({ name: "exits with 0", outcome: "failed" });
+  else if (existsSync(`${report}.uncaught`)) {
+    tests.push({ name: "throws nothing outside of its tests", outcome: "failed" });
+  } else if (status !== 0 && noneFailed && !options.filter) tests.push({ name: "exits with 0", outcome: "failed" });
 
   const failed = tests.filter((test) => test.outcome === "failed");
   const skipped = tests.filter((test) => test.outcome === "skipped");
@@ -167,11 +176,12 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
 function execute(
   command: string,
   args: string[],
+  uncaught: string,
 ): Promise<{ status: number | string; output: string; timedOut: boolean }> {
   return new Promise((done) => {
     let output = "";
     let timedOut = false;
-    const env = { ...process.env, NO_COLOR: "1", RUST_BACKTRACE: "0" };
+    const env = { ...process.env, NO_COLOR: "1", RUST_BACKTRACE: "0", TUNDRA_UNCAUGHT: uncaught };
     // A group of its own, so that a file that hangs takes its servers with it.
     const child = spawn(command, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const pid = child.pid;
