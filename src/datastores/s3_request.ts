@@ -6,6 +6,7 @@ import { AwsV4Signer } from "aws4fetch";
 import { after, monotonicMs, random, sleep, wallClockMs } from "../ambient.ts";
 import { show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStoreCallOptions } from "./datastore.ts";
+import { onAbort } from "./on_abort.ts";
 import { xmlText } from "./xml.ts";
 
 /** Checked options of a connection. */
@@ -94,12 +95,22 @@ export function s3Requester(connection: S3Connection): S3Requester {
   let skewMs = 0;
 
   return async (call, options = {}) => {
-    const { signal, onRequest } = options;
+    options.signal?.throwIfAborted();
+    const own = new AbortController();
+    const untie = options.signal && onAbort(options.signal, () => own.abort(options.signal!.reason));
+    try {
+      return await attempts(call, own.signal, options.onRequest);
+    } finally {
+      untie?.();
+    }
+  };
+
+  async function attempts(call: S3Call, signal: AbortSignal, onRequest: (() => void) | undefined): Promise<S3Reply> {
     const begunMs = monotonicMs();
     const hash = call.body && await sha256(call.body);
     let corrected = false;
     for (let attempt = 0;; attempt++) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       onRequest?.();
       const outcome = await request(call, hash, signal);
       if ("reply" in outcome) return outcome.reply;
@@ -111,13 +122,9 @@ export function s3Requester(connection: S3Connection): S3Requester {
       if (outcome.again !== "later" || attempt >= retries || late) throw outcome.error;
       await sleep(random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt), signal);
     }
-  };
+  }
 
-  async function request(
-    call: S3Call,
-    hash: Uint8Array | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Outcome> {
+  async function request(call: S3Call, hash: Uint8Array | undefined, signal: AbortSignal): Promise<Outcome> {
     let response: Response;
     let bytes: Uint8Array;
     try {
@@ -155,7 +162,7 @@ export function s3Requester(connection: S3Connection): S3Requester {
         return [response, await readBody(response, progress)];
       });
     } catch (thrown) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       return { again: "later", error: failure(call, "UNAVAILABLE", reason(thrown), thrown) };
     }
     if (response.ok) {
@@ -222,28 +229,26 @@ function serverSkewMs(response: Response, xml: string): number | undefined {
 async function limited<T>(
   firstMs: number,
   idleMs: number,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   act: (signal: AbortSignal, progress: () => void) => Promise<T>,
 ): Promise<T> {
+  signal.throwIfAborted();
   const controller = new AbortController();
   let cancel = () => {};
   const allow = (ms: number) => {
     cancel();
     cancel = after(ms, () => controller.abort(new Error(`no progress in ${Math.round(ms)} ms`)));
   };
-  const abort = () => controller.abort(signal!.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort, { once: true });
+  const aborted = new Promise<never>((_, reject) => {
+    controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
+  });
+  const untie = onAbort(signal, () => controller.abort(signal.reason));
   try {
-    controller.signal.throwIfAborted();
-    const aborted = new Promise<never>((_, reject) => {
-      controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
-    });
     allow(firstMs);
-    return await Promise.race([act(controller.signal, () => allow(idleMs)), aborted]);
+    return await Promise.race([aborted, act(controller.signal, () => allow(idleMs))]);
   } finally {
     cancel();
-    signal?.removeEventListener("abort", abort);
+    untie();
   }
 }
 

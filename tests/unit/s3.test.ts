@@ -174,6 +174,34 @@ describe("a request of s3Datastore", () => {
     );
   });
 
+  it("takes one listener of its signal, however many there are, and leaves none", async () => {
+    const { store } = fake(async ({ url }, n) => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      return n % 5 === 0 ? refusal(503, "SlowDown") : new Response(url.slice(-1));
+    });
+    const { signal } = new AbortController();
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    const listeners = new Set<unknown>();
+    let most = 0;
+    signal.addEventListener = (type: string, listener: EventListener, ...more: unknown[]) => {
+      most = Math.max(most, listeners.add(listener).size);
+      add(type, listener, ...more as []);
+    };
+    signal.removeEventListener = (type: string, listener: EventListener) => {
+      listeners.delete(listener);
+      remove(type, listener);
+    };
+    const names = Array.from({ length: 40 }, (_, i) => `a${i % 10}`);
+    const slots = await store.fetchKeys(names, { signal });
+    assertEquals(
+      slots.map((slot) => new TextDecoder().decode(slot as Uint8Array)),
+      names.map((name) => name.slice(-1)),
+    );
+    await store.putKey("a", new Uint8Array(1), { signal }).catch(() => {});
+    assertEquals([most, listeners.size], [1, 0]);
+  });
+
   it("is one of a bounded number at once; results keep their order, and one failure spoils one slot", async () => {
     let running = 0;
     let most = 0;
@@ -226,13 +254,13 @@ describe("an answer to s3Datastore", () => {
       const { store, sent } = fake(() => code ? refusal(status, code) : new Response("oops", { status }), {
         retries: 2,
       });
-      const errors = [
-        await failure(store.putKey("a", new Uint8Array(1))),
-        (await store.fetchKeys(["a"]))[0],
-        (await store.hasKeys(["a"]))[0],
-        await failure(store.deleteKeys(["a"])),
-        await failure(store.listKeys("")),
-      ];
+      const errors = await Promise.all([
+        failure(store.putKey("a", new Uint8Array(1))),
+        store.fetchKeys(["a"]).then(([slot]) => slot),
+        store.hasKeys(["a"]).then(([slot]) => slot),
+        failure(store.deleteKeys(["a"])),
+        failure(store.listKeys("")),
+      ]);
       for (const error of errors) {
         assertInstanceOf(error, TundraError);
         assertEquals([error.code, error.retryable], [expected, retryable]);
