@@ -41,9 +41,9 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
   let left = 0;
   try {
     let evicting = context.redisTtlMs !== undefined;
-    while (mayClaim(run, suspects.length > 0, startedAt)) {
+    for (let first = true; mayClaim(run, suspects.length > 0, startedAt); first = false) {
       const endsAt = monotonicMs() + run.settings.leaseMs;
-      const claimed = await claimNext(run, evicting);
+      const claimed = await claimNext(run, evicting, first);
       if (claimed === undefined) break;
       left = claimed.left;
       report.claimed += claimed.keys.length;
@@ -82,8 +82,8 @@ function keysToClaim(run: TickRun): number {
 }
 
 /** The next batch; `undefined` where the tick has to end, which is an error only for its first claim. */
-async function claimNext(run: TickRun, evicting: boolean): Promise<Claim | undefined> {
-  const { context, settings, report } = run;
+async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promise<Claim | undefined> {
+  const { context, settings } = run;
   const ask = () =>
     claim(context.index, {
       maxKeys: keysToClaim(run),
@@ -107,7 +107,7 @@ async function claimNext(run: TickRun, evicting: boolean): Promise<Claim | undef
   } catch (thrown) {
     const error = asTundraError(thrown, "claim dirty keys");
     if (run.stopped()) return undefined;
-    if (report.claimed === 0) throw error;
+    if (first) throw error;
     run.fail(error);
     return undefined;
   }
