@@ -1,0 +1,225 @@
+/**
+ * The index of one store on a test's stack, and looks into it past the endpoint: records, scores, the whole keyspace,
+ * what a script runs, what a call costs, late copies of requests.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash, randomUUID } from "node:crypto";
+import { redisStream, type Reply as RawReply } from "../../dev/resp.ts";
+import { redisKeys } from "../../src/keys.ts";
+import type { Index } from "../../src/scripts/record.ts";
+import { connect, type Connection } from "../../src/upstash/connection.ts";
+import { scriptRunner } from "../../src/upstash/script.ts";
+import type { Stack } from "./stack.ts";
+
+/** Every field of a record, see src/scripts/record.ts; `-` where there is none. */
+export interface RecordFields {
+  rev: number;
+  ver: string;
+  flag: "r" | "e" | "g";
+  fp: string;
+  exp: number;
+  touch: number;
+  attempts: number;
+  before: string;
+  after: string;
+  error: string;
+}
+
+/** A new record's fields. */
+export const EMPTY: RecordFields = {
+  rev: 0,
+  ver: "-",
+  flag: "r",
+  fp: "-",
+  exp: 0,
+  touch: 0,
+  attempts: 0,
+  before: "-",
+  after: "-",
+  error: "",
+};
+
+/** A version that was archived long ago. */
+export const OLD_VER = "1700000000000000-00000000";
+
+/** What a call cost. */
+export interface Bill {
+  requests: number;
+  billable: number;
+}
+
+/** What {@linkcode withIndex} returns; only inside tests and hooks. */
+export interface TestIndex {
+  readonly index: Index;
+  readonly connection: Connection;
+  /** Redis time, ms. */
+  nowMs(): Promise<number>;
+  /** The record's text, `undefined` for none. */
+  recordText(key: string): Promise<string | undefined>;
+  /** The record's fields; throws where there is none. */
+  readRecord(key: string): Promise<RecordFields>;
+  /** Writes a record, fields that are not given as in `EMPTY`; returns its text. No TTL. */
+  writeRecord(key: string, fields: Partial<RecordFields>): Promise<string>;
+  /** Sets a string and writes its record as a commit would: `fp` fits, `ver` is `OLD_VER`, in `idle`; returns its text. */
+  clean(key: string, value: string, fields?: Partial<RecordFields>): Promise<string>;
+  /** As `clean`, then as an eviction would leave it; returns the record's text. `dump` has the payload. */
+  evicted(
+    key: string,
+    value: string,
+    fields?: Partial<RecordFields>,
+  ): Promise<{ record: string; dump: Uint8Array<ArrayBuffer> }>;
+  /** SHA-1 of the key's DUMP. */
+  fingerprint(key: string): Promise<string>;
+  /** The score of `key` as text, `undefined` where it is no member. */
+  score(zset: "dirty" | "idle" | "dead", key: string): Promise<string | undefined>;
+  /** PEXPIRETIME: -1 for none, -2 where it is missing. */
+  expiry(redisKey: string): Promise<number>;
+  /** Each Redis key: its DUMP in hexadecimal and its PEXPIRETIME. Two that are equal: nothing changed. */
+  keyspace(): Promise<Record<string, string>>;
+  /** What a call costs; run it once before, so that its script is loaded. */
+  bill(act: () => Promise<unknown>): Promise<Bill>;
+  /** The commands that scripts run meanwhile, in order: name and first argument. */
+  scripted(act: () => Promise<unknown>): Promise<string[]>;
+  /** Runs `act`; `again()` sends the very same HTTP requests once more and returns their replies' bodies. */
+  copied<T>(act: () => Promise<T>): Promise<{ value: T; again: () => Promise<string[]> }>;
+}
+
+/** Call it at the top of a `describe`, after `withStack()`. */
+export function withIndex(stack: Stack, tqname = "default"): TestIndex {
+  const keys = redisKeys(tqname);
+  let made: { index: Index; connection: Connection; url: string } | undefined;
+  let sent: [Parameters<typeof fetch>[0], RequestInit | undefined][] | undefined;
+  const recording: typeof fetch = (input, init) => {
+    sent?.push([input, init]);
+    return fetch(input, init);
+  };
+  const reach = () => {
+    if (made?.url !== stack.connection.url) {
+      const connection = connect({ ...stack.connection, fetch: recording });
+      made = { connection, index: { scripts: scriptRunner(connection), keys }, url: stack.connection.url };
+    }
+    return made;
+  };
+  const { raw } = stack;
+  const asText = (reply: RawReply): string | undefined => reply === null ? undefined : String(reply);
+
+  const tools: TestIndex = {
+    get index() {
+      return reach().index;
+    },
+    get connection() {
+      return reach().connection;
+    },
+    async nowMs() {
+      const [seconds, micros] = (await raw("TIME") as RawReply[]).map(Number);
+      return Math.floor(seconds! * 1000 + micros! / 1000);
+    },
+    recordText: async (key) => asText(await raw("GET", keys.record(key))),
+    async readRecord(key) {
+      const text = await tools.recordText(key);
+      const fields = /^1 (\d+) (\S+) ([reg]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (.*)$/.exec(text ?? "");
+      if (!fields) throw new Error(`No record of ${key}: ${text}`);
+      const [rev, ver, flag, fp, exp, touch, attempts, before, after, error] = fields.slice(1) as string[];
+      return {
+        rev: Number(rev),
+        ver: ver!,
+        flag: flag as RecordFields["flag"],
+        fp: fp!,
+        exp: Number(exp),
+        touch: Number(touch),
+        attempts: Number(attempts),
+        before: before!,
+        after: after!,
+        error: error!,
+      };
+    },
+    async writeRecord(key, fields) {
+      const r = { ...EMPTY, ...fields };
+      const text = `1 ${r.rev} ${r.ver} ${r.flag} ${r.fp} ${r.exp} ${r.touch} ${r.attempts} ` +
+        `${r.before} ${r.after} ${r.error}`;
+      await raw("SET", keys.record(key), text);
+      return text;
+    },
+    async clean(key, value, fields = {}) {
+      await raw("SET", key, value);
+      if (fields.exp) await raw("PEXPIREAT", key, fields.exp);
+      const touch = fields.touch ?? await tools.nowMs();
+      await raw("ZADD", keys.idle, touch, key);
+      return await tools.writeRecord(key, { ver: OLD_VER, fp: await tools.fingerprint(key), touch, ...fields });
+    },
+    async evicted(key, value, fields = {}) {
+      const record = await tools.clean(key, value, { ...fields, flag: "e" });
+      const dump = new Uint8Array(await raw("DUMP", key) as Buffer);
+      await raw("DEL", key);
+      await raw("ZREM", keys.idle, key);
+      return { record, dump };
+    },
+    async fingerprint(key) {
+      const dump = await raw("DUMP", key) as Buffer | null;
+      if (dump === null) throw new Error(`No key ${key}`);
+      return createHash("sha1").update(dump).digest("hex");
+    },
+    score: async (zset, key) => asText(await raw("ZSCORE", keys[zset], key)),
+    expiry: async (redisKey) => Number(await raw("PEXPIRETIME", redisKey)),
+    async keyspace() {
+      const all: Record<string, string> = {};
+      for (const name of (await raw("KEYS", "*") as Buffer[]).sort(Buffer.compare)) {
+        const dump = await raw("DUMP", name) as Buffer;
+        all[name.toString("latin1")] = `${dump.toString("hex")} ${await raw("PEXPIRETIME", name)}`;
+      }
+      return all;
+    },
+    async bill(act) {
+      await stack.server.resetCounters();
+      await act();
+      return { requests: stack.server.requests, billable: await stack.server.billable() };
+    },
+    async scripted(act) {
+      const lines: string[] = [];
+      const waiting = new Map<string, () => void>();
+      const onReply = (reply: RawReply) => {
+        const line = String(reply);
+        if (line === "OK") waiting.get("OK")?.();
+        for (const [word, seen] of waiting) if (line.includes(word)) seen();
+        const command = /^\S+ \[\d+ lua\] "(\w+)"(?: "((?:[^"\\]|\\.)*)")?/.exec(line);
+        if (command) lines.push(command[2] === undefined ? command[1]! : `${command[1]} ${command[2]}`);
+      };
+      const seen = (word: string) => new Promise<void>((resolve) => waiting.set(word, resolve));
+      const started = seen("OK");
+      const end = redisStream({ port: stack.redis.port }, ["MONITOR"], onReply, () => {});
+      try {
+        await started;
+        await act();
+        const mark = randomUUID();
+        const marked = seen(mark);
+        await raw("ECHO", mark);
+        await marked;
+      } finally {
+        end();
+      }
+      return lines;
+    },
+    async copied(act) {
+      const requests: typeof sent = sent = [];
+      let value: Awaited<ReturnType<typeof act>>;
+      try {
+        value = await act();
+      } finally {
+        sent = undefined;
+      }
+      return {
+        value,
+        again: async () => {
+          const bodies: string[] = [];
+          for (const [input, init] of requests) {
+            const { signal: _, ...rest } = init ?? {};
+            bodies.push(await (await fetch(input, rest)).text());
+          }
+          return bodies;
+        },
+      };
+    },
+  };
+  return tools;
+}
