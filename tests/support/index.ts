@@ -1,20 +1,22 @@
 /**
- * What a test of the scripts needs: their wrappers' Index on a stack, and looks into Redis that no script helps with.
+ * The index of one store on a test's stack, and looks into it past the endpoint: records, scores, the whole keyspace,
+ * what a script runs, what a call costs, late copies of requests.
  * @module
  */
-import type { Buffer } from "node:buffer";
-import { redisStream } from "../../dev/resp.ts";
-import { type RedisKeys, redisKeys } from "../../src/keys.ts";
+import { Buffer } from "node:buffer";
+import { createHash, randomUUID } from "node:crypto";
+import { redisStream, type Reply as RawReply } from "../../dev/resp.ts";
+import { redisKeys } from "../../src/keys.ts";
 import type { Index } from "../../src/scripts/record.ts";
 import { connect, type Connection } from "../../src/upstash/connection.ts";
 import { scriptRunner } from "../../src/upstash/script.ts";
 import type { Stack } from "./stack.ts";
 
-/** A record's fields as text has them: `-` for none. */
+/** Every field of a record, see src/scripts/record.ts; `-` where there is none. */
 export interface RecordFields {
   rev: number;
   ver: string;
-  flag: string;
+  flag: "r" | "e" | "g";
   fp: string;
   exp: number;
   touch: number;
@@ -24,8 +26,8 @@ export interface RecordFields {
   error: string;
 }
 
-/** The record that a missing one counts as. */
-export const EMPTY_RECORD: Readonly<RecordFields> = {
+/** A new record's fields. */
+export const EMPTY: RecordFields = {
   rev: 0,
   ver: "-",
   flag: "r",
@@ -38,141 +40,186 @@ export const EMPTY_RECORD: Readonly<RecordFields> = {
   error: "",
 };
 
-/** For how long the record of a removed or expired key outlives it. */
-export const GRACE_MS = 24 * 60 * 60 * 1000;
+/** A version that was archived long ago. */
+export const OLD_VER = "1700000000000000-00000000";
 
-/** A record's text. */
-export function recordText(fields: Partial<RecordFields> = {}): string {
-  const r = { ...EMPTY_RECORD, ...fields };
-  return [1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.error].join(" ");
+/** What a call cost. */
+export interface Bill {
+  requests: number;
+  billable: number;
 }
 
-/** A record's fields; throws where the text is no record of version 1. */
-export function recordFields(text: string): RecordFields {
-  const [version, rev, ver, flag, fp, exp, touch, attempts, before, after, ...error] = text.split(" ");
-  if (version !== "1" || after === undefined || error.length === 0) throw new Error(`No record: ${text}`);
-  return {
-    rev: Number(rev),
-    ver: ver!,
-    flag: flag!,
-    fp: fp!,
-    exp: Number(exp),
-    touch: Number(touch),
-    attempts: Number(attempts),
-    before: before!,
-    after,
-    error: error.join(" "),
-  };
-}
-
-/** All of Redis by key: expiry (ms since 1970, -1 for none) and DUMP payload in hexadecimal. */
-export type Keyspace = Record<string, string>;
-
-/** An Index and looks into Redis; looks and changes made here are not billed. */
+/** What {@linkcode withIndex} returns; only inside tests and hooks. */
 export interface TestIndex {
   readonly index: Index;
   readonly connection: Connection;
-  readonly keys: RedisKeys;
-  /** Redis time, microseconds. */
-  nowUs(): Promise<number>;
-  /** Writes records: fields, or the whole text. */
-  setRecords(records: Record<string, Partial<RecordFields> | string>): Promise<void>;
-  /** A record's text; "" for none. */
-  recordOf(key: string): Promise<string>;
-  /** Its fields. */
-  fieldsOf(key: string): Promise<RecordFields>;
-  /** When a Redis key expires: ms since 1970, -1 for never, -2 where it is missing. */
-  expiryOf(redisKey: string): Promise<number>;
-  /** Writes members; a score as text, so that it is exact. */
-  setScores(set: "dirty" | "idle" | "dead", scores: Record<string, number | string>): Promise<void>;
-  /** All members with their exact scores as text. */
-  scoresOf(set: "dirty" | "idle" | "dead"): Promise<Record<string, string>>;
-  /** The totals. */
-  stats(): Promise<Record<string, string>>;
-  /** Every key with its expiry and bytes. */
-  everything(): Promise<Keyspace>;
-  /** The same of the application's keys only. */
-  userKeys(): Promise<Keyspace>;
-  /** What an act costs; scripts should be loaded. */
-  cost(act: () => Promise<unknown>): Promise<{ requests: number; billable: number }>;
-  /** The names of the commands that scripts ran meanwhile, in order. */
-  commandsOf(act: () => Promise<unknown>): Promise<string[]>;
+  /** Redis time, ms. */
+  nowMs(): Promise<number>;
+  /** The record's text, `undefined` for none. */
+  recordText(key: string): Promise<string | undefined>;
+  /** The record's fields; throws where there is none. */
+  readRecord(key: string): Promise<RecordFields>;
+  /** Writes a record, fields that are not given as in `EMPTY`; returns its text. No TTL. */
+  writeRecord(key: string, fields: Partial<RecordFields>): Promise<string>;
+  /** Sets a string and writes its record as a commit would: `fp` fits, `ver` is `OLD_VER`, in `idle`; returns its text. */
+  clean(key: string, value: string, fields?: Partial<RecordFields>): Promise<string>;
+  /** As `clean`, then as an eviction would leave it; returns the record's text. `dump` has the payload. */
+  evicted(
+    key: string,
+    value: string,
+    fields?: Partial<RecordFields>,
+  ): Promise<{ record: string; dump: Uint8Array<ArrayBuffer> }>;
+  /** SHA-1 of the key's DUMP. */
+  fingerprint(key: string): Promise<string>;
+  /** The score of `key` as text, `undefined` where it is no member. */
+  score(zset: "dirty" | "idle" | "dead", key: string): Promise<string | undefined>;
+  /** PEXPIRETIME: -1 for none, -2 where it is missing. */
+  expiry(redisKey: string): Promise<number>;
+  /** Each Redis key: its DUMP in hexadecimal and its PEXPIRETIME. Two that are equal: nothing changed. */
+  keyspace(): Promise<Record<string, string>>;
+  /** What a call costs; run it once before, so that its script is loaded. */
+  bill(act: () => Promise<unknown>): Promise<Bill>;
+  /** The commands that scripts run meanwhile, in order: name and first argument. */
+  scripted(act: () => Promise<unknown>): Promise<string[]>;
+  /** Runs `act`; `again()` sends the very same HTTP requests once more and returns their replies' bodies. */
+  copied<T>(act: () => Promise<T>): Promise<{ value: T; again: () => Promise<string[]> }>;
 }
 
-const EVERYTHING = `
-local out = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  out[#out + 1] = key
-  out[#out + 1] = redis.call('PEXPIRETIME', key) .. ' '
-  out[#out + 1] = redis.call('DUMP', key)
-end
-return out`;
-
-/** An Index on a stack; only inside tests and hooks. Requests are not repeated. */
-export function testIndex(stack: Stack, tqname = "default"): TestIndex {
-  const connection = connect({ ...stack.connection, retry: false });
+/** Call it at the top of a `describe`, after `withStack()`. */
+export function withIndex(stack: Stack, tqname = "default"): TestIndex {
   const keys = redisKeys(tqname);
-  const pairs = (flat: unknown): Record<string, string> => {
-    const texts = (flat as unknown[]).map(String);
-    return Object.fromEntries(texts.flatMap((name, i) => i % 2 === 0 ? [[name, texts[i + 1]!]] : []));
+  let made: { index: Index; connection: Connection; url: string } | undefined;
+  let sent: [Parameters<typeof fetch>[0], RequestInit | undefined][] | undefined;
+  const recording: typeof fetch = (input, init) => {
+    sent?.push([input, init]);
+    return fetch(input, init);
   };
-  const everything = async (): Promise<Keyspace> => {
-    const flat = await stack.raw("EVAL", EVERYTHING, 0) as Buffer[];
-    const all: Keyspace = {};
-    for (let i = 0; i < flat.length; i += 3) all[String(flat[i])] = String(flat[i + 1]) + flat[i + 2]!.toString("hex");
-    return all;
+  const reach = () => {
+    if (made?.url !== stack.connection.url) {
+      const connection = connect({ ...stack.connection, fetch: recording });
+      made = { connection, index: { scripts: scriptRunner(connection), keys }, url: stack.connection.url };
+    }
+    return made;
   };
-  const recordOf = async (key: string): Promise<string> => String(await stack.raw("GET", keys.record(key)) ?? "");
-  return {
-    index: { scripts: scriptRunner(connection), keys },
-    connection,
-    keys,
-    async nowUs() {
-      const [seconds, micros] = (await stack.raw("TIME") as Buffer[]).map(Number);
-      return seconds! * 1_000_000 + micros!;
+  const { raw } = stack;
+  const asText = (reply: RawReply): string | undefined => reply === null ? undefined : String(reply);
+
+  const tools: TestIndex = {
+    get index() {
+      return reach().index;
     },
-    async setRecords(records) {
-      const flat = Object.entries(records).flatMap(([key, record]) => [
-        keys.record(key),
-        typeof record === "string" ? record : recordText(record),
-      ]);
-      await stack.raw("MSET", ...flat);
+    get connection() {
+      return reach().connection;
     },
-    recordOf,
-    fieldsOf: async (key) => recordFields(await recordOf(key)),
-    expiryOf: async (redisKey) => Number(await stack.raw("PEXPIRETIME", redisKey)),
-    async setScores(set, scores) {
-      await stack.raw("ZADD", keys[set], ...Object.entries(scores).flatMap(([key, score]) => [score, key]));
+    async nowMs() {
+      const [seconds, micros] = (await raw("TIME") as RawReply[]).map(Number);
+      return Math.floor(seconds! * 1000 + micros! / 1000);
     },
-    scoresOf: async (set) => pairs(await stack.raw("ZRANGE", keys[set], 0, -1, "WITHSCORES")),
-    stats: async () => pairs(await stack.raw("HGETALL", keys.stats)),
-    everything,
-    userKeys: async () =>
-      Object.fromEntries(Object.entries(await everything()).filter(([key]) => !key.startsWith("tundra:"))),
-    async cost(act) {
+    recordText: async (key) => asText(await raw("GET", keys.record(key))),
+    async readRecord(key) {
+      const text = await tools.recordText(key);
+      const fields = /^1 (\d+) (\S+) ([reg]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (.*)$/.exec(text ?? "");
+      if (!fields) throw new Error(`No record of ${key}: ${text}`);
+      const [rev, ver, flag, fp, exp, touch, attempts, before, after, error] = fields.slice(1) as string[];
+      return {
+        rev: Number(rev),
+        ver: ver!,
+        flag: flag as RecordFields["flag"],
+        fp: fp!,
+        exp: Number(exp),
+        touch: Number(touch),
+        attempts: Number(attempts),
+        before: before!,
+        after: after!,
+        error: error!,
+      };
+    },
+    async writeRecord(key, fields) {
+      const r = { ...EMPTY, ...fields };
+      const text = `1 ${r.rev} ${r.ver} ${r.flag} ${r.fp} ${r.exp} ${r.touch} ${r.attempts} ` +
+        `${r.before} ${r.after} ${r.error}`;
+      await raw("SET", keys.record(key), text);
+      return text;
+    },
+    async clean(key, value, fields = {}) {
+      await raw("SET", key, value);
+      if (fields.exp) await raw("PEXPIREAT", key, fields.exp);
+      const touch = fields.touch ?? await tools.nowMs();
+      await raw("ZADD", keys.idle, touch, key);
+      return await tools.writeRecord(key, { ver: OLD_VER, fp: await tools.fingerprint(key), touch, ...fields });
+    },
+    async evicted(key, value, fields = {}) {
+      const record = await tools.clean(key, value, { ...fields, flag: "e" });
+      const dump = new Uint8Array(await raw("DUMP", key) as Buffer);
+      await raw("DEL", key);
+      await raw("ZREM", keys.idle, key);
+      return { record, dump };
+    },
+    async fingerprint(key) {
+      const dump = await raw("DUMP", key) as Buffer | null;
+      if (dump === null) throw new Error(`No key ${key}`);
+      return createHash("sha1").update(dump).digest("hex");
+    },
+    score: async (zset, key) => asText(await raw("ZSCORE", keys[zset], key)),
+    expiry: async (redisKey) => Number(await raw("PEXPIRETIME", redisKey)),
+    async keyspace() {
+      const all: Record<string, string> = {};
+      for (const name of (await raw("KEYS", "*") as Buffer[]).sort(Buffer.compare)) {
+        const dump = await raw("DUMP", name) as Buffer;
+        all[name.toString("latin1")] = `${dump.toString("hex")} ${await raw("PEXPIRETIME", name)}`;
+      }
+      return all;
+    },
+    async bill(act) {
       await stack.server.resetCounters();
       await act();
       return { requests: stack.server.requests, billable: await stack.server.billable() };
     },
-    async commandsOf(act) {
+    async scripted(act) {
       const lines: string[] = [];
       const waiting = new Map<string, () => void>();
-      const seen = (text: string) => new Promise<void>((resolve) => waiting.set(text, resolve));
+      const onReply = (reply: RawReply) => {
+        const line = String(reply);
+        if (line === "OK") waiting.get("OK")?.();
+        for (const [word, seen] of waiting) if (line.includes(word)) seen();
+        const command = /^\S+ \[\d+ lua\] "(\w+)"(?: "((?:[^"\\]|\\.)*)")?/.exec(line);
+        if (command) lines.push(command[2] === undefined ? command[1]! : `${command[1]} ${command[2]}`);
+      };
+      const seen = (word: string) => new Promise<void>((resolve) => waiting.set(word, resolve));
       const started = seen("OK");
-      const stop = redisStream({ port: stack.redis.port }, ["MONITOR"], (reply) => {
-        lines.push(String(reply));
-        for (const [text, resolve] of waiting) if (String(reply).includes(text)) resolve();
-      }, () => {});
+      const end = redisStream({ port: stack.redis.port }, ["MONITOR"], onReply, () => {});
       try {
         await started;
         await act();
-        const ended = seen("the end of the act");
-        await stack.raw("ECHO", "the end of the act");
-        await ended;
+        const mark = randomUUID();
+        const marked = seen(mark);
+        await raw("ECHO", mark);
+        await marked;
       } finally {
-        stop();
+        end();
       }
-      return lines.flatMap((line) => /^\S+ \[\d+ lua\] "(\w+)"/.exec(line)?.[1] ?? []);
+      return lines;
+    },
+    async copied(act) {
+      const requests: typeof sent = sent = [];
+      let value: Awaited<ReturnType<typeof act>>;
+      try {
+        value = await act();
+      } finally {
+        sent = undefined;
+      }
+      return {
+        value,
+        again: async () => {
+          const bodies: string[] = [];
+          for (const [input, init] of requests) {
+            const { signal: _, ...rest } = init ?? {};
+            bodies.push(await (await fetch(input, rest)).text());
+          }
+          return bodies;
+        },
+      };
     },
   };
+  return tools;
 }
