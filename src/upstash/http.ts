@@ -18,13 +18,12 @@ export interface HttpSettings {
   fetch: typeof fetch | undefined;
   retries: number;
   backoff: (retryCount: number) => number;
-  timeoutMs: number;
   maxReplyBytes: number;
   /** Further members of each fetch's init. */
   init: RequestInit;
 }
 
-/** What the server must not forget: the token of the last reply, and whether to send it. */
+/** The token of the last reply, and whether to send it. Tokens can't be compared: of concurrent replies, the last counts. */
 export interface SyncToken {
   readYourWrites: boolean;
   token: string;
@@ -44,6 +43,9 @@ export interface Exchange<T> {
   /** Reads a 2xx reply, or the JSON of a 400. A TundraError is final; whatever else it throws makes another attempt. */
   read(reply: ReplyBody): Promise<T> | T;
 }
+
+/** Does an exchange: rejects with a TundraError, or with what `onRequest` threw. */
+export type Send = <T>(exchange: Exchange<T>) => Promise<T>;
 
 /** The reply to one attempt. */
 export interface ReplyBody {
@@ -71,7 +73,7 @@ export function defaultBackoff(retryCount: number): number {
 }
 
 /** Makes the function that does exchanges. No I/O. */
-export function httpClient(settings: HttpSettings, sync: SyncToken): <T>(exchange: Exchange<T>) => Promise<T> {
+export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
   return async function send<T>(exchange: Exchange<T>): Promise<T> {
     const what = `Cannot run ${commandNames(exchange.commands)}`;
     const url = [settings.url, ...exchange.path.map(pathSegment)].join("/");
@@ -207,6 +209,15 @@ function stopIfAborted(exchange: Exchange<unknown>, what: string): void {
   throw new TundraError("UNAVAILABLE", `${what} as its signal must not be aborted: current value is aborted`, {
     cause: aborted.reason,
   });
+}
+
+/** `TOO_LARGE` where a server's message, already scrubbed, says so. */
+export function throwIfTooLarge(error: string | undefined, commands: readonly (readonly unknown[])[]): void {
+  if (error === undefined || !/max (request|response|reply|result) size/i.test(error)) return;
+  throw new TundraError(
+    "TOO_LARGE",
+    `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${error}`,
+  );
 }
 
 /** A signal that follows others and a time limit. (AbortSignal.any isn't everywhere.) */

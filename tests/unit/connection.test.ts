@@ -406,6 +406,19 @@ describe("an aborted signal", () => {
     assertEquals([error.cause, calls.length], [reason, 1]);
   });
 
+  it("is what the call says also at its last attempt, and where the reason is a TundraError itself", async () => {
+    for (const reason of [new Error("enough"), new TundraError("BAD_ARGUMENT", "Cannot go on")]) {
+      const controller = new AbortController();
+      const { connection } = connected((call) => {
+        controller.abort(reason);
+        return hanging(call);
+      }, { retry: false });
+      const error = await failure(connection.command(["GET", "a"], { signal: controller.signal }), "UNAVAILABLE");
+      assertEquals(error.cause, reason);
+      assert(error.message.includes("current value is aborted"), error.message);
+    }
+  });
+
   it("stops a wait between attempts", async () => {
     const controller = new AbortController();
     const { connection, calls } = connected(() => {
@@ -515,6 +528,18 @@ describe("an error", () => {
       assertEquals(await connection.command(["FOO", ...args]), { error: shown });
     });
   }
+
+  it("shows no rest of an argument that begins like another", async () => {
+    const { connection } = connected(() => ({ error: "ERR no such thing: hunter22-and-more" }));
+    const answer = await connection.command(["FOO", "hunter22", "hunter22-and-more"]);
+    assertEquals(answer, { error: "ERR no such thing: ..." });
+  });
+
+  it("quotes nothing of a reply that cannot be read, in its cause neither", async () => {
+    const { connection } = connected(() => new Response(secret), { retry: false });
+    const error = await failure(connection.command(["GET", "a"]), "UNAVAILABLE");
+    assertEquals([String(error.cause).includes("hunter22"), error.message.includes("HTTP 200")], [false, true]);
+  });
 
   it("shows no part of a long argument that the server has cut", async () => {
     const long = "x1-".repeat(100);

@@ -1,0 +1,123 @@
+/**
+ * How to reach Redis, and whether that can be meant.
+ * @module
+ */
+import { badArgument } from "../errors.ts";
+
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * How to reach Redis: an Upstash database's REST URL and token, and the options of the `@upstash/redis` client with its
+ * defaults.
+ *
+ * @example
+ * ```ts
+ * import type { RedisOptions } from "@tundra/store";
+ *
+ * const redis: RedisOptions = { url: "https://eu1-example.upstash.io", token: "secret", timeoutMs: 5_000 };
+ * ```
+ */
+export interface RedisOptions {
+  /** The REST URL, http or https, without credentials or query. */
+  url: string;
+  /** The REST token; one that may write. */
+  token: string;
+  /** Default: the global `fetch`, looked up at each call. */
+  fetch?: typeof fetch;
+  /**
+   * What happens after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to 100,
+   * default 5: six attempts; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...; default: a
+   * random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up to 5 s; where
+   * it asks for more, the call fails at once. A retried command may run twice.
+   */
+  retry?: false | { retries?: number; backoff?: (retryCount: number) => number };
+  /** Milliseconds for one attempt, from the request to the last byte of the reply: 1 to 2147483647, default 30000. Event streams have no limit. */
+  timeoutMs?: number;
+  /** Bytes of one reply's body, base64 included, default 16 MiB; a larger one is not read: `TOO_LARGE`. */
+  maxReplyBytes?: number;
+  /** Aborts every request of this connection. As a function it is asked for at each request. */
+  signal?: AbortSignal | (() => AbortSignal);
+  /** Sees its own writes on a database with read regions: sends the last reply's sync token. Default true. */
+  readYourWrites?: boolean;
+  /** Of the client: parses replies that are JSON. Default true. */
+  automaticDeserialization?: boolean;
+  /** Of the client: commands of one tick travel in one pipeline, reads and writes apart. Default true. */
+  enableAutoPipelining?: boolean;
+  /** Of the client: prints how long each command took. Default false. */
+  latencyLogging?: boolean;
+  /** Of the client: `false` asks for plain strings, which lose bytes that are no UTF-8. Default `"base64"`. */
+  responseEncoding?: false | "base64";
+  /** The `cache` of each fetch. Default `"no-store"`; left out on Cloudflare Workers, where it used to be refused. */
+  cache?: "default" | "force-cache" | "no-cache" | "no-store" | "only-if-cached" | "reload";
+  /** The `keepalive` of each fetch; left out by default (a browser refuses bodies over 64 KiB with it). */
+  keepAlive?: boolean;
+  /** Accepted and ignored: no telemetry is ever sent. */
+  enableTelemetry?: boolean;
+}
+
+/** A fetch on Cloudflare Workers throws for `cache` where the compatibility date is old. */
+export function cacheOf(options: RedisOptions): RedisOptions["cache"] {
+  const cloudflare =
+    (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent === "Cloudflare-Workers";
+  return options.cache ?? (cloudflare ? undefined : "no-store");
+}
+
+/** The options, each checked, the URL without trailing slashes. No message shows the URL or the token: they may have changed places. */
+export function checkOptions(options: RedisOptions): RedisOptions {
+  const make = "connect to Redis";
+  const length = (value: unknown): string => typeof value === "string" ? `${value.length} characters` : typeof value;
+  if (typeof options !== "object" || options === null) {
+    throw badArgument(make, "redis", "an object { url, token }", options === null ? null : typeof options);
+  }
+  const client = options as { pipeline?: unknown; request?: unknown };
+  if (typeof client.pipeline === "function" || typeof client.request === "function") {
+    throw badArgument(make, "redis", "options: pass { url, token } and use store.redis", "a Redis client");
+  }
+  const { token, fetch: givenFetch, retry, timeoutMs, maxReplyBytes, signal } = options;
+  const url = typeof options.url === "string" ? baseUrl(options.url) : undefined;
+  if (url === undefined) {
+    throw badArgument(
+      make,
+      "redis.url",
+      "an http or https URL without credentials, query or spaces",
+      length(options.url),
+    );
+  }
+  if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
+    throw badArgument(make, "redis.token", "visible ASCII without spaces or line ends", length(token));
+  }
+  if (givenFetch !== undefined && typeof givenFetch !== "function") {
+    throw badArgument(make, "redis.fetch", "a function", typeof givenFetch);
+  }
+  if (retry !== undefined && retry !== false) {
+    if (typeof retry !== "object" || retry === null) {
+      throw badArgument(make, "redis.retry", "false or { retries, backoff }", retry);
+    }
+    if (retry.retries !== undefined) whole("redis.retry.retries", retry.retries, 0, 100);
+    if (retry.backoff !== undefined && typeof retry.backoff !== "function") {
+      throw badArgument(make, "redis.retry.backoff", "a function", typeof retry.backoff);
+    }
+  }
+  if (timeoutMs !== undefined) whole("redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
+  if (maxReplyBytes !== undefined) whole("redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
+  if (signal !== undefined && typeof signal !== "function" && typeof signal?.addEventListener !== "function") {
+    throw badArgument(make, "redis.signal", "an AbortSignal or a function that returns one", typeof signal);
+  }
+  return { ...options, url };
+}
+
+function whole(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw badArgument("connect to Redis", name, `a whole number from ${min} to ${max}`, value);
+}
+
+/** The URL without trailing slashes, or undefined where it is none that may be used. */
+function baseUrl(url: string): string | undefined {
+  if (!/^https?:\/\/[^\s?#]+$/i.test(url)) return undefined;
+  try {
+    const { username, password } = new URL(url);
+    return username === "" && password === "" ? url.replace(/\/+$/, "") : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The connection as the `@upstash/redis` client wants it: answers as that client's own transport gives them.
+ * @module
+ */
+import { errors, type Requester } from "@upstash/redis";
+import { TundraError } from "../errors.ts";
+import { bytes } from "./binary.ts";
+import { readEvents } from "./events.ts";
+import { errorOf, type Exchange, type ReplyBody, type Send, type SyncToken, throwIfTooLarge } from "./http.ts";
+import { commandNames, scrub } from "./scrub.ts";
+
+/** What a requester needs of its connection. */
+export interface RequesterSettings {
+  send: Send;
+  sync: SyncToken;
+  /** The signals of one request. */
+  signals: (signal: AbortSignal | undefined) => AbortSignal[];
+  timeoutMs: number;
+  maxReplyBytes: number;
+  base64Replies: boolean;
+  token: string;
+}
+
+type UpstashRequest = Parameters<Requester["request"]>[0];
+
+/** Makes the requester. No I/O. */
+export function stockRequester(settings: RequesterSettings): Requester {
+  const { send, sync, signals } = settings;
+  return {
+    get readYourWrites() {
+      return sync.readYourWrites;
+    },
+    set readYourWrites(value) {
+      sync.readYourWrites = value !== false;
+    },
+    get upstashSyncToken() {
+      return sync.token;
+    },
+    set upstashSyncToken(value) {
+      sync.token = value ?? "";
+    },
+    async request<T>(request: UpstashRequest): Promise<{ result?: T; error?: string }> {
+      const own = signals(request.signal);
+      try {
+        const answered = await send(exchangeOf(request, own, settings));
+        if (answered instanceof errors.UpstashError) throw answered;
+        return answered as { result?: T; error?: string };
+      } catch (error) {
+        const aborted = own.find((signal) => signal.aborted);
+        if (aborted && error instanceof TundraError && error.cause === aborted.reason) throw aborted.reason;
+        throw error;
+      }
+    },
+  };
+}
+
+function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: RequesterSettings): Exchange<unknown> {
+  const { timeoutMs, maxReplyBytes, base64Replies, token } = settings;
+  const path = request.path ?? [];
+  const isBatch = path[0] === "pipeline" || path[0] === "multi-exec";
+  const body = Array.isArray(request.body) ? request.body as unknown[] : [];
+  const commands = isBatch ? body as unknown[][] : [[...path, ...body]];
+  const streaming = request.headers?.Accept === "text/event-stream";
+  const decode = base64Replies ? stockDecode : (raw: unknown): unknown => raw;
+  const said = (error: string, commands: unknown[][]): string => scrub(error, commands, [token]);
+  const named = (error: string, commands: unknown[][]): string => `${error}, command was: ${commandNames(commands)}`;
+  const errorAt = (error: unknown, i: number): string | undefined => {
+    const one = [commands[i] ?? []];
+    return typeof error === "string" ? named(said(error, one), one) : undefined;
+  };
+  return {
+    path,
+    body: request.body,
+    commands,
+    headers: { ...(base64Replies && { "Upstash-Encoding": "base64" }), ...request.headers },
+    signals,
+    timeoutMs: streaming ? 0 : timeoutMs,
+    async read(reply: ReplyBody): Promise<unknown> {
+      const { onMessage } = request;
+      if (streaming && onMessage && reply.response.ok && reply.response.body) {
+        void readEvents(reply.response.body, reply.signal, maxReplyBytes, onMessage, reply.keep());
+        return { result: 1 };
+      }
+      const json = await reply.json();
+      if (Array.isArray(json)) {
+        return json.map(({ result, error }, i) => ({ result: decode(result), error: errorAt(error, i) }));
+      }
+      const refused = errorOf(json);
+      if (refused !== undefined) {
+        const error = said(refused, commands);
+        throwIfTooLarge(error, commands);
+        // handed back, not thrown: what a reader throws makes another attempt
+        if (isBatch) return new errors.UpstashError(named(error, commands));
+        return { result: undefined, error: named(error, commands) };
+      }
+      if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
+      return { result: decode(json.result), error: undefined };
+    },
+  };
+}
+
+/** Base64 to text as the stock client does it: what isn't base64 stays, a byte order mark goes, objects are null. */
+function stockDecode(raw: unknown): unknown {
+  if (typeof raw === "string") {
+    if (raw === "OK") return raw;
+    try {
+      return new TextDecoder().decode(bytes(atob(raw)));
+    } catch {
+      return raw;
+    }
+  }
+  if (raw === undefined || typeof raw === "number") return raw;
+  if (Array.isArray(raw)) return raw.map((one) => typeof one === "boolean" ? one : stockDecode(one));
+  return typeof raw === "object" ? null : undefined;
+}
