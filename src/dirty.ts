@@ -76,22 +76,24 @@ export async function dirty(context: Context, keys: string[], options: DirtyOpti
   const missing = options.missing ?? "throw";
   const failures = new Map<string, TundraError>();
   await forBatches(keys, failures, "mark keys", async (batch) => {
-    let exceptions = await mark(context.index, batch, {
-      freezeDelayMs: context.freezeDelayMs,
-      missing,
-      overwrite: options.overwrite ? "look" : "never",
-    });
-    for (let round = 1; options.overwrite && round <= MAX_ROUNDS; round++) {
-      const blind = exceptions.filter(({ why }) => why === "blind write" || why === "again");
+    const { freezeDelayMs, index } = context;
+    const overwrite = options.overwrite ? "look" : "never";
+    const exceptions: MarkException[] = [];
+    let waiting = batch;
+    for (let round = 1; waiting.length > 0; round++) {
+      const seen = await mark(index, waiting, { freezeDelayMs, missing, overwrite });
+      const blind = options.overwrite ? seen.filter(({ why }) => why === "blind write") : [];
+      exceptions.push(...seen.filter((exception) => !blind.includes(exception)));
       if (blind.length === 0) break;
-      exceptions = exceptions.filter((exception) => !blind.includes(exception)).concat(
-        await mark(context.index, blind.map(({ key }) => key), {
-          freezeDelayMs: context.freezeDelayMs,
-          missing,
-          overwrite: "cas",
-          expected: blind.map(({ record }) => record),
-        }),
-      );
+      const outcomes = await mark(index, blind.map(({ key }) => key), {
+        freezeDelayMs,
+        missing,
+        overwrite: "cas",
+        expected: blind.map(({ record }) => record),
+      });
+      const moved = round < MAX_ROUNDS ? outcomes.filter(({ why }) => why === "again") : [];
+      exceptions.push(...outcomes.filter((exception) => !moved.includes(exception)));
+      waiting = moved.map(({ key }) => key);
     }
     for (const exception of exceptions) failures.set(exception.key, markError(exception));
   });

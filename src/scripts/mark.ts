@@ -35,7 +35,7 @@ export const MARK = defineScript(
 --         M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
 --         U record of another version
 --       (a missing key that is evicted counts as marked: those bytes are archived)
--- INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more
+-- INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more, with cas not even that
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = (#KEYS - 2) / 2
@@ -63,11 +63,13 @@ for i = 1, n do
   local evicted = r and r.flag == 'e' and not expired(r)
   if not r then
     except(i, 'U')
+  elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[3 + i] then
+    except(i, 'A')
   elseif there[i] then
-    if not evicted or overwrite == 'now' or (overwrite == 'cas' and texts[i] == ARGV[3 + i]) then
+    if not evicted or overwrite == 'now' or overwrite == 'cas' then
       mark(i, r, 'r')
     else
-      except(i, overwrite == 'cas' and 'A' or 'C')
+      except(i, 'C')
     end
   elseif missing == 'del' then
     if evicted then
