@@ -37,8 +37,10 @@ export interface RedisServer {
 const STARTS_WITHIN_MS = 15_000;
 
 // The shell becomes redis-server (same pid). Its helper waits for a line on stdin: end of file instead means that our
-// process is gone, whatever ended it, and Redis goes too. POSIX gives a background command no stdin, hence descriptor 3.
-const GUARD = `exec 3<&0; (read -r _ <&3 || kill -9 $$) >/dev/null 2>&1 & exec "$@" 3<&-`;
+// process is gone, whatever ended it, and Redis goes too, with the directory $0 if it is its own. POSIX gives a background
+// command no stdin, hence descriptor 3.
+const GUARD = `exec 3<&0; (read -r _ <&3 || { kill -9 $$; test "$0" = - || rm -rf "$0"; }) >/dev/null 2>&1 &
+exec "$@" 3<&-`;
 
 /**
  * Starts a Redis on 127.0.0.1; resolves when it answers. Takes some 0.1 s and 12 MB.
@@ -67,7 +69,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const start = async () => {
     for (let attempt = 1;; attempt++) {
       try {
-        child = await launch(binary, port, dir, options.args ?? []);
+        child = await launch(binary, port, dir, !options.dir, options.args ?? []);
         return;
       } catch (error) {
         // somebody else took the free port in the meantime
@@ -120,11 +122,10 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   };
 }
 
-async function launch(binary: string, port: number, dir: string, args: string[]): Promise<ChildProcess> {
+async function launch(binary: string, port: number, dir: string, own: boolean, args: string[]): Promise<ChildProcess> {
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--daemonize", "no"];
-  const child = spawn("/bin/sh", ["-c", GUARD, "sh", binary, ...settings, ...args], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+  const command = ["-c", GUARD, own ? dir : "-", binary, ...settings, ...args];
+  const child = spawn("/bin/sh", command, { stdio: ["pipe", "pipe", "pipe"] });
   let output = "";
   let ended = false;
   const note = (chunk: Uint8Array) => void (output = (output + new TextDecoder().decode(chunk)).slice(-4000));

@@ -64,7 +64,8 @@ describe("a started Redis", () => {
   it("dies with the process that started it, even if that is killed", async () => {
     const file = new URL("../../dev/redis_server.ts", import.meta.url).href;
     const script = `import(${JSON.stringify(file)}).then(async ({ startRedis }) => {
-      console.log("pid " + (await startRedis()).pid);
+      const { pid, dir } = await startRedis();
+      console.log("pid " + pid + " " + dir);
       setInterval(() => {}, 1000);
     })`;
     const args = process.versions.deno
@@ -78,16 +79,18 @@ describe("a started Redis", () => {
       output += chunk;
       if (output.includes("\n")) break;
     }
-    const pid = Number(/^pid (\d+)/.exec(output)?.[1]);
-    assert(alive(pid), output);
+    const [pid, dir] = [Number(output.split(" ")[1]), output.trim().split(" ")[2]!];
+    assert(alive(pid) && existsSync(dir), output);
     parent.kill("SIGKILL");
     const runs = () => {
       // where nobody collects orphans a dead process stays as a zombie: ask for its memory instead
       return alive(pid) && (!existsSync("/proc/self/stat") || !/ Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8")));
     };
     const deadline = performance.now() + 5000;
-    while (runs() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
-    assertEquals(runs(), false);
+    while ((runs() || existsSync(dir)) && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assertEquals([runs(), existsSync(dir)], [false, false]);
   });
 });
 
