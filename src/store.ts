@@ -178,7 +178,7 @@ export interface TundraStore {
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
    * survives. Returns how many there were.
    *
-   * Cost: 2 requests, 11 commands (a command more for each key that was never marked); 1 request where there is nothing.
+   * Cost: 2 requests, 12 commands (a command more for each key that was never marked); 1 request where there is nothing.
    *
    * @throws TundraError `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
    * @example

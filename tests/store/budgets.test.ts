@@ -1,0 +1,148 @@
+/** What a call costs, in requests and in billable commands: exactly, and within the budgets of the design. */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { memoryDatastore, type TundraStore } from "../../mod.ts";
+import { HOUR, names, withArchive } from "./kit.ts";
+
+describe("budgets", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  /** A store whose scripts Redis knows and whose index has its id; `n` keys, archived and in Redis. */
+  async function ready(
+    n: number,
+    options: { redisTtlMs?: number; expiring?: boolean; inMemory?: boolean } = {},
+  ): Promise<{
+    store: TundraStore;
+    keys: string[];
+  }> {
+    const keys = names(n);
+    const store = stack.store({
+      redisTtlMs: options.redisTtlMs,
+      datastore: options.inMemory ? memoryDatastore() : stack.datastore(),
+    });
+    const at = Math.floor(await stack.nowMs()) + HOUR;
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    await stack.raw("SET", "other", "value");
+    if (options.expiring) { for (const key of keys) await stack.raw("PEXPIREAT", key, at); }
+    await store.dirty("other");
+    await store.tick();
+    await store.evict("other");
+    await store.ensureKs("other");
+    await store.del("other");
+    await store.tick();
+    await store.status();
+    await store.dirty(keys);
+    await store.tick({ batchKeys: 1000 });
+    return { store, keys };
+  }
+
+  /** Requests and commands at the endpoint, and puts and gets at S3. */
+  async function cost(act: () => Promise<unknown>): Promise<[number, number, number, number]> {
+    await stack.server.resetCounters();
+    const [puts, gets] = [stack.s3Count("PutObject"), stack.s3Count("GetObject")];
+    await act();
+    return [
+      stack.server.requests,
+      await stack.server.billable(),
+      stack.s3Count("PutObject") - puts,
+      stack.s3Count("GetObject") - gets,
+    ];
+  }
+
+  for (const n of [1, 100, 1000]) {
+    it(`dirty of ${n}: 1 request, 6 commands, first marks and repeated ones`, async () => {
+      const { store, keys } = await ready(n, { inMemory: true });
+      assertEquals(await cost(() => store.dirty(keys)), [1, 6, 0, 0]);
+      assertEquals(await cost(() => store.dirty(keys)), [1, 6, 0, 0]);
+    });
+
+    it(`ensureKs of ${n} resident: 1 request, 4 commands, archived or never archived`, async () => {
+      const { store, keys } = await ready(n, { inMemory: true });
+      assertEquals(await cost(() => store.ensureKs(keys)), [1, 4, 0, 0]);
+      assertEquals(await cost(() => store.ensureKs(names(n, "never"))), [1, 4, 0, 0]);
+    });
+
+    it(`ensureKs of ${n} evicted: 2 requests, ${n} fetches, 2 commands a key and 12`, async () => {
+      const { store, keys } = await ready(n);
+      await store.evict(keys);
+      assertEquals(await cost(() => store.ensureKs(keys)), [2, 2 * n + 12, 0, n]);
+      assertEquals(await stack.exists(...keys), n);
+      assert(2 * n + 12 <= 3 * n + 14);
+    });
+
+    it(`tick of a batch of ${n}: 3 requests, ${n} uploads, 2 commands a key and 19`, async () => {
+      const { store, keys } = await ready(n);
+      await store.dirty(keys);
+      let frozen = 0;
+      let subrequests = 0;
+      const tick = async () => ({ frozen, subrequests } = await store.tick({ batchKeys: 1000 }));
+      assertEquals(await cost(tick), [3, 2 * n + 19, n, 0]);
+      assertEquals([frozen, subrequests], [n, 3 + n]);
+      assert(3 <= 4 && 2 * n + 19 <= 2 * n + 24);
+    });
+
+    it(`evict of ${n}: 1 request, 2 commands a key and 9`, async () => {
+      const { store, keys } = await ready(n, { inMemory: true });
+      assertEquals(await cost(() => store.evict(keys)), [1, 2 * n + 9, 0, 0]);
+      assertEquals(await stack.exists(...keys), 0);
+      assert(2 * n + 9 <= 2 * n + 12);
+    });
+
+    it(`del of ${n}: 2 requests, 12 commands; again: 1 request, 4 commands`, async () => {
+      const { store, keys } = await ready(n, { inMemory: true });
+      assertEquals(await cost(() => store.del(keys)), [2, 12, 0, 0]);
+      assertEquals(await stack.exists(...keys), 0);
+      assertEquals(await cost(() => store.del(keys)), [1, 4, 0, 0]);
+    });
+
+    it(`a tick that evicts ${n} idle keys: 3 requests, 2 commands a key and 17`, async () => {
+      const { store, keys } = await ready(n, { redisTtlMs: 10 * HOUR, inMemory: true });
+      for (const key of keys) await stack.raw("ZADD", "tundra:default:idle", "XX", 1000, key);
+      let evicted = 0;
+      const tick = async () => ({ evicted } = await store.tick({ batchKeys: 1000, maxKeys: 1000 }));
+      const [requests, commands, puts, gets] = await cost(tick);
+      assertEquals([evicted, puts, gets], [n, 0, 0]);
+      // where the batch was full, the tick has to ask for more
+      assertEquals([requests, commands], n === 1000 ? [4, 2 * n + 23] : [3, 2 * n + 17]);
+    });
+  }
+
+  it("own expiries cost one command a key more in tick, evict and ensureKs, within the budgets", async () => {
+    const n = 100;
+    const { store, keys } = await ready(n, { expiring: true });
+    await store.dirty(keys);
+    // one less where every record has a TTL: no MSET
+    assertEquals(await cost(() => store.tick({ batchKeys: 1000 })), [3, 3 * n + 18, n, 0]);
+    assertEquals(await cost(() => store.evict(keys)), [1, 3 * n + 8, 0, 0]);
+    assertEquals(await cost(() => store.ensureKs(keys)), [2, 3 * n + 11, 0, n]);
+  });
+
+  it("an idle tick: 1 request, 5 commands; status: 1 and 8; deadLetters: 1 and 1", async () => {
+    const { store } = await ready(1);
+    assertEquals(await cost(() => store.tick()), [1, 5, 0, 0]);
+    assertEquals(await cost(() => store.status()), [1, 8, 0, 0]);
+    assertEquals(await cost(() => store.deadLetters()), [1, 1, 0, 0]);
+  });
+
+  it("dirtyIn costs no request of its own", async () => {
+    const { store, keys } = await ready(100);
+    const mark = async () => {
+      const tx = store.redis.multi();
+      tx.set(keys[0]!, "new");
+      store.dirtyIn(tx, keys);
+      await tx.exec();
+    };
+    await mark();
+    assertEquals(await cost(mark), [1, 1 + 6 + 2, 0, 0]); // MULTI and EXEC are counted here
+    assertEquals((await store.status()).dirty, 100);
+  });
+
+  it("dirty and ensureKs of 2,500 keys: as many requests as batches", async () => {
+    const { store } = await ready(1);
+    const keys = names(2500, "more");
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    assertEquals(await cost(() => store.dirty(keys)), [3, 18, 0, 0]);
+    assertEquals(await cost(() => store.ensureKs(keys)), [3, 12, 0, 0]);
+  });
+});
