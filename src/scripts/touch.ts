@@ -26,14 +26,14 @@ for i = 1, n do
     if there[i] and r.flag ~= 'e' then
       r.touch = now
       push(changes, KEYS[1 + i], r)
-      if r.rev == 0 then push(idle, int(now), KEYS[1 + n + i]) end
+      if r.rev == 0 and r.flag == 'r' and r.ver ~= '-' then push(idle, int(now), KEYS[1 + n + i]) end
     elseif r.flag == 'e' then
       out[#out + 1] = i
     end
   end
 end
 save(changes)
-zadd(IDLE, 'XX', idle)
+zadd(IDLE, nil, idle)
 return out
 `,
 );

@@ -1,0 +1,70 @@
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { look } from "../../src/scripts/look.ts";
+import { withIndex } from "../support/index.ts";
+import { seededRandom } from "../support/random.ts";
+import { withStack } from "../support/stack.ts";
+
+describe("look", () => {
+  const stack = withStack({ upstash: { record: true } });
+  const { raw } = stack;
+  const tools = withIndex(stack);
+
+  beforeEach(() => stack.flush());
+
+  it("replies id, records as they are, and existence", async () => {
+    await raw("SET", "tundra:default:id", "new:x");
+    const both = await tools.clean("both", "1");
+    const { record } = await tools.evicted("record", "1");
+    await raw("MSET", "key", "1", "tundra:default:rec:odd", "2 whatever");
+    assertEquals(await look(tools.index, ["both", "record", "key", "odd", "neither"]), {
+      id: "new:x",
+      sights: [
+        { key: "both", record: both, exists: true },
+        { key: "record", record, exists: false },
+        { key: "key", record: "", exists: true },
+        { key: "odd", record: "2 whatever", exists: false },
+        { key: "neither", record: "", exists: false },
+      ],
+    });
+  });
+
+  it("replies the id alone where it is asked for no key", async () => {
+    assertEquals(await look(tools.index, []), { id: "", sights: [] });
+    await raw("SET", "tundra:default:id", "x");
+    assertEquals(await look(tools.index, []), { id: "x", sights: [] });
+  });
+
+  it("tells which keys exist, however they are mixed", async () => {
+    const random = seededRandom("look");
+    for (let round = 0; round < 60; round++) {
+      const chance = random.next();
+      const keys = Array.from({ length: 1 + random.int(40) }, (_, i) => `${i} ${random.text(5)}`);
+      const there = keys.map(() => random.next() < chance);
+      await raw("FLUSHALL");
+      for (const [i, key] of keys.entries()) if (there[i]) await raw("SET", key, "1");
+      const { sights } = await look(tools.index, keys);
+      assertEquals(sights.map(({ exists }) => exists), there, `seed ${random.seed}, round ${round}`);
+    }
+  });
+
+  it("is answered by the primary, for it is sent as a script that may write; and writes nothing", async () => {
+    await tools.clean("a", "1");
+    await tools.evicted("b", "1");
+    const before = await tools.keyspace();
+    await stack.server.resetCounters();
+    await look(tools.index, ["a", "b", "c"]);
+    const names = stack.server.log.flatMap(({ commands }) => commands.map(([name]) => name));
+    assert(names.length > 0 && names.every((name) => name === "EVALSHA" || name === "EVAL"), names.join());
+    assertEquals(await tools.keyspace(), before);
+  });
+
+  it("costs 1 request and 4 commands where all keys exist or none does; 3 without keys", async () => {
+    const keys = Array.from({ length: 1000 }, (_, i) => `key ${i}`);
+    await look(tools.index, []);
+    assertEquals(await tools.bill(() => look(tools.index, keys)), { requests: 1, billable: 4 });
+    await raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    assertEquals(await tools.bill(() => look(tools.index, keys)), { requests: 1, billable: 4 });
+    assertEquals(await tools.bill(() => look(tools.index, [])), { requests: 1, billable: 3 });
+  });
+});

@@ -1,0 +1,126 @@
+import { beforeEach, describe, it } from "node:test";
+import { assertAlmostEquals, assertEquals } from "@std/assert";
+import { touch } from "../../src/scripts/touch.ts";
+import { OLD_VER, withIndex } from "../support/index.ts";
+import { withStack } from "../support/stack.ts";
+
+const DAY_MS = 24 * 3_600_000;
+
+describe("touch", () => {
+  const stack = withStack();
+  const { raw } = stack;
+  const tools = withIndex(stack);
+
+  beforeEach(() => stack.flush());
+
+  it("writes the time into the record and into the idle ones, and nothing else", async () => {
+    await tools.clean("a", "1", { touch: 5 });
+    const before = await tools.readRecord("a");
+    assertEquals(await touch(tools.index, ["a"]), []);
+    const after = await tools.readRecord("a");
+    assertAlmostEquals(after.touch, await tools.nowMs(), 2000);
+    assertEquals(after, { ...before, touch: after.touch });
+    assertEquals(await tools.score("idle", "a"), String(after.touch));
+    assertEquals(await tools.expiry("tundra:default:rec:a"), -1);
+  });
+
+  it("writes it into the record of a dirty key, which is not idle", async () => {
+    await tools.clean("a", "1", { touch: 5, rev: 7 });
+    await raw("ZREM", "tundra:default:idle", "a");
+    await raw("ZADD", "tundra:default:dirty", 12, "a");
+    assertEquals(await touch(tools.index, ["a"]), []);
+    const after = await tools.readRecord("a");
+    assertAlmostEquals(after.touch, await tools.nowMs(), 2000);
+    assertEquals([after.rev, await tools.score("dirty", "a"), await tools.score("idle", "a")], [7, "12", undefined]);
+  });
+
+  it("replies keys that have been evicted meanwhile, and changes nothing of them", async () => {
+    await tools.evicted("evicted", "1");
+    await tools.clean("half evicted", "1", { flag: "e", touch: 5 });
+    await tools.clean("a", "1", { touch: 5 });
+    await touch(tools.index, ["a"]);
+    const before = await tools.keyspace();
+    assertEquals(await touch(tools.index, ["evicted", "half evicted"]), ["evicted", "half evicted"]);
+    assertEquals(await tools.keyspace(), before);
+    assertEquals(await touch(tools.index, ["a", "evicted"]), ["evicted"]);
+  });
+
+  it("leaves keys alone that are missing or have no record", async () => {
+    await tools.clean("missing", "1", { touch: 5 });
+    await raw("DEL", "missing");
+    await raw("SET", "no record", "1");
+    const before = await tools.keyspace();
+    assertEquals(await touch(tools.index, ["missing", "no record", "neither"]), []);
+    assertEquals(await tools.keyspace(), before);
+  });
+
+  it("leaves a record of another version alone, and spoils no other key", async () => {
+    await tools.clean("a", "1", { touch: 5 });
+    await raw("MSET", "odd", "1", "tundra:default:rec:odd", "2 whatever");
+    assertEquals(await touch(tools.index, ["odd", "a"]), []);
+    assertEquals(await tools.recordText("odd"), "2 whatever");
+    assertAlmostEquals((await tools.readRecord("a")).touch, await tools.nowMs(), 2000);
+  });
+
+  it("brings a clean key back among the idle ones that Redis lost there, or it would never be evicted", async () => {
+    await tools.clean("a", "1", { touch: 5 });
+    await raw("ZREM", "tundra:default:idle", "a");
+    assertEquals(await touch(tools.index, ["a"]), []);
+    assertEquals(await tools.score("idle", "a"), String((await tools.readRecord("a")).touch));
+  });
+
+  it("makes no key idle that is not archived", async () => {
+    await tools.clean("never archived", "1", { touch: 5, ver: "-" });
+    await tools.clean("removed and made anew", "1", { touch: 5, flag: "g" });
+    await raw("DEL", "tundra:default:idle");
+    assertEquals(await touch(tools.index, ["never archived", "removed and made anew"]), []);
+    assertEquals(await raw("EXISTS", "tundra:default:idle"), 0);
+  });
+
+  it("sets the TTL again of a record that has one", async () => {
+    const nowMs = await tools.nowMs();
+    const exp = nowMs + 50_000;
+    await tools.clean("expiring", "1", { touch: 5, exp });
+    await tools.clean("gone", "1", { touch: 5, flag: "g" });
+    await tools.clean("dirty", "1", { touch: 5, exp, rev: 7 });
+    for (const key of ["expiring", "gone"]) await raw("PEXPIREAT", `tundra:default:rec:${key}`, nowMs + 1000);
+    await touch(tools.index, ["expiring", "gone", "dirty"]);
+    assertEquals(await tools.expiry("tundra:default:rec:expiring"), exp + DAY_MS);
+    assertAlmostEquals(await tools.expiry("tundra:default:rec:gone"), nowMs + DAY_MS, 2000);
+    assertEquals(await tools.expiry("tundra:default:rec:dirty"), -1);
+  });
+
+  it("never sets or clears a TTL of a user's key", async () => {
+    const exp = await tools.nowMs() + 50_000;
+    await tools.clean("with", "1", { touch: 5, exp });
+    await tools.clean("without", "1", { touch: 5 });
+    await touch(tools.index, ["with", "without"]);
+    assertEquals([await tools.expiry("with"), await tools.expiry("without")], [exp, -1]);
+  });
+
+  it("does nothing as a late copy, after the key was evicted", async () => {
+    await tools.clean("a", "1", { touch: 5 });
+    const { again } = await tools.copied(() => touch(tools.index, ["a"]));
+    await tools.evicted("a", "1", { touch: 6 });
+    const before = await tools.keyspace();
+    await again();
+    assertEquals(await tools.keyspace(), before);
+  });
+
+  it("writes records before the idle ones", async () => {
+    await tools.clean("a", "1", { touch: 5 });
+    await touch(tools.index, ["a"]);
+    const commands = await tools.scripted(() => touch(tools.index, ["a"]));
+    assertEquals(commands.slice(-2), ["MSET tundra:default:rec:a", "ZADD tundra:default:idle"]);
+  });
+
+  it("costs 1 request and 6 commands, and one for each key with an expiry of its own", async () => {
+    const keys = Array.from({ length: 50 }, (_, i) => `k${i}`);
+    for (const key of keys) await tools.clean(key, "1", { touch: 5 });
+    await touch(tools.index, ["k0"]);
+    assertEquals(await tools.bill(() => touch(tools.index, keys)), { requests: 1, billable: 6 });
+    const exp = await tools.nowMs() + 50_000;
+    for (const key of keys.slice(1)) await tools.clean(key, "1", { touch: 5, exp, ver: OLD_VER });
+    assertEquals(await tools.bill(() => touch(tools.index, keys)), { requests: 1, billable: 6 + 49 });
+  });
+});
