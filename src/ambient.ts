@@ -1,31 +1,70 @@
 /**
- * The only place where time, timers and randomness come from. Nothing here runs at import.
+ * The only place where time, timers, randomness and digests come from. Nothing here runs at import.
  * @module
  */
 
+/** What the platform gives. A simulation brings its own, see {@linkcode setAmbient}. */
+export interface Ambient {
+  monotonicMs(): number;
+  wallClockMs(): number;
+  uuid(): string;
+  nonce(): string;
+  random(): number;
+  after(ms: number, act: () => void): () => void;
+  digest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
+}
+
+const platform: Ambient = {
+  monotonicMs: () => performance.now(),
+  wallClockMs: () => Date.now(),
+  uuid: () => crypto.randomUUID(),
+  nonce: () => crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0"),
+  random: () => Math.random(),
+  after(ms, act) {
+    const timer = setTimeout(act, ms);
+    return () => clearTimeout(timer);
+  },
+  digest: (algorithm, data) => crypto.subtle.digest(algorithm, data),
+};
+
+let ambient = platform;
+
+/** For simulations in tests only: everything below comes from `other` from now on; without it from the platform again. */
+export function setAmbient(other?: Ambient): void {
+  ambient = other ?? platform;
+}
+
 /** Milliseconds of a clock that never goes back; only differences mean anything. */
 export function monotonicMs(): number {
-  return performance.now();
+  return ambient.monotonicMs();
 }
 
 /** The wall clock, milliseconds since 1970. */
 export function wallClockMs(): number {
-  return Date.now();
+  return ambient.wallClockMs();
 }
 
 /** A random UUID, version 4. */
 export function uuid(): string {
-  return crypto.randomUUID();
+  return ambient.uuid();
 }
 
 /** Eight random hexadecimal digits. */
 export function nonce(): string {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
+  return ambient.nonce();
 }
 
 /** A random number in [0, 1), for jitter. */
 export function random(): number {
-  return Math.random();
+  return ambient.random();
+}
+
+/** The digest of `data`. */
+export async function digest(
+  algorithm: "SHA-1" | "SHA-256",
+  data: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await ambient.digest(algorithm, data));
 }
 
 /** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it is aborted. */
@@ -33,19 +72,18 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const aborted = () => {
-      clearTimeout(timer);
+      cancel();
       reject(signal!.reason);
     };
-    const timer = setTimeout(() => {
+    const cancel = after(ms, () => {
       signal?.removeEventListener("abort", aborted);
       resolve();
-    }, ms);
+    });
     signal?.addEventListener("abort", aborted, { once: true });
   });
 }
 
 /** Calls `act` after `ms` milliseconds unless the returned function is called first. */
 export function after(ms: number, act: () => void): () => void {
-  const timer = setTimeout(act, ms);
-  return () => clearTimeout(timer);
+  return ambient.after(ms, act);
 }

@@ -15,6 +15,7 @@
  * Archive objects: `<tqname>/<key>/<version>`, the key url-safe; and `<tqname>/~owner`.
  * @module
  */
+import { digest } from "./ambient.ts";
 import { badArgument, show } from "./errors.ts";
 
 const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
@@ -123,8 +124,8 @@ export async function objectPrefix(tqname: string, key: string): Promise<string>
   const segment = toUrlsafe(key);
   if (segment === "") return `${tqname}/~/`;
   if (segment.length <= MAX_SEGMENT) return `${tqname}/${segment}/`;
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", utf8.encode(key)));
-  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hash = await digest("SHA-256", utf8.encode(key));
+  const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return `${tqname}/${segment.slice(0, MAX_SEGMENT - 65)}~${hex}/`;
 }
 

@@ -14,6 +14,7 @@
  * was really written is "unknown".
  * @module
  */
+import { digest } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
 
 const MAGIC = [0x54, 0x4e, 0x44, 0x52];
@@ -75,5 +76,5 @@ export async function openContainer(
 }
 
 async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+  return await digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { AwsV4Signer } from "aws4fetch";
-import { after, monotonicMs, random, sleep, wallClockMs } from "../ambient.ts";
+import { after, digest, monotonicMs, random, sleep, wallClockMs } from "../ambient.ts";
 import { show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStoreCallOptions } from "./datastore.ts";
 import { onAbort } from "./on_abort.ts";
@@ -212,7 +212,7 @@ export function s3Requester(connection: S3Connection): S3Requester {
 }
 
 async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+  return await digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -2,6 +2,7 @@
  * Lua scripts: declared once, sent by their SHA-1, with the shebang flags that the server at hand accepts.
  * @module
  */
+import { digest as digestOf } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
 import type { Answer, CallOptions, Connection, Reply } from "./connection.ts";
 
@@ -73,17 +74,17 @@ const digests = new Map<string, string>(); // few and small: one for each script
 
 /** Lower-case hexadecimal SHA-1, as Redis computes it. */
 export async function sha1Hex(data: string | Uint8Array): Promise<string> {
-  if (typeof data !== "string") return hex(await crypto.subtle.digest("SHA-1", data as Uint8Array<ArrayBuffer>));
+  if (typeof data !== "string") return hex(await digestOf("SHA-1", data as Uint8Array<ArrayBuffer>));
   let digest = digests.get(data);
   if (digest === undefined) {
-    digest = hex(await crypto.subtle.digest("SHA-1", new TextEncoder().encode(data)));
+    digest = hex(await digestOf("SHA-1", new TextEncoder().encode(data)));
     digests.set(data, digest);
   }
   return digest;
 }
 
-function hex(digest: ArrayBuffer): string {
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+function hex(digest: Uint8Array): string {
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** What a server's error reply means for the caller. */
