@@ -155,6 +155,22 @@ describe("a command", () => {
     assertFalse([...headers.keys()].some((name) => name.startsWith("upstash-telemetry")));
   });
 
+  it("sets no cache mode on Cloudflare Workers, which used to refuse it, unless told", async () => {
+    const stock = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+    Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" }, configurable: true });
+    try {
+      const quiet = connected(() => ({ result: 1 }));
+      await quiet.connection.command(["PING"]);
+      const told = connected(() => ({ result: 1 }), { cache: "no-cache", keepAlive: true });
+      await told.connection.command(["PING"]);
+      const sent = [quiet, told].map(({ calls }) => [calls[0]!.init.cache, calls[0]!.init.keepalive]);
+      assertEquals(sent, [[undefined, undefined], ["no-cache", true]]);
+    } finally {
+      if (stock) Object.defineProperty(globalThis, "navigator", stock);
+      else Reflect.deleteProperty(globalThis, "navigator");
+    }
+  });
+
   it("is answered with the bytes that Redis holds, nested as they are", async () => {
     const all = binary(Uint8Array.from({ length: 256 }, (_, i) => i));
     const { connection } = connected(() => ({ result: [btoa(all), null, 7, "OK", [btoa("OK"), []], ""] }));
