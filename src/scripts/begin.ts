@@ -42,7 +42,7 @@ return r.after
 `,
 );
 
-/** One request, 5 billable commands; the new fencing token, or why there is none. */
+/** One request, 6 billable commands (7 where the key dies); the new fencing token, or why there is none. */
 export async function begin(
   index: Index,
   key: string,

@@ -1,0 +1,144 @@
+import { assertEquals } from "@std/assert";
+import { beforeEach, describe, it } from "node:test";
+import { redisKeys } from "../../src/keys.ts";
+import { begin } from "../../src/scripts/begin.ts";
+import { EMPTY, OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
+import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { withStack } from "../support/stack.ts";
+
+const TOKEN = "1700000000000.5";
+const LATER = "1900000000000.5";
+const OPTIONS = { token: TOKEN, leaseMs: 60_000, nattempts: 3 };
+const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3, error: "UNAVAILABLE a 5xx" };
+
+describe("begin", () => {
+  const stack = withStack();
+  const t = withIndex(stack);
+  const looks = looksInto(stack);
+  const keys = redisKeys("default");
+  beforeEach(async () => {
+    await stack.flush();
+    await stack.raw("SET", "a", "v", "PX", 60_000);
+    await looks.setRecords({ a: DIRTY });
+    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+  });
+
+  const changesNothing = async (act: () => Promise<unknown>) => {
+    const before = await looks.everything();
+    const result = await act();
+    assertEquals(await looks.everything(), before);
+    return result;
+  };
+
+  it("counts one attempt, renews the lease by a new token, and remembers both tokens", async () => {
+    const [from, user] = [await t.nowMs(), await looks.userKeys()];
+    const begun = await begin(t.index, "a", OPTIONS);
+    const record = await t.readRecord("a");
+    assertEquals(record, { ...DIRTY, attempts: 1, before: TOKEN, after: record.after });
+    assertEquals(begun, { token: record.after });
+    assertBetween(Number(record.after), from + 60_000.5, await t.nowMs() + 60_000.5);
+    assertEquals(Number(record.after) % 1, 0.5);
+    assertEquals(await looks.scores("dirty"), { b: TOKEN, a: record.after });
+    assertEquals([await looks.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
+  });
+
+  it("gives a later token also where the old one lies further ahead", async () => {
+    await looks.setScores("dirty", { a: LATER });
+    assertEquals(await begin(t.index, "a", { ...OPTIONS, token: LATER }), { token: "1900000000001.5" });
+    assertEquals((await looks.scores("dirty")).a, "1900000000001.5");
+  });
+
+  it("begins on a key without a record", async () => {
+    const begun = await begin(t.index, "b", OPTIONS);
+    const record = await t.readRecord("b");
+    assertEquals(record, { ...EMPTY, attempts: 1, before: TOKEN, after: record.after });
+    assertEquals(begun, { token: record.after });
+  });
+
+  it("answers a repeat with the old token by the new one, and counts nothing", async () => {
+    const { value, again } = await t.copied(() => begin(t.index, "a", OPTIONS));
+    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), value));
+    await changesNothing(again);
+  });
+
+  it("counts each attempt that begins with the token of its own lease", async () => {
+    let token = TOKEN;
+    for (let attempts = 1; attempts <= 3; attempts++) {
+      const begun = await begin(t.index, "a", { ...OPTIONS, token }) as { token: string };
+      const record = await t.readRecord("a");
+      assertEquals([record.attempts, record.before, record.after], [attempts, token, begun.token]);
+      assertEquals(Number(begun.token) > Number(token), true);
+      token = begun.token;
+    }
+  });
+
+  it("is stale, and changes nothing, where the lease was taken over or the key left the queue", async () => {
+    const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
+    for (const score of [LATER, "5", "1700000000000", "1700000000001.5"]) {
+      await looks.setScores("dirty", { a: score });
+      await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
+      await changesNothing(again);
+    }
+    await stack.raw("ZREM", keys.dirty, "a");
+    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
+    await changesNothing(again);
+  });
+
+  it("makes a key dead that had its attempts: out of the queue, its value where it was, and why in its record", async () => {
+    await looks.setRecords({ a: { ...DIRTY, attempts: 3 } });
+    await stack.raw("PEXPIRE", keys.record("a"), 60_000);
+    const [from, user] = [await t.nowMs(), await looks.userKeys()];
+    assertEquals(await begin(t.index, "a", { ...OPTIONS, nattempts: 3 }), "dead");
+    const error = "UNAVAILABLE 3 ticks ended before they had archived it";
+    assertEquals(await t.readRecord("a"), { ...DIRTY, attempts: 3, error });
+    assertEquals(await looks.scores("dirty"), { b: TOKEN });
+    const { a, ...others } = await looks.scores("dead");
+    assertBetween(Number(a), from, await t.nowMs());
+    assertEquals([others, await looks.userKeys(), await t.expiry(keys.record("a"))], [{}, user, -1]);
+  });
+
+  it("lets exactly nattempts begin", async () => {
+    await looks.setRecords({ a: { ...DIRTY, attempts: 2 } });
+    assertEquals(typeof await begin(t.index, "a", OPTIONS), "object");
+    const { after } = await t.readRecord("a");
+    assertEquals(await begin(t.index, "a", { ...OPTIONS, token: after }), "dead");
+    assertEquals((await t.readRecord("a")).attempts, 3);
+  });
+
+  it("changes nothing when it comes again after the key died, or was revived and claimed anew", async () => {
+    await looks.setRecords({ a: { ...DIRTY, attempts: 3 } });
+    const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
+    assertEquals(Object.keys(await looks.scores("dead")), ["a"]);
+    await changesNothing(again);
+    await stack.raw("DEL", keys.dead);
+    await looks.setScores("dirty", { a: LATER });
+    await changesNothing(again);
+  });
+
+  it("leaves a record of another version alone", async () => {
+    await looks.setRecords({ a: "2 of another version" });
+    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "unsupported"));
+  });
+
+  it("costs 1 request and 6 commands, 7 where the key dies, 4 where it is stale", async () => {
+    const old = await begin(t.index, "b", OPTIONS) as { token: string };
+    assertEquals(await t.bill(() => begin(t.index, "a", OPTIONS)), { requests: 1, billable: 6 });
+    assertEquals(await t.bill(() => begin(t.index, "c", OPTIONS)), { requests: 1, billable: 4 });
+    const dies = { ...OPTIONS, token: old.token, nattempts: 1 };
+    assertEquals(await t.bill(() => begin(t.index, "b", dies)), { requests: 1, billable: 7 });
+  });
+
+  it("writes the record first, and takes a key out of the queue last", async () => {
+    assertEquals(writesOf(await t.scripted(() => begin(t.index, "a", OPTIONS))), ["MSET", "ZADD"]);
+    await looks.setRecords({ b: { ...DIRTY, attempts: 3 } });
+    assertEquals(writesOf(await t.scripted(() => begin(t.index, "b", OPTIONS))), ["MSET", "ZADD", "ZREM"]);
+  });
+
+  it("takes keys of any Unicode", async () => {
+    for (const key of ["", " ", "ä/€😀\n%\0..", "b c d"]) {
+      await looks.setScores("dirty", { [key]: TOKEN });
+      const begun = await begin(t.index, key, OPTIONS) as { token: string };
+      assertEquals((await looks.scores("dirty"))[key], begun.token);
+    }
+  });
+});

@@ -1,0 +1,200 @@
+import { assertEquals } from "@std/assert";
+import { beforeEach, describe, it } from "node:test";
+import { redisKeys } from "../../src/keys.ts";
+import { claim, type ClaimOptions } from "../../src/scripts/claim.ts";
+import { withIndex } from "../support/index.ts";
+import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { seededRandom } from "../support/random.ts";
+import { withStack } from "../support/stack.ts";
+
+const DAY_MS = 86_400_000;
+const OPTIONS: ClaimOptions = { maxKeys: 100, leaseMs: 60_000, maxIdle: 0, redisTtlMs: 0 };
+
+describe("claim", () => {
+  const stack = withStack();
+  const t = withIndex(stack);
+  const looks = looksInto(stack);
+  const keys = redisKeys("default");
+  beforeEach(async () => {
+    await stack.flush();
+    await stack.raw("SET", keys.id, "an-id");
+  });
+
+  it("leases the first due keys until the lease's end plus .5, which is their token", async () => {
+    const from = await looks.nowUs();
+    const now = Math.floor(from / 1000);
+    const later = String(now + 60_000);
+    await looks.setScores("dirty", { c: now - 1, a: 5, b: 7, d: now, later, z: 6 });
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 3, leaseMs: 1234 });
+    assertBetween(claimed.nowUs, from, await looks.nowUs());
+    const token = `${Math.floor(claimed.nowUs / 1000) + 1234}.5`;
+    assertEquals(claimed, {
+      id: "an-id",
+      nowUs: claimed.nowUs,
+      token,
+      keys: ["a", "z", "b"],
+      suspects: [],
+      idle: [],
+      idleLimitMs: Math.floor(claimed.nowUs / 1000),
+      left: 2,
+    });
+    assertEquals(await looks.scores("dirty"), {
+      c: String(now - 1),
+      d: String(now),
+      a: token,
+      b: token,
+      z: token,
+      later,
+    });
+  });
+
+  it("claims nothing, and changes nothing, before the index has a confirmed id", async () => {
+    await looks.setScores("dirty", { a: 5 });
+    await looks.setScores("idle", { b: 5 });
+    for (const [id, seen] of [["new:123", "new:123"], [undefined, ""]] as const) {
+      if (id === undefined) await stack.raw("DEL", keys.id);
+      else await stack.raw("SET", keys.id, id);
+      const before = await looks.everything();
+      const { nowUs, ...claimed } = await claim(t.index, { ...OPTIONS, maxIdle: 10 });
+      const idleLimitMs = Math.floor(nowUs / 1000);
+      assertEquals(claimed, { id: seen, token: "", keys: [], suspects: [], idle: [], idleLimitMs, left: 0 });
+      assertEquals(await looks.everything(), before);
+    }
+  });
+
+  it("names those keys as suspects whose last lease has expired, and leaves living leases alone", async () => {
+    const now = await t.nowMs();
+    const living = `${now + 60_000}.5`;
+    await looks.setScores("dirty", { plain: 8, dead: "7.5", living, older: "6.5", retried: now - 3 });
+    const claimed = await claim(t.index, OPTIONS);
+    assertEquals([claimed.keys, claimed.suspects], [["older", "dead", "plain", "retried"], ["older", "dead"]]);
+    assertEquals((await looks.scores("dirty")).living, living);
+  });
+
+  it("takes keys that a clock which ran ahead has queued, after those that are due", async () => {
+    const now = await t.nowMs();
+    await looks.setScores("dirty", {
+      due: 5,
+      nextDay: now + DAY_MS - 5000,
+      ahead: now + DAY_MS + 5000,
+      leased: `${now + 2 * DAY_MS}.5`,
+      far: now + 9 * DAY_MS,
+    });
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 3 });
+    assertEquals([claimed.keys, claimed.suspects, claimed.left], [["due", "ahead", "leased"], ["leased"], 0]);
+    const { token } = claimed;
+    const nextDay = String(now + DAY_MS - 5000);
+    assertEquals(await looks.scores("dirty"), {
+      due: token,
+      ahead: token,
+      leased: token,
+      nextDay,
+      far: String(now + 9 * DAY_MS),
+    });
+    assertEquals((await claim(t.index, OPTIONS)).keys, ["far"]);
+  });
+
+  it("counts the due keys that are left, and asks for none of the future where the present is enough", async () => {
+    const now = await t.nowMs();
+    await looks.setScores("dirty", { a: 1, b: 2, c: 3, ahead: now + 2 * DAY_MS });
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 2 });
+    assertEquals([claimed.keys, claimed.left], [["a", "b"], 1]);
+    const rest = await claim(t.index, { ...OPTIONS, maxKeys: 2 });
+    assertEquals([rest.keys, rest.left], [["c", "ahead"], 0]);
+  });
+
+  it("replies the first idle keys that were last touched long enough ago, and changes none of them", async () => {
+    const now = await t.nowMs();
+    const idle = { b: 20, a: 10, c: 30, young: now - 5000 };
+    await looks.setScores("idle", idle);
+    const { nowUs, ...claimed } = await claim(t.index, { ...OPTIONS, maxIdle: 2, redisTtlMs: 60_000 });
+    assertEquals([claimed.idle, claimed.idleLimitMs], [["a", "b"], Math.floor(nowUs / 1000) - 60_000]);
+    assertEquals((await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 60_000 })).idle, ["a", "b", "c"]);
+    assertEquals((await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 1 })).idle, ["a", "b", "c", "young"]);
+    assertEquals((await claim(t.index, { ...OPTIONS, maxIdle: 0, redisTtlMs: 1 })).idle, []);
+    assertEquals(await looks.scores("idle"), { a: "10", b: "20", c: "30", young: String(now - 5000) });
+  });
+
+  it("evicts on where nothing may be claimed: maxKeys 0 leases nothing", async () => {
+    await looks.setScores("dirty", { a: 5 });
+    await looks.setScores("idle", { b: 5 });
+    const before = await looks.everything();
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 0, maxIdle: 5 });
+    assertEquals([claimed.keys, claimed.idle], [[], ["b"]]);
+    assertEquals(await looks.everything(), before);
+  });
+
+  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys", async () => {
+    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, i]));
+    await claim(t.index, OPTIONS);
+    await looks.setScores("dirty", { a: 5 });
+    assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 6 });
+    assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 5 });
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5 })), { requests: 1, billable: 6 });
+    await looks.setScores("dirty", many);
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxKeys: 1000 })), { requests: 1, billable: 6 });
+  });
+
+  it("claims 1,000 keys of any Unicode in one call, each once", async () => {
+    const random = seededRandom("claim claims 1,000 keys of any Unicode in one call, each once");
+    const all = ["", ...new Set(Array.from({ length: 1000 }, (_, i) => random.text(10) + i))].slice(0, 1000);
+    await looks.setScores("dirty", Object.fromEntries(all.map((key) => [key, random.int(1000)])));
+    const first = await claim(t.index, { ...OPTIONS, maxKeys: 400 });
+    const second = await claim(t.index, { ...OPTIONS, maxKeys: 1000 });
+    assertEquals([first.keys.length, first.left, second.keys.length, second.left], [400, 600, 600, 0]);
+    assertEquals([...first.keys, ...second.keys].sort(), [...all].sort());
+    assertEquals(
+      Object.values(await looks.scores("dirty")).every((s) => [first.token, second.token].includes(s)),
+      true,
+    );
+  });
+
+  it("shares the queue among ticks that claim at once", async () => {
+    const all = Array.from({ length: 60 }, (_, i) => `k${i}`);
+    await looks.setScores("dirty", Object.fromEntries(all.map((key, i) => [key, i])));
+    const claims = await Promise.all([1, 2, 3, 4].map(() => claim(t.index, { ...OPTIONS, maxKeys: 20 })));
+    assertEquals(claims.flatMap((claimed) => claimed.keys).sort(), [...all].sort());
+  });
+
+  it("gives a key whose lease expired a later token", async () => {
+    await looks.setScores("dirty", { a: 5 });
+    const first = await claim(t.index, { ...OPTIONS, leaseMs: 1 });
+    while (await t.nowMs() < Number(first.token)) await new Promise((resolve) => setTimeout(resolve, 1));
+    const second = await claim(t.index, { ...OPTIONS, leaseMs: 1 });
+    assertEquals([second.keys, second.suspects], [["a"], ["a"]]);
+    assertEquals(Number(second.token) > Number(first.token), true);
+    assertEquals(await looks.scores("dirty"), { a: second.token });
+  });
+
+  it("changes nothing when it runs again while all leases live", async () => {
+    await looks.setScores("dirty", { a: 5, b: 6 });
+    await looks.setScores("idle", { c: 5 });
+    const { again } = await t.copied(() => claim(t.index, { ...OPTIONS, maxIdle: 5 }));
+    const before = await looks.everything();
+    await again();
+    assertEquals(await looks.everything(), before);
+  });
+
+  it("touches nothing but the queue: no record, none of the application's keys", async () => {
+    await stack.raw("SET", "a", "v", "PX", 60_000);
+    await looks.setKeys("b");
+    await looks.setRecords({ a: { rev: 5 }, b: "2 of another version" });
+    await looks.setScores("dirty", { a: 5, b: 5, missing: 5 });
+    const { [keys.dirty]: _, ...before } = await looks.everything();
+    const lines = await t.scripted(() => claim(t.index, OPTIONS));
+    assertEquals(writesOf(lines), ["ZADD"]);
+    const { [keys.dirty]: __, ...after } = await looks.everything();
+    assertEquals(after, before);
+  });
+
+  it("leases also where Redis is full", async () => {
+    await looks.setScores("dirty", { a: 5 });
+    await claim(t.index, { ...OPTIONS, maxKeys: 0 });
+    try {
+      await stack.raw("CONFIG", "SET", "maxmemory", 1);
+      assertEquals((await claim(t.index, OPTIONS)).keys, ["a"]);
+    } finally {
+      await stack.raw("CONFIG", "SET", "maxmemory", 0);
+    }
+  });
+});

@@ -1,0 +1,101 @@
+import { assertEquals } from "@std/assert";
+import { beforeEach, describe, it } from "node:test";
+import { redisKeys } from "../../src/keys.ts";
+import { revive } from "../../src/scripts/revive.ts";
+import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
+import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { seededRandom } from "../support/random.ts";
+import { withStack } from "../support/stack.ts";
+
+const DEAD = { rev: 5, ver: OLD_VER, touch: 3, attempts: 3, error: "TOO_LARGE too large" };
+const ALIVE = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
+
+describe("revive", () => {
+  const stack = withStack();
+  const t = withIndex(stack);
+  const looks = looksInto(stack);
+  const keys = redisKeys("default");
+  beforeEach(() => stack.flush());
+
+  it("queues dead keys at once with all their attempts and no error; the revision stays", async () => {
+    await looks.setRecords({ a: DEAD, b: { ...DEAD, flag: "g" }, other: DEAD });
+    await looks.setScores("dead", { a: 9, b: 9, other: 9 });
+    const from = await t.nowMs();
+    assertEquals(await revive(t.index, ["a", "b"]), 2);
+    assertEquals([await t.readRecord("a"), await t.readRecord("b")], [ALIVE, { ...ALIVE, flag: "g" }]);
+    const { a, b, ...rest } = await looks.scores("dirty");
+    assertBetween(Number(a), from, await t.nowMs());
+    assertEquals([b, rest, await looks.scores("dead")], [a, {}, { other: "9" }]);
+  });
+
+  it("gives a dead key a new revision where its record has none, so that it is dirty", async () => {
+    await looks.setRecords({ clean: { ...DEAD, rev: 0 } });
+    await looks.setScores("dead", { clean: 9, lost: 9 });
+    const from = await looks.nowUs();
+    assertEquals(await revive(t.index, ["clean", "lost"]), 2);
+    const { rev } = await t.readRecord("clean");
+    assertBetween(rev, from, await looks.nowUs());
+    assertEquals(await t.readRecord("clean"), { ...ALIVE, rev });
+    assertEquals(await t.readRecord("lost"), { ...EMPTY, rev });
+    assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["clean", "lost"]);
+  });
+
+  it("touches no key that is not dead", async () => {
+    await looks.setKeys("dirty");
+    await looks.setRecords({ dirty: { ...DEAD, attempts: 2 }, clean: { ver: OLD_VER } });
+    await looks.setScores("dirty", { dirty: 77 });
+    await looks.setScores("dead", { other: 9 });
+    const before = await looks.everything();
+    assertEquals(await revive(t.index, ["dirty", "clean", "never"]), 0);
+    assertEquals(await looks.everything(), before);
+  });
+
+  it("leaves a dead key dead whose record is of another version; the others are revived", async () => {
+    await looks.setRecords({ a: "2 of another version", b: DEAD });
+    await looks.setScores("dead", { a: 9, b: 9 });
+    assertEquals(await revive(t.index, ["a", "b"]), 1);
+    assertEquals(await t.recordText("a"), "2 of another version");
+    assertEquals([Object.keys(await looks.scores("dirty")), await looks.scores("dead")], [["b"], { a: "9" }]);
+  });
+
+  it("keeps the score of a key that is queued already", async () => {
+    await looks.setRecords({ a: DEAD });
+    await looks.setScores("dead", { a: 9 });
+    await looks.setScores("dirty", { a: "1900000000000.5" });
+    assertEquals(await revive(t.index, ["a"]), 1);
+    assertEquals([await looks.scores("dirty"), await looks.scores("dead")], [{ a: "1900000000000.5" }, {}]);
+  });
+
+  it("finds nothing dead and changes nothing when it runs again", async () => {
+    await looks.setRecords({ a: DEAD });
+    await looks.setScores("dead", { a: 9 });
+    const { value, again } = await t.copied(() => revive(t.index, ["a"]));
+    const before = await looks.everything();
+    await again();
+    assertEquals([value, await revive(t.index, ["a"])], [1, 0]);
+    assertEquals(await looks.everything(), before);
+  });
+
+  it("costs 1 request and 7 commands for 1,000 keys of any Unicode", async () => {
+    const random = seededRandom("revive costs 1 request and 7 commands for 1,000 keys of any Unicode");
+    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => random.text(10) + i))];
+    await revive(t.index, ["warm"]);
+    await looks.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
+    await looks.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
+    let revived = 0;
+    const bill = await t.bill(async () => revived = await revive(t.index, all));
+    assertEquals([bill, revived], [{ requests: 1, billable: 7 }, all.length]);
+    assertEquals(Object.keys(await looks.scores("dirty")).sort(), [...all].sort());
+    assertEquals(await t.readRecord(all.at(-1)!), ALIVE);
+  });
+
+  it("writes records, then the queue, then takes keys out of dead; never one of the application's keys", async () => {
+    await stack.raw("SET", "a", "v", "PX", 60_000);
+    await looks.setKeys("b");
+    await looks.setRecords({ a: DEAD, b: DEAD });
+    await looks.setScores("dead", { a: 9, b: 9 });
+    const user = await looks.userKeys();
+    assertEquals(writesOf(await t.scripted(() => revive(t.index, ["a", "b"]))), ["MSET", "ZADD", "ZREM"]);
+    assertEquals([await looks.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
+  });
+});
