@@ -39,9 +39,11 @@ const COMMIT = defineScript(
 -- ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
 -- OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
 --         T tombstone: removed   R tombstone, but removed again: queued again   X tombstone, but there again: queued again
---         E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed   U record of another version
+--         E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
+--         U record of another version: due again in an hour
 -- INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
 ${PRELUDE}
+local HOUR_MS = 3600000
 local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
 local token, delay = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -103,6 +105,7 @@ for i = 1, n do
   if not scores[i] or tonumber(scores[i]) ~= token then
     out[i] = 'S'
   elseif not r then
+    push(queue, int(now + HOUR_MS), KEYS[3 + n + i])
     out[i] = 'U'
   else
     out[i] = one(i, r)

@@ -79,7 +79,7 @@ return out
 
 const OUTCOMES = { Q: "queued", D: "dead", S: "stale", U: "unsupported" } as const;
 
-/** One request, 6 billable commands; outcomes in the order of `failures`. */
+/** One request, 6 billable commands (2 more where some of the keys die); outcomes in the order of `failures`. */
 export async function fail(
   index: Index,
   failures: Failure[],

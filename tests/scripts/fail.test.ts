@@ -1,0 +1,195 @@
+import { assertEquals } from "@std/assert";
+import { beforeEach, describe, it } from "node:test";
+import { redisKeys } from "../../src/keys.ts";
+import { fail, type Failure } from "../../src/scripts/fail.ts";
+import { mark } from "../../src/scripts/mark.ts";
+import { EMPTY, OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
+import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { seededRandom } from "../support/random.ts";
+import { withStack } from "../support/stack.ts";
+
+const TOKEN = "1900000000000.5";
+const OPTIONS = { token: TOKEN, nattempts: 3 };
+const HOUR_MS = 3_600_000;
+const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
+
+/** A failure that is the key's own fault, unless told otherwise. */
+function failure(key: string, fields: Partial<Failure> = {}): Failure {
+  return { key, code: "UNAVAILABLE", message: "a 4xx", counted: true, begun: false, backoffMs: 1000, ...fields };
+}
+
+describe("fail", () => {
+  const stack = withStack();
+  const t = withIndex(stack);
+  const looks = looksInto(stack);
+  const keys = redisKeys("default");
+  beforeEach(() => stack.flush());
+
+  const changesNothing = async (act: () => Promise<unknown>) => {
+    const before = await looks.everything();
+    await act();
+    assertEquals(await looks.everything(), before);
+  };
+
+  it("queues a key again after its backoff, counts the attempt and keeps the error", async () => {
+    await looks.setRecords({ a: { ...DIRTY, before: "1.5", after: "2.5", error: "CORRUPT old" }, b: DIRTY });
+    await looks.setScores("dirty", { a: TOKEN, b: TOKEN, other: TOKEN });
+    const from = await t.nowMs();
+    const outcomes = await fail(t.index, [
+      failure("a", { backoffMs: 12 * HOUR_MS }),
+      failure("b", { code: "TOO_LARGE", message: "too large", backoffMs: 0.6 }),
+    ], OPTIONS);
+    assertEquals(outcomes, [{ outcome: "queued", attempts: 1 }, { outcome: "queued", attempts: 1 }]);
+    const a = { ...DIRTY, attempts: 1, before: "1.5", after: "2.5", error: "UNAVAILABLE a 4xx" };
+    assertEquals(await t.readRecord("a"), a);
+    assertEquals(await t.readRecord("b"), { ...DIRTY, attempts: 1, error: "TOO_LARGE too large" });
+    const scores = await looks.scores("dirty");
+    const now = Number(scores.b) - 1;
+    assertBetween(now, from, await t.nowMs());
+    assertEquals(scores, { a: String(now + 12 * HOUR_MS), b: String(now + 1), other: TOKEN });
+    assertEquals([await looks.scores("dead"), await t.expiry(keys.record("a"))], [{}, -1]);
+  });
+
+  it("counts what is the key's own fault, once, and takes back what is not", async () => {
+    const all: [name: string, attempts: number, counted: boolean, begun: boolean, after: number, half: boolean][] = [
+      ["own fault, in a batch", 1, true, false, 2, false],
+      ["own fault, begun alone: counted already", 1, true, true, 1, false],
+      ["the store's fault, in a batch", 1, false, false, 1, false],
+      ["the store's fault, begun alone: stays a suspect", 1, false, true, 0, true],
+      ["the store's fault, never below 0", 0, false, true, 0, true],
+    ];
+    await looks.setRecords(Object.fromEntries(all.map(([key, attempts]) => [key, { ...DIRTY, attempts }])));
+    await looks.setScores("dirty", Object.fromEntries(all.map(([key]) => [key, TOKEN])));
+    const outcomes = await fail(
+      t.index,
+      all.map(([key, , counted, begun]) => failure(key, { counted, begun })),
+      OPTIONS,
+    );
+    assertEquals(outcomes, all.map(([, , , , attempts]) => ({ outcome: "queued" as const, attempts })));
+    const scores = await looks.scores("dirty");
+    for (const [key, , , , after, half] of all) {
+      assertEquals([key, (await t.readRecord(key)).attempts], [key, after]);
+      assertEquals([key, scores[key]!.endsWith(".5")], [key, half]);
+    }
+  });
+
+  it("makes a key dead at nattempts, no attempt sooner; it stays in Redis", async () => {
+    await looks.setKeys("last", "begun", "early", "over");
+    await looks.setRecords({
+      last: { ...DIRTY, attempts: 2 },
+      begun: { ...DIRTY, attempts: 3 },
+      early: { ...DIRTY, attempts: 1 },
+      over: { ...DIRTY, attempts: 7 },
+    });
+    await stack.raw("PEXPIRE", keys.record("last"), HOUR_MS);
+    await looks.setScores("dirty", { last: TOKEN, begun: TOKEN, early: TOKEN, over: TOKEN });
+    const [from, user] = [await t.nowMs(), await looks.userKeys()];
+    const failures = [failure("last"), failure("begun", { begun: true }), failure("early"), failure("over")];
+    assertEquals(await fail(t.index, failures, OPTIONS), [
+      { outcome: "dead", attempts: 3 },
+      { outcome: "dead", attempts: 3 },
+      { outcome: "queued", attempts: 2 },
+      { outcome: "dead", attempts: 8 },
+    ]);
+    assertEquals(Object.keys(await looks.scores("dirty")), ["early"]);
+    const { last, begun, over, ...others } = await looks.scores("dead");
+    assertBetween(Number(last), from, await t.nowMs());
+    assertEquals([begun, over, others], [last, last, {}]);
+    assertEquals(await t.readRecord("last"), { ...DIRTY, attempts: 3, error: "UNAVAILABLE a 4xx" });
+    assertEquals([await t.expiry(keys.record("last")), await looks.userKeys()], [-1, user]);
+  });
+
+  it("kills no key by outages of the store, however many", async () => {
+    await looks.setRecords({ a: { ...DIRTY, attempts: 2 }, b: { ...DIRTY, attempts: 3 } });
+    for (let tick = 0; tick < 5; tick++) {
+      await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+      const outcomes = await fail(
+        t.index,
+        [failure("a", { counted: false }), failure("b", { counted: false })],
+        OPTIONS,
+      );
+      assertEquals(outcomes, [{ outcome: "queued", attempts: 2 }, { outcome: "queued", attempts: 3 }]);
+    }
+    assertEquals(await looks.scores("dead"), {});
+  });
+
+  it("keeps of a message what a record can hold: 300 characters of printable ASCII", async () => {
+    await looks.setRecords({ a: DIRTY, b: DIRTY });
+    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+    const failures = [failure("a", { message: "é\n\t€ x" }), failure("b", { message: "m".repeat(1000) })];
+    await fail(t.index, failures, OPTIONS);
+    assertEquals((await t.readRecord("a")).error, "UNAVAILABLE ???? x");
+    assertEquals((await t.readRecord("b")).error, "UNAVAILABLE " + "m".repeat(288));
+  });
+
+  it("asks again in an hour for a key whose record is of another version, and leaves the record alone", async () => {
+    await looks.setRecords({ a: "2 of another version", b: DIRTY });
+    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+    const from = await t.nowMs();
+    const outcomes = await fail(t.index, [failure("a"), failure("b")], { ...OPTIONS, nattempts: 1 });
+    assertEquals(outcomes, [{ outcome: "unsupported", attempts: 0 }, { outcome: "dead", attempts: 1 }]);
+    assertEquals(await t.recordText("a"), "2 of another version");
+    assertBetween(Number((await looks.scores("dirty")).a), from + HOUR_MS, await t.nowMs() + HOUR_MS);
+    assertEquals(Object.keys(await looks.scores("dead")), ["b"]);
+  });
+
+  it("changes nothing about keys whose token is not the one given", async () => {
+    await looks.setRecords({ a: DIRTY, b: DIRTY, c: "2 of another version" });
+    await looks.setScores("dirty", { a: "1900000000001.5", b: "1900000000000", c: "5" });
+    await changesNothing(async () => {
+      const outcomes = await fail(t.index, ["a", "b", "c", "d"].map((key) => failure(key)), OPTIONS);
+      assertEquals(outcomes, Array(4).fill({ outcome: "stale", attempts: 0 }));
+    });
+  });
+
+  it("leaves every Redis key as it is when it runs again, and when it comes after the lease was taken over", async () => {
+    const kinds = ["queued", "dying", "suspect", "unknown"];
+    await looks.setRecords({
+      queued: DIRTY,
+      dying: { ...DIRTY, attempts: 2 },
+      suspect: { ...DIRTY, attempts: 1 },
+      unknown: "2 of another version",
+    });
+    await looks.setScores("dirty", Object.fromEntries(kinds.map((key) => [key, TOKEN])));
+    const { value, again } = await t.copied(() =>
+      fail(t.index, kinds.map((key) => failure(key, key === "suspect" ? { counted: false, begun: true } : {})), OPTIONS)
+    );
+    assertEquals(value.map(({ outcome }) => outcome), ["queued", "dead", "queued", "unsupported"]);
+    await changesNothing(again);
+    await looks.setScores("dirty", Object.fromEntries(kinds.map((key) => [key, "1900000060000.5"])));
+    await changesNothing(again);
+    await looks.setKeys(...kinds);
+    await mark(t.index, kinds, { freezeDelayMs: 0, missing: "throw", overwrite: "never" });
+    await changesNothing(again);
+    await stack.raw("DEL", keys.dirty);
+    await changesNothing(again);
+  });
+
+  it("costs 1 request and 6 commands for 1,000 keys of any Unicode, 2 more where some of them die", async () => {
+    const random = seededRandom("fail costs 1 request and 6 commands for 1,000 keys of any Unicode");
+    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => random.text(10) + i))];
+    const lease = async () => await looks.setScores("dirty", Object.fromEntries(all.map((key) => [key, TOKEN])));
+    await looks.setRecords(Object.fromEntries(all.map((key, i) => [key, { ...DIRTY, attempts: i % 2 }])));
+    await fail(t.index, [failure("warm")], OPTIONS);
+    await lease();
+    const failures = all.map((key) => failure(key));
+    assertEquals(await t.bill(() => fail(t.index, failures, OPTIONS)), { requests: 1, billable: 6 });
+    await lease();
+    assertEquals(await t.bill(() => fail(t.index, failures, OPTIONS)), { requests: 1, billable: 8 });
+    const dead = all.filter((_, i) => i % 2 === 1).sort();
+    assertEquals(Object.keys(await looks.scores("dead")).sort(), dead);
+    assertEquals(Object.keys(await looks.scores("dirty")).length, all.length - dead.length);
+  });
+
+  it("writes records, then dead and the queue, and takes keys out of the queue last; never a user's key", async () => {
+    await stack.raw("SET", "a", "v", "PX", HOUR_MS);
+    await looks.setKeys("b");
+    await looks.setRecords({ a: DIRTY, b: { ...DIRTY, attempts: 2 } });
+    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+    const user = await looks.userKeys();
+    const lines = await t.scripted(() => fail(t.index, [failure("a"), failure("b")], OPTIONS));
+    assertEquals(writesOf(lines), ["MSET", "ZADD", "ZADD", "ZREM"]);
+    assertEquals(lines.filter((line) => line.startsWith("ZADD")), [`ZADD ${keys.dead}`, `ZADD ${keys.dirty}`]);
+    assertEquals(await looks.userKeys(), user);
+  });
+});
