@@ -5,6 +5,7 @@
  *   id missing, no owner object   a new store: SET id NX new:<uuid>, PUT the owner object, confirm the id
  *   id new:<uuid>                 somebody began so: PUT the owner object (unless it is there), confirm the id
  *   id missing, owner object      the index was lost: LOST
+ *   id new:<uuid>, other owner    so it was, and a late proposal came after; the same where there are other objects
  * @module
  */
 import { uuid } from "./ambient.ts";
@@ -26,14 +27,17 @@ export function isConfirmed(id: string): boolean {
 }
 
 /**
- * Throws where `id`, as a script has just read it, is missing and the archive has an owner: `LOST`. Returns where this is
- * a new store, or the id is there after all (another first user; a replica that was behind): `true` then, ask again.
+ * Throws where `id`, as a script has just read it, is not the one that the archive's owner was given: `LOST`. Returns
+ * where it is, where this is a new store, or where another id is there by now (another first user; a replica that was
+ * behind): `true` then, ask again.
  */
 export async function checkIdentity(context: Context, id: string, call?: Call): Promise<boolean> {
-  if (id !== "") return false;
-  if (await readOwner(context, call) === undefined) return false;
-  if ((await look(context.index, [], call)).id !== "") return true;
-  throw indexLost(context, "it has no id");
+  if (isConfirmed(id)) return false;
+  const owner = await readOwner(context, call);
+  if (owner === undefined || await isHalfBegun(context, id, owner, call)) return false;
+  const now = (await look(context.index, [], call)).id;
+  if (now !== "" && now !== id) return true;
+  throw indexLost(context, id);
 }
 
 /** Gives a new store its id and its archive its owner, or ends what somebody began so; returns the confirmed id. */
@@ -46,18 +50,33 @@ export async function establishIdentity(context: Context, seen: string, call?: C
   if (isConfirmed(id)) return id;
   const proposed = id.slice(PROPOSED.length);
   const owner = await readOwner(context, call);
-  if (owner !== undefined && owner !== proposed) {
-    // a late copy of a proposal on an index that was lost must not make it pass for a new one
-    const now = (await look(context.index, [], call)).id;
-    if (isConfirmed(now)) return now;
-    throw indexLost(context, "its id is not the one of the archive's owner");
-  }
   if (owner === undefined) {
     await context.datastore.putKey(ownerObject(context.tqname), new TextEncoder().encode(proposed), call);
+  } else if (!await isHalfBegun(context, id, owner, call)) {
+    const now = (await look(context.index, [], call)).id;
+    if (isConfirmed(now)) return now;
+    throw indexLost(context, id);
   }
   id = await confirmId(context.index, proposed, call);
   if (isConfirmed(id)) return id;
   throw new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed meanwhile");
+}
+
+/**
+ * Is `id` the proposal that this owner object was put for, and not confirmed yet? A late copy of a proposal, or a Redis
+ * rolled back to its first minute, must not make a lost index pass for a new one: nothing else is put before the
+ * confirmation, so an archive that holds more than its owner has had one.
+ */
+async function isHalfBegun(context: Context, id: string, owner: string, call?: Call): Promise<boolean> {
+  if (id !== PROPOSED + owner) return false;
+  const { datastore, tqname } = context;
+  if (!datastore.listKeys) return true;
+  try {
+    const { names } = await datastore.listKeys(`${tqname}/`, undefined, call);
+    return names.every((name) => name === ownerObject(tqname));
+  } catch (thrown) {
+    throw asTundraError(thrown, "ask the archive what it holds");
+  }
 }
 
 /** The id in the owner object; `undefined` where there provably is none. */
@@ -75,7 +94,8 @@ async function readOwner(context: Context, call?: Call): Promise<string | undefi
   throw new TundraError("UNAVAILABLE", `Cannot ${what}: ${reason}`, { cause: owner });
 }
 
-function indexLost(context: Context, why: string): TundraError {
+function indexLost(context: Context, id: string): TundraError {
+  const why = id === "" ? "it has no id" : "its id was never confirmed, and the archive's was";
   return new TundraError(
     "LOST",
     `Cannot use the index tundra:${context.tqname}:* as it must be the one that its archive belongs to: ${why}, ` +

@@ -1,0 +1,354 @@
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { memoryDatastore, notFound, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
+import { confirmId, proposeId } from "../../src/scripts/identity.ts";
+import { withIndex } from "../support/index.ts";
+import { withStack } from "../support/stack.ts";
+
+const OWNER = "default/~owner";
+
+describe("the index's id:", () => {
+  const stack = withStack();
+  const { raw } = stack;
+  const tools = withIndex(stack);
+
+  beforeEach(() => stack.flush());
+
+  const id = async (): Promise<string | undefined> => {
+    const reply = await raw("GET", "tundra:default:id");
+    return reply === null ? undefined : String(reply);
+  };
+
+  describe("propose", () => {
+    it("gives the id to the first one to come, without a TTL", async () => {
+      assertEquals(await proposeId(tools.index, "first"), "new:first");
+      assertEquals([await id(), await tools.expiry("tundra:default:id")], ["new:first", -1]);
+    });
+
+    it("replies what is there to all others, and changes nothing", async () => {
+      for (const there of ["new:first", "first"]) {
+        await raw("SET", "tundra:default:id", there);
+        assertEquals(await proposeId(tools.index, "second"), there);
+        assertEquals(await id(), there);
+      }
+    });
+
+    it("does nothing as a late copy, once the id is confirmed", async () => {
+      const { again } = await tools.copied(() => proposeId(tools.index, "first"));
+      await confirmId(tools.index, "first");
+      await again();
+      assertEquals(await id(), "first");
+    });
+  });
+
+  describe("confirm", () => {
+    it("makes final what was proposed, without a TTL, and may run twice", async () => {
+      await proposeId(tools.index, "first");
+      assertEquals(await confirmId(tools.index, "first"), "first");
+      assertEquals(await confirmId(tools.index, "first"), "first");
+      assertEquals([await id(), await tools.expiry("tundra:default:id")], ["first", -1]);
+    });
+
+    it("replies what is there where that is something else, and changes nothing", async () => {
+      for (const there of ["new:first", "first"]) {
+        await raw("SET", "tundra:default:id", there);
+        assertEquals(await confirmId(tools.index, "second"), there);
+        assertEquals(await id(), there);
+      }
+    });
+
+    it("makes no id of an index that was lost meanwhile: a late copy must not", async () => {
+      await proposeId(tools.index, "first");
+      const { again } = await tools.copied(() => confirmId(tools.index, "first"));
+      await raw("FLUSHDB");
+      assertEquals(await confirmId(tools.index, "first"), "");
+      await again();
+      assertEquals(await id(), undefined);
+    });
+  });
+
+  it("each of the two costs 1 request and 4 commands, and works on a Redis that is full", async () => {
+    await proposeId(tools.index, "x");
+    await confirmId(tools.index, "x");
+    await raw("DEL", "tundra:default:id");
+    await raw("SET", "large", "x".repeat(200_000));
+    await raw("CONFIG", "SET", "maxmemory", "100kb");
+    try {
+      assertEquals(await tools.bill(() => proposeId(tools.index, "x")), { requests: 1, billable: 4 });
+      assertEquals(await tools.bill(() => confirmId(tools.index, "x")), { requests: 1, billable: 4 });
+    } finally {
+      await raw("CONFIG", "SET", "maxmemory", "0");
+    }
+    assertEquals(await id(), "x");
+  });
+});
+
+describe("index and archive", () => {
+  const stack = withStack();
+  const { raw } = stack;
+  const tools = withIndex(stack);
+  let archive: ReturnType<typeof faultyArchive>;
+  let store: TundraStore;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = faultyArchive();
+    store = makeStore();
+  });
+
+  /** An archive in memory whose calls tests can watch and break. */
+  function faultyArchive() {
+    const memory = memoryDatastore();
+    const puts: string[] = [];
+    const faults: {
+      put?: (name: string) => Error | undefined;
+      putLate?: (name: string) => Error | undefined;
+      fetch?: (names: string[]) => Promise<(Uint8Array | Error)[]> | undefined;
+    } = {};
+    return {
+      memory,
+      puts,
+      faults,
+      owner: () => {
+        const object = memory.objects.get(OWNER);
+        return object && new TextDecoder().decode(object);
+      },
+      datastore: {
+        ...memory,
+        async putKey(name: string, value: Uint8Array): Promise<true> {
+          const before = faults.put?.(name);
+          if (before) throw before;
+          puts.push(name);
+          await memory.putKey(name, value);
+          const after = faults.putLate?.(name);
+          if (after) throw after;
+          return true;
+        },
+        fetchKeys: async (names: string[]): Promise<(Uint8Array | Error)[]> =>
+          await faults.fetch?.(names) ?? await memory.fetchKeys(names),
+      },
+    };
+  }
+
+  const makeStore = (): TundraStore => tundraStore(archive.datastore, { redis: stack.connection });
+  const id = async () => String(await raw("GET", "tundra:default:id"));
+
+  async function archived(key: string, value: string): Promise<void> {
+    await raw("SET", key, value);
+    await store.dirty(key);
+    await store.tick();
+    assertEquals((await store.evict(key)).evicted, [key]);
+  }
+
+  const down = () => new TundraError("UNAVAILABLE", "Cannot reach the archive: no route");
+  const onlyOwner = (names: string[] | string) => [names].flat().includes(OWNER);
+
+  const operations: Record<string, () => Promise<unknown>> = {
+    ensureKs: () => store.ensureKs("a"),
+    tick: () => store.tick(),
+    evict: () => store.evict("a"),
+    del: () => store.del("a"),
+  };
+
+  async function assertAllReject(code: string, message: RegExp): Promise<void> {
+    for (const [name, act] of Object.entries(operations)) {
+      const before = await tools.keyspace();
+      const objects = [...archive.memory.objects.keys()];
+      const error = await assertRejects(act, TundraError);
+      assertEquals(error.code, code, `${name}: ${error.message}`);
+      assertMatch(error.message, message, name);
+      assertEquals(await tools.keyspace(), before, name);
+      assertEquals([...archive.memory.objects.keys()], objects, name);
+    }
+  }
+
+  describe("that are new", () => {
+    it("get the same id by the first tick, the archive before any other object", async () => {
+      await raw("SET", "a", "1");
+      await store.dirty("a");
+      assertEquals((await store.tick()).frozen, 1);
+      assertMatch(await id(), /^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+      assertEquals(archive.owner(), await id());
+      assertEquals(archive.puts.map((name) => name.split("/")[1]), ["~owner", "a"]);
+    });
+
+    it("keep it: later ticks ask neither for the owner nor for another id", async () => {
+      await archived("a", "1");
+      const first = await id();
+      let asked = 0;
+      archive.faults.fetch = (names) => {
+        if (onlyOwner(names)) asked++;
+        return undefined;
+      };
+      await raw("SET", "b", "1");
+      await store.dirty("b");
+      assertEquals((await store.tick()).frozen, 1);
+      await store.ensureKs("a");
+      assertEquals([asked, await id(), archive.owner()], [0, first, first]);
+    });
+
+    it("hold nothing yet: ensureKs resolves, evict keeps all, del deletes", async () => {
+      await raw("SET", "a", "1");
+      await store.ensureKs("a", "nowhere");
+      assertEquals(await store.evict("a"), { evicted: [], kept: { a: "never archived" } });
+      assertEquals(await store.del("a"), 1);
+      assertEquals(await raw("EXISTS", "a", "tundra:default:id"), 0);
+    });
+
+    it("are no one else's where two stores of other names share Redis and bucket", async () => {
+      const other = tundraStore(archive.datastore, { redis: stack.connection, tqname: "other" });
+      await store.tick();
+      await other.tick();
+      const both = [await id(), String(await raw("GET", "tundra:other:id"))];
+      assert(both[0] !== both[1]);
+      const owners = [OWNER, "other/~owner"].map((name) => new TextDecoder().decode(archive.memory.objects.get(name)));
+      assertEquals(owners, both);
+    });
+
+    it("end up with one id where several first ticks run at once, and freeze each key once", async () => {
+      for (let round = 0; round < 8; round++) {
+        await stack.flush();
+        archive = faultyArchive();
+        store = makeStore();
+        for (let i = 0; i < 5; i++) await raw("SET", `k${i}`, "1");
+        await store.dirty("k0", "k1", "k2", "k3", "k4");
+        const reports = await Promise.all([makeStore(), makeStore(), makeStore()].map((each) => each.tick()));
+        assertEquals(reports.map(({ errors }) => errors), [[], [], []]);
+        assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 5);
+        assertEquals(archive.owner(), await id());
+        assertEquals((await store.status()).dirty, 0);
+        assertEquals(archive.puts.filter((name) => name !== OWNER).length, 5);
+      }
+    });
+  });
+
+  describe("that are half begun", () => {
+    it("put nothing, evict nothing and keep the queue while the owner object's PUT fails", async () => {
+      await raw("SET", "a", "1");
+      await store.dirty("a");
+      archive.faults.put = (name) => onlyOwner(name) ? down() : undefined;
+      const before = await tools.score("dirty", "a");
+      for (let i = 0; i < 2; i++) {
+        const error = await assertRejects(() => store.tick(), TundraError);
+        assertEquals(error.code, "UNAVAILABLE");
+        assertEquals(archive.memory.objects.size, 0);
+        assertMatch(await id(), /^new:/);
+        assertEquals(await store.evict("a"), { evicted: [], kept: { a: "never archived" } });
+        await store.ensureKs("a");
+        assertEquals(await tools.score("dirty", "a"), before);
+      }
+      assertEquals(String(await raw("GET", "a")), "1");
+    });
+
+    it("are finished by another, with the id that was proposed first; and then FLUSHDB is LOST", async () => {
+      archive.faults.put = (name) => onlyOwner(name) ? down() : undefined;
+      await assertRejects(() => store.tick(), TundraError);
+      const proposed = await id();
+      delete archive.faults.put;
+      store = makeStore();
+      await archived("a", "1");
+      assertEquals([`new:${await id()}`, `new:${archive.owner()}`], [proposed, proposed]);
+      await raw("FLUSHDB");
+      await assertAllReject("LOST", /rebuild first/);
+    });
+
+    it("are finished where the owner object was put and the answer lost", async () => {
+      archive.faults.putLate = (name) => onlyOwner(name) ? down() : undefined;
+      await assertRejects(() => store.tick(), TundraError);
+      const proposed = await id();
+      assertEquals(`new:${archive.owner()}`, proposed);
+      await store.ensureKs("a"); // no key was ever evicted: nothing is lost
+      delete archive.faults.putLate;
+      await archived("a", "1");
+      assertEquals([`new:${await id()}`, `new:${archive.owner()}`], [proposed, proposed]);
+      assertEquals(archive.puts.filter(onlyOwner).length, 1); // never overwritten
+    });
+  });
+
+  describe("of which the index was lost", () => {
+    beforeEach(async () => {
+      await archived("a", "1");
+    });
+
+    it("are LOST to every call: rebuild first, nothing changed", async () => {
+      await raw("FLUSHDB");
+      await assertAllReject("LOST", /rebuild first/);
+      await raw("SET", "a", "new");
+      await assertAllReject("LOST", /rebuild first/);
+    });
+
+    it("are LOST to a store that was made after it, too", async () => {
+      await raw("FLUSHDB");
+      store = makeStore();
+      await assertAllReject("LOST", /rebuild first/);
+    });
+
+    it("are LOST although the proposal of another first tick comes late", async () => {
+      const owner = archive.owner();
+      await raw("FLUSHDB");
+      assertEquals(await proposeId(tools.index, "late"), "new:late");
+      await assertAllReject("LOST", /rebuild first/);
+      assertEquals([await id(), archive.owner()], ["new:late", owner]);
+    });
+
+    it("are LOST although the proposal that was confirmed comes once more: the archive holds more than its owner", async () => {
+      const owner = archive.owner()!;
+      await raw("FLUSHDB");
+      assertEquals(await proposeId(tools.index, owner), `new:${owner}`);
+      await assertAllReject("LOST", /rebuild first/);
+      assertEquals(await id(), `new:${owner}`);
+    });
+
+    it("are fine for the keys once the id is back", async () => {
+      const dump = await raw("DUMP", "tundra:default:rec:a") as Uint8Array;
+      const owner = archive.owner()!;
+      await raw("FLUSHDB");
+      await assertRejects(() => store.ensureKs("a"), TundraError);
+      await raw("RESTORE", "tundra:default:rec:a", 0, dump);
+      await raw("SET", "tundra:default:id", owner);
+      await store.ensureKs("a");
+      assertEquals(String(await raw("GET", "a")), "1");
+    });
+
+    it("are not lost where just the reader was behind: another first user had given the id", async () => {
+      const owner = archive.owner()!;
+      for (const seen of [undefined, "new:late"]) {
+        await raw("DEL", "tundra:default:id", "a");
+        if (seen) await raw("SET", "tundra:default:id", seen);
+        archive.faults.fetch = (names) => {
+          if (!onlyOwner(names)) return undefined;
+          return raw("SET", "tundra:default:id", owner).then(() => archive.memory.fetchKeys(names));
+        };
+        await store.ensureKs("a");
+        assertEquals(String(await raw("GET", "a")), "1", seen);
+        await raw("DEL", "tundra:default:id");
+        if (seen) await raw("SET", "tundra:default:id", seen);
+        assertEquals((await store.evict("a")).evicted, ["a"], seen);
+      }
+      await raw("DEL", "tundra:default:id");
+      assertEquals(await store.del("a"), 1);
+      await raw("DEL", "tundra:default:id");
+      assertEquals((await store.tick()).missing, 1);
+    });
+  });
+
+  describe("where the archive cannot say who its owner is", () => {
+    const answers: Record<string, () => Promise<(Uint8Array | Error)[]>> = {
+      "an error in its place": () => Promise.resolve([new Error("503 SlowDown")]),
+      "a call that fails": () => Promise.reject(new Error("no route")),
+      "no answer": () => Promise.resolve([]),
+    };
+    for (const [how, answer] of Object.entries(answers)) {
+      it(`are UNAVAILABLE: ${how}`, async () => {
+        archive.faults.fetch = (names) => onlyOwner(names) ? answer() : undefined;
+        await raw("SET", "a", "1");
+        await assertAllReject("UNAVAILABLE", /owner/);
+        await raw("SET", "tundra:default:id", "new:x");
+        await assertAllReject("UNAVAILABLE", /owner/);
+        archive.faults.fetch = (names) => Promise.resolve(names.map(notFound));
+        await store.tick();
+        assertEquals([await id(), archive.owner()], ["x", "x"]);
+      });
+    }
+  });
+});
