@@ -171,16 +171,20 @@ async function thawNewer(
   if (!listKeys) throw lost("it does not, and this datastore cannot list others");
   const prefix = await objectPrefix(context.tqname, key);
   let newest = "";
+  let rival = ""; // of the same time: nothing says which of the two came later
   let cursor: string | undefined;
   do {
     const page = await listKeys.call(context.datastore, prefix, cursor);
     for (const name of page.names) {
       const found = name.slice(prefix.length);
-      if (/^\d{16}-[0-9a-f]+$/.test(found) && found > newest) newest = found;
+      if (!/^\d{16}-[0-9a-f]+$/.test(found) || found === newest || micros(found) < micros(newest)) continue;
+      rival = micros(found) === micros(newest) ? found : "";
+      if (rival === "") newest = found;
     }
     cursor = page.cursor;
   } while (cursor !== undefined);
   if (micros(newest) <= micros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [object] = await fetchKeys.call(context.datastore, [prefix + newest]);
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
   return await thaw(context, { key, record, ver: newest }, object);

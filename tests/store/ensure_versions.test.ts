@@ -1,0 +1,205 @@
+import type { Buffer } from "node:buffer";
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { type DataStore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
+import { freezeRecord } from "../../src/archive/record.ts";
+import { withIndex } from "../support/index.ts";
+import { withStack } from "../support/stack.ts";
+
+const BASE = 1_700_000_000_000_000;
+const version = (after: number, nonce = "00000000") => `${BASE + after}-${nonce}`;
+const KEY = "cart:7";
+const PREFIX = "default/cart.3A7/";
+
+describe("ensureKs, where the record names an object that the archive lacks,", () => {
+  const stack = withStack();
+  const { raw } = stack;
+  const tools = withIndex(stack);
+  let archive: ReturnType<typeof memoryDatastore>;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = memoryDatastore();
+    await raw("SET", "tundra:default:id", "an-id");
+    await archive.putKey("default/~owner", new TextEncoder().encode("an-id"));
+    await tools.evicted(KEY, "named by the record", { ver: version(10, "55555555") });
+  });
+
+  /** Puts a version that holds `value`, or a tombstone. */
+  async function put(ver: string, value: string | undefined, own: { exp?: number; key?: string } = {}): Promise<void> {
+    const { exp = 0, key = KEY } = own;
+    let record: Parameters<typeof freezeRecord>[0] = { key, ver, at: 5, gone: true };
+    if (value !== undefined) {
+      await raw("SET", "scratch", value);
+      const dump = new Uint8Array(await raw("DUMP", "scratch") as Buffer);
+      await raw("DEL", "scratch");
+      record = { key, ver, at: 5, exp, dump };
+    }
+    await archive.putKey(PREFIX + ver, await freezeRecord(record, []));
+  }
+
+  const ensure = (datastore: DataStore = archive) =>
+    tundraStore(datastore, { redis: stack.connection, freezer: null }).ensureKs(KEY);
+  const value = async () => {
+    const reply = await raw("GET", KEY);
+    return reply === null ? undefined : String(reply);
+  };
+
+  /** The error of the one key; nothing in Redis changed. */
+  async function cause(datastore: DataStore = archive): Promise<TundraError> {
+    const before = await tools.keyspace();
+    const error = await assertRejects(() => ensure(datastore), TundraError);
+    assertEquals([error.code, error.keys], ["ENSURE_FAILED", [KEY]]);
+    assertEquals(await tools.keyspace(), before);
+    const cause = error.causes[KEY];
+    assert(cause instanceof TundraError);
+    return cause;
+  }
+
+  it("uses a newer version, which the record names from then on", async () => {
+    await put(version(5), "older");
+    await put(version(11), "newer");
+    await ensure();
+    assertEquals(await value(), "newer");
+    const { ver, fp, flag, rev } = await tools.readRecord(KEY);
+    assertEquals([ver, fp, flag, rev], [version(11), await tools.fingerprint(KEY), "r", 0]);
+  });
+
+  it("uses the newest of several, over any number of pages", async () => {
+    for (const after of [11, 13, 12]) await put(version(after), `version ${after}`);
+    const all = [version(12), version(13), version(11)].map((ver) => PREFIX + ver);
+    const cursors: (string | undefined)[] = [];
+    await ensure({
+      ...archive,
+      listKeys: (prefix, cursor) => {
+        assertEquals(prefix, PREFIX);
+        cursors.push(cursor);
+        const i = Number(cursor ?? 0);
+        return Promise.resolve({ names: [all[i]!], ...(i < 2 ? { cursor: String(i + 1) } : {}) });
+      },
+    });
+    assertEquals(await value(), "version 13");
+    assertEquals(cursors, [undefined, "1", "2"]);
+  });
+
+  it("uses the newer version's own expiry, and never brings back one that is past it", async () => {
+    const exp = await tools.nowMs() + 90_000;
+    await put(version(11), "newer", { exp });
+    await ensure();
+    assertEquals([await value(), await tools.expiry(KEY)], ["newer", exp]);
+
+    await raw("DEL", KEY);
+    await tools.evicted(KEY, "1", { ver: version(20) });
+    await put(version(21), "past", { exp: await tools.nowMs() - 1 });
+    await ensure();
+    assertEquals(await value(), undefined);
+  });
+
+  it("never uses an older one: LOST, and the message names it", async () => {
+    await put(version(9), "older");
+    const { code, message, retryable } = await cause();
+    assertEquals([code, retryable], ["LOST", false]);
+    assertMatch(message, new RegExp(`${version(10, "55555555")}.*${version(9)}`));
+  });
+
+  it("never uses one of the same microsecond, whatever its nonce: nothing says that it is newer", async () => {
+    await put(version(10, "00000001"), "lower nonce");
+    await put(version(10, "ffffffff"), "higher nonce");
+    const { code, message } = await cause();
+    assertEquals(code, "LOST");
+    assertMatch(message, new RegExp(`its newest is ${BASE + 10}-`));
+  });
+
+  it("never chooses between two newest of the same microsecond by their nonces", async () => {
+    await put(version(11), "older");
+    for (const nonces of [["00000001", "ffffffff"], ["ffffffff", "00000001"]] as const) {
+      for (const nonce of nonces) await put(version(12, nonce), nonce);
+      const names = [version(11), ...nonces.map((nonce) => version(12, nonce))].map((ver) => PREFIX + ver);
+      const { code, message } = await cause({ ...archive, listKeys: () => Promise.resolve({ names }) });
+      assertEquals(code, "LOST");
+      for (const nonce of nonces) assertMatch(message, new RegExp(version(12, nonce)));
+    }
+    await put(version(13), "newest");
+    await ensure();
+    assertEquals(await value(), "newest");
+  });
+
+  it("stays away where the newest is a tombstone, and nothing in Redis changes", async () => {
+    await put(version(11), "deleted since");
+    await put(version(12), undefined);
+    const before = await tools.keyspace();
+    await ensure();
+    assertEquals(await value(), undefined);
+    assertEquals(await tools.keyspace(), before);
+  });
+
+  it("comes back where a value is newer than the tombstone", async () => {
+    await put(version(11), undefined);
+    await put(version(12), "made anew");
+    await ensure();
+    assertEquals(await value(), "made anew");
+  });
+
+  it("is LOST where a tombstone is all there is, and older", async () => {
+    await put(version(9), undefined);
+    assertEquals((await cause()).code, "LOST");
+  });
+
+  it("is LOST where the archive holds none", async () => {
+    const { code, message } = await cause();
+    assertEquals(code, "LOST");
+    assertMatch(message, /it holds none/);
+  });
+
+  it("is LOST where the datastore cannot list, even if a newer one is there", async () => {
+    await put(version(11), "newer");
+    const { putKey, fetchKeys } = archive;
+    const { code, message } = await cause({ putKey, fetchKeys });
+    assertEquals(code, "LOST");
+    assertMatch(message, /cannot list/);
+  });
+
+  it("takes no object for a version that is not named as one", async () => {
+    await put(`${BASE + 11}`, "no nonce");
+    await put("99-00000000", "short");
+    await put(`${version(11)}.tmp`, "a suffix");
+    assertEquals((await cause()).code, "LOST");
+  });
+
+  it("is UNAVAILABLE, never LOST, where the archive cannot say what it holds", async () => {
+    const listing = { ...archive, listKeys: () => Promise.reject(new Error("503 SlowDown")) };
+    assertEquals((await cause(listing)).code, "UNAVAILABLE");
+    await put(version(11), "newer");
+    const fetching = {
+      ...archive,
+      fetchKeys: (names: string[]) =>
+        Promise.resolve(names.map((name) => name.endsWith(version(11)) ? new Error("503 SlowDown") : notFound(name))),
+    };
+    assertEquals((await cause(fetching)).code, "UNAVAILABLE");
+    const unknown = { ...archive, fetchKeys: (names: string[]) => Promise.resolve(names.map(() => new Error("503"))) };
+    assertEquals((await cause(unknown)).code, "UNAVAILABLE");
+  });
+
+  it("is CORRUPT where the newer object is another key's", async () => {
+    await put(version(11), "someone else's", { key: "cart:8" });
+    assertEquals((await cause()).code, "CORRUPT");
+  });
+
+  it("restores all others before it says so", async () => {
+    const { record, dump } = await tools.evicted("other", "here");
+    const ver = record.split(" ")[2]!;
+    await archive.putKey(`default/other/${ver}`, await freezeRecord({ key: "other", ver, at: 5, exp: 0, dump }, []));
+    const store = tundraStore(archive, { redis: stack.connection, freezer: null });
+    const error = await assertRejects(() => store.ensureKs(KEY, "other"), TundraError);
+    assertEquals([error.code, error.keys], ["ENSURE_FAILED", [KEY]]);
+    assertEquals(String(await raw("GET", "other")), "here");
+  });
+
+  it("is not asked about at all where the record's own version is there", async () => {
+    await put(version(10, "55555555"), "named by the record");
+    await put(version(11), "newer, and never committed");
+    await ensure({ ...archive, listKeys: () => Promise.reject(new Error("asked")) });
+    assertEquals(await value(), "named by the record");
+    assertEquals((await tools.readRecord(KEY)).ver, version(10, "55555555"));
+  });
+});
