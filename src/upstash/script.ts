@@ -43,17 +43,19 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     const readOnly = script.flags.includes("no-writes") ? "_RO" : "";
     const rest = [keys.length, ...keys, ...args];
     for (;;) {
+      // kept for this call: one beside it may learn of a refusal meanwhile
+      const sent = new Set(script.flags.filter((flag) => !refused.has(flag)));
       const source = sourceOf(script, refused);
       let answer = await connection.command([`EVALSHA${readOnly}`, await sha1Hex(source), ...rest], options);
       if (answer.error?.startsWith("NOSCRIPT")) {
         answer = await connection.command([`EVAL${readOnly}`, source, ...rest], options);
       }
       if (answer.error === undefined) {
-        keyLockingWorks ||= !refused.has("allow-key-locking");
+        keyLockingWorks ||= sent.has("allow-key-locking");
         return answer.result ?? null;
       }
       const flag = /unexpected flag in script shebang:? *([a-z-]+)/i.exec(answer.error)?.[1];
-      if (flag === undefined || refused.has(flag)) throw scriptError(script, answer.error);
+      if (flag === undefined || !sent.has(flag as ScriptFlag)) throw scriptError(script, answer.error);
       refused.add(flag);
     }
   };
