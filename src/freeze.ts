@@ -23,10 +23,18 @@ export interface Lease {
   token: string;
   /** Redis time of the claim, microseconds. */
   nowUs: number;
-  /** The tick's own monotonic clock: nothing is put after this. */
+  /** The tick's own monotonic clock: uploads end here, a little before the lease does. */
   endsAt: number;
   /** A suspect that was begun: its attempt is counted already. */
   begun: boolean;
+}
+
+/** The rest of a lease is for saying what became of its keys: said too late, an attempt would stay counted. */
+const UPLOADS_SHARE = 0.95;
+
+/** When the uploads of a lease end that is asked for now. */
+export function uploadsEnd(leaseMs: number): number {
+  return monotonicMs() + UPLOADS_SHARE * leaseMs;
 }
 
 /** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
@@ -121,14 +129,22 @@ async function putObject(run: TickRun, lease: Lease, key: string, ver: string, o
   const { context } = run;
   const { signal, end } = run.until(lease.endsAt);
   try {
-    await run.counted(
-      (call) => objectName(context.tqname, key, ver).then((name) => context.datastore.putKey(name, object, call)),
-      signal,
-    );
+    const name = await objectName(context.tqname, key, ver);
+    await run.counted((call) => unlessAborted(context.datastore.putKey(name, object, call), signal), signal);
   } finally {
     end();
   }
   run.report.bytesWritten += object.length;
+}
+
+/** Waits no longer than the signal allows, also where a datastore does not heed it: what it still stores is garbage. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(signal.reason);
+    if (signal.aborted) aborted();
+    signal.addEventListener("abort", aborted, { once: true });
+    work.then(resolve, reject);
+  });
 }
 
 /** Never archive (and so evict) what a request could not bring back. */

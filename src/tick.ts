@@ -10,7 +10,7 @@ import { batches, keyBytes } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show } from "./errors.ts";
 import { evictIdle } from "./evict.ts";
-import { freezeLease, type Lease, queueUnsupported, releaseKeys } from "./freeze.ts";
+import { freezeLease, type Lease, queueUnsupported, releaseKeys, uploadsEnd } from "./freeze.ts";
 import { establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { begin } from "./scripts/begin.ts";
@@ -42,7 +42,7 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
   try {
     let evicting = context.redisTtlMs !== undefined;
     for (let first = true; mayClaim(run, suspects.length > 0, startedAt); first = false) {
-      const endsAt = monotonicMs() + run.settings.leaseMs;
+      const endsAt = uploadsEnd(run.settings.leaseMs);
       const claimed = await claimNext(run, evicting, first);
       if (claimed === undefined) break;
       left = claimed.left;
@@ -161,7 +161,7 @@ async function freezeSuspects(run: TickRun, suspects: Suspect[]): Promise<void> 
     if (waiting.length > 1 && run.mayBegin()) waiting = await byAttempts(run, waiting);
     while (waiting.length > 0 && run.mayBegin() && run.requestsLeft() > 2) {
       const { key, lease } = waiting[0]!;
-      const endsAt = monotonicMs() + settings.leaseMs;
+      const endsAt = uploadsEnd(settings.leaseMs);
       const begun = await begin(context.index, key, { ...settings, token: lease.token }, run.call);
       waiting = waiting.slice(1);
       if (typeof begun === "object") {
