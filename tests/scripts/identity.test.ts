@@ -252,6 +252,20 @@ describe("index and archive", () => {
       await assertAllReject("LOST", /rebuild first/);
     });
 
+    it("make no id where it went away before it was confirmed", async () => {
+      await raw("SET", "a", "1");
+      await store.dirty("a");
+      archive.faults.fetch = (names) => {
+        if (!onlyOwner(names)) return undefined;
+        return raw("DEL", "tundra:default:id").then(() => archive.memory.fetchKeys(names));
+      };
+      const error = await assertRejects(() => store.tick(), TundraError);
+      assertEquals([error.code, error.retryable], ["UNAVAILABLE", true]);
+      assertEquals(await raw("EXISTS", "tundra:default:id"), 0);
+      assertEquals(archive.puts, [OWNER]);
+      assertEquals((await store.status()).dirty, 1);
+    });
+
     it("are finished where the owner object was put and the answer lost", async () => {
       archive.faults.putLate = (name) => onlyOwner(name) ? down() : undefined;
       await assertRejects(() => store.tick(), TundraError);
@@ -289,6 +303,22 @@ describe("index and archive", () => {
       assertEquals(await proposeId(tools.index, "late"), "new:late");
       await assertAllReject("LOST", /rebuild first/);
       assertEquals([await id(), archive.owner()], ["new:late", owner]);
+    });
+
+    it("are LOST so where the datastore cannot list, and where the archive holds nothing but its owner", async () => {
+      const { listKeys: _, ...datastore } = archive.datastore;
+      for (const only of [false, true]) {
+        const owner = archive.owner()!;
+        if (only) {
+          archive.memory.objects.clear();
+          await archive.memory.putKey(OWNER, new TextEncoder().encode(owner));
+        }
+        await raw("FLUSHDB");
+        await proposeId(tools.index, "late");
+        store = only ? makeStore() : tundraStore(datastore, { redis: stack.connection });
+        await assertAllReject("LOST", /rebuild first/);
+        assertEquals([await id(), archive.owner()], ["new:late", owner]);
+      }
     });
 
     it("are LOST although the proposal that was confirmed comes once more: the archive holds more than its owner", async () => {
