@@ -1,0 +1,71 @@
+/**
+ * Upstash's REST endpoint in front of the model of Redis: bodies in, statuses and bodies out.
+ * @module
+ */
+import { type ModelRedis, RedisError, type RedisReply } from "./redis.ts";
+
+/** An HTTP answer. */
+export interface Answer {
+  status: number;
+  body: string;
+}
+
+/** The commands of a request, as Redis gets them. */
+export function requestCommands(body: string): string[][] {
+  const json = JSON.parse(body) as unknown[];
+  const commands = Array.isArray(json[0]) ? json as unknown[][] : [json];
+  return commands.map((command) => command.map((argument) => utf8(String(argument))));
+}
+
+/** Runs a request's commands, one after the other, and answers; `run` runs one of them. */
+export function answerRequest(body: string, run: (command: readonly string[]) => RedisReply): Answer {
+  const isBatch = body.startsWith("[[");
+  const answers = requestCommands(body).map((command) => {
+    try {
+      return { result: encode(run(command)) };
+    } catch (error) {
+      if (error instanceof RedisError) return { error: error.message };
+      throw error;
+    }
+  });
+  if (isBatch) return { status: 200, body: JSON.stringify(answers) };
+  return { status: "error" in answers[0]! ? 400 : 200, body: JSON.stringify(answers[0]) };
+}
+
+/** Answers a request from a model. */
+export function answerFrom(redis: ModelRedis, body: string): Answer {
+  return answerRequest(body, (command) => redis.run(command));
+}
+
+/** The answer as `fetch` gives it: only what the connection reads of it. */
+export function responseOf({ status, body }: Answer): Response {
+  let left: Uint8Array | undefined = new TextEncoder().encode(body);
+  const reader = {
+    read() {
+      const value = left;
+      left = undefined;
+      return Promise.resolve(value ? { done: false, value } : { done: true, value: undefined });
+    },
+    cancel: () => Promise.resolve(),
+  };
+  const response = { status, ok: status === 200, headers: { get: () => null }, body: { getReader: () => reader } };
+  return response as unknown as Response;
+}
+
+function encode(reply: RedisReply): unknown {
+  if (reply === null || typeof reply === "number") return reply;
+  if (typeof reply === "string") return btoa(reply);
+  return Array.isArray(reply) ? reply.map(encode) : reply.ok === "OK" ? "OK" : btoa(reply.ok);
+}
+
+// deno-lint-ignore no-control-regex
+const ASCII = /^[\x00-\x7f]*$/;
+const encoder = new TextEncoder();
+
+/** Text as the bytes of its UTF-8, a character a byte. */
+export function utf8(text: string): string {
+  if (ASCII.test(text)) return text;
+  let out = "";
+  for (const byte of encoder.encode(text)) out += String.fromCharCode(byte);
+  return out;
+}

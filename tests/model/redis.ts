@@ -1,0 +1,465 @@
+/**
+ * Redis in memory: the commands that Tundra's scripts and a test's application use, with the scripts run for real. Strings
+ * are binary strings. differential.test.ts holds it equal to a real server.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { compileLua, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
+
+/** What a key holds. */
+export type Value = string | Map<string, number> | Map<string, string>;
+
+interface Entry {
+  readonly type: "string" | "zset" | "hash";
+  readonly value: Value;
+  /** ms since 1970; 0: none */
+  readonly exp: number;
+}
+
+/** A reply; a status reply is `{ ok }`. */
+export type RedisReply = null | number | string | { ok: string } | RedisReply[];
+
+/** An error reply. */
+export class RedisError extends Error {}
+
+const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
+const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
+
+/** Who is told of what happens; for oracles. */
+export interface RedisHooks {
+  /** Before each command that writes, in a script too. May throw: a script ends in its middle. */
+  beforeWrite?(name: string): void;
+  /** The text of a script, before it is translated: mutants live here. */
+  patch?(source: string): string;
+}
+
+/** A model of one Redis server. */
+export interface ModelRedis {
+  /** Runs one command; throws {@linkcode RedisError}. */
+  run(command: readonly string[]): RedisReply;
+  /** Everything but time: cheap, as values are replaced and never changed. */
+  save(): RedisState;
+  load(state: RedisState): void;
+  /** The string at a key, without side effects; its expiry in ms, 0 for none. */
+  peek(key: string): { value: string; exp: number } | undefined;
+  score(key: string, member: string): number | undefined;
+  members(key: string): ReadonlyMap<string, number>;
+  keys(): string[];
+  /** Writes that need memory are refused. */
+  full: boolean;
+  /** Scripts sent so far; emptied, the client has to send them again. */
+  readonly scripts: Map<string, string>;
+}
+
+/** A saved state. */
+export type RedisState = ReadonlyMap<string, Entry>;
+
+/** Makes one; `nowUs` is its clock. */
+export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRedis {
+  let data = new Map<string, Entry>();
+  const scripts = new Map<string, string>();
+  let inScript: "no" | "write" | "read" = "no";
+
+  const nowMs = () => Math.floor(nowUs() / 1000);
+
+  function entry(key: string): Entry | undefined {
+    const found = data.get(key);
+    if (found && found.exp !== 0 && found.exp <= nowMs()) {
+      data.delete(key);
+      return undefined;
+    }
+    return found;
+  }
+
+  function stringAt(key: string): string | undefined {
+    const found = entry(key);
+    if (found && found.type !== "string") throw new RedisError(WRONG_TYPE);
+    return found?.value as string | undefined;
+  }
+
+  function zsetAt(key: string): Map<string, number> {
+    const found = entry(key);
+    if (found && found.type !== "zset") throw new RedisError(WRONG_TYPE);
+    return (found?.value ?? EMPTY) as Map<string, number>;
+  }
+
+  function hashAt(key: string): Map<string, string> {
+    const found = entry(key);
+    if (found && found.type !== "hash") throw new RedisError(WRONG_TYPE);
+    return (found?.value ?? EMPTY) as Map<string, string>;
+  }
+
+  /** A map's key is gone with its last member; its expiry stays. */
+  function putMap(key: string, type: "zset" | "hash", value: Map<string, number> | Map<string, string>): void {
+    if (value.size === 0) data.delete(key);
+    else data.set(key, { type, value, exp: entry(key)?.exp ?? 0 });
+  }
+
+  function remove(keys: readonly string[]): number {
+    let count = 0;
+    for (const key of keys) if (entry(key) && data.delete(key)) count++;
+    return count;
+  }
+
+  const commands: Record<string, (args: readonly string[]) => RedisReply> = {
+    TIME: () => [String(Math.floor(nowUs() / 1e6)), String(Math.floor(nowUs()) % 1e6)],
+    GET: ([key]) => stringAt(key!) ?? null,
+    MGET: (keys) =>
+      keys.map((key) => {
+        const found = entry(key);
+        return found?.type === "string" ? found.value as string : null;
+      }),
+    EXISTS: (keys) => keys.filter((key) => entry(key)).length,
+    SET(args) {
+      const [key, value, ...options] = args as [string, string, ...string[]];
+      let exp = 0;
+      for (let i = 0; i < options.length; i++) {
+        const option = options[i]!.toUpperCase();
+        if (option === "NX") {
+          if (entry(key)) return null;
+        } else if (option === "XX") {
+          if (!entry(key)) return null;
+        } else if (option === "PXAT") exp = integer(options[++i]);
+        else if (option === "PX") exp = nowMs() + integer(options[++i]);
+        else if (option === "KEEPTTL") exp = entry(key)?.exp ?? 0;
+        else throw new RedisError("ERR syntax error");
+      }
+      data.set(key, { type: "string", value, exp });
+      return OK;
+    },
+    MSET(args) {
+      for (let i = 0; i < args.length; i += 2) data.set(args[i]!, { type: "string", value: args[i + 1]!, exp: 0 });
+      return OK;
+    },
+    APPEND([key, more]) {
+      const value = (stringAt(key!) ?? "") + more;
+      data.set(key!, { type: "string", value, exp: entry(key!)?.exp ?? 0 });
+      return value.length;
+    },
+    GETDEL([key]) {
+      const value = stringAt(key!) ?? null;
+      data.delete(key!);
+      return value;
+    },
+    DEL: remove,
+    UNLINK: remove,
+    PEXPIRETIME([key]) {
+      const found = entry(key!);
+      return found ? found.exp || -1 : -2;
+    },
+    PEXPIREAT([key, at]) {
+      const found = entry(key!);
+      if (!found) return 0;
+      const exp = integer(at);
+      if (exp <= nowMs()) data.delete(key!);
+      else data.set(key!, { ...found, exp });
+      return 1;
+    },
+    PERSIST([key]) {
+      const found = entry(key!);
+      if (!found || found.exp === 0) return 0;
+      data.set(key!, { ...found, exp: 0 });
+      return 1;
+    },
+    DUMP([key]) {
+      const value = stringAt(key!);
+      return value === undefined ? null : dumpString(value);
+    },
+    RESTORE([key, ttl, payload, ...options]) {
+      let absolute = false;
+      for (const option of options) {
+        if (option.toUpperCase() === "ABSTTL") absolute = true;
+        else throw new RedisError("ERR syntax error");
+      }
+      if (entry(key!)) throw new RedisError("BUSYKEY Target key name already exists.");
+      const value = parseDump(payload!);
+      if (value === undefined) throw new RedisError("ERR DUMP payload version or checksum are wrong");
+      const ms = integer(ttl);
+      const exp = ms === 0 ? 0 : absolute ? ms : nowMs() + ms;
+      if (exp === 0 || exp > nowMs()) data.set(key!, { type: "string", value, exp });
+      return OK;
+    },
+    ZADD([key, ...args]) {
+      let how = "";
+      if (/^(NX|XX)$/i.test(args[0]!)) how = args.shift()!.toUpperCase();
+      const zset = new Map(zsetAt(key!));
+      let added = 0;
+      for (let i = 0; i < args.length; i += 2) {
+        const [score, member] = [double(args[i]), args[i + 1]!];
+        const there = zset.has(member);
+        if ((how === "NX" && there) || (how === "XX" && !there)) continue;
+        if (!there) added++;
+        zset.set(member, score);
+      }
+      putMap(key!, "zset", zset);
+      return added;
+    },
+    ZREM([key, ...members]) {
+      const zset = new Map(zsetAt(key!));
+      const removed = members.filter((member) => zset.delete(member)).length;
+      if (removed > 0) putMap(key!, "zset", zset);
+      return removed;
+    },
+    ZSCORE: ([key, member]) => scoreText(zsetAt(key!).get(member!)),
+    ZMSCORE([key, ...members]) {
+      const zset = zsetAt(key!);
+      return members.map((member) => scoreText(zset.get(member)));
+    },
+    ZCARD: ([key]) => zsetAt(key!).size,
+    ZCOUNT: ([key, least, most]) => within(zsetAt(key!), least!, most!).length,
+    ZRANGE([key, from, to, ...options]) {
+      const all = sorted(zsetAt(key!));
+      const at = (i: number) => i < 0 ? all.length + i : i;
+      return withScores(all.slice(Math.max(0, at(integer(from))), at(integer(to)) + 1), options);
+    },
+    ZRANGEBYSCORE([key, least, most, ...options]) {
+      let found = within(zsetAt(key!), least!, most!);
+      const limit = options.findIndex((option) => option.toUpperCase() === "LIMIT");
+      if (limit >= 0) {
+        const [from, count] = [integer(options[limit + 1]), integer(options[limit + 2])];
+        found = found.slice(from, count < 0 ? undefined : from + count);
+      }
+      return withScores(found, options);
+    },
+    HSET([key, ...args]) {
+      const hash = new Map(hashAt(key!));
+      let added = 0;
+      for (let i = 0; i < args.length; i += 2) {
+        if (!hash.has(args[i]!)) added++;
+        hash.set(args[i]!, args[i + 1]!);
+      }
+      putMap(key!, "hash", hash);
+      return added;
+    },
+    HINCRBY([key, field, by]) {
+      const hash = new Map(hashAt(key!));
+      const value = integer(hash.get(field!) ?? "0") + integer(by);
+      hash.set(field!, String(value));
+      putMap(key!, "hash", hash);
+      return value;
+    },
+    HGETALL: ([key]) => [...hashAt(key!)].flat(),
+    EVAL: (args) => evaluate(args[0]!, args.slice(1), false),
+    EVAL_RO: (args) => evaluate(args[0]!, args.slice(1), true),
+    EVALSHA: (args) => evaluate(sourceOf(args[0]!), args.slice(1), false),
+    EVALSHA_RO: (args) => evaluate(sourceOf(args[0]!), args.slice(1), true),
+    FLUSHALL() {
+      data = new Map();
+      return OK;
+    },
+  };
+
+  function sourceOf(sha: string): string {
+    const source = scripts.get(sha);
+    if (source === undefined) throw new RedisError("NOSCRIPT No matching script. Please use EVAL.");
+    return source;
+  }
+
+  function evaluate(source: string, args: readonly string[], readOnly: boolean): RedisReply {
+    scripts.set(sha1(source), source);
+    const flags = /^#!lua(?: flags=(\S*))?\n/.exec(source)?.[1]?.split(",") ?? [];
+    const noWrites = flags.includes("no-writes");
+    if (readOnly && !noWrites) throw new RedisError("ERR Can not execute a script with write flag using *_ro command.");
+    if (self.full && !noWrites && !flags.includes("allow-oom")) {
+      throw new RedisError(
+        "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+      );
+    }
+    const chunk = compileLua(
+      hooks.patch ? hooks.patch(source.replace(/^#!.*\n/, "\n")) : source.replace(/^#!.*\n/, "\n"),
+    );
+    const count = integer(args[0]);
+    const call: LuaFunction = (...values) => toLua(self.run(commandOf(values)));
+    const pcall: LuaFunction = (...values) => {
+      try {
+        return call(...values);
+      } catch (error) {
+        if (!(error instanceof RedisError)) throw error;
+        const table = new LuaTable();
+        table.set("err", error.message);
+        return table;
+      }
+    };
+    inScript = noWrites ? "read" : "write";
+    try {
+      const result = chunk({
+        KEYS: new LuaTable(args.slice(1, 1 + count)),
+        ARGV: new LuaTable(args.slice(1 + count)),
+        redis: { call, pcall, sha1hex: (value) => sha1(value as string) },
+      });
+      return fromLua(result);
+    } finally {
+      inScript = "no";
+    }
+  }
+
+  const self: ModelRedis = {
+    full: false,
+    scripts,
+    run(command) {
+      const name = command[0]!.toUpperCase();
+      const act = Object.hasOwn(commands, name) ? commands[name] : undefined;
+      if (!act) throw new RedisError(`ERR unknown command '${command[0]}'`);
+      if (WRITES.has(name)) {
+        if (inScript === "read") throw new RedisError("ERR Write commands are not allowed from read-only scripts.");
+        if (self.full && inScript === "no" && NEEDS_MEMORY.has(name)) throw new RedisError(OOM);
+        hooks.beforeWrite?.(name);
+      }
+      return act(command.slice(1));
+    },
+    save: () => new Map(data),
+    load(state) {
+      data = new Map(state);
+    },
+    peek(key) {
+      const found = entry(key);
+      return found?.type === "string" ? { value: found.value as string, exp: found.exp } : undefined;
+    },
+    score: (key, member) => zsetAt(key).get(member),
+    members: (key) => zsetAt(key),
+    keys: () => [...data.keys()].filter((key) => entry(key)),
+  };
+  return self;
+}
+
+const EMPTY = new Map<never, never>();
+const OK = { ok: "OK" };
+const REMOVALS = ["DEL", "UNLINK", "GETDEL", "ZREM", "PEXPIREAT", "PERSIST", "FLUSHALL"];
+const NEEDS_MEMORY = new Set(["SET", "MSET", "APPEND", "RESTORE", "ZADD", "HSET", "HINCRBY"]);
+const WRITES = new Set([...NEEDS_MEMORY, ...REMOVALS]);
+
+function integer(text: string | undefined): number {
+  if (text === undefined || !/^-?\d+$/.test(text)) {
+    throw new RedisError("ERR value is not an integer or out of range");
+  }
+  return Number(text);
+}
+
+function double(text: string | undefined): number {
+  if (text === "-inf") return -Infinity;
+  if (text === "+inf" || text === "inf") return Infinity;
+  if (text === undefined || !/^[-+]?\d+(\.\d+)?(e[-+]?\d+)?$/.test(text)) {
+    throw new RedisError("ERR value is not a valid float");
+  }
+  return Number(text);
+}
+
+function scoreText(score: number | undefined): string | null {
+  if (score === undefined) return null;
+  return score === Infinity ? "inf" : score === -Infinity ? "-inf" : String(score);
+}
+
+function sorted(zset: ReadonlyMap<string, number>): [string, number][] {
+  return [...zset].sort(([a, x], [b, y]) => x - y || (a < b ? -1 : a > b ? 1 : 0));
+}
+
+function within(zset: ReadonlyMap<string, number>, least: string, most: string): [string, number][] {
+  const bound = (text: string): [number, boolean] =>
+    text.startsWith("(") ? [double(text.slice(1)), true] : [double(text), false];
+  const [[low, aboveLow], [high, belowHigh]] = [bound(least), bound(most)];
+  return sorted(zset).filter(([, score]) =>
+    (aboveLow ? score > low : score >= low) && (belowHigh ? score < high : score <= high)
+  );
+}
+
+function withScores(found: [string, number][], options: string[]): RedisReply {
+  const scores = options.some((option) => option.toUpperCase() === "WITHSCORES");
+  return found.flatMap(([member, score]) => scores ? [member, scoreText(score)!] : [member]);
+}
+
+function commandOf(values: LuaValue[]): string[] {
+  return values.map((value) => {
+    if (typeof value === "string") return value;
+    if (typeof value === "number") return Number.isInteger(value) ? String(value) : numberText(value);
+    throw new RedisError("ERR Lua redis lib command arguments must be strings or integers");
+  });
+}
+
+function toLua(reply: RedisReply): LuaValue {
+  if (reply === null) return false;
+  if (typeof reply !== "object") return reply;
+  if (Array.isArray(reply)) return new LuaTable(reply.map(toLua));
+  const table = new LuaTable();
+  table.set("ok", reply.ok);
+  return table;
+}
+
+function fromLua(value: LuaValue): RedisReply {
+  if (value === undefined || value === false) return null;
+  if (value === true) return 1;
+  if (typeof value === "number") return Math.trunc(value);
+  if (typeof value === "string") return value;
+  if (!(value instanceof LuaTable)) throw new Error("a script must return a value");
+  const error = value.get("err");
+  if (typeof error === "string") throw new RedisError(error);
+  const ok = value.get("ok");
+  if (typeof ok === "string") return { ok };
+  const list: RedisReply[] = [];
+  for (const item of value.list) {
+    if (item === undefined) break;
+    list.push(fromLua(item));
+  }
+  return list;
+}
+
+// ---- DUMP payloads of short strings, as Redis 7.0 writes them
+
+const dumps = new Map<string, string>();
+
+/** A string's DUMP payload, byte for byte (up to 20 characters: Redis compresses longer ones) . */
+export function dumpString(value: string): string {
+  let dump = dumps.get(value);
+  if (dump === undefined) {
+    const { length } = value;
+    const head = length < 64 ? String.fromCharCode(length) : String.fromCharCode(0x40 | (length >> 8), length & 255);
+    const body = `\0${head}${value}\x0a\0`;
+    dump = body + crc64(body);
+    if (dumps.size > 50_000) dumps.clear();
+    dumps.set(value, dump);
+  }
+  return dump;
+}
+
+/** The string that a payload holds; `undefined` where its checksum is wrong. */
+export function parseDump(payload: string): string | undefined {
+  if (payload.length < 12 || crc64(payload.slice(0, -8)) !== payload.slice(-8) || payload[0] !== "\0") return undefined;
+  const first = payload.charCodeAt(1);
+  const long = first >= 64;
+  return payload.slice(long ? 3 : 2, -10);
+}
+
+const CRC_TABLE = Array.from({ length: 256 }, (_, byte) => {
+  let crc = BigInt(byte);
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1n ? (crc >> 1n) ^ 0x95ac9329ac4bc9b5n : crc >> 1n;
+  return crc;
+});
+const checksums = new Map<string, string>();
+
+/** CRC-64 (Jones), eight bytes, the lowest first. */
+function crc64(body: string): string {
+  let text = checksums.get(body);
+  if (text === undefined) {
+    let crc = 0n;
+    for (let i = 0; i < body.length; i++) {
+      crc = CRC_TABLE[Number(crc & 255n) ^ body.charCodeAt(i)]! ^ (crc >> 8n);
+    }
+    text = "";
+    for (let i = 0n; i < 8n; i++) text += String.fromCharCode(Number((crc >> (8n * i)) & 255n));
+    if (checksums.size > 50_000) checksums.clear();
+    checksums.set(body, text);
+  }
+  return text;
+}
+
+const sha1s = new Map<string, string>();
+
+/** SHA-1 of a binary string, hexadecimal. */
+export function sha1(value: string): string {
+  let digest = sha1s.get(value);
+  if (digest === undefined) {
+    digest = createHash("sha1").update(value, "latin1").digest("hex");
+    if (sha1s.size > 50_000) sha1s.clear();
+    sha1s.set(value, digest);
+  }
+  return digest;
+}
