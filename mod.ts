@@ -18,14 +18,14 @@
  *   { redis: { url: "https://eu1-example.upstash.io", token: "secret" }, redisTtlMs: 7 * 24 * 60 * 60 * 1000 },
  * );
  *
- * /** A request handler: bring back, use, mark. *\/
+ * // A request handler: bring back, use, mark.
  * export async function addToCart(cart: string, article: string): Promise<void> {
  *   await store.ensureKs(cart);
  *   await store.redis.hincrby(cart, article, 1);
  *   await store.dirty(cart);
  * }
  *
- * /** A cron trigger, each minute. *\/
+ * // A cron trigger, each minute.
  * export async function everyMinute(): Promise<void> {
  *   const report = await store.tick();
  *   console.log(report.frozen, report.evicted, report.remaining);

@@ -1,10 +1,11 @@
 /**
- * `deno task demo`: real data through the whole life of a key, on servers that this program starts by itself. Exits with
- * 1 where one value is not what was loaded.
+ * `deno task demo [--keys=N]`: real data through the whole life of a key, on servers that this program starts by itself.
+ * Exits with 1 where one value is not what was loaded. `--keys`: of all keys, some N that are spread evenly; default all.
  * @module
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { parseArgs } from "node:util";
 import { s3Datastore, type TundraStore, tundraStore } from "../mod.ts";
 import { cityEntries, type Entry } from "./demo/cities.ts";
 import { bold, count, megabytes, progress, quantile, say, seconds, table, verdict } from "./demo/screen.ts";
@@ -18,11 +19,11 @@ const BUCKET = "cities";
 const SINGLES = 300;
 const DELETED = 100;
 const PLURALS: Record<string, string> = {
-  string: "strings",
   hash: "hashes",
-  list: "lists",
-  set: "sets",
+  string: "strings",
   zset: "sorted sets",
+  set: "sets",
+  list: "lists",
   stream: "stream",
 };
 
@@ -135,9 +136,18 @@ async function start(): Promise<Demo> {
   );
   const version = /redis_version:(\S+)/.exec(String(await redis.call("INFO", "server")))?.[1];
   say("Servers", `Redis ${version}, Upstash REST and S3 on 127.0.0.1${took(from)}`);
-  const { entries, source } = cityEntries(Date.now());
+  const { entries: all, source } = cityEntries(Date.now());
+  const entries = all.filter((_, i) => i % Math.max(1, Math.floor(all.length / wantedKeys())) === 0);
   say("Data", source);
   return { store, redis, upstash, s3, entries };
+}
+
+function wantedKeys(): number {
+  const { values: { keys } } = parseArgs({ options: { keys: { type: "string", default: "1000000" } } });
+  if (!/^[1-9]\d*$/.test(keys)) {
+    throw new Error(`Cannot run the demo as --keys must be a number: current value is ${keys}`);
+  }
+  return Number(keys);
 }
 
 /** Loads everything straight into Redis; returns what it holds then. */
@@ -152,8 +162,8 @@ async function load({ redis, entries }: Demo): Promise<number> {
       ]),
     );
   }
-  const types = Object.entries(Object.groupBy(entries, ({ value }) => value.type))
-    .map(([type, some]) => `${count(some!.length)} ${PLURALS[type]}`);
+  const types = Object.entries(PLURALS)
+    .map(([type, plural]) => `${count(entries.filter(({ value }) => value.type === type).length)} ${plural}`);
   const expiring = entries.filter(({ expiresAt }) => expiresAt > 0).length;
   const memory = await usedMemory(redis);
   say("Load", `${bold(count(entries.length))} keys, ${megabytes(memory)} of memory${took(from)}`);
@@ -205,8 +215,8 @@ async function evict(demo: Demo, rows: Row[], keys: string[], before: number): P
 /** One key at a time, evicted and then resident, and all others in bulk. */
 async function bringBack(demo: Demo, rows: Row[], keys: string[]): Promise<void> {
   const { store } = demo;
-  const step = Math.floor(keys.length / SINGLES);
-  const singles = keys.filter((_, i) => i % step === 0).slice(0, SINGLES);
+  const step = Math.max(1, Math.floor(keys.length / SINGLES));
+  const singles = keys.filter((_, i) => i % step === 0).slice(0, Math.min(SINGLES, keys.length / 2));
   const others = keys.filter((key) => !singles.includes(key));
   const oneByOne = async () => {
     const times: number[] = [];
@@ -262,7 +272,7 @@ async function compare({ redis, entries }: Demo): Promise<number> {
 /** Deletes keys, half of them evicted; returns whether they stay away. */
 async function remove(demo: Demo, rows: Row[], keys: string[]): Promise<boolean> {
   const { store, redis } = demo;
-  const doomed = keys.slice(1000, 1000 + DELETED);
+  const doomed = keys.slice(-DELETED);
   await store.evict(doomed.slice(0, DELETED / 2));
   const deleted = await row(demo, rows, "del", doomed.length, () => store.del(doomed));
   const back = async () => {
@@ -272,7 +282,7 @@ async function remove(demo: Demo, rows: Row[], keys: string[]): Promise<boolean>
   const atOnce = await back();
   const { missing } = await row(demo, rows, "tick (tombstones)", doomed.length, () => store.tick());
   const later = await back();
-  const good = deleted === DELETED && missing === DELETED && atOnce + later === 0;
+  const good = deleted === doomed.length && missing === doomed.length && atOnce + later === 0;
   say("Delete", `del() on ${deleted} keys, half of them evicted`);
   say("", verdict(good, `ensureKs() brings back ${atOnce}, and after the next tick() ${later}`));
   return good;

@@ -93,7 +93,14 @@ function flat(
 }
 
 function groups(cities: City[], by: (city: City) => string): Map<string, City[]> {
-  return Map.groupBy(cities, by);
+  const found = new Map<string, City[]>();
+  for (const city of cities) {
+    const name = by(city);
+    const group = found.get(name);
+    if (group) group.push(city);
+    else found.set(name, [city]);
+  }
+  return found;
 }
 
 /** Great-circle distance. */

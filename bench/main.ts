@@ -1,0 +1,56 @@
+/**
+ * `deno task bench [--quick]`: the budgets of the design, measured side by side in one run. What depends on the machine is
+ * a ratio. Starts its own servers; takes some two minutes, 20 s with `--quick`.
+ * @module
+ */
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import { budgets } from "./budgets.ts";
+import { codec } from "./codec.ts";
+import { scale } from "./scale.ts";
+import { size } from "./size.ts";
+import { startBench } from "./stack.ts";
+import { throughput } from "./throughput.ts";
+
+/** One line of the table. */
+export interface Row {
+  what: string;
+  budget: string;
+  measured: string;
+  /** Within the budget? Absent where there is none. */
+  good?: boolean;
+}
+
+if (import.meta.main) {
+  const quick = process.argv.includes("--quick");
+  const from = performance.now();
+  const rows: Row[] = [];
+  const bench = await startBench();
+  try {
+    const part = async (name: string, measure: () => Promise<Row[]>) => {
+      console.error(`${((performance.now() - from) / 1000).toFixed(0).padStart(3)} s  ${name}`);
+      rows.push(...await measure());
+    };
+    await part("bundle", size);
+    await part("freezing and thawing", () => codec(quick ? 100 : 1000));
+    for (const n of [100, 1000]) await part(`requests and commands of ${n} keys`, () => budgets(bench, n));
+    const rounds = quick ? 1 : 3;
+    const keys = quick ? 600 : 1500;
+    await part("speed", () => throughput(bench, { keys, rounds, delayMs: 0, nthreads: 6 }));
+    await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 6 }));
+    await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 32 }));
+    await part("a long queue", () => scale(bench, quick ? 50_000 : 1_000_000, quick ? 3 : 7));
+  } finally {
+    await bench.stop();
+  }
+  const widths = (["what", "budget"] as const).map((name) => Math.max(...rows.map((row) => row[name].length)));
+  const line = (what: string, budget: string, rest: string) =>
+    console.log(`${what.padEnd(widths[0]!)}  ${budget.padEnd(widths[1]!)}  ${rest}`);
+  console.log();
+  line("", "at most", "measured");
+  for (const { what, budget, measured, good } of rows) {
+    line(what, budget, good === undefined ? measured : `${measured}  ${good ? "ok" : "OVER"}`);
+  }
+  const seconds = ((performance.now() - from) / 1000).toFixed(0);
+  console.log(`\nRequests + billable commands; ${availableParallelism()} cores; ${seconds} s.`);
+}

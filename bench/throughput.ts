@@ -1,0 +1,74 @@
+/**
+ * What Tundra adds to the uploads and downloads themselves: its speed divided by that of a bare loop that moves the same
+ * bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
+ * @module
+ */
+import type { DataStore } from "../mod.ts";
+import type { Row } from "./main.ts";
+import { type Bench, json, load, median } from "./stack.ts";
+
+/** Measures with `delayMs` more on every request, to S3 and to Redis. */
+export async function throughput(
+  bench: Bench,
+  options: { keys: number; rounds: number; delayMs: number; nthreads: number },
+): Promise<Row[]> {
+  const { keys: n, rounds, delayMs, nthreads } = options;
+  const name = `through${delayMs}x${nthreads}`;
+  const archive = bench.archive(delayMs);
+  const uploaded: [string, Uint8Array][] = [];
+  const spy: DataStore = {
+    ...archive,
+    putKey(name, value, call) {
+      uploaded.push([name, value]);
+      return archive.putKey(name, value, call);
+    },
+  };
+  const store = bench.store(spy, { tqname: name }, delayMs);
+  const keys = await load(bench.redis, `${name}:`, n, (i) => json(1000, i));
+  await store.dirty(keys.slice(0, 1));
+  await store.tick();
+  const speeds = { tick: [] as number[], put: [] as number[], ensure: [] as number[], get: [] as number[] };
+
+  for (let round = 0; round < rounds; round++) {
+    await store.dirty(keys);
+    uploaded.length = 0;
+    let from = performance.now();
+    const { frozen } = await store.tick({ maxKeys: n, nthreads, deadlineMs: 600_000 });
+    speeds.tick.push(frozen / (performance.now() - from) * 1000);
+
+    from = performance.now();
+    await inLanes(uploaded, nthreads, ([name, value]) => archive.putKey(`copy${round}/${name}`, value));
+    speeds.put.push(uploaded.length / (performance.now() - from) * 1000);
+
+    const names = uploaded.map(([name]) => name);
+    await store.evict(keys);
+    from = performance.now();
+    await store.ensureKs(keys);
+    speeds.ensure.push(n / (performance.now() - from) * 1000);
+
+    from = performance.now();
+    for (let i = 0; i < names.length; i += 128) await archive.fetchKeys(names.slice(i, i + 128)); // as ensureKs: 128 at a time
+    speeds.get.push(names.length / (performance.now() - from) * 1000);
+  }
+  const delay = delayMs > 0 ? `${delayMs} ms delay` : "no delay";
+  const row = (what: string, speed: number[], bare: number[], budget: number | undefined): Row => {
+    const ratio = median(speed.map((each, i) => each / bare[i]!));
+    return {
+      what: `${what}, ${delay}`,
+      budget: budget === undefined ? "" : `>= ${budget}`,
+      measured: `${ratio.toFixed(2)}  (${median(speed).toFixed(0)} / ${median(bare).toFixed(0)} keys/s)`,
+      good: budget === undefined ? undefined : ratio >= budget,
+    };
+  };
+  return [
+    row(`tick / bare PUTs, ${nthreads} at once`, speeds.tick, speeds.put, 0.8),
+    row(`ensureKs / bare GETs`, speeds.ensure, speeds.get, undefined),
+  ];
+}
+
+async function inLanes<T>(items: T[], lanes: number, act: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  await Promise.all(Array.from({ length: lanes }, async () => {
+    while (next < items.length) await act(items[next++]!);
+  }));
+}
