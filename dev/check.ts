@@ -32,6 +32,7 @@ const steps: Record<string, () => boolean> = {
   "types": () => run("check", "--quiet", ...present("mod.ts", "src", "dev", "tests", "bench", "examples")),
   "types of the examples in docstrings and README": () =>
     run("check", "--quiet", "--doc", ...present("mod.ts", "src", "README.md")),
+  "examples in docstrings run": () => run("test", "--doc", "-A", "--quiet", "--no-check", ...present("mod.ts", "src")),
   "lint": () => run("lint"),
   "format": () => run("fmt", "--check"),
   "manifests": () => {

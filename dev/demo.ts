@@ -198,7 +198,7 @@ async function freeze({ store, entries, s3 }: Demo): Promise<void> {
 /** Evicts everything; returns what Redis holds then. */
 async function evict(demo: Demo, rows: Row[], keys: string[], before: number): Promise<number> {
   const { evicted, kept } = await row(demo, rows, "evict", keys.length, () => demo.store.evict(keys));
-  say("Evict", `evict(), where tick() would wait for redisTtlMs without use: ${count(evicted.length)} keys left`);
+  say("Evict", `evict(), where tick() waits for redisTtlMs: ${count(evicted.length)} keys left`);
   const reasons = Object.entries(kept);
   if (reasons.length > 0) say("", `${reasons.length} stayed, such as ${reasons[0]!.join(": ")}`);
   const there = Number(await demo.redis.call("EXISTS", ...keys));

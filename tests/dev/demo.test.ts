@@ -9,6 +9,10 @@ import { cityEntries, type Entry } from "../../dev/demo/cities.ts";
 import { isEqual, readCommands, type Value, writeCommands } from "../../dev/demo/values.ts";
 import { type RedisServer, startRedis } from "../../dev/redis_server.ts";
 import { type CommandPart, type RedisConnection, redisConnection } from "../../dev/resp.ts";
+import { startS3 } from "../../dev/s3.ts";
+import { startUpstash } from "../../dev/upstash.ts";
+import * as tundra from "../../mod.ts";
+import type { TundraStore } from "../../mod.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -150,6 +154,65 @@ describe("examples/quickstart.ts", () => {
 });
 
 describe("README.md", () => {
+  it("has a first example that does what it says, and calls that cost what it says", async () => {
+    const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+    const [, first] = /```ts\n([^]*?)```/.exec(readme)!;
+    assert(first!.split("\n").filter((line) => line.trim()).length <= 10, "a ten-line example");
+    const code = first!.replace(/^import (\{.*\}) from "@tundra\/store";/, "const $1 = tundra;");
+    const run = new Function("tundra", `return (async () => {${code}; return store; })()`);
+
+    const redis = await startRedis();
+    const upstash = await startUpstash({ redisPort: redis.port });
+    const s3 = await startS3({ buckets: ["cold"] });
+    const variables = {
+      UPSTASH_REDIS_REST_URL: upstash.url,
+      UPSTASH_REDIS_REST_TOKEN: upstash.token,
+      TUNDRA_S3_ENDPOINT: s3.url,
+      TUNDRA_S3_REGION: s3.region,
+      TUNDRA_S3_BUCKET: "cold",
+      TUNDRA_S3_ACCESS_KEY_ID: s3.accessKeyId,
+      TUNDRA_S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
+    };
+    const before = { ...process.env };
+    Object.assign(process.env, variables);
+    try {
+      const store: TundraStore = await run(tundra);
+      const { dirty, idle, totals } = await store.status();
+      assertEquals([dirty, idle, totals.frozen], [0, 1, 1]);
+      assertEquals(await store.redis.hgetall("cart:7"), { apples: 1 });
+
+      const cost = async (act: () => Promise<unknown>) => {
+        await upstash.resetCounters();
+        await act();
+        return [upstash.requests, await upstash.billable()];
+      };
+      const read = async () => { // the cheap read recipe
+        if (await store.redis.hgetall("cart:7") === null) {
+          await store.ensureKs("cart:7");
+          await store.redis.hgetall("cart:7");
+        }
+      };
+      await store.evict("cart:7");
+      await store.ensureKs("cart:7"); // scripts are loaded
+      assertEquals(await cost(read), [1, 1]);
+      await store.evict("cart:7");
+      assertEquals(await cost(read), [4, 16]);
+      await store.del("cart:7");
+      assertEquals(await cost(read), [3, 6]);
+      for (const said of ["1 request and 1 command", "4 requests and 16 commands", "3 and 6"]) {
+        assert(readme.replace(/\s+/g, " ").includes(said), said);
+      }
+    } finally {
+      for (const name of Object.keys(variables)) {
+        if (before[name] === undefined) delete process.env[name];
+        else process.env[name] = before[name];
+      }
+      await s3.stop();
+      await upstash.stop();
+      await redis.stop();
+    }
+  });
+
   it("gives the commands that exist", () => {
     const readme = readFileSync(join(ROOT, "README.md"), "utf8");
     const { tasks } = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8"));
