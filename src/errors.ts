@@ -101,8 +101,12 @@ export function badArgument(what: string, name: string, must: string, value: unk
 
 /** A value for a message: short, on one line, never a whole payload. */
 export function show(value: unknown): string {
-  const text = typeof value === "bigint" ? `${value}n` : typeof value === "function" ? "a function" : textOf(value);
-  return text.length > 120 ? `${text.slice(0, 100)}... (${text.length} characters)` : text;
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number") return String(value); // JSON has no NaN
+  const text = textOf(value);
+  const { length } = typeof value === "string" ? value : text;
+  return text.length > 120 ? `${text.slice(0, 100)}... (${length} characters)` : text;
 }
 
 /** Never throws: the error that is being made is the one that counts. */

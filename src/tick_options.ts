@@ -102,7 +102,7 @@ export function checkNumber(what: string, name: string, value: unknown, least: n
     (Number.isInteger(value) || value === Infinity);
   if (!fits) {
     const must = most === Infinity ? `a whole number, at least ${least}` : `a whole number from ${least} to ${most}`;
-    throw badArgument(what, name, must, typeof value === "number" ? String(value) : value);
+    throw badArgument(what, name, must, value);
   }
   return value;
 }
