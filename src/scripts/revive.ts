@@ -14,7 +14,8 @@ const REVIVE = defineScript(
 -- KEYS  dirty, dead, n records
 -- ARGV  n keys
 -- OUT   how many were dead
--- INV   7: nothing else is touched
+-- INV   1: what is archived already only leaves dead: were it made dirty while evicted, it would count as removed
+--       7: nothing else is touched
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local died = redis.call('ZMSCORE', DEAD, unpack(ARGV))
@@ -24,9 +25,9 @@ for i = 1, #ARGV do
   local r = parse(texts[i])
   if died[i] and r then
     r.attempts, r.error = 0, ''
-    if r.rev == 0 then bump(r) end
+    if r.rev == 0 and r.ver == '-' then bump(r) end -- its record was lost
     push(changes, KEYS[2 + i], r)
-    push(queue, int(now), ARGV[i])
+    if r.rev ~= 0 then push(queue, int(now), ARGV[i]) end
     revived[#revived + 1] = ARGV[i]
   end
 end

@@ -28,16 +28,27 @@ describe("revive", () => {
     assertEquals([b, rest, await looks.scores("dead")], [a, {}, { other: "9" }]);
   });
 
-  it("gives a dead key a new revision where its record has none, so that it is dirty", async () => {
-    await looks.setRecords({ clean: { ...DEAD, rev: 0 } });
-    await looks.setScores("dead", { clean: 9, lost: 9 });
+  it("gives a dead key whose record was lost a new revision, so that it is dirty", async () => {
+    await looks.setRecords({ empty: { ...DEAD, ver: "-", rev: 0 } });
+    await looks.setScores("dead", { empty: 9, lost: 9 });
     const from = await looks.nowUs();
-    assertEquals(await revive(t.index, ["clean", "lost"]), 2);
-    const { rev } = await t.readRecord("clean");
+    assertEquals(await revive(t.index, ["empty", "lost"]), 2);
+    const { rev } = await t.readRecord("lost");
     assertBetween(rev, from, await looks.nowUs());
-    assertEquals(await t.readRecord("clean"), { ...ALIVE, rev });
     assertEquals(await t.readRecord("lost"), { ...EMPTY, rev });
-    assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["clean", "lost"]);
+    assertEquals(await t.readRecord("empty"), { ...ALIVE, ver: "-", rev });
+    assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["empty", "lost"]);
+  });
+
+  it("only takes a key out of dead that is archived already, resident, evicted or gone: nothing makes it dirty", async () => {
+    const clean = { ...DEAD, rev: 0 };
+    await looks.setRecords({ resident: clean, evicted: { ...clean, flag: "e" }, gone: { ...clean, flag: "g" } });
+    await looks.setScores("dead", { resident: 9, evicted: 9, gone: 9 });
+    assertEquals(await revive(t.index, ["resident", "evicted", "gone"]), 3);
+    assertEquals(await t.readRecord("resident"), { ...ALIVE, rev: 0 });
+    assertEquals(await t.readRecord("evicted"), { ...ALIVE, rev: 0, flag: "e" });
+    assertEquals(await t.readRecord("gone"), { ...ALIVE, rev: 0, flag: "g" });
+    assertEquals([await looks.scores("dirty"), await looks.scores("dead")], [{}, {}]);
   });
 
   it("touches no key that is not dead", async () => {
