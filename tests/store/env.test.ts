@@ -1,0 +1,160 @@
+/** A store from environment variables. */
+import process from "node:process";
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { tundraFromEnv, type TundraStore } from "../../mod.ts";
+import { BUCKET, tundraError, withArchive } from "./kit.ts";
+
+describe("tundraFromEnv", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  type Env = Record<string, string | undefined>;
+  const upstash = (): Env => ({
+    UPSTASH_REDIS_REST_URL: stack.connection.url,
+    UPSTASH_REDIS_REST_TOKEN: stack.connection.token,
+  });
+  const kv = (): Env => ({ KV_REST_API_URL: stack.connection.url, KV_REST_API_TOKEN: stack.connection.token });
+  const s3 = (): Env => ({
+    TUNDRA_S3_ENDPOINT: stack.s3.url,
+    TUNDRA_S3_REGION: stack.s3.region,
+    TUNDRA_S3_BUCKET: BUCKET,
+    TUNDRA_S3_ACCESS_KEY_ID: stack.s3.accessKeyId,
+    TUNDRA_S3_SECRET_ACCESS_KEY: stack.s3.secretAccessKey,
+  });
+  /** What Vercel and Lambda inject, of no use to us. */
+  const injected: Env = {
+    AWS_REGION: "us-west-2",
+    AWS_ACCESS_KEY_ID: "INJECTEDKEYID",
+    AWS_SECRET_ACCESS_KEY: "injected-secret",
+    AWS_SESSION_TOKEN: "injected-session",
+  };
+
+  async function roundTrip(store: TundraStore): Promise<void> {
+    await stack.raw("SET", "k", "value");
+    await store.dirty("k");
+    assertEquals((await store.tick()).frozen, 1);
+    assertEquals((await store.evict("k")).evicted, ["k"]);
+    await store.ensureKs("k");
+    assertEquals(await store.redis.get("k"), "value");
+  }
+
+  it("UPSTASH_REDIS_REST_* and TUNDRA_S3_*: goes round", () => roundTrip(tundraFromEnv({ ...upstash(), ...s3() })));
+
+  it("KV_REST_API_* in place of UPSTASH_REDIS_REST_*: goes round", () =>
+    roundTrip(tundraFromEnv({ ...kv(), ...s3() })));
+
+  it("takes the whole pair where only half of the other is set", async () => {
+    await roundTrip(tundraFromEnv({ ...kv(), UPSTASH_REDIS_REST_URL: "https://other.example", ...s3() }));
+  });
+
+  it("TUNDRA_S3_PREFIX stands before every object", async () => {
+    await roundTrip(tundraFromEnv({ ...upstash(), ...s3(), TUNDRA_S3_PREFIX: "cold/" }));
+    assert([...stack.s3.objects(BUCKET).keys()].every((name) => name.startsWith("cold/default/")));
+  });
+
+  it("other options of the store are its second argument", async () => {
+    await roundTrip(tundraFromEnv({ ...upstash(), ...s3() }, { tqname: "mine", freezer: null }));
+    assert(stack.objectNames().every((name) => name.startsWith("mine/")));
+  });
+
+  it("reads the process environment where it is given none, and only when called", async () => {
+    const env = { ...upstash(), ...s3() };
+    const before = { ...process.env };
+    Object.assign(process.env, env);
+    try {
+      await roundTrip(tundraFromEnv());
+    } finally {
+      for (const name of Object.keys(env)) {
+        if (before[name] === undefined) delete process.env[name];
+        else process.env[name] = before[name];
+      }
+    }
+  });
+
+  it("the TUNDRA_S3_* set is taken as a whole: injected AWS_* beside it are not looked at", async () => {
+    await roundTrip(tundraFromEnv({ ...upstash(), ...s3(), ...injected }));
+  });
+
+  /** Where a store would send an object, and signed by whom. */
+  async function request(env: Env): Promise<{ url: string; headers: Headers }> {
+    const original = globalThis.fetch;
+    let seen: { url: string; headers: Headers } | undefined;
+    globalThis.fetch = (input, init) => {
+      const request = new Request(input, init);
+      if (request.url.startsWith(stack.connection.url)) return original(input, init);
+      seen = { url: request.url, headers: request.headers };
+      return Promise.resolve(new Response("<Error><Code>AccessDenied</Code></Error>", { status: 403 }));
+    };
+    try {
+      await tundraError("UNAVAILABLE", () => tundraFromEnv(env).tick());
+    } finally {
+      globalThis.fetch = original;
+    }
+    return seen!;
+  }
+
+  it("AWS_* with TUNDRA_S3_BUCKET: AWS in that region, that key, that session", async () => {
+    const { url, headers } = await request({
+      ...upstash(),
+      ...injected,
+      TUNDRA_S3_BUCKET: "cold",
+      TUNDRA_S3_PREFIX: "p/",
+    });
+    assertEquals(url, "https://cold.s3.us-west-2.amazonaws.com/p/default/~owner");
+    assert(/Credential=INJECTEDKEYID\/\d+\/us-west-2\/s3\//.test(headers.get("authorization")!));
+    assertEquals(headers.get("x-amz-security-token"), "injected-session");
+  });
+
+  it("TUNDRA_S3_SESSION_TOKEN goes with the TUNDRA_S3_* set; without it no session is sent", async () => {
+    const with_ = await request({ ...upstash(), ...s3(), ...injected, TUNDRA_S3_SESSION_TOKEN: "mine" });
+    assertEquals(with_.headers.get("x-amz-security-token"), "mine");
+    const without = await request({ ...upstash(), ...s3(), ...injected });
+    assertEquals(without.headers.get("x-amz-security-token"), null);
+    assertStringIncludes(without.headers.get("authorization")!, `Credential=${stack.s3.accessKeyId}/`);
+  });
+
+  const without = (env: Env, ...names: string[]): Env =>
+    Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)));
+
+  for (
+    const name of ["TUNDRA_S3_REGION", "TUNDRA_S3_ACCESS_KEY_ID", "TUNDRA_S3_SECRET_ACCESS_KEY", "TUNDRA_S3_BUCKET"]
+  ) {
+    it(`never mixes the sets: without ${name} it names that, though AWS_* are there`, async () => {
+      for (const missing of [without(s3(), name), { ...s3(), [name]: "" }]) {
+        const { message } = await tundraError(
+          "BAD_ARGUMENT",
+          () => tundraFromEnv({ ...upstash(), ...injected, ...missing }),
+        );
+        assertStringIncludes(message, name);
+        for (const secret of ["injected-secret", stack.connection.token, stack.s3.secretAccessKey]) {
+          assert(!message.includes(secret), message);
+        }
+      }
+      assertEquals(stack.server.requests, 0);
+    });
+  }
+
+  for (const name of ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) {
+    it(`names ${name} where the AWS_* set lacks it`, async () => {
+      const env = { ...upstash(), ...without(injected, name), TUNDRA_S3_BUCKET: "cold" };
+      assertStringIncludes((await tundraError("BAD_ARGUMENT", () => tundraFromEnv(env))).message, name);
+    });
+  }
+
+  it("never mixes the pairs of Redis: half of each is none", async () => {
+    const { UPSTASH_REDIS_REST_URL } = upstash();
+    const { KV_REST_API_TOKEN } = kv();
+    for (
+      const env of [{}, { UPSTASH_REDIS_REST_URL }, { KV_REST_API_TOKEN }, {
+        UPSTASH_REDIS_REST_URL,
+        KV_REST_API_TOKEN,
+      }]
+    ) {
+      const { message } = await tundraError("BAD_ARGUMENT", () => tundraFromEnv({ ...s3(), ...env }));
+      assertStringIncludes(message, "UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN");
+      assertStringIncludes(message, "KV_REST_API_URL and KV_REST_API_TOKEN");
+      assert(!message.includes(stack.connection.token));
+    }
+  });
+});

@@ -1,0 +1,47 @@
+/** The main path on an S3 gateway that others wrote. */
+import { after, before, describe, it } from "node:test";
+import { assertEquals } from "@std/assert";
+import { type Radosgw, startRadosgw } from "../../dev/radosgw.ts";
+import { type DataStore, s3Datastore, tundraStore } from "../../mod.ts";
+import { withStack } from "../support/stack.ts";
+
+describe("on radosgw", () => {
+  const stack = withStack();
+  let gateway: Radosgw;
+  let archive: Required<DataStore>;
+  before(async () => {
+    gateway = await startRadosgw();
+    await gateway.createBucket("cold");
+    const { url: endpoint, region, accessKeyId, secretAccessKey } = gateway;
+    archive = s3Datastore({ endpoint, region, bucket: "cold", accessKeyId, secretAccessKey, prefix: "tundra/" });
+  });
+  after(() => gateway?.stop());
+
+  it("keys are archived, evicted, brought back, changed, deleted: from the first tick to the last tombstone", async () => {
+    const keys = ["", "..", "a/b/../c", "100% + 1 = ?", "日本語 👩‍👩‍👧", "new\nline", "k".repeat(32_768), "~owner"];
+    const store = tundraStore(archive, { redis: stack.connection });
+    const value = (key: string) => `value of ${key.slice(0, 20)}`;
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, value(key)]));
+    await store.dirty(keys);
+    const report = await store.tick();
+    assertEquals([report.frozen, report.failed, report.done], [keys.length, 0, true]);
+    assertEquals((await store.evict(keys)).evicted, keys);
+    assertEquals(await stack.raw("EXISTS", ...keys), 0);
+    await store.ensureKs(keys);
+    assertEquals((await stack.raw("MGET", ...keys) as unknown[]).map(String), keys.map(value));
+
+    await store.redis.set("..", "changed");
+    await store.dirty("..");
+    await store.tick();
+    await store.evict("..");
+    await store.ensureKs("..");
+    assertEquals(String(await stack.raw("GET", "..")), "changed");
+    assertEquals((await archive.listKeys("default/.2E.2E/")).names.length, 2);
+
+    assertEquals(await store.del("..", ""), 2);
+    assertEquals((await store.tick()).missing, 2);
+    await store.ensureKs(keys);
+    assertEquals(await stack.raw("EXISTS", ...keys), keys.length - 2);
+    assertEquals((await archive.listKeys("default/")).names.length, keys.length + 1 + 2 + 1); // and the owner object
+  });
+});
