@@ -26,6 +26,7 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
   for (const name of ["name", "version", "license"]) {
     differ(`${name} of deno.json and package.json`, deno[name], npm[name]);
   }
+  differ("exports of deno.json, built, and those of package.json", built(deno.exports), npm.exports);
   const dependencies = (npm.dependencies ?? {}) as Record<string, string>;
   differ("dependencies of package.json and the four allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
   for (const [specifier, target] of Object.entries((deno.imports ?? {}) as Record<string, string>)) {
@@ -41,4 +42,13 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
     differ(`the range of ${name} in deno.json and package.json`, range, dependencies[name!]);
   }
   return problems;
+}
+
+/** The exports of an npm package whose files were built one by one into dist/. */
+function built(exports: unknown): unknown {
+  const entries = typeof exports === "string" ? [[".", exports]] : Object.entries(exports as Record<string, string>);
+  return Object.fromEntries(entries.map(([name, path]) => {
+    const base = path!.replace(/^\.\//, "./dist/").replace(/\.ts$/, "");
+    return [name!, { types: `${base}.d.ts`, default: `${base}.js` }];
+  }));
 }

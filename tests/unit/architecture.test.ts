@@ -191,7 +191,8 @@ describe("the rules about manifests", () => {
   };
   const deno: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports: "./mod.ts", publish: {}, imports };
   const dependencies = { "@upstash/redis": "^1", "aws4fetch": "^1", "cbor-x": "^1", "fflate": "^1" };
-  const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", dependencies };
+  const exports = { ".": { types: "./dist/mod.d.ts", default: "./dist/mod.js" } };
+  const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports, dependencies };
 
   it("accept manifests that agree", () => {
     assertEquals(manifestProblems({ ...deno, tasks: {} }, deno, npm), []);
@@ -205,6 +206,12 @@ describe("the rules about manifests", () => {
     ["other files to publish", { ...deno, publish: { include: [] } }, npm, "publish of deno.json and jsr.json"],
     ["other imports", { ...deno, imports: {} }, npm, "imports of deno.json and jsr.json"],
     ["a field that nobody compares", { ...deno, tasks: {} }, npm, "jsr.json has tasks"],
+    [
+      "an export that npm lacks",
+      deno,
+      { ...npm, exports: {} },
+      "exports of deno.json, built, and those of package.json",
+    ],
     ["a fifth dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "the four allowed"],
     ["another range", deno, { ...npm, dependencies: { ...dependencies, fflate: "^2" } }, "the range of fflate"],
   ];

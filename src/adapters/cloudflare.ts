@@ -1,0 +1,116 @@
+/**
+ * Tundra on Cloudflare Workers: a cron trigger that ticks, and an archive in R2.
+ *
+ * @example A Worker
+ * ```ts
+ * import { tundraStore, type TundraStore } from "@tundra/store";
+ * import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
+ *
+ * interface Env {
+ *   ARCHIVE: R2BucketLike;
+ *   UPSTASH_REDIS_REST_URL: string;
+ *   UPSTASH_REDIS_REST_TOKEN: string;
+ * }
+ *
+ * // A store is cheap: one for each request. On Workers nothing that does I/O may be shared between requests.
+ * function storeOf(env: Env): TundraStore {
+ *   return tundraStore(r2Datastore(env.ARCHIVE), {
+ *     redis: { url: env.UPSTASH_REDIS_REST_URL, token: env.UPSTASH_REDIS_REST_TOKEN },
+ *     redisTtlMs: 7 * 24 * 60 * 60 * 1000,
+ *   });
+ * }
+ *
+ * const worker = {
+ *   async fetch(request: Request, env: Env): Promise<Response> {
+ *     const store = storeOf(env);
+ *     const key = "cart:" + new URL(request.url).pathname.slice(1);
+ *     await store.ensureKs(key);
+ *     await store.redis.hincrby(key, "apples", 1);
+ *     await store.dirty(key);
+ *     return Response.json(await store.redis.hgetall(key));
+ *   },
+ *   scheduled: scheduledHandler(storeOf),
+ * };
+ * export { worker as default };
+ * ```
+ *
+ * @module
+ */
+import { asTundraError, badArgument } from "../errors.ts";
+import type { TundraStore } from "../store.ts";
+import { checkTickOptions, quietly, type TickOptions } from "../tick_options.ts";
+
+export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
+
+/** Options of {@linkcode scheduledHandler}: those of each tick, and where its outcome goes. */
+export interface ScheduledOptions extends TickOptions {
+  /** Given one line of JSON for each tick. What it throws is ignored. Default: `console.log`. */
+  log?: (line: string) => void;
+}
+
+/** What a Worker's `scheduled()` is told about the trigger. */
+export interface ScheduledEvent {
+  /** The trigger's pattern. */
+  readonly cron?: string;
+  /** When it was due: milliseconds since 1970. */
+  readonly scheduledTime?: number;
+}
+
+/** What a Worker's `scheduled()` gets for work that goes on. */
+export interface ScheduledContext {
+  /** Keeps the Worker alive until the promise has settled. */
+  waitUntil(promise: Promise<unknown>): void;
+}
+
+/** The free plan allows 50 sub-requests; a few are left for the store's own I/O, such as a secret's or a log's. */
+const DEFAULTS = { maxSubrequests: 45 };
+/** A log line is cut off at some kilobytes. */
+const MAX_ERRORS = 5;
+
+/**
+ * A Worker's `scheduled` handler: each cron event runs one tick. Any number of events may overlap or come twice.
+ *
+ * A tick makes at most 45 sub-requests unless `maxSubrequests` says otherwise: the free plan allows 50, and so some 35
+ * keys a tick; on a paid plan (10,000) pass 1,000 or more. Its outcome is logged as one line of JSON: the report with its first five errors, or
+ * `{ "ok": false, "code", "message" }`; then the event fails too, so that the dashboard shows it.
+ *
+ * @param store makes the store of one event from the Worker's bindings
+ * @throws TundraError `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { scheduledHandler } from "@tundra/store/cloudflare";
+ *
+ * const worker = { scheduled: scheduledHandler((env: object) => tundraFromEnv(env), { maxSubrequests: 1_000 }) };
+ * export { worker as default };
+ * ```
+ */
+export function scheduledHandler<Env>(
+  store: (env: Env) => TundraStore | Promise<TundraStore>,
+  options: ScheduledOptions = {},
+): (event: ScheduledEvent, env: Env, context: ScheduledContext) => Promise<void> {
+  const what = "make a scheduled handler";
+  if (typeof store !== "function") throw badArgument(what, "store", "a function (env) => store", typeof store);
+  const { log = (line: string) => console.log(line), ...given } = options;
+  if (typeof log !== "function") throw badArgument(what, "log", "a function", typeof log);
+  const tickOptions = { ...DEFAULTS, ...given };
+  checkTickOptions(tickOptions, what);
+
+  const run = async (event: ScheduledEvent, env: Env): Promise<void> => {
+    const say = (outcome: object) =>
+      quietly(() => log(JSON.stringify({ tundra: "tick", cron: event?.cron, at: event?.scheduledTime, ...outcome })));
+    try {
+      const { errors, ...report } = await (await store(env)).tick(tickOptions);
+      say({ ok: true, ...report, errors: errors.slice(0, MAX_ERRORS) });
+    } catch (thrown) {
+      const { code, message } = asTundraError(thrown, "tick");
+      say({ ok: false, code, message });
+      throw thrown;
+    }
+  };
+  return (event, env, context) => {
+    const ended = run(event, env);
+    context.waitUntil(ended);
+    return ended;
+  };
+}

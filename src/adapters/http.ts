@@ -1,0 +1,116 @@
+/**
+ * Tundra behind a cron service that calls a URL: Vercel cron, Deno Deploy, `Bun.serve`, or any scheduler.
+ *
+ * @example With `Deno.serve`
+ * ```ts ignore
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { cronHandler } from "@tundra/store/http";
+ *
+ * const tick = cronHandler(tundraFromEnv(), { secret: Deno.env.get("CRON_SECRET") });
+ * Deno.serve((request) => new URL(request.url).pathname === "/cron" ? tick(request) : new Response("Hello"));
+ * ```
+ *
+ * @module
+ */
+import { digest } from "../ambient.ts";
+import { asTundraError, badArgument, TundraError } from "../errors.ts";
+import type { TundraStore } from "../store.ts";
+import { checkTickOptions, quietly, type TickOptions } from "../tick_options.ts";
+
+/** Options of {@linkcode cronHandler}: those of each tick, and who may call. */
+export interface CronOptions extends TickOptions {
+  /**
+   * What a caller must send as `Authorization: Bearer ...`: at least 16 characters of visible ASCII. Vercel sends the
+   * environment variable `CRON_SECRET`. `undefined` is refused at once, so that a missing variable is no open door.
+   */
+  secret: string | undefined;
+}
+
+const MIN_SECRET = 16;
+/** Redis is away: ask again this many seconds later. */
+const RETRY_AFTER_S = 60;
+
+/**
+ * A handler for cron requests, `Request` to `Response`: each authorised GET or POST runs one tick. Requests that overlap
+ * or come twice do no harm.
+ *
+ * | status | when | body |
+ * | --- | --- | --- |
+ * | 200 | the tick ran; failures of single keys are in its report | the `TickReport` |
+ * | 401 | the secret is missing or wrong (it is compared in constant time) | `{ "error": { "code", "message" } }` |
+ * | 405 | neither GET nor POST | the same |
+ * | 503 | Redis is away, nothing could be claimed; `Retry-After: 60` | the same |
+ * | 500 | an operator must look: `LOST`, say, or no store could be made | the same |
+ *
+ * No answer holds a secret or a value; a report names keys. `onError` is told all errors, also those behind 500 and 503.
+ *
+ * @param store the store, or a function that makes it for a request (on Cloudflare Workers: one for each request)
+ * @throws TundraError `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { memoryDatastore, tundraStore } from "@tundra/store";
+ * import { cronHandler } from "@tundra/store/http";
+ *
+ * const store = tundraStore(memoryDatastore(), { redis: { url: "https://eu1-example.upstash.io", token: "secret" } });
+ * const handle = cronHandler(store, { secret: "at least 16 characters".replaceAll(" ", "-"), deadlineMs: 10_000 });
+ *
+ * const response = await handle(new Request("https://shop.example/api/cron"));
+ * console.log(response.status); // 401
+ * ```
+ */
+export function cronHandler(
+  store: TundraStore | ((request: Request) => TundraStore | Promise<TundraStore>),
+  options: CronOptions,
+): (request: Request) => Promise<Response> {
+  const what = "make a cron handler";
+  if (typeof options !== "object" || options === null) throw badArgument(what, "options", "an object", typeof options);
+  const { secret, ...tickOptions } = options;
+  if (typeof store !== "function" && typeof store?.tick !== "function") {
+    throw badArgument(what, "store", "a store, or a function (request) => store", typeof store);
+  }
+  if (typeof secret !== "string" || secret.length < MIN_SECRET || !/^[\x21-\x7e]+$/.test(secret)) {
+    const is = typeof secret === "string" ? `${secret.length} characters` : typeof secret;
+    throw badArgument(what, "secret", `at least ${MIN_SECRET} characters of visible ASCII`, is);
+  }
+  const { onError } = checkTickOptions(tickOptions, what);
+
+  return async (request) => {
+    if (request.method !== "GET" && request.method !== "POST") {
+      return refusal(405, "BAD_ARGUMENT", "Cannot tick as the method must be GET or POST", { allow: "GET, POST" });
+    }
+    if (!await isEqual(request.headers.get("authorization") ?? "", `Bearer ${secret}`)) {
+      const must = "Cannot tick as the request must bring the secret: Authorization: Bearer ...";
+      return refusal(401, "BAD_ARGUMENT", must, { "www-authenticate": "Bearer" });
+    }
+    try {
+      const ready = typeof store === "function" ? await store(request) : store;
+      return json(200, await ready.tick(tickOptions));
+    } catch (thrown) {
+      const error = asTundraError(thrown, "tick");
+      quietly(() => onError(error));
+      if (!(thrown instanceof TundraError)) {
+        // its message is somebody else's, and may hold anything
+        return refusal(500, "UNAVAILABLE", "Cannot tick as making the store must succeed: it failed");
+      }
+      if (!error.retryable) return refusal(500, error.code, error.message);
+      return refusal(503, error.code, error.message, { "retry-after": String(RETRY_AFTER_S) });
+    }
+  };
+}
+
+/** Takes as long for any text of one length: what is compared are digests. */
+async function isEqual(a: string, b: string): Promise<boolean> {
+  const encoder = new TextEncoder();
+  const [one, other] = await Promise.all([a, b].map((text) => digest("SHA-256", encoder.encode(text))));
+  let difference = 0;
+  one!.forEach((byte, i) => difference |= byte ^ other![i]!);
+  return difference === 0;
+}
+
+function refusal(status: number, code: string, message: string, headers?: Record<string, string>): Response {
+  return json(status, { error: { code, message } }, headers);
+}
+
+function json(status: number, body: object, headers: Record<string, string> = {}): Response {
+  return Response.json(body, { status, headers: { "cache-control": "no-store", ...headers } });
+}
