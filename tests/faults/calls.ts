@@ -1,0 +1,323 @@
+/**
+ * Every public call, each in a situation that makes it send all the requests that it can send, and what its keys may be
+ * worth afterwards.
+ * @module
+ */
+import { freezeRecord } from "../../src/archive/record.ts";
+import { deflateFreezer } from "../../src/archive/deflate.ts";
+import { objectName, redisKeys } from "../../src/keys.ts";
+import { type DataStore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
+import { BUCKET, HOUR, type StoreOptions } from "../store/kit.ts";
+import type { Value, World } from "./world.ts";
+
+/** Makes a store whose requests meet the fault; `wrap` its datastore. */
+export type Open = (options?: StoreOptions, wrap?: (datastore: Required<DataStore>) => DataStore) => TundraStore;
+
+/** One call in one situation. */
+export interface Call {
+  name: string;
+  /** Brings the situation about, in an empty world; returns the keys concerned. */
+  prepare(world: World): Promise<string[]>;
+  /** The call. */
+  run(open: Open): Promise<unknown>;
+  /** What these keys are worth once the call has resolved, where that is another value than before. */
+  settles?: Record<string, "absent" | "what is in Redis">;
+  /** What they are worth before it, where that is not what Redis and archive say. */
+  before?: Record<string, Value>;
+  /** Options of the healthy store that comes afterwards. */
+  options?: StoreOptions;
+  /** Its request writes values too: a late copy of it does so later, which is the application's own affair. */
+  writes?: string[];
+  /** Keys that are dead until the call has succeeded. */
+  dead?: string[];
+  /** After recovery these have left Redis. */
+  evicts?: string[];
+}
+
+const ONE_BY_ONE: TickOptions = { nthreads: 1, retryBackoffMs: 0 };
+
+/** Archived: clean and resident. */
+async function archive(world: World, ...keys: string[]): Promise<void> {
+  const store = world.store();
+  await store.dirty(keys);
+  const report = await store.tick();
+  if (report.frozen !== keys.length) throw new Error(`prepared ${report.frozen} of ${keys.length} keys`);
+}
+
+async function evicted(world: World, ...keys: string[]): Promise<void> {
+  await archive(world, ...keys);
+  const report = await world.store().evict(keys);
+  if (report.evicted.length !== keys.length) throw new Error(`evicted ${report.evicted.length} of ${keys.length} keys`);
+}
+
+async function inAnHour(world: World): Promise<number> {
+  return Math.floor(await world.nowMs()) + HOUR;
+}
+
+/** A string, one with an expiry of its own, a hash. */
+async function three(world: World, what = "1"): Promise<string[]> {
+  await world.commands(
+    ["SET", "a", `a${what}`],
+    ["SET", "x", `x${what}`, "PXAT", await inAnHour(world)],
+    ["HSET", "h", "one", `h${what}`, "two", "2"],
+  );
+  return ["a", "x", "h"];
+}
+
+async function endedLease(world: World, ...keys: string[]): Promise<void> {
+  const past = `${Math.floor(await world.nowMs()) - 1000}.5`;
+  await world.commands(...keys.map((key) => ["ZADD", redisKeys("default").dirty, past, key]));
+}
+
+/** Does what the default freezer does, but not to a value that holds "poison". */
+const FUSSY: Freezer = {
+  ...deflateFreezer(),
+  freeze(bytes) {
+    if (new TextDecoder("latin1").decode(bytes).includes("poison")) {
+      throw new TundraError("UNSUPPORTED", "Cannot freeze poison");
+    }
+    return deflateFreezer().freeze(bytes);
+  },
+};
+
+const OLD_VER = "1700000000000000-00000000";
+
+/** As if a clean key had been archived long ago. */
+async function agedVersion(world: World, key: string): Promise<void> {
+  const { dump, exp } = (await world.values(key)).get(key) as { dump: string; exp: number };
+  const bytes = Uint8Array.from(dump, (character) => character.charCodeAt(0));
+  const record = { key, ver: OLD_VER, at: 1_700_000_000_000, exp, dump: bytes };
+  world.s3.objects(BUCKET).set(
+    await objectName("default", key, OLD_VER),
+    await freezeRecord(record, [deflateFreezer()]),
+  );
+  await world.editRecord(key, { ver: OLD_VER });
+}
+
+/** The table. */
+export const CALLS: readonly Call[] = [
+  {
+    name: "dirty",
+    async prepare(world) {
+      await archive(world, ...await three(world));
+      await world.commands(["SET", "a", "a2"], ["SET", "x", "x2", "KEEPTTL"], ["SET", "new", "n1"]);
+      return ["a", "x", "h", "new"];
+    },
+    run: (open) => open().dirty("a", "x", "new"),
+  },
+  {
+    name: "dirty, overwrite",
+    async prepare(world) {
+      await evicted(world, ...await three(world));
+      await world.commands(["SET", "a", "whole"]);
+      return ["a", "x", "h"];
+    },
+    before: { a: "conflict" },
+    settles: { a: "what is in Redis" },
+    run: (open) => open().dirty({ overwrite: true }, "a"),
+  },
+  {
+    name: "dirty, missing del",
+    async prepare(world) {
+      await world.commands(["RPUSH", "list", "1"], ["SET", "a", "a1"]);
+      await archive(world, "list", "a");
+      await world.commands(["LPOP", "list"]);
+      return ["list", "a"];
+    },
+    settles: { list: "absent" },
+    run: (open) => open().dirty({ missing: "del" }, "list", "a"),
+  },
+  {
+    name: "dirtyIn a transaction that reads",
+    async prepare(world) {
+      await archive(world, ...await three(world));
+      await world.commands(["SET", "a", "a2"]);
+      return ["a", "x", "h"];
+    },
+    async run(open) {
+      const store = open();
+      const transaction = store.redis.multi();
+      transaction.get("a");
+      store.dirtyIn(transaction, "a");
+      await transaction.exec();
+    },
+  },
+  {
+    name: "dirtyIn a pipeline that writes",
+    async prepare(world) {
+      await archive(world, ...await three(world));
+      return ["a", "x", "h"];
+    },
+    writes: ["a"],
+    async run(open) {
+      const store = open();
+      const pipeline = store.redis.pipeline();
+      pipeline.set("a", "written");
+      store.dirtyIn(pipeline, "a");
+      await pipeline.exec();
+    },
+  },
+  {
+    name: "ensureKs of evicted keys",
+    async prepare(world) {
+      await evicted(world, ...await three(world));
+      await world.commands(["SET", "b", "b1"]);
+      return ["a", "x", "h", "b"];
+    },
+    run: (open) => open().ensureKs("a", "x", "h", "b", "never"),
+  },
+  {
+    name: "ensureKs of resident keys that come into use again",
+    async prepare(world) {
+      await archive(world, ...await three(world));
+      await world.leaveAlone(3 * HOUR, "a", "x", "h");
+      return ["a", "x", "h"];
+    },
+    run: (open) => open().ensureKs("a", "x", "h"),
+  },
+  {
+    name: "ensureKs of an eviction half undone",
+    async prepare(world) {
+      await archive(world, ...await three(world));
+      const { keys } = await world.save();
+      await world.store().evict("a", "x", "h");
+      for (const { name, dump, exp } of keys) {
+        if (["a", "x"].includes(String(name))) await world.commands(["RESTORE", name, exp, dump, "ABSTTL"]);
+      }
+      return ["a", "x", "h"];
+    },
+    run: (open) => open().ensureKs("a", "x", "h"),
+  },
+  {
+    name: "tick",
+    async prepare(world) {
+      const keys = await three(world);
+      await archive(world, ...keys);
+      await world.commands(["SET", "a", "a2"], ["SET", "x", "x2", "KEEPTTL"], ["HSET", "h", "three", "3"]);
+      await world.store().dirty(keys);
+      return keys;
+    },
+    run: (open) => open().tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick, the first ever",
+    async prepare(world) {
+      const keys = await three(world);
+      await world.store().dirty(keys);
+      return keys;
+    },
+    run: (open) => open().tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick over removed keys",
+    async prepare(world) {
+      await three(world);
+      await world.commands(["SET", "expired", "1"], ["RPUSH", "list", "1"]);
+      await archive(world, "a", "x", "h", "expired", "list");
+      const store = world.store();
+      await store.dirty("expired");
+      await world.commands(["DEL", "expired"], ["LPOP", "list"]);
+      await store.del("a");
+      await store.dirty({ missing: "del" }, "list");
+      return ["a", "x", "h", "expired", "list"];
+    },
+    run: (open) => open().tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick over suspects",
+    async prepare(world) {
+      const keys = await three(world);
+      await archive(world, ...keys);
+      await world.commands(["SET", "a", "a2"], ["SET", "x", "x2", "KEEPTTL"]);
+      await world.store().dirty("a", "x");
+      await endedLease(world, "a", "x");
+      return keys;
+    },
+    run: (open) => open().tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick over a key that cannot be frozen",
+    async prepare(world) {
+      await three(world, "poison");
+      await world.commands(["SET", "a", "a2"]);
+      await world.store().dirty("a", "x");
+      return ["a", "x", "h"];
+    },
+    run: (open) => open({ freezer: FUSSY }).tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick that is aborted",
+    async prepare(world) {
+      await three(world);
+      await world.commands(["SET", "s", "s1"]);
+      await archive(world, "a", "x", "h", "s");
+      await world.store().dirty("a", "x", "h", "s");
+      await endedLease(world, "s");
+      return ["a", "x", "h", "s"];
+    },
+    run(open) {
+      const abort = new AbortController();
+      const store = open({}, (datastore) => ({
+        ...datastore,
+        async putKey(name, value, options) {
+          const put = await datastore.putKey(name, value, options);
+          abort.abort();
+          return put;
+        },
+      }));
+      return store.tick({ ...ONE_BY_ONE, signal: abort.signal });
+    },
+  },
+  {
+    name: "tick over idle keys",
+    options: { redisTtlMs: 10 * HOUR },
+    async prepare(world) {
+      await three(world);
+      await world.commands(["SET", "old", "o1"], ["SET", "unmarked", "u1"]);
+      const keys = ["a", "x", "h", "old", "unmarked"];
+      await archive(world, ...keys);
+      await agedVersion(world, "old");
+      await world.leaveAlone(11 * HOUR, ...keys);
+      await world.commands(["SET", "unmarked", "u2"]);
+      return keys;
+    },
+    evicts: ["a", "x", "h", "old", "unmarked"],
+    run: (open) => open({ redisTtlMs: 10 * HOUR }).tick(ONE_BY_ONE),
+  },
+  {
+    name: "evict",
+    async prepare(world) {
+      await three(world);
+      await world.commands(["SET", "unmarked", "u1"]);
+      await archive(world, "a", "x", "h", "unmarked");
+      await world.commands(["SET", "unmarked", "u2"]);
+      return ["a", "x", "h", "unmarked"];
+    },
+    run: (open) => open().evict("a", "x", "h", "unmarked"),
+  },
+  {
+    name: "del",
+    async prepare(world) {
+      const keys = await three(world);
+      await archive(world, ...keys);
+      await world.store().evict("h");
+      await world.commands(["SET", "a", "a2"], ["SET", "new", "n1"], ["SET", "other", "o1"]);
+      await world.store().dirty("a", "other");
+      return [...keys, "new", "other"];
+    },
+    settles: { a: "absent", x: "absent", h: "absent", new: "absent" },
+    run: (open) => open().del("a", "x", "h", "new"),
+  },
+  {
+    name: "retryDead",
+    async prepare(world) {
+      await three(world, "poison");
+      await world.store().dirty("a");
+      const { dead } = await world.store({ freezer: FUSSY }).tick({ nattempts: 1 });
+      if (dead !== 1) throw new Error("nobody died");
+      return ["a", "x", "h"];
+    },
+    dead: ["a"],
+    run: (open) => open().retryDead("a"),
+  },
+];

@@ -1,0 +1,85 @@
+/**
+ * A fault at every single request of every public call, on the real stack: nothing acknowledged is lost, ever.
+ *
+ * With TUNDRA_FAULTS=all each request meets each kind of fault, also where that can make no difference, and all pairs of
+ * faults are tried instead of a random sample.
+ */
+import process from "node:process";
+import { describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { seededRandom } from "../support/random.ts";
+import { CALLS } from "./calls.ts";
+import { KINDS, kindsFor, live, type Plan, prepare, type Prepared, type Tries } from "./life.ts";
+import { withWorld } from "./world.ts";
+
+const ALL = process.env.TUNDRA_FAULTS === "all";
+const TRIES: readonly Tries[] = ["no retries", "default retries"];
+/** Of each call, where not all are tried. */
+const PAIRS = 12;
+
+interface Scenario {
+  plan: Plan;
+  tries: Tries;
+}
+
+function singles({ requests }: Prepared): Scenario[] {
+  return TRIES.flatMap((tries) =>
+    requests.flatMap((request) =>
+      (ALL ? KINDS : kindsFor(request, tries)).map((kind) => ({ plan: new Map([[request.n, kind]]), tries }))
+    )
+  );
+}
+
+/** Two faults; the second one may also meet a retry, or what the call does instead. */
+function pairs({ requests }: Prepared): Scenario[] {
+  const kinds = KINDS.filter(({ hangs, damages, name }) => !hangs && !damages && !/500|cut/.test(name));
+  const found: Scenario[] = [];
+  for (const tries of TRIES) {
+    for (let first = 1; first <= requests.length; first++) {
+      for (let second = first + 1; second <= requests.length + 1; second++) {
+        for (const one of kinds) {
+          for (const other of kinds) found.push({ plan: new Map([[first, one], [second, other]]), tries });
+        }
+      }
+    }
+  }
+  return found;
+}
+
+describe("faults at any request lose nothing, and the queue drains", () => {
+  const world = withWorld();
+
+  /** Lives through all of them; how many met all their faults. */
+  const liveAll = async (prepared: Prepared, scenarios: Scenario[]): Promise<number> => {
+    const failures: string[] = [];
+    let met = 0;
+    for (const { plan, tries } of scenarios) {
+      try {
+        if (await live(world, prepared, plan, tries)) met++;
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    }
+    assertEquals(failures, []);
+    return met;
+  };
+
+  for (const call of CALLS) {
+    it(`${call.name}: one fault`, async () => {
+      const prepared = await prepare(world, call);
+      const scenarios = singles(prepared);
+      assert(scenarios.length >= 5);
+      assertEquals(await liveAll(prepared, scenarios), scenarios.length);
+    });
+  }
+
+  for (const call of CALLS) {
+    it(`${call.name}: two faults`, async () => {
+      const random = seededRandom(`two faults of ${call.name}`);
+      const prepared = await prepare(world, call);
+      const all = pairs(prepared);
+      const scenarios = ALL ? all : Array.from({ length: PAIRS }, () => random.pick(all));
+      await liveAll(prepared, scenarios);
+    });
+  }
+});

@@ -1,0 +1,327 @@
+/**
+ * One call meets its faults, and then the world goes on: another tick recovers, the application repeats what failed,
+ * reads everything, writes everything anew, evicts it, and deletes it. After each step the audit must find nothing, and
+ * before each step a copy of the faulty request may arrive late.
+ * @module
+ */
+import { TundraError, tundraStore } from "../../mod.ts";
+import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../../dev/faults.ts";
+import type { CommandPart, Reply } from "../../dev/resp.ts";
+import { redisKeys } from "../../src/keys.ts";
+import { sleep } from "../store/kit.ts";
+import type { Call } from "./calls.ts";
+import type { Allowed, Saved, Value, World } from "./world.ts";
+
+/** When a late request arrives; `soon`: just after the call, before anybody recovers. */
+export type Late = "soon" | "after recovery" | "after a new write" | "after del";
+
+/** One kind of fault. */
+export interface Kind {
+  name: string;
+  late?: Late;
+  /** The client has to give up before the call ends. */
+  hangs?: boolean;
+  /** A reply that looks complete and is not: the archive's bytes are wrong then. */
+  damages?: boolean;
+  make(late: Promise<void>): Fault;
+}
+
+/** How often the client tries: once, or as often as it does by itself. */
+export type Tries = "no retries" | "default retries";
+
+/** A call in its situation. */
+export interface Prepared {
+  call: Call;
+  saved: Saved;
+  before: Allowed;
+  /** What the call asks for where nothing fails. */
+  requests: FaultRequest[];
+}
+
+/** Faults by the number of the request that meets them. */
+export type Plan = Map<number, Kind>;
+
+const GIVES_UP_MS = 60;
+const DEFINITE_CODES = ["UNAVAILABLE", "ENSURE_FAILED"];
+const LATES: readonly Late[] = ["soon", "after recovery", "after a new write", "after del"];
+
+/** All kinds of faults that one request can meet without the client waiting for long. */
+export const KINDS: readonly Kind[] = [
+  { name: "lost before it took effect", make: () => ({ type: "reset" }) },
+  { name: "lost after it took effect", make: () => ({ type: "reset", served: true }) },
+  { name: "500 after it took effect", make: () => ({ type: "status", status: 500, served: true }) },
+  { name: "reply cut off", make: () => ({ type: "truncate" }) },
+  { name: "reply cut short unnoticed", damages: true, make: () => ({ type: "truncate", clean: true }) },
+  { name: "done twice", make: () => ({ type: "duplicate" }) },
+  { name: "hung before it took effect", hangs: true, make: () => ({ type: "hang" }) },
+  { name: "hung after it took effect", hangs: true, make: () => ({ type: "hang", served: true }) },
+  ...LATES.map((late): Kind => ({ name: `late, ${late}`, late, make: (until) => ({ type: "late", until }) })),
+];
+
+/** Of a request that only reads it makes no difference whether it took effect, nor how often, nor when. */
+const OF_READS = new Set(["lost before it took effect", "reply cut off", "reply cut short unnoticed"]);
+/** An upload's reply says nothing that could be cut off, and nobody but its own tick ever names its object. */
+const OF_UPLOADS = new Set([
+  "lost before it took effect",
+  "lost after it took effect",
+  "hung before it took effect",
+  "late, after recovery",
+  "late, after del",
+]);
+/** Retries make another case of these. */
+const RETRIED = new Set([
+  "lost before it took effect",
+  "lost after it took effect",
+  "late, soon",
+  "late, after a new write",
+]);
+
+/** Those of `KINDS` that make a difference to this request. */
+export function kindsFor(request: FaultRequest, tries: Tries): readonly Kind[] {
+  const reads = request.method === "GET" || /^\[*"(EVAL(SHA)?_RO|MGET|TIME|ZRANGE\w*)"/.test(request.body);
+  return KINDS.filter(({ name }) =>
+    (!reads || OF_READS.has(name)) && (request.method !== "PUT" || OF_UPLOADS.has(name)) &&
+    (tries === "no retries" || RETRIED.has(name))
+  );
+}
+
+/** Brings a call's situation about, and runs it once without a fault. */
+export async function prepare(world: World, call: Call): Promise<Prepared> {
+  await world.flush();
+  const keys = await call.prepare(world);
+  const saved = await world.save();
+  await world.load(saved);
+  const before: Allowed = new Map();
+  for (const key of keys) before.set(key, [call.before?.[key] ?? await worthOf(world, key)]);
+  const problems = await world.audit(before);
+  if (problems.length > 0) throw new Error(`${call.name}: its situation is not sound: ${problems.join("; ")}`);
+  let layer: FaultLayer;
+  for (const _ of ["a first time, in which Redis learns the scripts", "a second time"]) {
+    await world.load(saved);
+    const counting = layer = faulty([]);
+    await call.run(opener(world, counting, "no retries", false));
+    const wrong = await world.audit(allowedAfter(call, before, "resolved", await world.values(...keys)));
+    if (wrong.length > 0) throw new Error(`${call.name}: fails without a fault: ${wrong.join("; ")}`);
+  }
+  return { call, saved, before, requests: [...layer!.log] };
+}
+
+/** What a request asks for, for messages. */
+export function nameOf(request: FaultRequest): string {
+  if (!request.body.startsWith("[")) return `${request.method} ${new URL(request.url).pathname}`;
+  return request.body.slice(0, 40);
+}
+
+/** Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. */
+export async function live(world: World, prepared: Prepared, plan: Plan, tries: Tries): Promise<boolean> {
+  const { call, saved, before } = prepared;
+  const healthy = world.store(call.options);
+  const kinds = [...plan.values()];
+  const lates = new Set(kinds.map((kind) => kind.late).filter((late) => late !== undefined));
+  const arrivals = new Map(LATES.map((late) => [late, Promise.withResolvers<void>()]));
+  const layer = faulty([...plan].map(([nth, kind]) => ({
+    nth,
+    fault: kind.make(arrivals.get(kind.late ?? "soon")!.promise),
+  })));
+  let step = "the call";
+  let outcome: "resolved" | "rejected" = "rejected";
+  let allowed = before;
+  const keys = [...before.keys()];
+  const check = async (allowed: Allowed) => {
+    const wrong = await world.audit(allowed);
+    if (wrong.length > 0) throw new Error(`after ${step}: ${wrong.join("; ")}`);
+  };
+  const arrive = async (late: Late) => {
+    arrivals.get(late)!.resolve();
+    if (!lates.has(late)) return;
+    step = `the late request that came ${late}`;
+    do await sleep(1); while (layer.underWay() > 0);
+  };
+  const onlyIn = async (what: string, act: () => Promise<unknown>): Promise<void> => {
+    step = what;
+    try {
+      await act();
+    } catch (error) {
+      throw new Error(`${what} failed: ${error}`);
+    }
+  };
+
+  try {
+    await world.load(saved);
+    const hangs = kinds.some((kind) => kind.hangs);
+    outcome = await outcomeOf(world, () => call.run(opener(world, layer, tries, hangs)), kinds);
+    if (tries === "default retries" && kinds.length === 1 && !hangs && !kinds[0]!.damages && outcome === "rejected") {
+      throw new Error("one fault and the default retries: it must not be noticed");
+    }
+    allowed = allowedAfter(call, before, outcome, await world.values(...keys));
+    await check(allowed);
+    await arrivesBefore("soon");
+
+    await onlyIn("recovery", () => drain(world, healthy, outcome === "rejected" ? call.dead : undefined));
+    await check(allowed);
+    if (call.evicts) {
+      await onlyIn("the ticks that evict", () => evictIdle(world, healthy, call.evicts!));
+      await check(allowed);
+    }
+    await arrivesBefore("after recovery");
+
+    if (outcome === "rejected") {
+      await onlyIn("repeating the call", () => call.run(opener(world, faulty([]), "no retries", false)));
+      allowed = allowedAfter(call, before, "resolved", await world.values(...keys));
+      await check(allowed);
+    }
+    await onlyIn("ensureKs", () => healthy.ensureKs(keys));
+    await check(allowed);
+    const there = await world.values(...keys);
+    for (const [key, may] of allowed) {
+      if (there.get(key) === "absent" && !may.includes("absent")) throw new Error(`ensureKs left ${key} away`);
+    }
+    await onlyIn("the tick after it", () => drain(world, healthy));
+    if (lates.size > 0) await secondLife();
+    return layer.log.filter(({ fault }) => fault).length === plan.size;
+  } catch (error) {
+    const met = layer.log.filter(({ fault }) => fault).map((request) => `${request.n} ${nameOf(request)}`);
+    const faults = [...plan].map(([nth, { name }]) => `request ${nth}: ${name}`).join(", ");
+    throw new Error(`${call.name}, ${tries}, ${faults} (${met.join(", ")}): ${(error as Error).message}`);
+  } finally {
+    for (const { resolve } of arrivals.values()) resolve();
+    await layer.settled();
+  }
+
+  /** The same for a late request that may write a value itself, before the application has repeated its call. */
+  async function arrivesBefore(late: Late) {
+    await arrive(late);
+    if (!lates.has(late)) return;
+    if (call.writes) allowed = allowedAfter(call, before, outcome, await world.values(...keys));
+    await check(allowed);
+  }
+
+  /** Everything is written anew, evicted, brought back, and deleted. */
+  async function secondLife() {
+    await world.commands(...keys.map((key) => ["SET", key, `anew ${key}`, "KEEPTTL"]));
+    const anew: Allowed = new Map([...await world.values(...keys)].map(([key, value]) => [key, [value]]));
+    await onlyIn("dirty of new values", () => healthy.dirty(keys));
+    await check(anew);
+    await onlyIn("their tick", () => drain(world, healthy));
+    const { evicted, kept } = await healthy.evict(keys);
+    step = "evict";
+    if (evicted.length !== keys.length) throw new Error(`evict kept ${JSON.stringify(kept)}`);
+    await check(anew);
+    if (call.writes && lates.has("after a new write")) return; // the application's own write: it comes late as well
+    await arrive("after a new write");
+    await check(anew);
+    await onlyIn("the tick after it", () => drain(world, healthy));
+    await onlyIn("ensureKs of new values", () => healthy.ensureKs(keys));
+    await check(anew);
+
+    const absent: Allowed = new Map(keys.map((key) => [key, ["absent"]]));
+    await onlyIn("del", () => healthy.del(keys));
+    await check(absent);
+    if (call.writes && lates.has("after del")) return;
+    await arrive("after del");
+    await check(absent);
+    await onlyIn("the tick after it", () => drain(world, healthy));
+    await onlyIn("ensureKs of deleted keys", () => healthy.ensureKs(keys));
+    await check(absent);
+  }
+}
+
+function faulty(rules: { nth: number; fault: Fault }[]): typeof fetch & FaultLayer & { underWay(): number } {
+  let underWay = 0;
+  const counting: typeof fetch = async (input, init) => {
+    underWay++;
+    try {
+      return await fetch(input, init);
+    } finally {
+      underWay--;
+    }
+  };
+  // not settled(): of two late requests one may come while the other one still waits
+  return Object.assign(faultyFetch(counting, rules), { underWay: () => underWay });
+}
+
+function opener(world: World, layer: typeof fetch, tries: Tries, hangs: boolean): Parameters<Call["run"]>[0] {
+  const limit = hangs ? { timeoutMs: GIVES_UP_MS } : {};
+  const retries = tries === "no retries" ? 0 : undefined;
+  return (options = {}, wrap) => {
+    const datastore = world.datastore({ fetch: layer, concurrency: 1, retries, ...limit });
+    const redis = { ...world.connection, fetch: layer, ...(retries === 0 && { retry: false as const }), ...limit };
+    return tundraStore(wrap ? wrap(datastore) : datastore, { ...options, redis });
+  };
+}
+
+async function outcomeOf(
+  world: World,
+  act: () => Promise<unknown>,
+  kinds: Kind[],
+): Promise<"resolved" | "rejected"> {
+  try {
+    await act();
+    return "resolved";
+  } catch (error) {
+    if (!(error instanceof TundraError)) throw new Error(`rejects with no TundraError: ${error}`);
+    const damaged = kinds.some((kind) => kind.damages);
+    if (!damaged && !(DEFINITE_CODES.includes(error.code) && error.retryable)) {
+      throw new Error(`rejects with ${error.code}, retryable ${error.retryable}: ${error.message}`);
+    }
+    for (const secret of [world.connection.token, world.s3.secretAccessKey]) {
+      if (error.message.includes(secret)) throw new Error("its error shows a secret");
+    }
+    return "rejected";
+  }
+}
+
+function allowedAfter(
+  call: Call,
+  before: Allowed,
+  outcome: "resolved" | "rejected",
+  there: Map<string, Value>,
+): Allowed {
+  const after: Allowed = new Map();
+  for (const [key, values] of before) {
+    const settled = call.writes?.includes(key) ? "what is in Redis" : call.settles?.[key];
+    const value = settled === "what is in Redis" ? there.get(key)! : settled;
+    after.set(key, value === undefined ? values : outcome === "resolved" ? [value] : [...values, value]);
+  }
+  return after;
+}
+
+/** What a key is worth in a situation that nothing has happened to yet. */
+async function worthOf(world: World, key: string): Promise<Value> {
+  const there = (await world.values(key)).get(key)!;
+  if (there !== "absent") return there;
+  const saved = await world.save();
+  await world.store().ensureKs(key);
+  const value = (await world.values(key)).get(key)!;
+  await world.load(saved);
+  return value;
+}
+
+/** Every lease has ended, every backoff too: the queue must drain, and nobody may die of it or have attempts counted. */
+async function drain(world: World, store: ReturnType<World["store"]>, dead: string[] = []): Promise<void> {
+  const { dirty } = redisKeys("default");
+  for (let round = 0;; round++) {
+    const [scores] = await world.commands(["ZRANGE", dirty, 0, -1, "WITHSCORES"]) as Reply[][];
+    const past = Math.floor(await world.nowMs()) - 60_000;
+    const moved: CommandPart[] = [];
+    for (let i = 0; i < scores!.length; i += 2) {
+      moved.push(past + Number(String(scores![i + 1])) % 1, scores![i] as Uint8Array);
+    }
+    if (moved.length === 0) break;
+    if (round === 6) throw new Error(`the queue does not drain: ${scores!.map(String).join(" ")}`);
+    await world.commands(["ZADD", dirty, "XX", ...moved]);
+    await store.tick();
+  }
+  const [died] = await world.commands(["ZRANGE", redisKeys("default").dead, 0, -1]) as Reply[][];
+  const left = died!.map(String).filter((key) => !dead.includes(key));
+  if (left.length > 0) throw new Error(`these died: ${left.join(", ")}`);
+}
+
+/** Idle keys leave, those too that were rescued before. */
+async function evictIdle(world: World, store: ReturnType<World["store"]>, keys: string[]): Promise<void> {
+  for (let round = 0; await world.exists(...keys) > 0; round++) {
+    if (round === 4) throw new Error("idle keys do not leave");
+    await world.commands(["ZADD", redisKeys("default").idle, "XX", ...keys.flatMap((key) => [1, key])]); // hours pass
+    await store.tick();
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * A whole small world for fault tests: Redis and the bucket can be saved and brought back, and an audit looks at both
+ * past the package and says what must not be.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { after, before } from "node:test";
+import { type CommandPart, type RedisConnection, redisConnection, RedisError, type Reply } from "../../dev/resp.ts";
+import { type Ambient, setAmbient } from "../../src/ambient.ts";
+import { deflateFreezer } from "../../src/archive/deflate.ts";
+import { thawRecord } from "../../src/archive/record.ts";
+import { objectName, redisKeys } from "../../src/keys.ts";
+import { type KeyRecord, parseRecord } from "../../src/scripts/record.ts";
+import { BUCKET, type ColdStack, withArchive } from "../store/kit.ts";
+import type { StackOptions } from "../support/stack.ts";
+
+/** What a key is worth to the application: its DUMP payload (a character a byte) and own expiry, or nothing. */
+export type Value = { dump: string; exp: number } | "absent" | "conflict";
+
+/** For each key all values that it may have. */
+export type Allowed = Map<string, Value[]>;
+
+/** Redis and bucket at one moment. */
+export interface Saved {
+  keys: { name: Buffer; dump: Buffer; exp: number }[];
+  objects: Map<string, Uint8Array>;
+}
+
+/** What fault tests reach. */
+export interface World extends ColdStack {
+  /** Sends commands past the endpoint, all at once; rejects for the first error. */
+  commands(...commands: CommandPart[][]): Promise<Reply[]>;
+  save(): Promise<Saved>;
+  /** Brings a state back; `"redis"`: only Redis', as a failover does. */
+  load(saved: Saved, part?: "redis"): Promise<void>;
+  /** What Redis holds for these keys now. */
+  values(...keys: string[]): Promise<Map<string, Value>>;
+  /**
+   * All that is wrong: a key that is not worth what it may be, a record that is in no queue or in a wrong one, a TTL that
+   * nobody set, an archive object that was overwritten (since the last `load`), a user's key that nobody made.
+   */
+  audit(allowed: Allowed): Promise<string[]>;
+}
+
+const GRACE_MS = 24 * 3_600_000;
+const FREEZERS = [deflateFreezer()];
+const KEYS = redisKeys("default");
+const RECORD = KEYS.record("");
+
+/** Call it at the top of a `describe`; it registers the hooks. Retries wait for nothing: their jitter is zero here. */
+export function withWorld(options: StackOptions = {}): World {
+  const cold = withArchive(options);
+  let connection: RedisConnection;
+  let seen = new Map<string, Uint8Array>();
+  before(() => {
+    connection = redisConnection({ port: cold.redis.port });
+    setAmbient(WITHOUT_JITTER);
+  });
+  after(() => {
+    setAmbient();
+    connection.close();
+  });
+
+  const commands = async (...all: CommandPart[][]): Promise<Reply[]> => {
+    if (all.length === 0) return [];
+    const replies = await connection.pipeline(all);
+    const error = replies.find((reply) => reply instanceof RedisError);
+    if (error) throw error;
+    return replies;
+  };
+  const objects = () => cold.s3.objects(BUCKET);
+
+  const read = async (names: CommandPart[]) => {
+    const flat = await commands(...names.flatMap((name) => [["DUMP", name], ["PEXPIRETIME", name]]));
+    return names.map((_, i) => ({ dump: flat[2 * i] as Buffer | null, exp: Number(flat[2 * i + 1]) }));
+  };
+
+  const values = async (...keys: string[]) => {
+    const found = await read(keys);
+    return new Map(keys.map((key, i): [string, Value] => {
+      const { dump, exp } = found[i]!;
+      return [key, dump === null ? "absent" : { dump: dump.toString("latin1"), exp: Math.max(0, exp) }];
+    }));
+  };
+
+  /** What ensureKs() has to make of a key, judged from Redis and the bucket alone. */
+  const worth = async (key: string, there: Value, record: KeyRecord | undefined, nowMs: number): Promise<Value> => {
+    const expired = record !== undefined && record.exp > 0 && record.exp <= nowMs;
+    if (there !== "absent") {
+      const blind = record?.flag === "e" && !expired && typeof there === "object" && sha1(there.dump) !== record.fp;
+      return blind ? "conflict" : there;
+    }
+    if (!record || record.rev !== 0 || record.ver === "" || record.flag === "g" || expired) return "absent";
+    const object = objects().get(await objectName("default", key, record.ver));
+    if (!object) throw new Error(`the archive has no version ${record.ver} of ${key}, which is not in Redis`);
+    const archived = await thawRecord(object, { key, ver: record.ver }, FREEZERS);
+    if ("gone" in archived) throw new Error(`the record of ${key} names a tombstone as its value`);
+    return { dump: Buffer.from(archived.dump).toString("latin1"), exp: archived.exp };
+  };
+
+  const more: Omit<World, keyof ColdStack> = {
+    commands,
+    async save() {
+      const [all] = await commands(["KEYS", "*"]) as [Buffer[]];
+      const found = await read(all);
+      return {
+        keys: all.map((name, i) => ({ name, dump: found[i]!.dump!, exp: Math.max(0, found[i]!.exp) })),
+        objects: new Map(objects()),
+      };
+    },
+    async load(saved, part) {
+      const restores = saved.keys.map(({ name, dump, exp }) => ["RESTORE", name, exp, dump, "ABSTTL"]);
+      await commands(["FLUSHALL"], ...restores);
+      if (part === "redis") return;
+      objects().clear();
+      for (const [name, bytes] of saved.objects) objects().set(name, bytes);
+      seen = new Map(objects());
+    },
+    values,
+    async audit(allowed) {
+      const wrong: string[] = [];
+      const [all, time, dirty, dead, idle] = await commands(
+        ["KEYS", "*"],
+        ["TIME"],
+        ...[KEYS.dirty, KEYS.dead, KEYS.idle].map((name) => ["ZRANGE", name, 0, -1]),
+      ) as Buffer[][];
+      const nowMs = Number(String(time![0])) * 1000 + Number(String(time![1])) / 1000;
+      const present = all!.map(String);
+      const [queued, died, resting] = [dirty!, dead!, idle!].map((members) => new Set(members.map(String)));
+
+      for (const name of present) {
+        if (!name.startsWith("tundra:") && !allowed.has(name)) wrong.push(`${name} is in Redis, and nobody made it`);
+      }
+      const recorded = present.filter((name) => name.startsWith(RECORD));
+      const others = present.filter((name) => name.startsWith("tundra:") && !name.startsWith(RECORD));
+      const [ttls, texts] = [
+        await commands(...[...recorded, ...others].map((name) => ["PEXPIRETIME", name])),
+        await commands(...recorded.map((name) => ["GET", name])),
+      ];
+      others.forEach((name, i) => {
+        if (ttls[recorded.length + i] !== -1) wrong.push(`${name} has a TTL`);
+      });
+      const records = new Map<string, KeyRecord>();
+      const there = await values(...new Set([...allowed.keys(), ...recorded.map((name) => name.slice(RECORD.length))]));
+      recorded.forEach((name, i) => {
+        const key = name.slice(RECORD.length);
+        const text = String(texts[i]);
+        const record = parseRecord(text);
+        if (!record) return void wrong.push(`the record of ${key} is no record: ${text}`);
+        records.set(key, record);
+        const { rev, ver, flag, exp } = record;
+        const places = Number(queued!.has(key)) + Number(died!.has(key));
+        if (places !== (rev === 0 ? 0 : 1)) wrong.push(`${key} is in ${places} queues, its record: ${text}`);
+        const ends = rev !== 0 ? -1 : flag === "g" ? undefined : exp > 0 ? exp + GRACE_MS : -1;
+        const ttl = Number(ttls[i]);
+        if (ends === undefined ? !(ttl > nowMs) : ttl !== ends) wrong.push(`record of ${key} ends at ${ttl}: ${text}`);
+        const clean = rev === 0 && ver !== "" && flag === "r" && there.get(key) !== "absent";
+        if (clean && !resting!.has(key)) wrong.push(`${key} is clean and can never become idle: ${text}`);
+      });
+      for (const key of [...queued!, ...died!]) {
+        if (!records.has(key)) wrong.push(`${key} is in a queue and has no record`);
+      }
+
+      for (const [key, may] of allowed) {
+        let value: Value;
+        try {
+          value = await worth(key, there.get(key)!, records.get(key), nowMs);
+        } catch (error) {
+          wrong.push(String(error));
+          continue;
+        }
+        if (!may.some((each) => same(each, value))) {
+          wrong.push(`${key} is worth ${shown(value)}, and must be ${may.map(shown).join(" or ")}`);
+        }
+      }
+
+      for (const [name, bytes] of seen) {
+        const now = objects().get(name);
+        if (now && now !== bytes && !Buffer.from(bytes).equals(now)) wrong.push(`object ${name} was overwritten`);
+      }
+      seen = new Map([...seen, ...objects()]);
+      return wrong;
+    },
+  };
+  // getters stay getters: they may be read in tests only
+  return Object.defineProperties(more, Object.getOwnPropertyDescriptors(cold)) as World;
+}
+
+function sha1(dump: string): string {
+  return createHash("sha1").update(Buffer.from(dump, "latin1")).digest("hex");
+}
+
+function same(a: Value, b: Value): boolean {
+  if (typeof a !== "object" || typeof b !== "object") return a === b;
+  return a.dump === b.dump && a.exp === b.exp;
+}
+
+function shown(value: Value): string {
+  return typeof value === "object" ? `${JSON.stringify(value.dump.slice(0, 40))} until ${value.exp}` : value;
+}
+
+const WITHOUT_JITTER: Ambient = {
+  monotonicMs: () => performance.now(),
+  wallClockMs: () => Date.now(),
+  uuid: () => crypto.randomUUID(),
+  nonce: () => crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0"),
+  random: () => 0,
+  after(ms, act) {
+    const timer = setTimeout(act, ms);
+    return () => clearTimeout(timer);
+  },
+  digest: (algorithm, data) => crypto.subtle.digest(algorithm, data),
+};
