@@ -47,7 +47,7 @@ if (import.meta.main) {
   const line = (what: string, budget: string, rest: string) =>
     console.log(`${what.padEnd(widths[0]!)}  ${budget.padEnd(widths[1]!)}  ${rest}`);
   console.log();
-  line("", "at most", "measured");
+  line("", "budget", "measured");
   for (const { what, budget, measured, good } of rows) {
     line(what, budget, good === undefined ? measured : `${measured}  ${good ? "ok" : "OVER"}`);
   }

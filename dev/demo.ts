@@ -205,9 +205,7 @@ async function evict(demo: Demo, rows: Row[], keys: string[], before: number): P
   const memory = await usedMemory(demo.redis);
   say(
     "",
-    `${count(there)} exist; ${megabytes(before)} -> ${bold(megabytes(memory))}, which are the records of ${
-      count(keys.length)
-    } keys`,
+    `${count(there)} exist; ${megabytes(before)} -> ${bold(megabytes(memory))}, Redis itself and Tundra's records`,
   );
   return memory;
 }
