@@ -2,9 +2,10 @@
  * snapshot: one consistent view of keys and their records. A transaction, no script: DUMPs go straight to the reply.
  * @module
  */
-import { bytes, type CallOptions, type Connection } from "../upstash/connection.ts";
-import { results } from "../upstash/script.ts";
-import { type Index, type KeyRecord, parseRecord } from "./record.ts";
+import { TundraError } from "../errors.ts";
+import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
+import { defineScript, results } from "../upstash/script.ts";
+import { type Index, type KeyRecord, layout, parseRecord } from "./record.ts";
 
 /** One key as it was. */
 export interface Snapshot {
@@ -17,8 +18,26 @@ export interface Snapshot {
   dump: Uint8Array | undefined;
 }
 
+const SNAPSHOT = defineScript(
+  "snapshot",
+  ["no-writes", "allow-oom"],
+  `
+-- The same view, where a transaction is refused: a full Redis queues no command.
+-- KEYS  n records, n keys
+-- OUT   the records, then for each key: expiry (ms; -2 missing), DUMP payload
+-- INV   7: a Redis that is full of dirty keys can be archived, and so emptied
+local n = #KEYS / 2
+local out = { redis.call('MGET', unpack(KEYS, 1, n)) }
+for i = n + 1, 2 * n do
+  out[#out + 1] = redis.call('PEXPIRETIME', KEYS[i])
+  out[#out + 1] = redis.call('DUMP', KEYS[i])
+end
+return out
+`,
+);
+
 /**
- * One request, 2 billable commands a key and 3.
+ * One request, 2 billable commands a key and 3; one request more on a full Redis.
  *
  * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys
  */
@@ -28,11 +47,7 @@ export async function snapshot(
   keys: string[],
   call?: CallOptions,
 ): Promise<Snapshot[]> {
-  const answers = await connection.multi([
-    ["MGET", ...keys.map(index.keys.record)],
-    ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),
-  ], call);
-  const [records, ...views] = results("read keys to archive", answers);
+  const [records, ...views] = await read(connection, index, keys, call);
   return keys.map((key, i) => {
     const dump = views[2 * i + 1];
     return {
@@ -42,4 +57,18 @@ export async function snapshot(
       dump: typeof dump === "string" ? bytes(dump) : undefined,
     };
   });
+}
+
+async function read(connection: Connection, index: Index, keys: string[], call?: CallOptions): Promise<Reply[]> {
+  let answers: Answer[];
+  try {
+    answers = await connection.multi([
+      ["MGET", ...keys.map(index.keys.record)],
+      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),
+    ], call);
+  } catch (error) {
+    if (!(error instanceof TundraError && /\bOOM\b/.test(error.message))) throw error;
+    return await index.scripts.run(SNAPSHOT, layout(index, [], keys), [], call) as Reply[];
+  }
+  return results("read keys to archive", answers);
 }
