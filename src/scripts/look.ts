@@ -16,7 +16,7 @@ export interface Sight {
 
 const LOOK = defineScript(
   "look",
-  [],
+  ["allow-oom"],
   `
 -- Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
 -- KEYS  id, n records, n keys

@@ -8,7 +8,7 @@ import { codes, type Index, layout, PRELUDE } from "./record.ts";
 
 const RECONCILE = defineScript(
   "reconcile",
-  [],
+  ["allow-oom"],
   `
 -- The key is there although its record says evicted: an eviction half undone, or a blind write.
 -- KEYS  idle, n records, n keys

@@ -8,7 +8,7 @@ import { type Index, layout, PRELUDE } from "./record.ts";
 
 const TOUCH = defineScript(
   "touch",
-  [],
+  ["allow-oom"],
   `
 -- Keys are in use.
 -- KEYS  idle, n records, n keys
