@@ -110,14 +110,14 @@ describe("s3Datastore refuses", () => {
 
 describe("every call refuses, before any request,", () => {
   const { store, sent } = counting();
-  const calls: [string, (...keys: never[]) => unknown][] = [
-    ["ensureKs", (...keys) => store.ensureKs(...keys)],
-    ["dirty", (...keys) => store.dirty(...keys)],
-    ["dirty with options", (...keys) => store.dirty({ overwrite: true }, ...keys)],
-    ["dirtyIn", (...keys) => store.dirtyIn(store.redis.pipeline(), ...keys)],
-    ["evict", (...keys) => store.evict(...keys)],
-    ["del", (...keys) => store.del(...keys)],
-    ["retryDead", (...keys) => store.retryDead(...keys)],
+  const calls: ((...keys: never[]) => unknown)[] = [
+    (...keys) => store.ensureKs(...keys),
+    (...keys) => store.dirty(...keys),
+    (...keys) => store.dirty({ overwrite: true }, ...keys),
+    (...keys) => store.dirtyIn(store.redis.pipeline(), ...keys),
+    (...keys) => store.evict(...keys),
+    (...keys) => store.del(...keys),
+    (...keys) => store.retryDead(...keys),
   ];
   const wrong: [string, unknown, string][] = [
     ["a key over 32 KB", "k".repeat(32_769), "32769 characters"],
@@ -135,7 +135,7 @@ describe("every call refuses, before any request,", () => {
   ];
   for (const [name, key, shown] of wrong) {
     it(`${name}, alone, among others and in an array`, async () => {
-      for (const [call, act] of calls) {
+      for (const act of calls) {
         for (const keys of [[key], ["good", key], [["good", key]]] as never[][]) {
           // one array of keys is what is inside of it; an object before dirty's keys stands for options
           if (keys.length === 1 && keys[0] === key && typeof key === "object") continue;
