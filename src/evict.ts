@@ -41,22 +41,32 @@ export async function evict(context: Context, keys: string[]): Promise<EvictRepo
 /** A version younger than this is in the archive: it was put there just now. */
 const TRUSTED_MS = 24 * 60 * 60 * 1000;
 
+/** What a tick's eviction goes by. */
+interface IdleOptions {
+  /** Keys last touched after this stay, ms. */
+  limitMs: number;
+  /** Redis time, ms. */
+  nowMs: number;
+  /** Objects that the archive may still be asked for. */
+  questionsLeft: () => number;
+}
+
 /**
  * Evicts keys that a claim found idle. Versions older than a day are asked for first: a bucket's lifecycle rule may have
- * removed them.
+ * removed them. Keys for which no question is left are passed over.
  */
 export async function evictIdle(
   context: Context,
   keys: string[],
-  idleLimitMs: number,
-  nowMs: number,
+  { limitMs, nowMs, questionsLeft }: IdleOptions,
   call: CallOptions & DataStoreCallOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   const all: { key: string; outcome: EvictOutcome }[] = [];
   for (const batch of batches(keys, keyBytes)) {
-    const candidates = await askArchive(context, batch, nowMs, call);
-    const { outcomes } = await evictScript(context.index, candidates, idleLimitMs, call);
-    outcomes.forEach((outcome, i) => all.push({ key: batch[i]!, outcome }));
+    const candidates = await askArchive(context, batch, nowMs, questionsLeft, call);
+    if (candidates.length === 0) continue;
+    const { outcomes } = await evictScript(context.index, candidates, limitMs, call);
+    outcomes.forEach((outcome, i) => all.push({ key: candidates[i]!.key, outcome }));
   }
   return all;
 }
@@ -65,17 +75,20 @@ async function askArchive(
   context: Context,
   keys: string[],
   nowMs: number,
+  questionsLeft: () => number,
   call: CallOptions & DataStoreCallOptions,
 ): Promise<Candidate[]> {
   const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
   const { datastore, connection, index } = context;
   if (!datastore.hasKeys) return candidates;
   const [records] = results("read records", [await connection.command(["MGET", ...keys.map(index.keys.record)], call)]);
-  const old = candidates.filter((candidate, i) => {
+  const allOld = candidates.filter((candidate, i) => {
     candidate.ver = parseRecord((records as (string | null)[])[i])?.ver ?? "";
     return candidate.ver !== "" && Number(candidate.ver.split("-")[0]) / 1000 < nowMs - TRUSTED_MS;
   });
-  if (old.length === 0) return candidates;
+  if (allOld.length === 0) return candidates;
+  const old = allOld.slice(0, Math.max(0, questionsLeft()));
+  const passedOver = new Set(allOld.slice(old.length));
   const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
   let answers: (boolean | Error)[];
   try {
@@ -88,5 +101,5 @@ async function askArchive(
     if (answer === true) return;
     candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
   });
-  return candidates;
+  return candidates.filter((candidate) => !passedOver.has(candidate));
 }

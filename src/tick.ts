@@ -23,6 +23,10 @@ import { results } from "./upstash/script.ts";
 
 /** A tick gives the last quarter of its time to suspects, if there are any. */
 const SUSPECTS_SHARE = 0.25;
+/** Where requests are bounded, eviction gets a quarter of them: asked for key by key, idle keys would leave none to freeze. */
+const EVICTION_SHARE = 0.25;
+/** What an eviction needs besides a question to the archive for each old key: records, the script, and its source. */
+const EVICTION_REQUESTS = 3;
 
 interface Suspect {
   key: string;
@@ -39,6 +43,7 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
   // with a bound on requests, one batch at a time: its closing requests are kept back
   const overlap = run.settings.maxSubrequests === Infinity ? 1 : 0;
   let left = 0;
+  let idleLeft = false;
   try {
     let evicting = context.redisTtlMs !== undefined;
     for (let first = true; mayClaim(run, suspects.length > 0, startedAt); first = false) {
@@ -54,15 +59,21 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
         else lease.keys.push(key);
       }
       if (lease.keys.length > 0) underWay.push(freezeLease(run, lease));
-      if (claimed.idle.length > 0) evicting = await evictClaimed(run, claimed);
+      if (overlap === 0) await Promise.all(underWay.splice(0));
+      idleLeft = claimed.idle.length === run.settings.batchKeys;
+      if (claimed.idle.length > 0) {
+        const all = run.requestsLeft() > EVICTION_REQUESTS && await evictClaimed(run, claimed);
+        evicting = all !== undefined;
+        idleLeft = evicting && (idleLeft || !all);
+      }
       while (underWay.length > overlap) await underWay.shift();
-      if (left === 0 && (!evicting || claimed.idle.length < run.settings.batchKeys)) break;
+      if (left === 0 && !idleLeft) break;
     }
   } finally {
     await Promise.all(underWay);
     await freezeSuspects(run, suspects);
     report.remaining = left + run.queuedAgain;
-    report.done = report.remaining === 0 && !run.stopped();
+    report.done = report.remaining === 0 && !idleLeft && !run.stopped();
     report.durationMs = Math.round(monotonicMs() - startedAt);
   }
   return { ...report };
@@ -72,13 +83,18 @@ function mayClaim(run: TickRun, suspects: boolean, startedAt: number): boolean {
   const { settings, report } = run;
   const timeMs = settings.deadlineMs * (suspects ? 1 - SUSPECTS_SHARE : 1);
   return run.mayBegin() && monotonicMs() - startedAt < timeMs && !run.storeIsDown &&
-    report.claimed < settings.maxKeys && report.bytesRead < settings.maxBytes && keysToClaim(run) > 0;
+    report.claimed < settings.maxKeys && report.bytesRead < settings.maxBytes && keysToClaim(run, false) > 0;
 }
 
 /** A batch, but no more than what the bounds on keys and requests leave: a claim and a snapshot go off the latter. */
-function keysToClaim(run: TickRun): number {
+function keysToClaim(run: TickRun, evicting: boolean): number {
   const { settings, report } = run;
-  return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, run.requestsLeft() - 2);
+  const requests = run.requestsLeft() - 2;
+  const least = EVICTION_REQUESTS + 2; // a commit, and one question
+  const kept = evicting && requests >= 2 * least && requests < Infinity
+    ? Math.max(least, Math.floor(requests * EVICTION_SHARE))
+    : 0;
+  return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, requests - kept);
 }
 
 /** The next batch; `undefined` where the tick has to end, which is an error only for its first claim. */
@@ -86,7 +102,7 @@ async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promi
   const { context, settings } = run;
   const ask = () =>
     claim(context.index, {
-      maxKeys: keysToClaim(run),
+      maxKeys: keysToClaim(run, evicting),
       leaseMs: settings.leaseMs,
       maxIdle: evicting ? settings.batchKeys : 0,
       redisTtlMs: context.redisTtlMs ?? 0,
@@ -101,7 +117,7 @@ async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promi
     }
     if (isConfirmed(claimed.id)) return claimed;
     await establishIdentity(context, claimed.id, run.closing);
-    if (keysToClaim(run) <= 0) return undefined;
+    if (keysToClaim(run, evicting) <= 0) return undefined;
     claimed = await ask();
     return isConfirmed(claimed.id) ? claimed : undefined;
   } catch (thrown) {
@@ -113,14 +129,13 @@ async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promi
   }
 }
 
-/** Evicts what a claim found idle; `false`: it failed, leave it to the next tick. */
-async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: Claim): Promise<boolean> {
+/** Evicts what a claim found idle; `false`: there were requests for some of it only; `undefined`: it failed. */
+async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: Claim): Promise<boolean | undefined> {
   try {
-    await evictKeys(run, idle, idleLimitMs, nowUs / 1000);
-    return true;
+    return await evictKeys(run, idle, idleLimitMs, nowUs / 1000) === idle.length;
   } catch (thrown) {
     if (!run.stopped()) run.fail(asTundraError(thrown, "evict idle keys"));
-    return false;
+    return undefined;
   }
 }
 
@@ -142,8 +157,11 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
   }
 }
 
-async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number): Promise<void> {
-  for (const { key, outcome } of await evictIdle(run.context, keys, limitMs, nowMs, run.call)) {
+/** Returns how many it has looked at. */
+async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number): Promise<number> {
+  const questionsLeft = () => run.requestsLeft() - EVICTION_REQUESTS + 1;
+  const outcomes = await evictIdle(run.context, keys, { limitMs, nowMs, questionsLeft }, run.call);
+  for (const { key, outcome } of outcomes) {
     if (outcome === "evicted") run.report.evicted++;
     if (outcome === "rescued") run.report.rescued++;
     if (outcome === "conflict") {
@@ -151,6 +169,7 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
     }
     if (outcome === "unsupported") run.fail(unsupportedRecord("evict", key));
   }
+  return outcomes.length;
 }
 
 /** Fewest attempts first: what has killed ticks before comes after what was only near it. */
