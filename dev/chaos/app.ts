@@ -1,0 +1,273 @@
+/**
+ * An application of a chaos run: reads and writes its own keys in every way that the README allows, and notes in its
+ * ledger what it was told. Endless; killed at any moment and started again.
+ * @module
+ */
+import { redisKeys } from "../../src/keys.ts";
+import {
+  type ChaosKey,
+  chaosStore,
+  configuration,
+  keysOf,
+  openLedger,
+  readValue,
+  seeded,
+  settle,
+  unexpected,
+} from "./common.ts";
+import type { Limbo, Write } from "./ledger.ts";
+
+const LANES = 2;
+const MAX_PAUSE_MS = 40;
+const MAX_LIST = 12;
+const AGE_MS = 11 * 3_600_000;
+
+const config = configuration();
+const random = seeded(`application ${config.seed} ${config.index} ${config.life}`);
+const file = openLedger(config.file);
+const { book, note } = file;
+const store = chaosStore(config);
+// What must not run twice is sent once: a list's element would be there twice, and nobody could say what is right.
+const once = chaosStore(config, { retry: false });
+const tundra = redisKeys("default");
+const own = keysOf(config.index, config.keysEach);
+const marked = new Set<string>();
+let serial = 0;
+
+/** As if a key had not been used for half a day: ticks find it idle. */
+const AGE = `
+local text = redis.call('GET', KEYS[1])
+if not text or not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+local head, flag, middle, touch, rest = string.match(text, '^(1 %d+ %S+ )([reg])( %S+ %d+ )(%d+)(.*)$')
+if flag ~= 'r' then return 0 end
+redis.call('SET', KEYS[1], head .. flag .. middle .. ARGV[2] .. rest, 'KEEPTTL')
+redis.call('ZADD', KEYS[2], 'XX', ARGV[2], ARGV[1])
+return 1`;
+
+/** On one key, or some, of a lane. */
+type Operation = (key: ChaosKey, keys: ChaosKey[]) => Promise<void>;
+
+/** The next value: no two of a run are equal. */
+function fresh(): string {
+  return `${config.index}.${config.life}.${++serial} ${"x".repeat(random.int(200))} \u0000é🐧`;
+}
+
+/** Runs a call that is no write; `false`: servers are away. What must not happen is noted. */
+async function did(what: string, key: string, act: () => Promise<unknown>, allowed: string[] = []): Promise<boolean> {
+  let good = false;
+  try {
+    await act();
+    good = true;
+  } catch (error) {
+    const why = unexpected(error);
+    const code = (error as { code?: string }).code ?? "";
+    if (why !== undefined && !allowed.includes(code)) note({ is: "bad", key, at: Date.now(), what: `${what}: ${why}` });
+  }
+  note({ is: "did", what, at: Date.now(), good });
+  return good;
+}
+
+/** Sends a write; `true`: it was acknowledged. Otherwise it hangs in the air until the key is settled. */
+async function write(key: string, change: Write, limbo: Limbo, act: () => Promise<unknown>): Promise<boolean> {
+  marked.delete(key);
+  note({ is: "try", key, at: Date.now(), write: change, limbo });
+  try {
+    await act();
+  } catch (error) {
+    const why = unexpected(error);
+    if (why !== undefined) note({ is: "bad", key, at: Date.now(), what: `${change.do}: ${why}` });
+    return false;
+  }
+  note({ is: "ack", key, at: Date.now() });
+  return true;
+}
+
+function ensure(key: string): Promise<boolean> {
+  return did("ensureKs", key, () => store.ensureKs(key));
+}
+
+/** After a write that went on its own. A key that was about to expire may be missing. */
+async function mark(key: string): Promise<void> {
+  const mayExpire = book.state(key).may.some((value) => value === "absent" || value.exp > 0);
+  if (await did("dirty", key, () => store.dirty(key), mayExpire ? ["MISSING"] : [])) marked.add(key);
+}
+
+/** A change of a part, or of the whole, for which the value was brought back first. */
+const change: Operation = async ({ name, kind }) => {
+  if (!await ensure(name)) return;
+  const value = fresh();
+  const field = `f${random.int(6)}`;
+  const [what, send]: [Write, (redis: Commands) => unknown] = kind === "hash"
+    ? [{ do: "hset", field, value }, (redis) => redis.hset(name, { [field]: value })]
+    : kind === "list"
+    ? [{ do: "rpush", value }, (redis) => redis.rpush(name, value)]
+    : [{ do: "set", value }, (redis) => redis.set(name, value)];
+  const sender = kind === "list" || random.int(2) === 0 ? once : store;
+  const way = random.int(8);
+  if (way < 4) {
+    const tx = way < 3 ? sender.redis.multi() : sender.redis.pipeline();
+    // In a pipeline a write may be done and its mark not: for a value that was brought back that is no more than a mark forgotten.
+    await write(name, what, "none", () => {
+      send(tx as unknown as Commands);
+      sender.dirtyIn(tx, { missing: "del" }, name);
+      return tx.exec();
+    }) && marked.add(name);
+  } else if (await write(name, what, "none", async () => await send(sender.redis as unknown as Commands))) {
+    if (way < 7) await mark(name); // else forgotten
+  }
+};
+
+/** The whole value is replaced, whether it is in Redis or not. */
+const overwrite: Operation = async ({ name, kind }) => {
+  if (kind !== "string") return;
+  const value = fresh();
+  if (random.int(2) === 0) {
+    const tx = once.redis.multi();
+    tx.set(name, value);
+    once.dirtyIn(tx, { overwrite: true }, name);
+    if (await write(name, { do: "set", value }, "overwrite", () => tx.exec())) {
+      note({ is: "marked", key: name, at: Date.now() });
+    }
+    return;
+  }
+  if (!await write(name, { do: "set", value }, "overwrite", () => store.redis.set(name, value))) return;
+  if (await did("dirty overwrite", name, () => store.dirty({ overwrite: true }, name))) {
+    note({ is: "marked", key: name, at: Date.now() });
+    marked.add(name);
+  }
+};
+
+const expire: Operation = async ({ name }) => {
+  if (!await ensure(name)) return;
+  const at = Date.now() + (random.int(2) === 0 ? 2000 + random.int(20_000) : 3_600_000 + random.int(3_600_000));
+  const tx = once.redis.multi();
+  tx.pexpireat(name, at);
+  once.dirtyIn(tx, { missing: "del" }, name);
+  if (await write(name, { do: "expire", at }, "mark", () => tx.exec())) {
+    note({ is: "marked", key: name, at: Date.now() });
+  }
+};
+
+/** A command removes the last element, and with it the key. */
+const removeLast: Operation = async ({ name, kind, shared }) => {
+  if (!await ensure(name)) return;
+  const empty = (redis: Commands) =>
+    kind === "hash"
+      ? redis.hdel(name, ...Array.from({ length: 6 }, (_, i) => `f${i}`))
+      : kind === "list"
+      ? redis.ltrim(name, 1, 0)
+      : redis.getdel(name);
+  // Until its mark arrives, a removal that went on its own is undone by whoever brings the key back, and older than a
+  // change that nobody marked: so only where neither can be.
+  if (!shared && marked.has(name) && random.int(2) === 0) {
+    await write(name, { do: "remove" }, "mark", async () => {
+      await empty(once.redis as unknown as Commands);
+      await store.dirty({ missing: "del" }, name);
+    }) && note({ is: "marked", key: name, at: Date.now() });
+    return;
+  }
+  const tx = once.redis.multi();
+  empty(tx as unknown as Commands);
+  once.dirtyIn(tx, { missing: "del" }, name);
+  if (await write(name, { do: "remove" }, "mark", () => tx.exec())) note({ is: "marked", key: name, at: Date.now() });
+};
+
+const del: Operation = async ({ name }) => {
+  await write(name, { do: "remove" }, "none", () => store.del(name));
+};
+
+/** What is archived leaves Redis at once. */
+const evict: Operation = async (_, keys) => {
+  const names = some(keys, 8).map(({ name }) => name).filter(isSettled);
+  if (names.length > 0) await did("evict", names[0]!, () => store.evict(names));
+};
+
+/** What is archived is found idle by the next tick. */
+const age: Operation = async (_, keys) => {
+  for (const { name } of some(keys, 4)) {
+    if (!isSettled(name)) continue;
+    const keys = [tundra.record(name), tundra.idle];
+    await did("grow idle", name, () => once.redis.eval(AGE, keys, [name, String(Date.now() - AGE_MS)]));
+  }
+};
+
+/** Others' keys come back while their applications write, evict and delete them. */
+const ensureOthers: Operation = async () => {
+  const other = random.int(config.count);
+  const names = some(keysOf(other, config.keysEach).filter(({ shared }) => shared), 6);
+  const blind = names.some(({ kind }) => kind === "string") ? ["CONFLICT"] : [];
+  await did("ensureKs of others' keys", names[0]!.name, () => store.ensureKs(names.map(({ name }) => name)), blind);
+};
+
+const read: Operation = async ({ name }) => {
+  await did("read", name, () => settle(store, name, file));
+};
+
+/** The cheap recipe: read first, and only what is absent is brought back and read again. */
+const readFirst: Operation = async ({ name }) => {
+  await did("read first", name, async () => {
+    let from = Date.now();
+    let value = await readValue(store, name);
+    if (value === "absent") {
+      await store.ensureKs(name);
+      from = Date.now();
+      value = await readValue(store, name);
+    }
+    note({ is: "saw", key: name, from, to: Date.now(), value });
+  });
+};
+
+const OPERATIONS: [Operation, weight: number][] = [
+  [change, 30],
+  [overwrite, 10],
+  [expire, 4],
+  [removeLast, 4],
+  [del, 4],
+  [evict, 12],
+  [age, 6],
+  [ensureOthers, 8],
+  [read, 12],
+  [readFirst, 10],
+];
+const WEIGHT = OPERATIONS.reduce((sum, [, weight]) => sum + weight, 0);
+
+function pickOperation(): Operation {
+  let left = random.int(WEIGHT);
+  return OPERATIONS.find(([, weight]) => (left -= weight) < 0)![0];
+}
+
+/** Does no write and no mark of this key hang in the air? */
+function isSettled(key: string): boolean {
+  const { pending, limbo } = book.state(key);
+  return !pending && limbo === "none";
+}
+
+/** Up to `n` different ones. */
+function some<T>(all: T[], n: number): T[] {
+  return [...new Set(Array.from({ length: 1 + random.int(n) }, () => random.pick(all)))];
+}
+
+/** The commands of a client, a pipeline and a transaction that are used here. */
+interface Commands {
+  set(key: string, value: string): unknown;
+  hset(key: string, fields: Record<string, string>): unknown;
+  rpush(key: string, value: string): unknown;
+  hdel(key: string, ...fields: string[]): unknown;
+  ltrim(key: string, from: number, to: number): unknown;
+  getdel(key: string): unknown;
+}
+
+/** Several lanes at once; each has keys of its own, and one write of a key at a time. */
+async function lane(keys: ChaosKey[]): Promise<never> {
+  for (;;) {
+    const key = random.pick(keys);
+    const { may } = book.state(key.name);
+    const long = may.some((value) => value !== "absent" && Array.isArray(value.data) && value.data.length > MAX_LIST);
+    if (!isSettled(key.name)) await read(key, keys);
+    else if (long) await removeLast(key, keys);
+    else await pickOperation()(key, keys);
+    await new Promise((resolve) => setTimeout(resolve, random.int(MAX_PAUSE_MS)));
+  }
+}
+
+await Promise.all(Array.from({ length: LANES }, (_, i) => lane(own.filter((_, place) => place % LANES === i))));

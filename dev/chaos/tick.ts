@@ -1,0 +1,54 @@
+/**
+ * A tick process of a chaos run: half of them call `tick()` as a cron would, the others are workers. Endless; killed at
+ * any moment and started again.
+ * @module
+ */
+import type { TickOptions, TickReport } from "../../mod.ts";
+import { chaosStore, configuration, openLedger, unexpected } from "./common.ts";
+
+const PAUSE_MS = 300;
+
+const config = configuration();
+const { note } = openLedger(config.file);
+const store = chaosStore(config);
+
+const options: TickOptions = {
+  leaseMs: config.leaseMs,
+  deadlineMs: 4 * config.leaseMs,
+  batchKeys: 8 << (config.index % 3),
+  retryBackoffMs: 200,
+  // A key is not at fault where its tick is killed; so often in a row over the same one is next to impossible.
+  nattempts: 10,
+};
+
+function failed(error: unknown): void {
+  const why = unexpected(error);
+  if (why !== undefined) note({ is: "bad", key: `tick ${config.index}`, at: Date.now(), what: why });
+  note({ is: "did", what: "tick", at: Date.now(), good: false });
+}
+
+function ended(report: TickReport): void {
+  const at = Date.now();
+  note({ is: "did", what: "tick", at, good: true });
+  for (const { key, code, message } of report.errors) {
+    // CONFLICT: a whole value was written over an evicted one, and is about to be marked
+    if (code !== "UNAVAILABLE" && code !== "CONFLICT") note({ is: "bad", key, at, what: `tick: ${code}: ${message}` });
+  }
+}
+
+if (config.index % 2 === 0) {
+  store.worker({
+    ...options,
+    eoqBackoffMs: PAUSE_MS,
+    monitor: ({ report, error }) => report ? ended(report) : failed(error),
+  });
+} else {
+  for (;;) {
+    try {
+      ended(await store.tick(options));
+    } catch (error) {
+      failed(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+}
