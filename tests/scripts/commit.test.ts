@@ -67,6 +67,20 @@ describe("commit", () => {
     assertEquals(await looks.scores("idle"), { a: "3" });
   });
 
+  it("clean, requeued: a key that is there is resident, also where its record called it removed or evicted", async () => {
+    await looks.setKeys("gone", "evicted", "changed");
+    await lease({
+      gone: { rev: 5, flag: "g" },
+      evicted: { rev: 5, flag: "e", exp: 1 },
+      changed: { rev: 6, flag: "g" },
+    });
+    const all = ["gone", "evicted", "changed"];
+    const outcomes = await commit(t.index, all.map((key) => archived(key)), OPTIONS);
+    assertEquals(outcomes, ["clean", "clean", "requeued"]);
+    for (const key of all) assertEquals([key, (await t.readRecord(key)).flag], [key, "r"]);
+    assertEquals([await t.expiry(keys.record("gone")), await t.expiry(keys.record("evicted"))], [-1, -1]);
+  });
+
   it("clean: the record of a key with an expiry of its own expires a grace period after it", async () => {
     const exp = await t.nowMs() + HOUR_MS;
     await stack.raw("SET", "a", "v", "PXAT", exp);

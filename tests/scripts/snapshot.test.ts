@@ -5,6 +5,7 @@ import { TundraError } from "../../src/errors.ts";
 import { redisKeys } from "../../src/keys.ts";
 import { snapshot } from "../../src/scripts/snapshot.ts";
 import { connect } from "../../src/upstash/connection.ts";
+import { fakeFetch } from "../support/fake_fetch.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { looksInto } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
@@ -111,5 +112,18 @@ describe("snapshot", () => {
     assertEquals((error as TundraError).code, "TOO_LARGE");
     const [b] = await snapshot(connection, t.index, ["b"]);
     assertEquals(Buffer.from(b!.dump!), await stack.raw("DUMP", "b") as Buffer);
+  });
+
+  it("fails as a whole where one of its replies is an error: a key that could not be read is not a missing one", async () => {
+    for (const failing of [0, 1, 2]) {
+      const replies = [{ result: [null] }, { result: -2 }, { result: null }];
+      const { fetch } = fakeFetch(() =>
+        replies.map((reply, i) => i === failing ? { error: "ERR out of luck" } : reply)
+      );
+      const connection = connect({ url: "https://db.example", token: "tok", fetch, retry: false });
+      const error = await assertRejects(() => snapshot(connection, t.index, ["a"])) as TundraError;
+      assertEquals(error.code, "UNAVAILABLE");
+      assertEquals(error.message, "Cannot read keys to archive as Redis refused it: ERR out of luck");
+    }
   });
 });
