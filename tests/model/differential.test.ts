@@ -73,7 +73,7 @@ const EVERY_CODE: Record<string, string> = {
   mark: "MCB",
   commit: "CQGTXS",
   evict: "EMNDRC",
-  restore: "RX",
+  restore: "R",
   remove: "DA",
   fail: "QDS",
 };

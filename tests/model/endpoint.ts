@@ -48,7 +48,12 @@ export function responseOf({ status, body }: Answer): Response {
     },
     cancel: () => Promise.resolve(),
   };
-  const response = { status, ok: status === 200, headers: { get: () => null }, body: { getReader: () => reader } };
+  const response = {
+    status,
+    ok: status === 200,
+    headers: { get: () => null },
+    body: { getReader: () => reader, cancel: () => Promise.resolve() },
+  };
   return response as unknown as Response;
 }
 

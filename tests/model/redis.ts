@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { compileLua, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
+import { compileLua, type LuaChunk, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
 
 /** What a key holds. */
 export type Value = string | Map<string, number> | Map<string, string>;
@@ -22,6 +22,9 @@ export type RedisReply = null | number | string | { ok: string } | RedisReply[];
 /** An error reply. */
 export class RedisError extends Error {}
 
+/** The server died while it ran a script: what the script had written stays. */
+export class ScriptKilled extends RedisError {}
+
 const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -31,6 +34,8 @@ export interface RedisHooks {
   beforeWrite?(name: string): void;
   /** The text of a script, before it is translated: mutants live here. */
   patch?(source: string): string;
+  /** A script that was loaded before. */
+  loaded?(sha: string): string | undefined;
 }
 
 /** A model of one Redis server. */
@@ -49,6 +54,8 @@ export interface ModelRedis {
   full: boolean;
   /** Scripts sent so far; emptied, the client has to send them again. */
   readonly scripts: Map<string, string>;
+  /** The text of a script that the server knows. */
+  script(sha: string): string | undefined;
 }
 
 /** A saved state. */
@@ -58,6 +65,7 @@ export type RedisState = ReadonlyMap<string, Entry>;
 export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRedis {
   let data = new Map<string, Entry>();
   const scripts = new Map<string, string>();
+  const chunks = hooks.patch ? new Map<string, LuaChunk>() : unpatched;
   let inScript: "no" | "write" | "read" = "no";
 
   const nowMs = () => Math.floor(nowUs() / 1000);
@@ -250,7 +258,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
   };
 
   function sourceOf(sha: string): string {
-    const source = scripts.get(sha);
+    const source = self.script(sha);
     if (source === undefined) throw new RedisError("NOSCRIPT No matching script. Please use EVAL.");
     return source;
   }
@@ -265,16 +273,18 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
       );
     }
-    const chunk = compileLua(
-      hooks.patch ? hooks.patch(source.replace(/^#!.*\n/, "\n")) : source.replace(/^#!.*\n/, "\n"),
-    );
+    let chunk = chunks.get(source);
+    if (!chunk) {
+      const lua = source.replace(/^#!.*\n/, "\n");
+      chunks.set(source, chunk = compileLua(hooks.patch ? hooks.patch(lua) : lua));
+    }
     const count = integer(args[0]);
     const call: LuaFunction = (...values) => toLua(self.run(commandOf(values)));
     const pcall: LuaFunction = (...values) => {
       try {
         return call(...values);
       } catch (error) {
-        if (!(error instanceof RedisError)) throw error;
+        if (!(error instanceof RedisError) || error instanceof ScriptKilled) throw error;
         const table = new LuaTable();
         table.set("err", error.message);
         return table;
@@ -296,6 +306,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
   const self: ModelRedis = {
     full: false,
     scripts,
+    script: (sha) => scripts.get(sha) ?? hooks.loaded?.(sha),
     run(command) {
       const name = command[0]!.toUpperCase();
       const act = Object.hasOwn(commands, name) ? commands[name] : undefined;
@@ -322,6 +333,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
   return self;
 }
 
+const unpatched = new Map<string, LuaChunk>();
 const EMPTY = new Map<never, never>();
 const OK = { ok: "OK" };
 const REMOVALS = ["DEL", "UNLINK", "GETDEL", "ZREM", "PEXPIREAT", "PERSIST", "FLUSHALL"];

@@ -1,0 +1,283 @@
+/**
+ * What lies between a store and its servers: requests that are late, lost, doubled or cut short, servers that are full or
+ * refuse their client, processes that die in between.
+ * @module
+ */
+import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
+import { type Answer, answerRequest, requestCommands, responseOf } from "./endpoint.ts";
+import type { Oracle, SimulatedOp } from "./oracle.ts";
+import { type ModelRedis, type RedisReply, type RedisState } from "./redis.ts";
+import type { World } from "./scheduler.ts";
+import { describeCommand } from "./scripts.ts";
+
+/** A process: it has a store, and may die at any await. */
+export interface Process {
+  readonly name: string;
+  dead: boolean;
+  /** What it is doing. */
+  readonly ops: Set<SimulatedOp>;
+}
+
+/** What may go wrong; rates in a thousand. */
+export interface Faults {
+  /** How many more times. */
+  left: number;
+  /** Of requests to Redis, and to the datastore. */
+  redis: number;
+  store: number;
+  /** Of datastore requests: refused for the object's own sake. */
+  poison: number;
+  /** Of reads: answered by a replica that is behind. */
+  stale: number;
+  /** Redis refuses the token; the archive refuses its client, or is full. */
+  redisDenied: boolean;
+  storeDenied: boolean;
+  /** Whoever uploads this key dies. */
+  killer: string | undefined;
+}
+
+/** The errors that a datastore makes. */
+export interface ErrorMaker {
+  unavailable(message: string, retryable: boolean): Error;
+  notFound(name: string): Error;
+}
+
+/** The network, and the archive at its other end. */
+export interface Network {
+  readonly faults: Faults;
+  fetchFor(process: Process): typeof fetch;
+  datastoreFor(process: Process): DataStore;
+}
+
+const NETWORK_TIMEOUT_MS = 20_000;
+/** Nothing is under way for longer: the record of a removed key outlives it by a day, so that late copies find it. */
+const OLDEST_US = 20 * 3_600_000_000;
+
+/** Makes one. */
+export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, errors: ErrorMaker): Network {
+  const { choices } = world;
+  const past: RedisState[] = [];
+  const faults: Faults = {
+    left: 0,
+    redis: 0,
+    store: 0,
+    poison: 0,
+    stale: 0,
+    redisDenied: false,
+    storeDenied: false,
+    killer: undefined,
+  };
+
+  function strikes(rate: number): boolean {
+    if (faults.left <= 0 || !choices.chance(rate)) return false;
+    faults.left--;
+    return true;
+  }
+
+  // ---- Redis
+
+  function execute(body: string, ops: readonly SimulatedOp[], name: string): Answer {
+    if (faults.redisDenied) return { status: 401, body: `{"error":"WRONGPASS"}` };
+    const run = (command: readonly string[]): RedisReply => {
+      world.note(() => `${name}: ${describeCommand(command, redis)}`);
+      try {
+        const reply = oracle.run(command, ops);
+        world.note(() => `    -> ${JSON.stringify(reply)}`);
+        return reply;
+      } catch (error) {
+        world.note(() => `    -> ${error}`);
+        throw error;
+      }
+    };
+    if (faults.stale > 0) {
+      past.push(redis.save());
+      if (past.length > 12) past.shift();
+      if (isRead(body) && strikes(faults.stale)) {
+        const now = redis.save();
+        redis.load(past[choices.int(past.length)]!);
+        world.note(() => `${name}: a replica that is behind answers`);
+        const answer = answerRequest(body, (command) => redis.run(command));
+        redis.load(now);
+        return answer;
+      }
+    }
+    return answerRequest(body, run);
+  }
+
+  function fetchFor(process: Process): typeof fetch {
+    return (_url, init) =>
+      new Promise((resolve, reject) => {
+        if (process.dead) return;
+        const body = init!.body as string;
+        const ops = [...process.ops];
+        const sentUs = world.nowUs;
+        const answered = (answer: Answer) =>
+          world.ready.push({ owner: process, run: () => resolve(responseOf(answer)) });
+        const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
+        const act = () => execute(body, ops, process.name);
+        const copy = (what: string) => {
+          world.late.push({
+            run() {
+              if (world.nowUs - sentUs > OLDEST_US) return;
+              world.note(() => `${what} of ${process.name} arrives:`);
+              act();
+            },
+          });
+        };
+        // in the network already: it arrives also where its sender dies
+        world.ready.push({
+          run() {
+            if (world.nowUs - sentUs > OLDEST_US) return;
+            if (!strikes(faults.redis)) return answered(act());
+            const fate = choices.pick(REDIS_FATES);
+            world.note(() => `${process.name}: ${fate}`);
+            switch (fate) {
+              case "reset after":
+                act();
+                return failed();
+              case "hangs after":
+                return void act();
+              case "cut short": {
+                const answer = act();
+                return answered({ ...answer, body: answer.body.slice(0, choices.int(answer.body.length)) });
+              }
+              case "twice":
+                answered(act());
+                return copy("a second copy");
+              case "late":
+                copy("a late request");
+                return failed();
+              case "late, and hangs":
+                return copy("a late request");
+              case "500 after":
+                act();
+                return answered({ status: 500, body: "{}" });
+              case "503 before":
+                return answered({ status: 503, body: `{"error":"busy"}` });
+              case "reset before":
+                return failed();
+            }
+          },
+        });
+      });
+  }
+
+  // ---- the archive
+
+  function ask<T>(
+    process: Process,
+    options: DataStoreCallOptions | undefined,
+    what: string,
+    act: () => T,
+    mayCome: "late" | "never",
+  ): Promise<T> {
+    options?.onRequest?.();
+    return new Promise((resolve, reject) => {
+      if (process.dead) return;
+      const { signal } = options ?? {};
+      if (signal?.aborted) return reject(signal.reason);
+      const unavailable = (message: string) => errors.unavailable(message, true);
+      const timer = world.after(NETWORK_TIMEOUT_MS, () => reject(unavailable("no answer")));
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      const answered = (then: () => void) =>
+        world.ready.push({
+          owner: process,
+          run() {
+            timer();
+            then();
+          },
+        });
+      const execute = (): T => {
+        world.note(() => `${process.name}: ${what}`);
+        return act();
+      };
+      const sentUs = world.nowUs;
+      world.ready.push({
+        run() {
+          if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
+          if (mayCome === "late" && strikes(faults.poison)) {
+            world.note(() => `${process.name}: ${what}: the object itself is refused`);
+            return answered(() => reject(errors.unavailable("refused", false)));
+          }
+          if (!strikes(faults.store)) {
+            const result = execute();
+            return answered(() => resolve(result));
+          }
+          const fate = choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
+          world.note(() => `${process.name}: ${what}: ${fate}`);
+          switch (fate) {
+            case "reset before":
+              return answered(() => reject(unavailable("connection reset")));
+            case "hangs":
+              return;
+            case "reset after":
+              execute();
+              return answered(() => reject(unavailable("connection reset")));
+            case "hangs after":
+              return void execute();
+            case "late":
+              world.late.push({
+                run() {
+                  if (world.nowUs - sentUs <= OLDEST_US) execute();
+                },
+              });
+              return answered(() => reject(unavailable("connection reset")));
+          }
+        },
+      });
+    });
+  }
+
+  function datastoreFor(process: Process): DataStore {
+    return {
+      putKey(name, value, options) {
+        const bytes = new Uint8Array(value);
+        if (faults.killer !== undefined && name.startsWith(`default/${faults.killer}/`)) {
+          world.note(() => `${process.name} dies over ${name}`);
+          process.dead = true;
+        }
+        return ask<true>(process, options, `PUT ${name}`, () => {
+          oracle.put(name, bytes);
+          return true;
+        }, "late");
+      },
+      fetchKeys: (names, options) =>
+        ask(
+          process,
+          options,
+          `GET ${names}`,
+          () => names.map((name) => oracle.archive.get(name)?.bytes ?? errors.notFound(name)),
+          "never",
+        ),
+      hasKeys: (names, options) =>
+        ask(process, options, `HEAD ${names}`, () => names.map((name) => oracle.archive.has(name)), "never"),
+      listKeys: (prefix, _cursor, options) =>
+        ask(process, options, `LIST ${prefix}`, () => ({
+          names: [...oracle.archive.keys()].filter((name) => name.startsWith(prefix)).sort(),
+        }), "never"),
+    };
+  }
+
+  return { faults, fetchFor, datastoreFor };
+}
+
+const REDIS_FATES = [
+  "reset before",
+  "503 before",
+  "reset after",
+  "hangs after",
+  "500 after",
+  "cut short",
+  "twice",
+  "twice",
+  "late",
+  "late, and hangs",
+] as const;
+
+const STORE_FATES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
+
+/** May a replica answer this? */
+function isRead(body: string): boolean {
+  const commands = requestCommands(body);
+  return commands.length === 1 && /^(EVALSHA_RO|MGET|GET|ZRANGE|ZRANGEBYSCORE|TIME)$/i.test(commands[0]![0]!);
+}

@@ -1,0 +1,545 @@
+/**
+ * One schedule: processes, faults and their end, everything decided by the choices.
+ * @module
+ */
+import { type Ambient, setAmbient } from "../../src/ambient.ts";
+import { notFound, TundraError, tundraStore } from "../../mod.ts";
+import { type Choices, replayedChoices } from "./choices.ts";
+import { makeNetwork, type Network, type Process } from "./network.ts";
+import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
+import { type ModelRedis, modelRedis, type RedisState, ScriptKilled, sha1 } from "./redis.ts";
+import { makeWorld, type World } from "./scheduler.ts";
+import {
+  applicationOperation,
+  type Bench,
+  call,
+  ensure,
+  evict,
+  type Operation,
+  staleRuns,
+  tick,
+  tickOperation,
+} from "./workload.ts";
+
+/** The code under test: the shipped one, or a mutant of it. */
+export interface Subject {
+  tundraStore: typeof tundraStore;
+  setAmbient: (other?: Ambient) => void;
+  TundraError: typeof TundraError;
+  notFound: typeof notFound;
+  /** Changes a script on its way to Redis. */
+  patchScript?: (source: string) => string;
+}
+
+/** The shipped code. */
+export const SHIPPED: Subject = { tundraStore, setAmbient, TundraError, notFound };
+
+/** How a schedule ended. */
+export interface Outcome {
+  violation?: { check: string; detail: string };
+  mode: string;
+  steps: number;
+  commands: number;
+}
+
+/** What the adversary does besides the network's faults. */
+const MODES = [
+  "network",
+  "network",
+  "crashes",
+  "crashes",
+  "clock",
+  "time",
+  "time",
+  "outages",
+  "full",
+  "poison",
+  "killer",
+  "stale",
+  "flushed scripts",
+  "broken scripts",
+  "rollback",
+  "lost objects",
+  "all",
+] as const;
+type Mode = typeof MODES[number];
+
+const START_US = 1_800_000_000_000_000;
+const HOUR_US = 3_600_000_000;
+const HOUR_MS = 3_600_000;
+const MAX_STEPS = 8_000;
+const NATTEMPTS = 3;
+
+/** All that one schedule consists of. */
+interface Sandbox {
+  world: World;
+  redis: ModelRedis;
+  oracle: Oracle;
+  network: Network;
+  subject: Subject;
+  keys: readonly string[];
+  fresh: () => string;
+  steps: number;
+  /** The servers know only the scripts that were sent since their last restart. */
+  forgetful: boolean;
+  /** The server dies now and then while it runs a script. */
+  breaking: boolean;
+  freezeDelayMs: number;
+  retries: number;
+}
+
+const loadedScripts = new Map<string, string>();
+
+function makeSandbox(
+  subject: Subject,
+  choices: Choices,
+  keys: readonly string[],
+  startUs: number,
+  log?: string[],
+): Sandbox {
+  const world = makeWorld(choices, startUs, log);
+  let writesLeft = Infinity;
+  const redis = modelRedis(world.redisUs, {
+    ...(subject.patchScript ? { patch: subject.patchScript } : {}),
+    loaded: (sha) => self.forgetful ? undefined : loadedScripts.get(sha),
+    beforeWrite() {
+      if (--writesLeft < 0) throw new ScriptKilled("ERR the server went away");
+    },
+  });
+  const judge = makeOracle(redis, world.redisUs, keys);
+  const oracle: Oracle = Object.create(judge, {
+    run: {
+      value(command: readonly string[], ops: Parameters<Oracle["run"]>[1]) {
+        if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(60)) {
+          writesLeft = choices.int(8);
+          world.note(() => `the server dies after ${writesLeft} writes`);
+        }
+        try {
+          return judge.run(command, ops);
+        } finally {
+          writesLeft = Infinity;
+        }
+      },
+    },
+  });
+  const network = makeNetwork(world, redis, oracle, {
+    unavailable: (message, retryable) => new subject.TundraError("UNAVAILABLE", message, { retryable }),
+    notFound: subject.notFound,
+  });
+  const digest = world.ambient.digest;
+  subject.setAmbient({
+    ...world.ambient,
+    digest(algorithm, data) {
+      if (algorithm === "SHA-1" && data[0] === 35 && data[1] === 33) { // "#!"
+        const source = String.fromCharCode(...data);
+        loadedScripts.set(sha1(source), source);
+      }
+      return digest(algorithm, data);
+    },
+  });
+  let values = 0;
+  const self: Sandbox = {
+    world,
+    redis,
+    oracle,
+    network,
+    subject,
+    keys,
+    fresh: () => `v${++values}.`,
+    steps: 0,
+    forgetful: false,
+    breaking: false,
+    freezeDelayMs: 0,
+    retries: 1,
+  };
+  return self;
+}
+
+/** A process of its own store. */
+function makeBench(box: Sandbox, name: string): Bench {
+  const process: Process = { name, dead: false, ops: new Set() };
+  const { world, oracle, keys, fresh, network } = box;
+  const store = box.subject.tundraStore(network.datastoreFor(process), {
+    redis: {
+      url: "http://redis.model",
+      token: "token",
+      fetch: network.fetchFor(process),
+      retry: { retries: box.retries, backoff: () => 50 },
+      enableAutoPipelining: false,
+      timeoutMs: 10_000,
+    },
+    freezer: null,
+    redisTtlMs: 10 * HOUR_MS,
+    freezeDelayMs: box.freezeDelayMs,
+  });
+  return { world, oracle, choices: world.choices, keys, store, process, fresh };
+}
+
+/** Steps until the promise has settled, or its process is dead (`false`). */
+async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>): Promise<boolean> {
+  let failure: unknown;
+  let done = false;
+  act.then(() => done = true, (error) => {
+    done = true;
+    failure = error;
+  });
+  await Promise.resolve();
+  while (!done && !bench.process.dead) {
+    if (++box.steps > MAX_STEPS) throw new Violation("7 calls end", `${box.steps} steps, and no end`);
+    if (!await box.world.step()) throw new Violation("7 calls end", "nothing is under way, and a call still waits");
+  }
+  if (failure) throw failure;
+  return !bench.process.dead;
+}
+
+// ---- where schedules begin
+
+/** Keys in different states, made by the shipped code itself. */
+const WARM_KEYS = [
+  "fresh",
+  "dirty",
+  "clean",
+  "evicted",
+  "evictedttl",
+  "cleanttl",
+  "deleted",
+  "deleting",
+  "blind",
+  "unmarked",
+  "old",
+];
+
+interface Warm {
+  redis: RedisState;
+  oracle: OracleState;
+  nowUs: number;
+}
+
+let warm: Promise<Warm> | undefined;
+
+async function makeWarm(): Promise<Warm> {
+  const box = makeSandbox(SHIPPED, replayedChoices([]), WARM_KEYS, START_US);
+  const bench = makeBench(box, "warm");
+  const { redis } = bench.store;
+  const exp = START_US / 1000 + 80 * HOUR_MS;
+  await complete(
+    box,
+    bench,
+    (async () => {
+      await redis.set("old", bench.fresh());
+      await bench.store.dirty("old");
+      await bench.store.tick();
+      box.world.nowUs += 26 * HOUR_US;
+      for (const key of WARM_KEYS.filter((key) => !["fresh", "dirty", "old"].includes(key))) {
+        if (key.endsWith("ttl")) await redis.set(key, bench.fresh(), { pxat: exp });
+        else await redis.set(key, bench.fresh());
+        await bench.store.dirty(key);
+      }
+      await bench.store.tick();
+      await bench.store.evict("evicted", "evictedttl", "blind");
+      await call(bench, "del", ["deleted", "deleting"], () => bench.store.del("deleted"));
+      await bench.store.tick();
+      await call(bench, "del", ["deleting"], () => bench.store.del("deleting"));
+      await redis.append("blind", "+");
+      await redis.append("unmarked", "+");
+      await redis.set("dirty", bench.fresh());
+      await bench.store.dirty("dirty");
+    })(),
+  );
+  return { redis: box.redis.save(), oracle: box.oracle.save(), nowUs: box.world.nowUs };
+}
+
+/** Only these keys: what a schedule does not use it need not carry. */
+function narrowed(state: RedisState, keys: readonly string[]): RedisState {
+  const dropped = WARM_KEYS.filter((key) => !keys.includes(key));
+  const kept = new Map<string, { type: "string" | "zset" | "hash"; value: unknown; exp: number }>();
+  for (const [name, entry] of state) {
+    if (dropped.includes(name) || dropped.some((key) => name === `tundra:default:rec:${key}`)) continue;
+    if (entry.type !== "zset") kept.set(name, entry);
+    else {
+      const members = new Map([...entry.value as Map<string, number>].filter(([key]) => keys.includes(key)));
+      if (members.size > 0) kept.set(name, { ...entry, value: members });
+    }
+  }
+  return kept as RedisState;
+}
+
+// ---- one schedule
+
+/** Plays one schedule; the same choices, the same schedule. */
+export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+  warm ??= makeWarm();
+  const start = await warm;
+  const mode = choices.pick(MODES);
+  const fromNothing = choices.chance(120);
+  const pool = fromNothing ? ["k0", "k1"] : WARM_KEYS;
+  const keys = new Set([choices.pick(pool)]);
+  for (let more = choices.pick([0, 1, 1, 2]); more > 0; more--) keys.add(choices.pick(pool));
+  const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);
+  log?.push(`mode ${mode}, keys ${[...keys]}`);
+  const outcome: Outcome = { mode, steps: 0, commands: 0 };
+  try {
+    if (!fromNothing) {
+      box.redis.load(narrowed(start.redis, box.keys));
+      box.oracle.load(start.oracle);
+    }
+    await play(box, mode);
+  } catch (error) {
+    outcome.violation = error instanceof Violation
+      ? { check: error.check, detail: error.message }
+      : { check: "the simulation itself", detail: String((error as Error).stack) };
+    log?.push(outcome.violation.detail);
+  }
+  subject.setAmbient();
+  outcome.steps = box.steps;
+  outcome.commands = box.oracle.time;
+  return outcome;
+}
+
+async function play(box: Sandbox, mode: Mode): Promise<void> {
+  const { world, network, oracle } = box;
+  const { choices } = world;
+  const { faults } = network;
+  const has = (...modes: Mode[]) => modes.includes(mode) || mode === "all";
+  // every schedule has its own temper: what never happens in most of them happens often in some
+  world.pace = {
+    reorder: choices.pick([300, 0, 700, 1000]),
+    timers: choices.pick([0, 0, 10, 60]),
+    late: choices.pick([0, 20, 100]),
+  };
+  faults.left = choices.pick([2, 0, 1, 4, 8]);
+  faults.redis = choices.pick([30, 0, 100, 250]);
+  faults.store = choices.pick([30, 0, 150]);
+  if (has("poison")) faults.poison = 250;
+  if (has("stale")) {
+    faults.stale = 300;
+    staleRuns.add(world);
+  }
+  if (has("killer")) faults.killer = choices.pick(box.keys);
+  if (mode === "broken scripts") oracle.leniency.brokenScripts = box.breaking = true;
+  if (mode === "lost objects") oracle.leniency.lostObjects = true;
+  box.forgetful = has("flushed scripts");
+  box.freezeDelayMs = choices.pick([0, 0, 0, 5_000]);
+  box.retries = choices.pick([1, 2, 0]);
+
+  const processes = startProcesses(box);
+  const adversary = makeAdversary(box, mode, processes);
+  let failure: unknown;
+  const all = processes.map((each) => each.run().catch((error) => failure ??= error));
+  void all;
+  await Promise.resolve();
+  const busy = () => processes.some((each) => !each.done && !each.bench.process.dead);
+  while (busy() && !failure) {
+    if (++box.steps > MAX_STEPS) throw new Violation("7 calls end", `${box.steps} steps, and no end`);
+    adversary();
+    if (!await world.step() && busy()) {
+      throw new Violation("7 calls end", "nothing is under way, and a call still waits");
+    }
+  }
+  if (failure) throw failure;
+  await recover(box, mode);
+}
+
+interface Running {
+  bench: Bench;
+  done: boolean;
+  plan: Operation[];
+  run(): Promise<void>;
+}
+
+function startProcesses(box: Sandbox): Running[] {
+  const { choices } = box.world;
+  const applications = choices.pick([2, 1, 3]);
+  const ticks = choices.pick([2, 1, 3]);
+  const processes: Running[] = [];
+  for (let i = 0; i < applications + ticks; i++) {
+    const isTick = i >= applications;
+    const length = isTick ? choices.pick([2, 1, 3]) : choices.pick([3, 2, 5]);
+    const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : applicationOperation(choices));
+    let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`);
+    // two requests of one process share its store, and with it fetches that are under way
+    if (i === 1 && applications > 1 && choices.chance(300)) {
+      bench = { ...bench, store: processes[0]!.bench.store, process: processes[0]!.bench.process };
+    }
+    processes.push(runningProcess(bench, plan));
+  }
+  return processes;
+}
+
+function runningProcess(bench: Bench, plan: Operation[]): Running {
+  const self: Running = {
+    bench,
+    plan,
+    done: false,
+    async run() {
+      while (plan.length > 0) {
+        await bench.world.turn(bench.process);
+        await plan.shift()!(bench);
+      }
+      self.done = true;
+    },
+  };
+  return self;
+}
+
+/** What it may do at each step. */
+function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
+  const { world, oracle, network, redis } = box;
+  const { choices } = world;
+  const acts: (() => void)[] = [];
+  const has = (...modes: Mode[]) => modes.includes(mode) || mode === "all";
+  if (has("crashes", "rollback")) {
+    acts.push(() => {
+      const victim = choices.pick(processes);
+      if (victim.bench.process.dead) return;
+      world.note(() => `${victim.bench.process.name} dies`);
+      kill(victim.bench);
+    });
+  }
+  if (has("clock", "stale")) {
+    acts.push(() => {
+      const skewUs = choices.pick([0, 2_000_000, -2_000_000, HOUR_US, -HOUR_US, 61_000_000]);
+      world.note(() => `Redis' clock is ${skewUs / 1e6} s off`);
+      world.redisSkewUs = skewUs;
+      oracle.look();
+    });
+  }
+  if (has("time", "crashes", "lost objects")) {
+    acts.push(() => {
+      const passedUs = choices.pick([61, 2, 11, 3 * 3600, 11 * 3600, 26 * 3600]) * 1e6;
+      world.note(() => `${passedUs / 1e6} s pass`);
+      world.nowUs += passedUs;
+      oracle.look();
+    });
+  }
+  if (has("outages")) {
+    acts.push(() => network.faults.redisDenied = !network.faults.redisDenied);
+    acts.push(() => network.faults.storeDenied = !network.faults.storeDenied);
+  }
+  if (has("full")) acts.push(() => redis.full = !redis.full);
+  if (has("flushed scripts")) acts.push(() => redis.scripts.clear());
+  if (mode === "rollback") {
+    let point = { redis: redis.save(), truths: oracle.truths() };
+    acts.push(() => {
+      oracle.look();
+      point = { redis: redis.save(), truths: oracle.truths() };
+    });
+    acts.push(() => {
+      world.note(() => "Redis goes back to an earlier state");
+      oracle.rollBack(point.redis, point.truths);
+    });
+  }
+  if (mode === "lost objects") {
+    acts.push(() => {
+      const names = [...oracle.archive.keys()].filter((name) => !name.endsWith("~owner"));
+      if (names.length === 0) return;
+      const name = choices.pick(names);
+      world.note(() => `the bucket loses ${name}`);
+      oracle.archive.delete(name);
+    });
+  }
+  if (acts.length === 0) return () => {};
+  const rate = choices.pick([15, 5, 40]);
+  let left = choices.pick([2, 1, 4, 8]);
+  return () => {
+    if (left <= 0 || !choices.chance(rate)) return;
+    left--;
+    choices.pick(acts)();
+  };
+}
+
+function kill(bench: Bench): void {
+  bench.process.dead = true;
+  for (const op of bench.process.ops) bench.oracle.end(op);
+}
+
+// ---- afterwards: faults have stopped
+
+/** Liveness, and a last look at every key. */
+async function recover(box: Sandbox, mode: Mode): Promise<void> {
+  const { world, network, redis, oracle } = box;
+  const { faults } = network;
+  Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false });
+  redis.full = box.breaking = false;
+  // an index that went back behind its own birth has to be rebuilt: nothing more to ask of it
+  if (mode === "rollback" && redis.peek("tundra:default:id") === undefined) return;
+  world.note(() => "---- the faults have stopped");
+  world.pace = { reorder: 0, timers: 0, late: 0 };
+  if (faults.killer !== undefined) {
+    await drain(box, mode, [faults.killer]);
+    faults.killer = undefined;
+  }
+  await drain(box, mode, []);
+  await lookAtAll(box, false);
+  if (world.late.length > 0) {
+    world.note(() => "---- late copies arrive");
+    for (const happening of world.late.splice(0)) happening.run();
+    await drain(box, mode, []);
+  }
+  await lookAtAll(box, true);
+}
+
+/** Ticks until nothing waits; `poisoned` keys may kill them and end dead. */
+async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
+  const { world, redis, oracle } = box;
+  const waiting = () => [...redis.members("tundra:default:dirty").keys()];
+  for (let round = 0; waiting().length > 0; round++) {
+    if (round === 16) {
+      if (mode === "broken scripts") return;
+      throw new Violation(
+        "7 the queue drains",
+        `${waiting()} still wait: ${box.keys.map((key) => oracle.record(key).error)}`,
+      );
+    }
+    const bench = makeBench(box, `drain${round}`);
+    await complete(box, bench, tick(bench, { leaseMs: 1000, nattempts: NATTEMPTS }));
+    kill(bench);
+    world.nowUs += round < 10 ? 2 * 61_000_000 : 13 * HOUR_US;
+    oracle.look();
+  }
+  const dead = [...redis.members("tundra:default:dead").keys()].filter((key) => !poisoned.includes(key));
+  if (dead.length === 0) return;
+  if (!["poison", "killer", "all", "crashes", "time", "clock", "network", "stale", "outages"].includes(mode)) {
+    // the store's trouble is not the key's
+    throw new Violation("7 no outage kills a key", `${dead}: ${dead.map((key) => oracle.record(key).error)}`);
+  }
+  const bench = makeBench(box, "revive");
+  await complete(box, bench, call(bench, "retryDead", dead, () => bench.store.retryDead(...dead)));
+  await drain(box, mode, poisoned);
+}
+
+/** Each key through ensureKs(): it must be there as it must be. At the end evicted and brought back once more. */
+async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {
+  const { oracle, world } = box;
+  const bench = makeBench(box, "reader");
+  for (const key of box.keys) await ensureRight(box, bench, key);
+  if (!last) return;
+  await complete(box, bench, evict(bench, box.keys));
+  for (const key of box.keys) await ensureRight(box, bench, key);
+  world.nowUs += 11 * HOUR_US;
+  oracle.look();
+  for (let i = 0; i < 3; i++) {
+    await complete(box, bench, tick(bench, { leaseMs: 1000 }));
+    world.nowUs += 2 * HOUR_US;
+    oracle.look();
+  }
+  for (const key of box.keys) await ensureRight(box, bench, key);
+}
+
+async function ensureRight(box: Sandbox, bench: Bench, key: string): Promise<void> {
+  const { oracle } = box;
+  oracle.look();
+  const [held, record] = [oracle.held(key), oracle.record(key)];
+  const outcome = held ?? oracle.outcome(key);
+  const blind = held !== null && record.flag === "e" && (record.exp === 0 || record.exp > box.world.redisUs() / 1000);
+  let done = false;
+  await complete(box, bench, ensure(bench, [key]).then((fine) => done = fine));
+  if (!done && (blind || oracle.leniency.lostObjects)) return;
+  if (!done) throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);
+  if (!sameState(oracle.held(key), outcome)) {
+    throw new Violation(
+      "1 ensureKs() brings it back",
+      `${key} is ${JSON.stringify(oracle.held(key))}, not ${JSON.stringify(outcome)}`,
+    );
+  }
+}
