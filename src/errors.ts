@@ -112,7 +112,7 @@ export function show(value: unknown): string {
 /** Never throws: the error that is being made is the one that counts. */
 function textOf(
   value: unknown,
-  attempts: ((value: unknown) => string | undefined)[] = [JSON.stringify, String],
+  attempts: ((value: unknown) => string | undefined)[] = [withoutFields, String],
 ): string {
   for (const attempt of attempts) {
     try {
@@ -123,6 +123,13 @@ function textOf(
     }
   }
   return "an object";
+}
+
+/** JSON, but of objects only the names of their fields: options that stand in a wrong place hold secrets. */
+function withoutFields(value: unknown): string | undefined {
+  return JSON.stringify(value, function (name, field) {
+    return name === "" || Array.isArray(this) ? field : "...";
+  });
 }
 
 /** Whatever was thrown, as a TundraError: ours as it is, anything else as `UNAVAILABLE`. */

@@ -81,13 +81,23 @@ describe("show", () => {
     ["a bigint", 12n, "12n"],
     ["a symbol", Symbol("s"), "Symbol(s)"],
     ["a function, not its source", () => "secret", "a function"],
-    ["an object", { a: [1] }, `{"a":[1]}`],
+    ["an object, not what its fields hold", { a: [1], token: "secret" }, `{"a":"...","token":"..."}`],
+    ["an array", ["a", { token: "secret" }], `["a",{"token":"..."}]`],
+    ["what is circular", circular, `{"self":"..."}`],
     ["a toJSON that throws", {
       toJSON: () => {
         throw new Error();
       },
     }, "[object Object]"],
-    ["what has neither JSON nor text", circular, "an object"],
+    [
+      "what has neither JSON nor text",
+      Object.assign(Object.create(null), {
+        toJSON: () => {
+          throw new Error();
+        },
+      }),
+      "an object",
+    ],
   ];
   for (const [what, value, shown] of values) {
     it(`shows ${what}`, () => assertEquals(show(value), shown));
