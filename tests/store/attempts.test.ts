@@ -330,6 +330,25 @@ describe("an outage of the store", () => {
     assertEquals((await stack.record("k"))!.attempts, 0);
   });
 
+  it("kills no suspect either: what its lone attempts counted is taken back", async () => {
+    const fetch = faultyFetch(globalThis.fetch, []);
+    const store = stack.store({ datastore: stack.datastore({ fetch }) });
+    await store.tick();
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
+    await store.dirty(keys);
+    for (const key of keys) await stack.raw("ZADD", "tundra:default:dirty", "1000.5", key); // a tick died over them
+    fetch.setPlan([{ times: Infinity, fault: { type: "status", status: 503 } }]);
+    for (let i = 0; i < 5; i++) {
+      const report = await store.tick({ ...NOW, nattempts: 2 });
+      assertEquals([report.claimed, report.dead, report.frozen], [5, 0, 0]);
+      for (const key of keys) {
+        assertEquals([(await stack.record(key))!.attempts, (await stack.score("dirty", key))! % 1], [0, 0.5]);
+      }
+    }
+    fetch.setPlan([]);
+    assertEquals((await store.tick()).frozen, 5);
+  });
+
   it("makes a tick claim no further batch", async () => {
     const fetch = faultyFetch(globalThis.fetch, []);
     const store = stack.store({ datastore: stack.datastore({ fetch }) });

@@ -396,6 +396,27 @@ describe("a key in use", () => {
     assertEquals((await store.tick()).evicted, 0);
   });
 
+  it("stays where ensureKs comes between a tick's claim and its eviction", async () => {
+    const store = await archived();
+    await stack.leaveAlone(11 * HOUR, "k");
+    let used = false;
+    const racing = stack.store({
+      redisTtlMs: 10 * HOUR,
+      redis: {
+        fetch: async (input, init) => {
+          const response = await fetch(input, init);
+          if (!used) {
+            used = true;
+            await store.ensureKs("k");
+          }
+          return response;
+        },
+      },
+    });
+    assertEquals((await racing.tick()).evicted, 0);
+    assertEquals([await stack.get("k"), (await store.status()).idle], ["value", 1]);
+  });
+
   it("many idle keys leave in one tick, batch after batch", async () => {
     const store = idleStore();
     const keys = Array.from({ length: 25 }, (_, i) => `k:${i}`);
