@@ -161,10 +161,10 @@ function backoff(given: TickOptions["retryBackoffMs"]): (attempt: number) => num
   };
 }
 
-/** Runs a callback of the application: what it throws is its own affair. */
-export function quietly(act: () => void): void {
+/** Runs a callback of the application: what it throws is its own affair, also what it rejects with later. */
+export function quietly(act: () => unknown): void {
   try {
-    act();
+    Promise.resolve(act()).catch(() => {});
   } catch {
     // a failing logger must not cost a key
   }
