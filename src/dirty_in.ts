@@ -6,7 +6,7 @@ import { errors } from "@upstash/redis";
 import { batches, keyBytes } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
-import { badArgument, type TundraError } from "./errors.ts";
+import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
 import { replyError } from "./upstash/script.ts";
 
@@ -59,9 +59,18 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
   const exec = pipeline.exec;
   const { commands } = pipeline as { commands?: { command?: unknown[] }[] };
   pipeline.exec = async (options?: { keepErrors: true }) => {
-    const answers = await exec.call(pipeline, { keepErrors: true }) as Answer[];
-    const marked = new Map(marks.map((mark) => [mark.at, mark]));
     const failures = new Map<string, TundraError>();
+    let answers: Answer[];
+    try {
+      answers = await exec.call(pipeline, { keepErrors: true }) as Answer[];
+    } catch (thrown) { // the whole request: dirty() would have named these keys
+      const error = thrown instanceof errors.UpstashError
+        ? replyError("mark in a pipeline", thrown.message)
+        : asTundraError(thrown, "mark in a pipeline");
+      for (const { keys } of marks) for (const key of keys) failures.set(key, error);
+      throw dirtyError(failures, thrown);
+    }
+    const marked = new Map(marks.map((mark) => [mark.at, mark]));
     const others: { answer: Answer; name: unknown }[] = [];
     answers.forEach((answer, i) => {
       const mark = marked.get(i);

@@ -3,12 +3,11 @@
  * worth afterwards.
  * @module
  */
-import { freezeRecord } from "../../src/archive/record.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { objectName, redisKeys } from "../../src/keys.ts";
+import { redisKeys } from "../../src/keys.ts";
 import { type DataStore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { BUCKET, HOUR, type StoreOptions } from "../store/kit.ts";
-import type { Value, World } from "./world.ts";
+import { HOUR, type StoreOptions } from "../store/kit.ts";
+import { agedVersion, type Value, type World } from "./world.ts";
 
 /** Makes a store whose requests meet the fault; `wrap` its datastore. */
 export type Open = (options?: StoreOptions, wrap?: (datastore: Required<DataStore>) => DataStore) => TundraStore;
@@ -19,7 +18,7 @@ export interface Call {
   /** Brings the situation about, in an empty world; returns the keys concerned. */
   prepare(world: World): Promise<string[]>;
   /** The call. */
-  run(open: Open): Promise<unknown>;
+  run(open: Open, world: World): Promise<unknown>;
   /** What these keys are worth once the call has resolved, where that is another value than before. */
   settles?: Record<string, "absent" | "what is in Redis">;
   /** What they are worth before it, where that is not what Redis and archive say. */
@@ -79,20 +78,6 @@ const FUSSY: Freezer = {
     return deflateFreezer().freeze(bytes);
   },
 };
-
-const OLD_VER = "1700000000000000-00000000";
-
-/** As if a clean key had been archived long ago. */
-async function agedVersion(world: World, key: string): Promise<void> {
-  const { dump, exp } = (await world.values(key)).get(key) as { dump: string; exp: number };
-  const bytes = Uint8Array.from(dump, (character) => character.charCodeAt(0));
-  const record = { key, ver: OLD_VER, at: 1_700_000_000_000, exp, dump: bytes };
-  world.s3.objects(BUCKET).set(
-    await objectName("default", key, OLD_VER),
-    await freezeRecord(record, [deflateFreezer()]),
-  );
-  await world.editRecord(key, { ver: OLD_VER });
-}
 
 /** The table. */
 export const CALLS: readonly Call[] = [
@@ -198,6 +183,30 @@ export const CALLS: readonly Call[] = [
       return keys;
     },
     run: (open) => open().tick(ONE_BY_ONE),
+  },
+  {
+    name: "tick over keys that change meanwhile",
+    async prepare(world) {
+      const keys = await three(world);
+      await archive(world, ...keys);
+      await world.store().dirty(keys);
+      return keys;
+    },
+    settles: { a: "what is in Redis", x: "what is in Redis" },
+    run(open, world) {
+      const store = open({}, (datastore) => ({
+        ...datastore,
+        async putKey(name, value, options) {
+          const key = name.split("/")[1]!;
+          if (key !== "h") {
+            await world.commands(["SET", key, `${key} meanwhile`, "KEEPTTL"]);
+            await world.store().dirty(key);
+          }
+          return await datastore.putKey(name, value, options);
+        },
+      }));
+      return store.tick(ONE_BY_ONE);
+    },
   },
   {
     name: "tick, the first ever",

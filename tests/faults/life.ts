@@ -4,16 +4,23 @@
  * before each step a copy of the faulty request may arrive late.
  * @module
  */
+import { assertEquals } from "@std/assert";
 import { TundraError, tundraStore } from "../../mod.ts";
 import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../../dev/faults.ts";
 import type { CommandPart, Reply } from "../../dev/resp.ts";
 import { redisKeys } from "../../src/keys.ts";
-import { sleep } from "../store/kit.ts";
+import { hooked, sleep } from "../store/kit.ts";
 import type { Call } from "./calls.ts";
 import type { Allowed, Saved, Value, World } from "./world.ts";
 
 /** When a late request arrives; `soon`: just after the call, before anybody recovers. */
-export type Late = "soon" | "after recovery" | "after a new write" | "after del";
+export type Late =
+  | "soon"
+  | "in another's lease"
+  | "after recovery"
+  | "after a new write"
+  | "over a blind write"
+  | "after del";
 
 /** One kind of fault. */
 export interface Kind {
@@ -36,6 +43,8 @@ export interface Prepared {
   before: Allowed;
   /** What the call asks for where nothing fails. */
   requests: FaultRequest[];
+  /** The first sentence of each script, by its SHA-1. */
+  scripts: Map<string, string>;
 }
 
 /** Faults by the number of the request that meets them. */
@@ -43,7 +52,14 @@ export type Plan = Map<number, Kind>;
 
 const GIVES_UP_MS = 60;
 const DEFINITE_CODES = ["UNAVAILABLE", "ENSURE_FAILED"];
-const LATES: readonly Late[] = ["soon", "after recovery", "after a new write", "after del"];
+const LATES: readonly Late[] = [
+  "soon",
+  "in another's lease",
+  "after recovery",
+  "after a new write",
+  "over a blind write",
+  "after del",
+];
 
 /** All kinds of faults that one request can meet without the client waiting for long. */
 export const KINDS: readonly Kind[] = [
@@ -95,27 +111,62 @@ export async function prepare(world: World, call: Call): Promise<Prepared> {
   for (const key of keys) before.set(key, [call.before?.[key] ?? await worthOf(world, key)]);
   const problems = await world.audit(before);
   if (problems.length > 0) throw new Error(`${call.name}: its situation is not sound: ${problems.join("; ")}`);
-  let layer: FaultLayer;
+  const logs: FaultRequest[][] = [];
+  await world.commands(["SCRIPT", "FLUSH"]);
   for (const _ of ["a first time, in which Redis learns the scripts", "a second time"]) {
     await world.load(saved);
-    const counting = layer = faulty([]);
-    await call.run(opener(world, counting, "no retries", false));
+    const layer = faulty([]);
+    await call.run(opener(world, layer, "no retries", false), world);
+    logs.push([...layer.log]);
     const wrong = await world.audit(allowedAfter(call, before, "resolved", await world.values(...keys)));
     if (wrong.length > 0) throw new Error(`${call.name}: fails without a fault: ${wrong.join("; ")}`);
   }
-  return { call, saved, before, requests: [...layer!.log] };
+  return { call, saved, before, requests: logs[1]!, scripts: new Map(scriptsOf(logs[0]!)) };
 }
 
-/** What a request asks for, for messages. */
-export function nameOf(request: FaultRequest): string {
+/** What a request asks for: a script by its first sentence. */
+function nameOf(request: FaultRequest, scripts: ReadonlyMap<string, string>): string {
   if (!request.body.startsWith("[")) return `${request.method} ${new URL(request.url).pathname}`;
-  return request.body.slice(0, 40);
+  const sha1 = /^\["EVALSHA(?:_RO)?","(\w{40})"/.exec(request.body)?.[1];
+  return (sha1 && scripts.get(sha1)) ?? request.body.slice(0, 40);
 }
+
+/** A server that knows no script is told each of them in the request after the one that names it. */
+function scriptsOf(log: readonly FaultRequest[]): [string, string][] {
+  return log.flatMap(({ body }, i): [string, string][] => {
+    const named = /^\["EVALSHA(?:_RO)?","(\w{40})"/.exec(body);
+    const told = /^\["EVAL(?:_RO)?",".*?\\n-- (.*?)\\n/.exec(log[i + 1]?.body ?? "");
+    return named && told ? [[named[1]!, told[1]!]] : [];
+  });
+}
+
+/** Scripts that change nothing when they come this late: a lease was taken over, or what they go by has moved on. */
+const INERT: readonly [RegExp, readonly Late[]][] = [
+  [
+    /^(The archive holds these|What could not be archived|Gives leases back|Counts an attempt)/,
+    ["in another's lease", "after recovery", "after a new write", "over a blind write", "after del"],
+  ],
+  [/^(Archived values come back|Keys are deleted|The key is there although)/, [
+    "after a new write",
+    "over a blind write",
+    "after del",
+  ]],
+];
 
 /** Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. */
 export async function live(world: World, prepared: Prepared, plan: Plan, tries: Tries): Promise<boolean> {
-  const { call, saved, before } = prepared;
-  const healthy = world.store(call.options);
+  const { call, saved, before, scripts } = prepared;
+  let inLease: (() => Promise<void>) | undefined;
+  const archive = world.datastore();
+  const healthy = world.store({
+    ...call.options,
+    datastore: hooked(archive, {
+      async putKey(name, value, options) {
+        await inLease?.();
+        return await archive.putKey(name, value, options);
+      },
+    }),
+  });
   const kinds = [...plan.values()];
   const lates = new Set(kinds.map((kind) => kind.late).filter((late) => late !== undefined));
   const arrivals = new Map(LATES.map((late) => [late, Promise.withResolvers<void>()]));
@@ -132,10 +183,14 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     if (wrong.length > 0) throw new Error(`after ${step}: ${wrong.join("; ")}`);
   };
   const arrive = async (late: Late) => {
-    arrivals.get(late)!.resolve();
     if (!lates.has(late)) return;
     step = `the late request that came ${late}`;
+    const names = layer.log.filter(({ n }) => plan.get(n)?.late === late).map((request) => nameOf(request, scripts));
+    const inert = names.every((name) => INERT.some(([script, when]) => script.test(name) && when.includes(late)));
+    const was = inert ? await world.everything() : undefined;
+    arrivals.get(late)!.resolve();
     do await sleep(1); while (layer.underWay() > 0);
+    if (was) assertEquals(await world.everything(), was, `${names} changes something`);
   };
   const onlyIn = async (what: string, act: () => Promise<unknown>): Promise<void> => {
     step = what;
@@ -149,7 +204,7 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
   try {
     await world.load(saved);
     const hangs = kinds.some((kind) => kind.hangs);
-    outcome = await outcomeOf(world, () => call.run(opener(world, layer, tries, hangs)), kinds);
+    outcome = await outcomeOf(world, () => call.run(opener(world, layer, tries, hangs), world), kinds);
     if (tries === "default retries" && kinds.length === 1 && !hangs && !kinds[0]!.damages && outcome === "rejected") {
       throw new Error("one fault and the default retries: it must not be noticed");
     }
@@ -157,7 +212,13 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     await check(allowed);
     await arrivesBefore("soon");
 
+    inLease = async () => {
+      inLease = undefined;
+      await arrivesBefore("in another's lease");
+      step = "recovery";
+    };
     await onlyIn("recovery", () => drain(world, healthy, outcome === "rejected" ? call.dead : undefined));
+    await inLease?.();
     await check(allowed);
     if (call.evicts) {
       await onlyIn("the ticks that evict", () => evictIdle(world, healthy, call.evicts!));
@@ -166,7 +227,7 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     await arrivesBefore("after recovery");
 
     if (outcome === "rejected") {
-      await onlyIn("repeating the call", () => call.run(opener(world, faulty([]), "no retries", false)));
+      await onlyIn("repeating the call", () => call.run(opener(world, faulty([]), "no retries", false), world));
       allowed = allowedAfter(call, before, "resolved", await world.values(...keys));
       await check(allowed);
     }
@@ -180,7 +241,7 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     if (lates.size > 0) await secondLife();
     return layer.log.filter(({ fault }) => fault).length === plan.size;
   } catch (error) {
-    const met = layer.log.filter(({ fault }) => fault).map((request) => `${request.n} ${nameOf(request)}`);
+    const met = layer.log.filter(({ fault }) => fault).map((request) => `${request.n} ${nameOf(request, scripts)}`);
     const faults = [...plan].map(([nth, { name }]) => `request ${nth}: ${name}`).join(", ");
     throw new Error(`${call.name}, ${tries}, ${faults} (${met.join(", ")}): ${(error as Error).message}`);
   } finally {
@@ -207,9 +268,16 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     step = "evict";
     if (evicted.length !== keys.length) throw new Error(`evict kept ${JSON.stringify(kept)}`);
     await check(anew);
-    if (call.writes && lates.has("after a new write")) return; // the application's own write: it comes late as well
+    if (call.writes) return; // the application's own write: it comes late as well
     await arrive("after a new write");
     await check(anew);
+    if (lates.has("over a blind write")) {
+      await world.commands(...keys.map((key) => ["SET", key, "partial"]));
+      await arrive("over a blind write");
+      await check(new Map(keys.map((key) => [key, ["conflict"]])));
+      await world.commands(["DEL", ...keys]);
+      await check(anew);
+    }
     await onlyIn("the tick after it", () => drain(world, healthy));
     await onlyIn("ensureKs of new values", () => healthy.ensureKs(keys));
     await check(anew);
@@ -217,7 +285,6 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
     const absent: Allowed = new Map(keys.map((key) => [key, ["absent"]]));
     await onlyIn("del", () => healthy.del(keys));
     await check(absent);
-    if (call.writes && lates.has("after del")) return;
     await arrive("after del");
     await check(absent);
     await onlyIn("the tick after it", () => drain(world, healthy));

@@ -9,7 +9,7 @@ import { after, before } from "node:test";
 import { type CommandPart, type RedisConnection, redisConnection, RedisError, type Reply } from "../../dev/resp.ts";
 import { type Ambient, setAmbient } from "../../src/ambient.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { thawRecord } from "../../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../../src/archive/record.ts";
 import { objectName, redisKeys } from "../../src/keys.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/record.ts";
 import { BUCKET, type ColdStack, withArchive } from "../store/kit.ts";
@@ -71,17 +71,9 @@ export function withWorld(options: StackOptions = {}): World {
   };
   const objects = () => cold.s3.objects(BUCKET);
 
-  const read = async (names: CommandPart[]) => {
-    const flat = await commands(...names.flatMap((name) => [["DUMP", name], ["PEXPIRETIME", name]]));
-    return names.map((_, i) => ({ dump: flat[2 * i] as Buffer | null, exp: Number(flat[2 * i + 1]) }));
-  };
-
   const values = async (...keys: string[]) => {
-    const found = await read(keys);
-    return new Map(keys.map((key, i): [string, Value] => {
-      const { dump, exp } = found[i]!;
-      return [key, dump === null ? "absent" : { dump: dump.toString("latin1"), exp: Math.max(0, exp) }];
-    }));
+    const found = await commands(...keys.flatMap(valueCommands));
+    return new Map(keys.map((key, i) => [key, valueOf(found[2 * i]!, found[2 * i + 1]!)]));
   };
 
   /** What ensureKs() has to make of a key, judged from Redis and the bucket alone. */
@@ -99,13 +91,21 @@ export function withWorld(options: StackOptions = {}): World {
     return { dump: Buffer.from(archived.dump).toString("latin1"), exp: archived.exp };
   };
 
-  const more: Omit<World, keyof ColdStack> = {
+  const more: Omit<World, Exclude<keyof ColdStack, "flush">> = {
+    async flush() {
+      await cold.flush();
+      seen = new Map();
+    },
     commands,
     async save() {
       const [all] = await commands(["KEYS", "*"]) as [Buffer[]];
-      const found = await read(all);
+      const found = await commands(...all.flatMap(valueCommands));
       return {
-        keys: all.map((name, i) => ({ name, dump: found[i]!.dump!, exp: Math.max(0, found[i]!.exp) })),
+        keys: all.map((name, i) => ({
+          name,
+          dump: found[2 * i] as Buffer,
+          exp: Math.max(0, found[2 * i + 1] as number),
+        })),
         objects: new Map(objects()),
       };
     },
@@ -134,15 +134,19 @@ export function withWorld(options: StackOptions = {}): World {
       }
       const recorded = present.filter((name) => name.startsWith(RECORD));
       const others = present.filter((name) => name.startsWith("tundra:") && !name.startsWith(RECORD));
-      const [ttls, texts] = [
-        await commands(...[...recorded, ...others].map((name) => ["PEXPIRETIME", name])),
-        await commands(...recorded.map((name) => ["GET", name])),
-      ];
+      const keys = [...new Set([...allowed.keys(), ...recorded.map((name) => name.slice(RECORD.length))])];
+      const looked = await commands(
+        ...[...recorded, ...others].map((name) => ["PEXPIRETIME", name]),
+        ...recorded.map((name) => ["GET", name]),
+        ...keys.flatMap(valueCommands),
+      );
+      const ttls = looked.splice(0, recorded.length + others.length);
+      const texts = looked.splice(0, recorded.length);
+      const there = new Map(keys.map((key, i) => [key, valueOf(looked[2 * i]!, looked[2 * i + 1]!)]));
+      const records = new Map<string, KeyRecord>();
       others.forEach((name, i) => {
         if (ttls[recorded.length + i] !== -1) wrong.push(`${name} has a TTL`);
       });
-      const records = new Map<string, KeyRecord>();
-      const there = await values(...new Set([...allowed.keys(), ...recorded.map((name) => name.slice(RECORD.length))]));
       recorded.forEach((name, i) => {
         const key = name.slice(RECORD.length);
         const text = String(texts[i]);
@@ -184,7 +188,16 @@ export function withWorld(options: StackOptions = {}): World {
     },
   };
   // getters stay getters: they may be read in tests only
-  return Object.defineProperties(more, Object.getOwnPropertyDescriptors(cold)) as World;
+  const { flush: _, ...rest } = Object.getOwnPropertyDescriptors(cold);
+  return Object.defineProperties(more, rest) as World;
+}
+
+function valueCommands(key: CommandPart): CommandPart[][] {
+  return [["DUMP", key], ["PEXPIRETIME", key]];
+}
+
+function valueOf(dump: Reply, exp: Reply): Value {
+  return dump === null ? "absent" : { dump: (dump as Buffer).toString("latin1"), exp: Math.max(0, Number(exp)) };
 }
 
 function sha1(dump: string): string {
@@ -198,6 +211,20 @@ function same(a: Value, b: Value): boolean {
 
 function shown(value: Value): string {
   return typeof value === "object" ? `${JSON.stringify(value.dump.slice(0, 40))} until ${value.exp}` : value;
+}
+
+const OLD_VER = "1700000000000000-00000000";
+
+/** As if a clean key had been archived long ago. */
+export async function agedVersion(world: World, key: string): Promise<void> {
+  const { dump, exp } = (await world.values(key)).get(key) as { dump: string; exp: number };
+  const bytes = Uint8Array.from(dump, (character) => character.charCodeAt(0));
+  const record = { key, ver: OLD_VER, at: 1_700_000_000_000, exp, dump: bytes };
+  world.s3.objects(BUCKET).set(
+    await objectName("default", key, OLD_VER),
+    await freezeRecord(record, [deflateFreezer()]),
+  );
+  await world.editRecord(key, { ver: OLD_VER });
 }
 
 const WITHOUT_JITTER: Ambient = {
