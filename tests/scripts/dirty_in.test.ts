@@ -261,19 +261,24 @@ describe("dirtyIn", () => {
     assertEquals((error.cause as Error).message, "Command 2 [ ? ] failed: ERR third");
   });
 
-  it("passes on what exec itself rejects with: a transaction that was discarded marks nothing", async () => {
+  it("names all its keys where the whole request failed, with what exec rejected with as the cause", async () => {
     const store = storeOn(stack);
-    const fill = () => store.redis.multi().set("a", "1").mset({});
-    const expected = await assertRejects(() => fill().exec()) as Error;
-    const queue = fill();
+    const queue = store.redis.multi().set("a", "1").mset({});
     store.dirtyIn(queue, "a");
-    const error = await assertRejects(() => queue.exec()) as Error;
-    assertMatch(error.message, /EXECABORT/);
-    assertEquals(error.message.replace(", EVAL", ""), expected.message);
+    store.dirtyIn(queue, "b", "c");
+    const error = await rejects(() => queue.exec());
+    assertEquals([error.code, error.keys, Object.keys(error.causes)], ["UNAVAILABLE", ["a", "b", "c"], [
+      "a",
+      "b",
+      "c",
+    ]]);
+    assertEquals((error.cause as Error).name, "UpstashError");
+    assertMatch((error.cause as Error).message, /^EXECABORT /);
     const reason = new Error("no network");
     const failing: EvalQueue = { eval: () => {}, length: () => 0, exec: () => Promise.reject(reason) };
     store.dirtyIn(failing, "a");
-    assert(await assertRejects(() => failing.exec()) === reason);
+    const { code, keys: named, cause } = await rejects(() => failing.exec());
+    assertEquals([code, named, cause === reason], ["UNAVAILABLE", ["a"], true]);
     assertEquals(await looks.everything(), {});
   });
 
