@@ -40,7 +40,8 @@ export interface KeyRecord {
   error: string;
 }
 
-const LAYOUT = /^1 (\d+) (\S+) ([reg]) (\S+) (\d+) (\d+) (\d+) \S+ \S+ (.*)$/;
+// As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
+const LAYOUT = /^1 (\d+) ([^ \t-\r]+) ([reg]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ (.*)$/s;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
