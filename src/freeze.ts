@@ -193,6 +193,7 @@ async function commitArchived(run: TickRun, lease: Lease, archived: Archived[]):
     const error = asTundraError(thrown, "commit what was archived");
     report.failed += archived.length;
     run.fail(error);
+    if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
   }
 }
 

@@ -181,7 +181,9 @@ async function freezeSuspects(run: TickRun, suspects: Suspect[]): Promise<void> 
     while (waiting.length > 0 && run.mayBegin() && run.requestsLeft() > 2) {
       const { key, lease } = waiting[0]!;
       const endsAt = uploadsEnd(settings.leaseMs);
-      const begun = await begin(context.index, key, { ...settings, token: lease.token }, run.call);
+      // not aborted: whoever does not know whether it began cannot take the attempt back
+      const call = { onRequest: run.call.onRequest };
+      const begun = await begin(context.index, key, { ...settings, token: lease.token }, call);
       waiting = waiting.slice(1);
       if (typeof begun === "object") {
         await freezeLease(run, { keys: [key], token: begun.token, nowUs: lease.nowUs, endsAt, begun: true });
