@@ -15,8 +15,9 @@ import type { Context } from "./context.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
 import { movedOn, unsupportedRecord } from "./key_errors.ts";
-import { objectName, objectPrefix } from "./keys.ts";
+import { objectName, objectPrefix, versionMicros } from "./keys.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
+import { look } from "./scripts/look.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { encodePayload, payloadBytes, restore, type Thawed } from "./scripts/restore.ts";
@@ -108,7 +109,7 @@ async function bringBack(
   const weigh = (t: Thawed) => keyBytes(t.key) + payloadBytes(t.payload);
   let thawed: Thawed[] = [];
   for (let start = 0; start < evicted.length; start += WAVE) {
-    thawed.push(...await thawWave(context, fetches, evicted.slice(start, start + WAVE), failures));
+    thawed.push(...await thawWave(context, fetches, evicted.slice(start, start + WAVE), failures, again));
     const requests = batches(thawed, weigh);
     const last = start + WAVE >= evicted.length;
     thawed = last ? [] : requests.pop() ?? []; // the last one may still grow
@@ -117,12 +118,13 @@ async function bringBack(
   return again;
 }
 
-/** Fetches and thaws; a key that fails is in `failures`, one that is past its own expiry or removed in neither. */
+/** Fetches and thaws; a key that fails is in `failures`, one that moved on in `again`, one that was removed in neither. */
 async function thawWave(
   context: Context,
   fetches: Fetches | undefined,
   wave: CheckFinding[],
   failures: Failures,
+  again: string[],
 ): Promise<Thawed[]> {
   const wanted = await Promise.all(wave.map(async ({ key, record }) => {
     const { ver } = parseRecord(record)!;
@@ -133,10 +135,22 @@ async function thawWave(
     try {
       return await thaw(context, each, objects[i]!);
     } catch (thrown) {
-      failures.set(each.key, asTundraError(thrown, `ensure ${show(each.key)}`));
+      const error = asTundraError(thrown, `ensure ${show(each.key)}`);
+      // a tick removes the objects of a key that was deleted meanwhile: that is no loss
+      if (error.code === "LOST" && await hasMovedOn(context, each)) again.push(each.key);
+      else failures.set(each.key, error);
     }
   }));
   return thawed.filter((each) => each !== undefined);
+}
+
+async function hasMovedOn(context: Context, { key, record }: { key: string; record: string }): Promise<boolean> {
+  try {
+    const { sights: [sight] } = await look(context.index, [key]);
+    return sight!.record !== record;
+  } catch {
+    return false; // the loss is what there is to say
+  }
 }
 
 async function thaw(
@@ -177,22 +191,17 @@ async function thawNewer(
     const page = await listKeys.call(context.datastore, prefix, cursor);
     for (const name of page.names) {
       const found = name.slice(prefix.length);
-      if (!/^\d{16}-[0-9a-f]+$/.test(found) || found === newest || micros(found) < micros(newest)) continue;
-      rival = micros(found) === micros(newest) ? found : "";
+      if (versionMicros(found) === 0 || found === newest || versionMicros(found) < versionMicros(newest)) continue;
+      rival = versionMicros(found) === versionMicros(newest) ? found : "";
       if (rival === "") newest = found;
     }
     cursor = page.cursor;
   } while (cursor !== undefined);
-  if (micros(newest) <= micros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [object] = await fetchKeys.call(context.datastore, [prefix + newest]);
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
   return await thaw(context, { key, record, ver: newest }, object);
-}
-
-/** A version's time, microseconds; its nonce says nothing about order. */
-function micros(ver: string): number {
-  return Number(ver.split("-")[0]);
 }
 
 /** Fetches objects in the order of `names`; those already under way are waited for. */

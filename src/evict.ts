@@ -7,7 +7,7 @@ import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { isNotFound, type TundraError } from "./errors.ts";
 import { checkIdentity, isConfirmed } from "./identity.ts";
-import { objectName } from "./keys.ts";
+import { objectName, versionMicros } from "./keys.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { results } from "./upstash/script.ts";
@@ -84,7 +84,7 @@ async function askArchive(
   const [records] = results("read records", [await connection.command(["MGET", ...keys.map(index.keys.record)], call)]);
   const allOld = candidates.filter((candidate, i) => {
     candidate.ver = parseRecord((records as (string | null)[])[i])?.ver ?? "";
-    return candidate.ver !== "" && Number(candidate.ver.split("-")[0]) / 1000 < nowMs - TRUSTED_MS;
+    return candidate.ver !== "" && versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
   });
   if (allOld.length === 0) return candidates;
   const old = allOld.slice(0, Math.max(0, questionsLeft()));

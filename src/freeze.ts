@@ -5,9 +5,10 @@
 import { monotonicMs, nonce } from "./ambient.ts";
 import { freezeRecord } from "./archive/record.ts";
 import { MAX_REQUEST_BYTES } from "./batches.ts";
+import { buryOlder } from "./bury.ts";
 import { asTundraError, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
-import { objectName } from "./keys.ts";
+import { objectName, versionMicros } from "./keys.ts";
 import { type Archived, commit } from "./scripts/commit.ts";
 import { fail, type Failure } from "./scripts/fail.ts";
 import { release } from "./scripts/release.ts";
@@ -69,7 +70,7 @@ export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
 
 /** Puts what a snapshot shows, and commits it. */
 export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[]): Promise<void> {
-  const archived: Archived[] = [];
+  const archived: PutObject[] = [];
   const failures: Failure[] = [];
   const untouched: string[] = [];
   await Promise.all(views.map(async (view) => {
@@ -96,14 +97,17 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[])
   if (untouched.length > 0) await giveBack(run, lease, untouched);
 }
 
+/** What was put, and the version that it replaces. */
+type PutObject = Archived & { previous: string };
+
 /** Puts one value, or a tombstone, under a name that was never used before. */
-async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<Archived> {
+async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObject> {
   const { context } = run;
   const { key, exp, dump } = view;
   const record = view.record!;
   const ver = versionAfter(lease.nowUs, record.ver);
   const at = Math.floor(lease.nowUs / 1000);
-  const base = { key, rev: record.rev, ver, exp };
+  const base = { key, rev: record.rev, ver, exp, previous: record.ver };
   if (dump === undefined) {
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
     if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
@@ -163,12 +167,13 @@ function checkRestorable(key: string, dump: Uint8Array): void {
 
 /** A name for the next version: Redis time in microseconds, later than the version before, and a nonce. */
 export function versionAfter(nowUs: number, previous: string): string {
-  const micros = Math.max(nowUs, previous === "" ? 0 : Number(previous.split("-")[0]) + 1);
+  const micros = Math.max(nowUs, versionMicros(previous) + 1);
   return `${String(micros).padStart(16, "0")}-${nonce()}`;
 }
 
-async function commitArchived(run: TickRun, lease: Lease, archived: Archived[]): Promise<void> {
+async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {
   const { context, report } = run;
+  let removed: PutObject[] = [];
   try {
     const outcomes = await commit(
       context.index,
@@ -176,6 +181,7 @@ async function commitArchived(run: TickRun, lease: Lease, archived: Archived[]):
       { token: lease.token, freezeDelayMs: context.freezeDelayMs },
       run.closing,
     );
+    removed = archived.filter(({ previous }, i) => outcomes[i] === "removed" && previous !== "");
     outcomes.forEach((outcome, i) => {
       if (outcome === "clean") report.frozen++;
       else if (outcome === "requeued" && archived[i]!.fp !== "") {
@@ -195,6 +201,7 @@ async function commitArchived(run: TickRun, lease: Lease, archived: Archived[]):
     run.fail(error);
     if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
   }
+  await buryOlder(run, lease.endsAt, removed);
 }
 
 /** A failure of one key. What says that the store is to blame counts no attempt. */

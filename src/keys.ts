@@ -134,6 +134,11 @@ export async function objectName(tqname: string, key: string, version: string): 
   return await objectPrefix(tqname, key) + version;
 }
 
+/** A version's time, microseconds; its nonce says nothing about order. 0 for what is no version. */
+export function versionMicros(ver: string): number {
+  return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
+}
+
 /** `user:1, user:2 and 3 more`, for messages. */
 export function showKeys(keys: readonly string[]): string {
   const shown = keys.slice(0, 3).map(show).join(", ");

@@ -1,0 +1,73 @@
+/**
+ * What a tombstone buries leaves the archive. Best effort: what stays is garbage, as no record names it.
+ * @module
+ */
+import type { Context } from "./context.ts";
+import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { asTundraError } from "./errors.ts";
+import { objectPrefix, versionMicros } from "./keys.ts";
+import type { TickRun } from "./tick_run.ts";
+
+/**
+ * Deletes the objects of removed keys that are older than their tombstones. Where the datastore cannot list, the one
+ * that the record named; where it cannot delete, none.
+ *
+ * Cost: a request to list and one to delete for each key.
+ */
+export async function buryOlder(
+  run: TickRun,
+  endsAt: number,
+  removed: { key: string; ver: string; previous: string }[],
+): Promise<void> {
+  const { context } = run;
+  if (!context.datastore.deleteKeys || removed.length === 0) return;
+  try {
+    await Promise.all(removed.map(async (tombstone) => {
+      const done = await run.uploads.acquire();
+      try {
+        if (run.mayBegin()) await buryOne(run, endsAt, tombstone);
+      } finally {
+        done();
+      }
+    }));
+  } catch (thrown) {
+    if (!run.stopped()) run.fail(asTundraError(thrown, "delete what tombstones bury"));
+  }
+}
+
+async function buryOne(
+  run: TickRun,
+  endsAt: number,
+  { key, ver, previous }: { key: string; ver: string; previous: string },
+): Promise<void> {
+  const { context } = run;
+  const { signal, end } = run.until(endsAt);
+  try {
+    const prefix = await objectPrefix(context.tqname, key);
+    const names = context.datastore.listKeys
+      ? await run.counted((call) => olderThan(context, prefix, ver, call), signal)
+      : [prefix + previous];
+    if (names.length > 0) await run.counted((call) => context.datastore.deleteKeys!(names, call), signal);
+  } finally {
+    end();
+  }
+}
+
+async function olderThan(
+  context: Context,
+  prefix: string,
+  ver: string,
+  call: DataStoreCallOptions,
+): Promise<string[]> {
+  const older: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await context.datastore.listKeys!(prefix, cursor, call);
+    for (const name of page.names) {
+      const micros = versionMicros(name.slice(prefix.length));
+      if (micros > 0 && micros < versionMicros(ver)) older.push(name);
+    }
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+  return older;
+}
