@@ -5,6 +5,7 @@
 import { after, monotonicMs } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { onAbort } from "./datastores/on_abort.ts";
 import { TundraError, type TundraErrorCode } from "./errors.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
 import type { CallOptions } from "./upstash/connection.ts";
@@ -107,15 +108,13 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     until(endsAt) {
       const controller = new AbortController();
       const given = settings.signal;
-      const abort = () => controller.abort(given?.reason);
-      given?.addEventListener("abort", abort, { once: true });
-      if (given?.aborted) abort();
+      const untie = given && onAbort(given, () => controller.abort(given.reason));
       const clear = after(Math.max(0, endsAt - monotonicMs()), () => controller.abort(leaseEnded()));
       return {
         signal: controller.signal,
         end() {
           clear();
-          given?.removeEventListener("abort", abort);
+          untie?.();
         },
       };
     },
