@@ -6,7 +6,7 @@
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
 import { type Answer, answerRequest, requestCommands, responseOf } from "./endpoint.ts";
 import type { Oracle, SimulatedOp } from "./oracle.ts";
-import { type ModelRedis, type RedisReply, type RedisState } from "./redis.ts";
+import { type ModelRedis, OOM, type RedisReply, type RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
 import { describeCommand } from "./scripts.ts";
 
@@ -76,9 +76,18 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
 
   // ---- Redis
 
-  function execute(body: string, ops: readonly SimulatedOp[], name: string): Answer {
+  function execute(url: string, body: string, ops: readonly SimulatedOp[], name: string): Answer {
     if (faults.redisDenied) return { status: 401, body: `{"error":"WRONGPASS"}` };
+    if (redis.full && url.endsWith("/multi-exec")) {
+      return { status: 400, body: `{"error":"EXECABORT Transaction discarded because of: ${OOM}"}` };
+    }
+    let first = true;
     const run = (command: readonly string[]): RedisReply => {
+      // others come in between the commands of a pipeline
+      while (!first && url.endsWith("/pipeline") && world.ready.length > 0 && choices.chance(200)) {
+        world.ready.splice(choices.int(world.ready.length), 1)[0]!.run();
+      }
+      first = false;
       world.note(() => `${name}: ${describeCommand(command, redis)}`);
       try {
         const reply = oracle.run(command, ops);
@@ -105,7 +114,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
   }
 
   function fetchFor(process: Process): typeof fetch {
-    return (_url, init) =>
+    return (url, init) =>
       new Promise((resolve, reject) => {
         if (process.dead) return;
         const body = init!.body as string;
@@ -114,7 +123,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         const answered = (answer: Answer) =>
           world.ready.push({ owner: process, run: () => resolve(responseOf(answer)) });
         const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
-        const act = () => execute(body, ops, process.name);
+        const act = () => execute(String(url), body, ops, process.name);
         const copy = (what: string) => {
           world.late.push({
             run() {
@@ -195,7 +204,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
       world.ready.push({
         run() {
           if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
-          if (mayCome === "late" && strikes(faults.poison)) {
+          if (what.startsWith("PUT") && strikes(faults.poison)) {
             world.note(() => `${process.name}: ${what}: the object itself is refused`);
             return answered(() => reject(errors.unavailable("refused", false)));
           }
@@ -249,6 +258,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           () => names.map((name) => oracle.archive.get(name)?.bytes ?? errors.notFound(name)),
           "never",
         ),
+      deleteKeys: (names, options) => ask(process, options, `DELETE ${names}`, () => oracle.drop(names), "late"),
       hasKeys: (names, options) =>
         ask(process, options, `HEAD ${names}`, () => names.map((name) => oracle.archive.has(name)), "never"),
       listKeys: (prefix, _cursor, options) =>

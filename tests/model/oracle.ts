@@ -21,6 +21,8 @@ export interface SimulatedOp {
   readonly keys: readonly string[];
   readonly startedAt: number;
   endedAt: number;
+  /** It ended well. */
+  succeeded: boolean;
   /** What its keys have been while it ran: bits of {@linkcode SAW}. */
   readonly saw: Map<string, number>;
 }
@@ -85,12 +87,14 @@ export interface Oracle {
   run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
   /** An object is put. */
   put(name: string, bytes: Uint8Array): void;
+  /** Objects are deleted. */
+  drop(names: readonly string[]): void;
   readonly archive: Map<string, ArchiveObject>;
   /** Counts commands: the judge's time. */
   readonly time: number;
   readonly leniency: Leniency;
   begin(kind: string, keys: readonly string[]): SimulatedOp;
-  end(op: SimulatedOp): void;
+  end(op: SimulatedOp, succeeded: boolean): void;
   markedSince(key: string, time: number): boolean;
   /** What Redis holds now, and what would be brought back if that is nothing. */
   held(key: string): KeyState;
@@ -151,10 +155,15 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     if (record.ver === "" || record.rev !== 0 || record.flag === "g" || expired(record.exp)) return null;
     const object = archived(key, record.ver);
     if (!object) {
-      if (leniency.lostObjects) return null;
+      if (leniency.lostObjects || leniency.rolledBack) return null;
       fail("archive holds what records name", `${key} would be fetched as version ${record.ver}, which was never put`);
     }
     return object.state && expired(object.state.exp) ? null : object.state;
+  }
+
+  /** Does its record name an object that is gone? */
+  function isLost(key: string, { rev, ver, flag }: KeyRecord): boolean {
+    return rev === 0 && ver !== "" && flag !== "g" && !archived(key, ver);
   }
 
   function isRight(truth: Truth, state: KeyState): boolean {
@@ -196,7 +205,10 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
       if (bits < 0) {
         const record = read(truth.record);
         if (truth.held) bits = evicted(record) ? SAW.blind : SAW.present;
-        else bits = (evicted(record) ? SAW.evicted : SAW.missing) | (outcomeOf(key, record) === null ? SAW.absent : 0);
+        else {
+          const absent = outcomeOf(key, record) === null && !isLost(key, record);
+          bits = (evicted(record) ? SAW.evicted : SAW.missing) | (absent ? SAW.absent : 0);
+        }
       }
       op.saw.set(key, seen | bits);
     }
@@ -355,11 +367,12 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     }
   }
 
-  /** A removal belongs to a del() that runs, or to one that ended before anything was marked after it. */
+  /** A removal belongs to a del() that runs, or to one that failed, and nothing was marked since. */
   function removalIsRight(key: string, truth: Truth, ops: readonly SimulatedOp[]): boolean {
     if (leniency.rolledBack) return true;
     return ops.some((op) =>
-      op.kind === "del" && op.keys.includes(key) && (op.endedAt === 0 || truth.markedAt <= op.endedAt)
+      op.kind === "del" && op.keys.includes(key) &&
+      (op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))
     );
   }
 
@@ -368,8 +381,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     const record = read(truth.record);
     if (truth.held === null) {
       const outcome = outcomeOf(key, record);
-      const lost = leniency.lostObjects && record.ver !== "" && !archived(key, record.ver);
-      if (!lost && !isRight(truth, outcome)) {
+      if (!isLost(key, record) && !isRight(truth, outcome)) {
         fail(
           "1, 4, 5, 8: what would come back",
           `${key} would be ${show(outcome)}, right is ${truth.right.map(show).join(" or ")}; record ${truth.record}`,
@@ -411,20 +423,35 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
       // where Redis forgot an id that nobody had confirmed yet, two may be on their way
       const owner = leniency.rolledBack && name.endsWith("/~owner");
       if (there && !owner && !sameBytes(there.bytes, bytes)) fail("3 no object is overwritten", name);
+      if (!name.endsWith("/~owner") && !archive.has("default/~owner")) {
+        fail("no object before its archive has an owner", name);
+      }
       archive.set(name, { bytes, ...readObject(name, bytes) });
+    },
+    drop(names) {
+      for (const name of names) archive.delete(name);
+      for (const [key, truth] of truths) standing(key, truth);
     },
     get time() {
       return time;
     },
     begin(kind, keys) {
       look();
-      const op = { kind, keys, startedAt: ++time, endedAt: 0, saw: new Map(keys.map((key) => [key, 0])) };
+      const op = {
+        kind,
+        keys,
+        startedAt: ++time,
+        endedAt: 0,
+        succeeded: false,
+        saw: new Map(keys.map((key) => [key, 0])),
+      };
       running.add(op);
       for (const [key, truth] of truths) note(key, truth);
       return op;
     },
-    end(op) {
+    end(op, succeeded) {
       look();
+      op.succeeded = succeeded;
       op.endedAt = time;
       running.delete(op);
     },

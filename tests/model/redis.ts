@@ -26,7 +26,8 @@ export class RedisError extends Error {}
 export class ScriptKilled extends RedisError {}
 
 const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
-const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
+/** What a full server says. */
+export const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /** Who is told of what happens; for oracles. */
 export interface RedisHooks {
@@ -295,7 +296,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       const result = chunk({
         KEYS: new LuaTable(args.slice(1, 1 + count)),
         ARGV: new LuaTable(args.slice(1 + count)),
-        redis: { call, pcall, sha1hex: (value) => sha1(value as string) },
+        redis: { call, pcall, sha1hex: (value) => sha1(textOf(value)) },
       });
       return fromLua(result);
     } finally {
@@ -385,6 +386,11 @@ function commandOf(values: LuaValue[]): string[] {
     if (typeof value === "number") return Number.isInteger(value) ? String(value) : numberText(value);
     throw new RedisError("ERR Lua redis lib command arguments must be strings or integers");
   });
+}
+
+function textOf(value: LuaValue): string {
+  if (typeof value === "string") return value;
+  throw new RedisError("ERR wrong type of arguments");
 }
 
 function toLua(reply: RedisReply): LuaValue {

@@ -7,6 +7,7 @@ import type { ModelRedis } from "./redis.ts";
 const NAMES: [first: string, name: string][] = [
   ["Keys have changed", "mark"],
   ["The first due keys", "claim"],
+  ["The same view", "snapshot"],
   ["Counts an attempt", "begin"],
   ["The archive holds these bytes", "commit"],
   ["What could not be archived", "fail"],

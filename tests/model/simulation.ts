@@ -145,7 +145,7 @@ function makeSandbox(
     network,
     subject,
     keys,
-    fresh: () => `v${++values}.`,
+    fresh: () => `${keys === WARM_KEYS ? "w" : "v"}${++values}.`,
     steps: 0,
     forgetful: false,
     breaking: false,
@@ -450,7 +450,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
 
 function kill(bench: Bench): void {
   bench.process.dead = true;
-  for (const op of bench.process.ops) bench.oracle.end(op);
+  for (const op of bench.process.ops) bench.oracle.end(op, false);
 }
 
 // ---- afterwards: faults have stopped
@@ -465,6 +465,7 @@ async function recover(box: Sandbox, mode: Mode): Promise<void> {
   if (mode === "rollback" && redis.peek("tundra:default:id") === undefined) return;
   world.note(() => "---- the faults have stopped");
   world.pace = { reorder: 0, timers: 0, late: 0 };
+  while (world.ready.length > 0) await world.step(); // what is in the network still
   if (faults.killer !== undefined) {
     await drain(box, mode, [faults.killer]);
     faults.killer = undefined;
@@ -499,7 +500,7 @@ async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Pro
   }
   const dead = [...redis.members("tundra:default:dead").keys()].filter((key) => !poisoned.includes(key));
   if (dead.length === 0) return;
-  if (!["poison", "killer", "all", "crashes", "time", "clock", "network", "stale", "outages"].includes(mode)) {
+  if (!DEADLY.has(mode)) {
     // the store's trouble is not the key's
     throw new Violation("7 no outage kills a key", `${dead}: ${dead.map((key) => oracle.record(key).error)}`);
   }
@@ -507,6 +508,9 @@ async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Pro
   await complete(box, bench, call(bench, "retryDead", dead, () => bench.store.retryDead(...dead)));
   await drain(box, mode, poisoned);
 }
+
+/** Only what the key does itself, and ticks that end or hang over it, kill it. */
+const DEADLY = new Set<Mode>(["poison", "killer", "all", "crashes", "rollback", "time", "clock", "lost objects"]);
 
 /** Each key through ensureKs(): it must be there as it must be. At the end evicted and brought back once more. */
 async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {

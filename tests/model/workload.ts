@@ -40,13 +40,13 @@ export async function call<T>(
   world.note(() => `${process.name} calls ${kind}(${keys})`);
   try {
     const value = await act();
-    oracle.end(op);
+    oracle.end(op, true);
     world.note(() => `${process.name}: ${kind}(${keys}) is done: ${JSON.stringify(value) ?? ""}`);
     judge?.(op, value, undefined);
     return value;
   } catch (thrown) {
     if (thrown instanceof Violation) throw thrown;
-    oracle.end(op);
+    oracle.end(op, false);
     const error = thrown as TundraError;
     world.note(() => `${process.name}: ${kind}(${keys}) failed: ${error}`);
     checkError(bench, kind, error);

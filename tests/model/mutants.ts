@@ -1,0 +1,344 @@
+/**
+ * Seeded bugs: each is a guard of the protocol taken away, as a patch that is applied in memory. The simulation must catch
+ * every one of them, or it proves nothing.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build, type Plugin } from "esbuild";
+import { scriptName } from "./scripts.ts";
+import { SHIPPED, type Subject } from "./simulation.ts";
+
+/** One bug. */
+export interface Mutant {
+  name: string;
+  /** The guard of DESIGN 3.3 that it breaks, where it is one of those. */
+  guard?: string;
+  /** A script of src/scripts by its name, or a file of src. */
+  where: string;
+  /** Each must occur. */
+  patches: [from: string, to: string][];
+}
+
+/** All of them. */
+export const MUTANTS: Mutant[] = [
+  // ---- guards that DESIGN 3.3 names
+  {
+    name: "objects are overwritten: every version of a key has one name",
+    guard: "immutable objects",
+    where: "src/freeze.ts",
+    patches: [[
+      'return `${String(micros).padStart(16, "0")}-${nonce()}`;',
+      "void micros, nonce; return '0000000000000001-00000000';",
+    ]],
+  },
+  {
+    name: "evict does not compare bytes",
+    guard: "proof before eviction",
+    where: "evict",
+    patches: [["r.flag == 'g' or redis.sha1hex(dump) ~= r.fp then", "r.flag == 'g' then"]],
+  },
+  {
+    name: "restore does not compare the record",
+    guard: "version check on restore",
+    where: "restore",
+    patches: [["elseif texts[i] == ARGV[4 * i - 3] then", "elseif true then"]],
+  },
+  {
+    name: "remove does not compare the record",
+    guard: "guarded del",
+    where: "remove",
+    patches: [["elseif (texts[i] or '') ~= ARGV[i] then", "elseif false then"]],
+  },
+  {
+    name: "check takes a dirty key that is missing for an evicted one",
+    guard: "a dirty key that is missing is absent",
+    where: "check",
+    patches: [[
+      "local function evictable(r) return r.ver ~= '-' and r.rev == 0 and",
+      "local function evictable(r) return r.ver ~= '-' and",
+    ]],
+  },
+  {
+    name: "commit does not look whether the key exists",
+    guard: "commit looks whether the key exists",
+    where: "commit",
+    patches: [
+      ["if not there[i] and (r.flag == 'e' or r.rev == 0) then", "if false then"],
+      ["if not there[i] then\n    r.flag = 'g'", "if false then\n    r.flag = 'g'"],
+    ],
+  },
+  {
+    name: "a repeated commit acts again",
+    guard: "retry-safety: commit",
+    where: "commit",
+    patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
+  },
+  {
+    name: "a repeated fail acts again",
+    guard: "retry-safety: fail",
+    where: "fail",
+    patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
+  },
+  {
+    name: "a repeated release acts again",
+    guard: "retry-safety: release",
+    where: "release",
+    patches: [["if scores[i] and tonumber(scores[i]) == token then", "if scores[i] then"]],
+  },
+  {
+    name: "begin goes by no token",
+    guard: "retry-safety: begin",
+    where: "begin",
+    patches: [["if tonumber(score) ~= tonumber(token) then", "if false then"]],
+  },
+  {
+    name: "a removal without a record leaves none: a late copy removes what came after it",
+    guard: "retry-safety: remove",
+    where: "remove",
+    patches: [[
+      "push(changes, KEYS[3 + i], r)\n    gone",
+      "if texts[i] then push(changes, KEYS[3 + i], r) end\n    gone",
+    ]],
+  },
+  {
+    name: "an overriding mark does not compare the record",
+    guard: "retry-safety: mark",
+    where: "mark",
+    patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[3 + i] then", "elseif false then"]],
+  },
+  {
+    name: "reconcile does not compare bytes",
+    guard: "retry-safety: reconcile",
+    where: "reconcile",
+    patches: [["elseif redis.sha1hex(dump) ~= r.fp then", "elseif false then"]],
+  },
+  // ---- other guards of the scripts
+  {
+    name: "commit forgets that the key changed meanwhile",
+    where: "commit",
+    patches: [["r.rev == tonumber(ARGV[a])", "true"]],
+  },
+  {
+    name: "commit writes a tombstone over a key that is there again",
+    where: "commit",
+    patches: [["if there[i] then\n      push(queue", "if false then\n      push(queue"]],
+  },
+  {
+    name: "a mark does not change the revision",
+    where: "mark",
+    patches: [["r.rev = math.max(now_us, r.rev + 1)", "if r.rev == 0 then r.rev = now_us end"]],
+  },
+  {
+    name: "a mark is not queued",
+    where: "mark",
+    patches: [["zadd(DIRTY, 'NX', queue)", "zadd(DIRTY, 'XX', queue)"]],
+  },
+  {
+    name: "a mark buries an evicted value under a blind write",
+    where: "mark",
+    patches: [["if not evicted or overwrite == 'now'", "if true or overwrite == 'now'"]],
+  },
+  {
+    name: "a marked removal deletes an evicted value",
+    where: "mark",
+    patches: [["if evicted then\n      except(i, 'B')\n    elseif r.flag == 'r'", "if r.flag ~= 'g'"]],
+  },
+  {
+    name: "evict does not compare the own expiry",
+    where: "evict",
+    patches: [["if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then", "if false then"]],
+  },
+  {
+    name: "evict takes dirty keys too",
+    where: "evict",
+    patches: [["if r.rev ~= 0 then", "if false then"], ["if queued[i] then return 'D' end", ""]],
+  },
+  {
+    name: "a tick evicts keys that were touched after its claim",
+    where: "evict",
+    patches: [["if limit and not (touched[i] and tonumber(touched[i]) <= limit) then", "if false then"]],
+  },
+  {
+    name: "del removes before it has written the record, and dies in between",
+    where: "remove",
+    patches: [[
+      "save(changes)\nzadd(DIRTY, 'NX', queue)",
+      "if #gone > 0 then redis.call('UNLINK', unpack(gone)) end\nsave(changes)\nzadd(DIRTY, 'NX', queue)",
+    ]],
+  },
+  {
+    name: "restore forgets the own expiry",
+    where: "restore",
+    patches: [["redis.pcall('RESTORE', key, ARGV[4 * i - 1],", "redis.pcall('RESTORE', key, '0',"]],
+  },
+  {
+    name: "check takes a blind write for the whole value",
+    where: "check",
+    patches: [["if not expired(r) then code = 'R' end", ""]],
+  },
+  {
+    name: "a commit sets a TTL on the application's key",
+    where: "commit",
+    patches: [[
+      "r.rev = 0\n  done[#done + 1] = key\n  push(idle",
+      "r.rev = 0\n  redis.call('PEXPIREAT', key, int(now + 36000000))\n  done[#done + 1] = key\n  push(idle",
+    ]],
+  },
+  {
+    name: "the record of a dirty key expires",
+    where: "mark",
+    patches: [["if r.rev == 0 then\n      if r.flag == 'g'", "if true then\n      if r.flag == 'g'"]],
+  },
+  {
+    name: "claim does not take a lease",
+    where: "claim",
+    patches: [["zadd(DIRTY, 'XX', scores)", ""]],
+  },
+  {
+    name: "claim does not know suspects",
+    where: "claim",
+    patches: [["% 1 == 0.5 and '1' or '0'", "% 1 == 0.5 and '0' or '0'"]],
+  },
+  {
+    name: "claim does not wait for the index to have an id",
+    where: "claim",
+    patches: [["return { id or '', int(now_us), '', {}, '', {}, limit, 0 } end", "id = 'none' end"]],
+  },
+  {
+    name: "begin counts no attempt",
+    where: "begin",
+    patches: [["r.attempts = r.attempts + 1", ""]],
+  },
+  {
+    name: "a failed key leaves the queue",
+    where: "fail",
+    patches: [["zadd(DIRTY, 'XX', queue)\nzrem(DIRTY, died)", "zrem(DIRTY, keys)"]],
+  },
+  // ---- the client
+  {
+    name: "commit does not wait for the upload",
+    where: "src/freeze.ts",
+    patches: [[
+      "await putObject(run, lease, key, ver, object);",
+      "putObject(run, lease, key, ver, object).catch(() => {});",
+    ]],
+  },
+  {
+    name: "the upload's failure is ignored",
+    where: "src/freeze.ts",
+    patches: [[
+      "await putObject(run, lease, key, ver, object);",
+      "await putObject(run, lease, key, ver, object).catch(() => {});",
+    ]],
+  },
+  {
+    name: "a tick reads values before their records, in two requests",
+    where: "src/scripts/snapshot.ts",
+    patches: [[
+      'answers = await connection.multi([\n      ["MGET", ...keys.map(index.keys.record)],\n      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),\n    ], call);',
+      'const early = await connection.multi(keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]), call);\n' +
+      'answers = [...await connection.multi([["MGET", ...keys.map(index.keys.record)]], call), ...early];',
+    ]],
+  },
+  {
+    name: "an outage counts as the key's own fault",
+    where: "src/freeze.ts",
+    patches: [["counted: !error.retryable", "counted: true"]],
+  },
+  {
+    name: "dirty() resolves although keys were not marked",
+    where: "src/dirty.ts",
+    patches: [[
+      "if (failures.size > 0) throw dirtyError(failures);\n}",
+      "if (failures.size > 100) throw dirtyError(failures);\n}",
+    ]],
+  },
+  {
+    name: "ensureKs() does not look again where something moved on",
+    where: "src/ensure.ts",
+    patches: [['if (outcome === "again") again.push(key);', ""]],
+  },
+  {
+    name: "ensureKs() keeps quiet about what could not be fetched",
+    where: "src/ensure.ts",
+    patches: [["else failures.set(each.key, error);", ""]],
+  },
+  {
+    name: "ensureKs() serves an older version for one that is lost",
+    where: "src/ensure.ts",
+    patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
+  },
+  {
+    name: "del() takes a record that moved on for deleted",
+    where: "src/del.ts",
+    patches: [['if (outcomes[i] === "again") waiting.push(key);', ""]],
+  },
+];
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** The mutant, ready to run. */
+export async function loadMutant(mutant: Mutant): Promise<Subject> {
+  return mutant.where.startsWith("src/") ? await bundled(mutant) : scriptMutant(mutant);
+}
+
+function patched(mutant: Mutant, text: string): string {
+  return mutant.patches.reduce((patched, [from, to]) => {
+    if (!patched.includes(from)) {
+      throw new Error(`${mutant.name}: ${mutant.where} no longer has ${JSON.stringify(from)}`);
+    }
+    return patched.replace(from, () => to);
+  }, text);
+}
+
+function scriptMutant(mutant: Mutant): Subject {
+  // looked at now: a patch that fits nowhere would never be noticed
+  patched(mutant, scriptText(mutant.where));
+  return {
+    ...SHIPPED,
+    patchScript: (source) => scriptName(source) === mutant.where ? patched(mutant, source) : source,
+  };
+}
+
+/** The script's text as it is sent. */
+function scriptText(name: string): string {
+  const prelude = between(readFileSync(join(ROOT, "src/scripts/record.ts"), "utf8"), "export const PRELUDE = `");
+  const text = readFileSync(join(ROOT, `src/scripts/${name}.ts`), "utf8");
+  return between(text.slice(text.indexOf("defineScript(")), "  `").replace("${PRELUDE}", () => prelude);
+}
+
+function between(text: string, before: string): string {
+  const start = text.indexOf(before) + before.length;
+  return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
+}
+
+async function bundled(mutant: Mutant): Promise<Subject> {
+  const patch: Plugin = {
+    name: "patch",
+    setup(building) {
+      building.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        if (path !== join(ROOT, mutant.where)) return undefined;
+        return { contents: patched(mutant, readFileSync(path, "utf8")), loader: "ts" };
+      });
+    },
+  };
+  const result = await build({
+    stdin: {
+      contents:
+        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setAmbient } from "./src/ambient.ts";`,
+      resolveDir: ROOT,
+      loader: "ts",
+    },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "node",
+    plugins: [patch],
+    logLevel: "silent",
+  });
+  const code = result.outputFiles![0]!.text;
+  return await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
+}
