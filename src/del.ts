@@ -32,8 +32,9 @@ export async function del(context: Context, keys: string[]): Promise<number> {
       if (there.length === 0) return;
       const outcomes = await remove(context.index, there);
       waiting = [];
-      there.forEach(({ key }, i) => {
-        if (outcomes[i] === "deleted") deleted++;
+      there.forEach((sight, i) => {
+        const { key } = sight;
+        if (outcomes[i] === "deleted" && isThere(sight)) deleted++;
         if (outcomes[i] === "again") waiting.push(key);
         if (outcomes[i] === "unsupported") failures.set(key, unsupportedRecord("delete", key));
       });
@@ -43,9 +44,13 @@ export async function del(context: Context, keys: string[]): Promise<number> {
   return deleted;
 }
 
-/** Is there anything to delete, in Redis or in the archive? `undefined`: the record is of another version. */
-function holdsSomething({ record, exists }: Sight): boolean | undefined {
-  const read = parseRecord(record === "" ? null : record);
-  if (read === undefined) return undefined;
-  return exists || (record !== "" && read.flag !== "g");
+/** Is there anything to delete, in Redis, in the archive or in a queue? `undefined`: the record is of another version. */
+function holdsSomething(sight: Sight): boolean | undefined {
+  const read = parseRecord(sight.record === "" ? null : sight.record);
+  return read && (isThere(sight) || (read.rev !== 0 && read.flag !== "g"));
+}
+
+/** Would the application find it? Not what expired, and not what was removed while dirty. */
+function isThere({ exists, evictable }: Sight): boolean {
+  return exists || evictable;
 }

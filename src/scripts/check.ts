@@ -40,7 +40,7 @@ for i = 1, n do
     elseif text and r.touch < now - TOUCH_MS then
       code = 'T'
     end
-  elseif r.ver ~= '-' and r.rev == 0 and r.flag ~= 'g' and not expired(r) then
+  elseif evictable(r) then
     code = 'E'
   end
   if code then

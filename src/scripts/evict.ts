@@ -75,7 +75,8 @@ local function one(i, r)
     return 'K', true
   end
   local dump = redis.call('DUMP', key)
-  if not dump then return r.flag == 'e' and 'E' or 'M' end
+  if not dump then return r.flag == 'e' and not expired(r) and 'E' or 'M' end
+  if r.flag == 'e' and expired(r) then return rescue(i, r) end -- created anew, as after an expiry it may be
   if r.flag == 'e' then
     if redis.sha1hex(dump) ~= r.fp then return 'C' end
     if action == 'mark' then return rescue(i, r) end

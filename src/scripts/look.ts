@@ -12,6 +12,8 @@ export interface Sight {
   /** The record as it is; "" for none. */
   record: string;
   exists: boolean;
+  /** Missing, and to be brought back before it is used. */
+  evictable: boolean;
 }
 
 const LOOK = defineScript(
@@ -20,14 +22,17 @@ const LOOK = defineScript(
   `
 -- Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
 -- KEYS  id, n records, n keys
--- OUT   id, then for each key: record ('' for none), exists (0 1)
+-- OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
 ${PRELUDE}
 local n = (#KEYS - 1) / 2
 local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))
 local out = { texts[1] or '' }
 if n > 0 then
   local there = existing(2 + n, n)
-  for i = 1, n do push(out, texts[i + 1] or '', there[i] and 1 or 0) end
+  for i = 1, n do
+    local r = parse(texts[i + 1])
+    push(out, texts[i + 1] or '', there[i] and 1 or r and evictable(r) and 2 or 0)
+  end
 end
 return out
 `,
@@ -42,6 +47,11 @@ export async function look(
   const reply = await index.scripts.run(LOOK, layout(index, [index.keys.id], keys), [], call) as (string | number)[];
   return {
     id: reply[0] as string,
-    sights: keys.map((key, i) => ({ key, record: reply[2 * i + 1] as string, exists: reply[2 * i + 2] === 1 })),
+    sights: keys.map((key, i) => ({
+      key,
+      record: reply[2 * i + 1] as string,
+      exists: reply[2 * i + 2] === 1,
+      evictable: reply[2 * i + 2] === 2,
+    })),
   };
 }

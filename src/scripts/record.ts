@@ -130,6 +130,9 @@ local function bump(r) r.rev = math.max(now_us, r.rev + 1) end
 
 local function expired(r) return r.exp > 0 and r.exp <= now end
 
+-- archived, and nothing has happened since: if it is missing, it is to be brought back
+local function evictable(r) return r.ver ~= '-' and r.rev == 0 and r.flag ~= 'g' and not expired(r) end
+
 local function push(list, a, b)
   list[#list + 1] = a
   list[#list + 1] = b

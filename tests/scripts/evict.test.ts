@@ -218,6 +218,14 @@ describe("evict", () => {
       assertEquals(await tools.keyspace(), before);
     });
 
+    it("rescues a key that was made anew after the archived one had expired", async () => {
+      await tools.evicted("a", "1");
+      await tools.writeRecord("a", { ...await tools.readRecord("a"), exp: await tools.nowMs() - 1000 });
+      await raw("SET", "a", "new");
+      assertEquals(await now("a"), ["rescued"]);
+      assertEquals([String(await raw("GET", "a")), (await tools.readRecord("a"))?.flag], ["new", "r"]);
+    });
+
     it("keeps the same bytes with another expiry as a conflict", async () => {
       await tools.clean("a", "1", { flag: "e" });
       await raw("PEXPIREAT", "a", await tools.nowMs() + 90_000);
@@ -336,7 +344,8 @@ describe("evict", () => {
         redisTtlMs: 10 * HOUR_MS,
         freezeDelayMs: 0,
       };
-      return (await evictIdle(context, keys, nowMs - 10 * HOUR_MS, nowMs, {})).map(({ outcome }) => outcome);
+      return (await evictIdle(context, keys, { limitMs: nowMs - 10 * HOUR_MS, nowMs, questionsLeft: Infinity }, {}))
+        .map(({ outcome }) => outcome);
     };
 
     it("asks the archive for versions older than a day, and for no other", async () => {

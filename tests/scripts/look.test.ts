@@ -20,11 +20,11 @@ describe("look", () => {
     assertEquals(await look(tools.index, ["both", "record", "key", "odd", "neither"]), {
       id: "new:x",
       sights: [
-        { key: "both", record: both, exists: true },
-        { key: "record", record, exists: false },
-        { key: "key", record: "", exists: true },
-        { key: "odd", record: "2 whatever", exists: false },
-        { key: "neither", record: "", exists: false },
+        { key: "both", record: both, exists: true, evictable: false },
+        { key: "record", record, exists: false, evictable: true },
+        { key: "key", record: "", exists: true, evictable: false },
+        { key: "odd", record: "2 whatever", exists: false, evictable: false },
+        { key: "neither", record: "", exists: false, evictable: false },
       ],
     });
   });

@@ -229,6 +229,24 @@ describe("del", () => {
     return store;
   }
 
+  it("counts what an application would have found: not what expired, nor what was removed while dirty", async () => {
+    const store = stack.store();
+    await stack.raw("SET", "expired", "1", "PX", 300);
+    await stack.raw("MSET", "removed", "1", "dead", "1");
+    await store.dirty("expired");
+    await store.tick();
+    await store.evict("expired");
+    await store.dirty("removed", "dead");
+    await stack.raw("ZADD", "tundra:default:dead", 1, "dead");
+    await stack.raw("ZREM", "tundra:default:dirty", "dead");
+    await stack.raw("DEL", "removed", "dead");
+    await new Promise((resolve) => setTimeout(resolve, 320));
+    assertEquals(await store.del("expired", "removed", "dead"), 0);
+    assertEquals(await store.deadLetters(), []);
+    assertEquals((await store.tick()).missing, 2);
+    assertEquals((await store.status()).dirty, 0);
+  });
+
   for (const evict of [false, true]) {
     const state = evict ? "an evicted" : "a resident";
     it(`deletes ${state} key from Redis and from the archive: it stays deleted`, async () => {
