@@ -63,12 +63,16 @@ export async function openContainer(
     throw new TundraError("UNSUPPORTED", `${what} must have archive format ${FORMAT}: current value is ${format}`);
   }
   const count = sealed[HEAD + 1]!;
+  if (count > MAX_FREEZERS) throw corrupt(`name at most ${MAX_FREEZERS} freezers`, `it names ${count}`);
   const ids: string[] = [];
   let at = HEAD + 2;
   for (let i = 0; i < count; i++) {
     const end = at + 1 + (sealed[at] ?? 0);
     const id = String.fromCharCode(...sealed.subarray(at + 1, end));
-    if (end > sealed.length || !FREEZER_ID.test(id)) throw corrupt("name its freezers", "their list is malformed");
+    // Twice the same: no store writes that, and layer upon layer a few bytes could inflate to any size.
+    if (end > sealed.length || !FREEZER_ID.test(id) || ids.includes(id)) {
+      throw corrupt("name its freezers", "their list is malformed");
+    }
     ids.push(id);
     at = end;
   }

@@ -4,7 +4,7 @@
  * Frozen bytes are 0 and the bytes as they are, or 1, the length (4 bytes, big-endian) and a raw DEFLATE stream.
  * @module
  */
-import { deflateSync, inflateSync } from "fflate";
+import { deflateSync, Inflate, inflateSync } from "fflate";
 import { badArgument, TundraError } from "../errors.ts";
 import type { Freezer } from "./freezer.ts";
 
@@ -13,6 +13,8 @@ const DEFLATED = 1;
 const DEFLATED_HEAD = 5;
 /** DEFLATE's best: 258 bytes for 2 bits. */
 const MAX_RATIO = 1032;
+/** Bytes to inflate at a time: at most 8 MiB come out at once. */
+const PIECE = 8 * 1024;
 
 const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
 
@@ -22,7 +24,7 @@ const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
  *
  * @param options.level 0 (none) to 9 (smallest), default 6; what was frozen with one level thaws with any
  * @param options.maxBytes the largest record, in bytes, 1 to 2^32 - 1, default 256 MiB: larger ones are neither frozen
- * nor thawed, and never is more memory than this taken to inflate one
+ * nor thawed, and never is much more memory than this taken to inflate one
  * @throws TundraError `BAD_ARGUMENT`; its `freeze` throws `TOO_LARGE`, its `thaw` `CORRUPT`
  * @example
  * ```ts
@@ -80,15 +82,34 @@ function thaw(frozen: Uint8Array, maxBytes: number): Uint8Array {
   if (length > maxBytes || length > deflated.length * MAX_RATIO) {
     throw corrupt(`be at most ${Math.min(maxBytes, deflated.length * MAX_RATIO)} bytes: it claims ${length}`);
   }
-  // fflate stops writing at the end of `out` without a word: one byte more shows that a stream is longer than it claims.
   let thawed: Uint8Array;
   try {
-    thawed = inflateSync(deflated, { out: new Uint8Array(length + 1) });
+    thawed = deflated.length <= PIECE ? inflateSmall(deflated, length) : inflateLarge(deflated, length);
   } catch (error) {
     throw corrupt(`be a DEFLATE stream: ${error instanceof Error ? error.message : error}`, error);
   }
   if (thawed.length !== length) throw corrupt(`inflate to the ${length} bytes that it claims: it does not`);
   return thawed;
+}
+
+/** fflate stops writing at the end of `out` without a word: one byte more shows that a stream is longer than it claims. */
+function inflateSmall(deflated: Uint8Array, length: number): Uint8Array {
+  return inflateSync(deflated, { out: new Uint8Array(length + 1) });
+}
+
+/** Piece by piece: a stream that is longer than it claims is given up soon after, not at its own end. */
+function inflateLarge(deflated: Uint8Array, length: number): Uint8Array {
+  const thawed = new Uint8Array(length);
+  let end = 0;
+  const inflate = new Inflate((piece) => {
+    if (end + piece.length > length) throw new Error(`it holds more than the ${length} bytes that it claims`);
+    thawed.set(piece, end);
+    end += piece.length;
+  });
+  for (let at = 0; at < deflated.length; at += PIECE) {
+    inflate.push(deflated.subarray(at, at + PIECE), at + PIECE >= deflated.length);
+  }
+  return thawed.subarray(0, end);
 }
 
 function corrupt(must: string, cause?: unknown): TundraError {

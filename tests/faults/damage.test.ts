@@ -7,6 +7,7 @@ import { deflateSync } from "fflate";
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
+import { constants, deflateRawSync } from "node:zlib";
 import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { sealContainer } from "../../src/archive/container.ts";
 import { freezeRecord } from "../../src/archive/record.ts";
@@ -99,7 +100,7 @@ describe("damage in the archive", () => {
     it(`is CORRUPT with bits flipped, bytes overwritten or added anywhere (${name})`, async () => {
       const store = cold.store(options);
       const random = seededRandom(`damage anywhere in ${name}`);
-      const keys = names(300);
+      const keys = names(160);
       await evicted(store, keys, write);
       await allCorrupt(store, keys, (object, i) => {
         const damaged = new Uint8Array(object);
@@ -244,8 +245,13 @@ describe("a bomb in the archive", () => {
 
   const MAX = 1 << 20;
   const claim = (bytes: number, stream: Uint8Array) =>
-    Uint8Array.from([1, bytes >>> 24, bytes >>> 16, bytes >>> 8, bytes, ...stream].map((byte) => byte & 255));
+    new Uint8Array(Buffer.concat([Uint8Array.from([1, bytes >>> 24, bytes >>> 16, bytes >>> 8, bytes]), stream]));
   const zeros = (bytes: number) => deflateSync(new Uint8Array(bytes), { level: 9 });
+  // Blocks of which none is the last, 4 MB in all.
+  const fourGigabytes = () => {
+    const block = deflateRawSync(new Uint8Array(16 * MAX), { finishFlush: constants.Z_SYNC_FLUSH });
+    return new Uint8Array(Buffer.concat([...new Array(256).fill(block), zeros(1)]));
+  };
 
   /** A key whose object is this one. */
   async function planted(store: TundraStore, object: Uint8Array): Promise<void> {
@@ -257,9 +263,9 @@ describe("a bomb in the archive", () => {
   }
 
   const bombs: [string, () => Promise<Uint8Array>][] = [
-    ["4 GB, and says so", () => sealContainer(["deflate"], claim(0xffff_ffff, zeros(64 * MAX)))],
-    ["64 MB, and says 100 bytes", () => sealContainer(["deflate"], claim(100, zeros(64 * MAX)))],
-    ["64 MB, and says all that it may", () => sealContainer(["deflate"], claim(MAX, zeros(64 * MAX)))],
+    ["4 GB, and says so", () => sealContainer(["deflate"], claim(0xffff_ffff, fourGigabytes()))],
+    ["4 GB, and says 100 bytes", () => sealContainer(["deflate"], claim(100, fourGigabytes()))],
+    ["4 GB, and says all that it may", () => sealContainer(["deflate"], claim(MAX, fourGigabytes()))],
     ["one byte more than it says", () => sealContainer(["deflate"], claim(1000, zeros(1001)))],
     ["one byte more than may be", () => sealContainer(["deflate"], claim(MAX + 1, zeros(MAX + 1)))],
     ["the same freezer 255 times over", () => {
@@ -281,7 +287,7 @@ describe("a bomb in the archive", () => {
       assertEquals((causes["a"] as TundraError).code, "CORRUPT");
       assert(ms < 2000, `took ${ms} ms`);
       const grown = process.memoryUsage().rss - before;
-      assert(grown < 40 * MAX, `took ${grown} bytes`);
+      assert(grown < 200 * MAX, `took ${grown} bytes`);
       assertEquals(await cold.exists("a"), 0);
     });
   }
@@ -299,7 +305,7 @@ describe("a bomb in the archive", () => {
     await planted(store, new Uint8Array(0));
     const { ver } = (await cold.record("a"))!;
     const name = await objectName("default", "a", ver);
-    const dumps = [new Uint8Array(0), new Uint8Array(40), new Uint8Array(Buffer.from("not a dump at all"))];
+    const dumps = [new Uint8Array(0), new Uint8Array(40).fill(7), new Uint8Array(Buffer.from("not a dump at all"))];
     for (const dump of dumps) {
       const object = await freezeRecord({ key: "a", ver, at: 1, exp: 0, dump }, []);
       cold.s3.objects(BUCKET).set(name, object);

@@ -119,6 +119,27 @@ describe("bytes that hold a right checksum", () => {
     );
   });
 
+  it("are CORRUPT where they name more freezers than may be, or one twice, before any of them runs", async () => {
+    let runs = 0;
+    const counting = Array.from({ length: 16 }, (_, i): Freezer => ({
+      id: `f${i}`,
+      freeze: (input) => input,
+      thaw: (input) => (runs++, input),
+    }));
+    const original: Tombstone = { key: "k", ver: "v", at: 1, gone: true };
+    assertEquals(await outcome(await freezeRecord(original, counting), original, counting), original);
+    assertEquals(runs, 16);
+    for (
+      const ids of [["f0", "f0"], ["f0", "f1", "f0"], new Array(255).fill("f0"), [
+        ...counting.map(({ id }) => id),
+        "f16",
+      ]]
+    ) {
+      assertEquals(await outcome(await sealContainer(ids, new Uint8Array(9)), original, counting), "CORRUPT");
+    }
+    assertEquals(runs, 16);
+  });
+
   it("are the record only where they are exactly what it is written as", async () => {
     await fc.assert(
       fc.asyncProperty(record, fc.array(edit, { minLength: 1, maxLength: 2 }), async (original, edits) => {
