@@ -268,15 +268,15 @@ async function drain(store: TundraStore): Promise<number> {
 async function evictAll(store: TundraStore, all: string[]): Promise<number> {
   const there = await Promise.all(all.map((key) => store.redis.exists(key)));
   const keys = all.filter((_, i) => there[i] === 1);
-  let evictedInAll = 0;
+  const inArchive = new Set<string>();
   for (let round = 1;; round++) {
     const { evicted, kept } = await store.evict(keys);
-    evictedInAll += evicted.length;
+    for (const key of evicted) inArchive.add(key);
     const stay = Object.keys(kept).filter((key) => kept[key] !== "missing");
-    if (stay.length === 0) return evictedInAll;
+    if (stay.length === 0) return inArchive.size;
     if (round === 5) {
       for (const key of stay) problems.push(`${key} cannot be evicted: ${kept[key]}`);
-      return evictedInAll;
+      return inArchive.size;
     }
     const unknown = stay.filter((key) => kept[key] === "never archived");
     await store.dirty({ missing: "del" }, unknown);
