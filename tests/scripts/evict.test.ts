@@ -344,7 +344,12 @@ describe("evict", () => {
         redisTtlMs: 10 * HOUR_MS,
         freezeDelayMs: 0,
       };
-      return (await evictIdle(context, keys, { limitMs: nowMs - 10 * HOUR_MS, nowMs, questionsLeft: Infinity }, {}))
+      return (await evictIdle(
+        context,
+        keys,
+        { limitMs: nowMs - 10 * HOUR_MS, nowMs, questionsLeft: () => Infinity },
+        {},
+      ))
         .map(({ outcome }) => outcome);
     };
 
