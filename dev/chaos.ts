@@ -192,7 +192,7 @@ async function lives(kind: "application" | "tick", index: number, world: World):
       s3: { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey },
       file: ledgerOf(kind, index),
     };
-    const child = spawn(process.execPath, ["run", "-A", "--no-check", program], {
+    const child = spawn(process.execPath, ["run", "-A", "--no-check", "--node-modules-dir=manual", program], {
       env: environment(config),
       stdio: ["pipe", "inherit", "inherit"],
     });
