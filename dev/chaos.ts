@@ -33,6 +33,7 @@ import {
   settle,
 } from "./chaos/common.ts";
 import type { Ledger } from "./chaos/ledger.ts";
+import { redisKeys } from "../src/keys.ts";
 import { count, seconds, table, verdict } from "./demo/screen.ts";
 import { type Radosgw, startRadosgw } from "./radosgw.ts";
 import { freePort, type RedisServer, startRedis } from "./redis_server.ts";
@@ -231,6 +232,29 @@ async function allArrived(url: string, token: string): Promise<void> {
   }
 }
 
+/** Counts leases that ended before their tick did: each is taken over by another one. */
+async function watchLeases({ endpoints }: World): Promise<void> {
+  const seen = new Set<string>();
+  while (!over) {
+    const leased = await endpoints.at(-1)!.raw(
+      "ZRANGEBYSCORE",
+      redisKeys("default").dirty,
+      "-inf",
+      Date.now(),
+      "WITHSCORES",
+    )
+      .catch(() => []); // Redis is away
+    const flat = (leased as unknown[]).map(String);
+    for (let i = 0; i < flat.length; i += 2) {
+      const lease = `${flat[i]} ${flat[i + 1]}`;
+      if (!lease.endsWith(".5") || seen.has(lease)) continue;
+      seen.add(lease);
+      tally("leases ended before their ticks");
+    }
+    await sleep(100);
+  }
+}
+
 function ledgerOf(kind: "application" | "tick", index: number): string {
   return join(dir, `${kind}-${index}.jsonl`);
 }
@@ -318,6 +342,7 @@ async function run(): Promise<boolean> {
   console.log(`TUNDRA_SEED=${seed} deno task chaos --seconds=${runMs / 1000} replays the faults of this run`);
   const world = await startWorld();
   const troubles = [troubleRedis(world), troubleRadosgw(world)];
+  const watching = watchLeases(world);
   const apps = Array.from({ length: applications }, (_, i) => lives("application", i, world));
   const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, world));
   const report = setInterval(() => {
@@ -328,7 +353,7 @@ async function run(): Promise<boolean> {
   await Promise.race([peace(runMs), ...troubles]);
   over = true;
   clearInterval(report);
-  await Promise.all(troubles);
+  await Promise.all([...troubles, watching]);
 
   // No faults any more; applications end wherever they are, ticks go on.
   for (const child of await Promise.all(apps)) await killLast(child);
@@ -374,6 +399,7 @@ async function run(): Promise<boolean> {
     ["keys evicted", totals.evicted],
     ["keys brought back", totals.restored],
     ["unmarked changes rescued", totals.rescued],
+    ["leases seen to end before their ticks did", counts["leases ended before their ticks"] ?? 0],
     ["dead keys revived", counts["dead keys revived"] ?? 0],
     ["comparisons with the ledgers while it ran", sum("compared") - checked],
     ["keys checked at the end, in Redis and from the archive", checked],
