@@ -17,6 +17,7 @@ for (const m of MUTANTS.filter((m) => m.name.includes(only))) {
   const t = performance.now();
   for (; i < max && !hit; i++) {
     const o = await runSchedule(s, seededChoices(i + 1));
+    if (o.violation?.check === "the simulation itself") console.log("ERR", o.violation.detail.slice(0, 300));
     if (o.violation) hit = `[${o.mode}] ${o.violation.detail.slice(0, 150)}`;
   }
   console.log(hit ? "caught" : "SURVIVED", i, ((performance.now() - t) / 1000).toFixed(1) + "s", m.name, "=>", hit);

@@ -413,6 +413,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
     });
   }
   if (has("outages")) {
+    network.faults.storeDenied = choices.chance(500);
     acts.push(() => network.faults.redisDenied = !network.faults.redisDenied);
     acts.push(() => network.faults.storeDenied = !network.faults.storeDenied);
   }
@@ -431,9 +432,8 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
   }
   if (mode === "lost objects") {
     acts.push(() => {
-      const names = [...oracle.archive.keys()].filter((name) => !name.endsWith("~owner"));
-      if (names.length === 0) return;
-      const name = choices.pick(names);
+      const name = choices.pick(box.keys.map((key) => `default/${key}/${oracle.record(key).ver}`));
+      if (!oracle.archive.has(name)) return;
       world.note(() => `the bucket loses ${name}`);
       oracle.archive.delete(name);
     });
@@ -462,7 +462,8 @@ async function recover(box: Sandbox, mode: Mode): Promise<void> {
   Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false });
   redis.full = box.breaking = false;
   // an index that went back behind its own birth has to be rebuilt: nothing more to ask of it
-  if (mode === "rollback" && redis.peek("tundra:default:id") === undefined) return;
+  const id = redis.peek("tundra:default:id")?.value ?? "new:";
+  if (mode === "rollback" && id.startsWith("new:") && oracle.archive.has("default/~owner")) return;
   world.note(() => "---- the faults have stopped");
   world.pace = { reorder: 0, timers: 0, late: 0 };
   while (world.ready.length > 0) await world.step(); // what is in the network still

@@ -239,6 +239,22 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
     bench.store.dirtyIn(pipeline, { missing: "del" }, key);
     await dirty(bench, [key], { missing: "del" }, () => pipeline.exec());
   }],
+  // long enough for a copy of an early request to meet what came much later
+  ["a whole life", 2, async (bench) => {
+    const key = one(bench);
+    if (!await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) return;
+    await dirty(bench, [key], { overwrite: true });
+    await tick(bench, {});
+    await evict(bench, [key]);
+    if (bench.choices.chance(500)) await ensure(bench, [key]);
+    await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
+  }],
+  ["delete and begin anew", 2, async (bench) => {
+    const key = one(bench);
+    if (bench.choices.chance(500)) await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
+    await del(bench, key);
+    if (await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) await dirty(bench, [key]);
+  }],
   ["mark", 2, (bench) => dirty(bench, some(bench))],
   ["evict", 4, (bench) => evict(bench, some(bench))],
   ["retry the dead", 1, async (bench) => {
@@ -262,7 +278,7 @@ export function tickOperation(choices: Choices): Operation {
     nthreads: choices.pick([6, 1]),
     deadlineMs: choices.pick([20_000, 20_000, 1]),
     ...(choices.chance(200) ? { maxSubrequests: 12 + choices.int(8) } : {}),
-    ...(choices.chance(300) ? { retryBackoffMs: 0 } : {}),
+    ...(choices.chance(500) ? { retryBackoffMs: 0 } : {}),
   };
   const aborted = choices.chance(80);
   return async (bench) => {
