@@ -20,7 +20,7 @@ import { check, type CheckFinding } from "./scripts/check.ts";
 import { look } from "./scripts/look.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { parseRecord } from "./scripts/record.ts";
-import { encodePayload, payloadBytes, restore, type Thawed } from "./scripts/restore.ts";
+import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { touch } from "./scripts/touch.ts";
 import { binary } from "./upstash/connection.ts";
 
@@ -118,7 +118,7 @@ async function bringBack(
   return again;
 }
 
-/** Fetches and thaws; a key that fails is in `failures`, one that moved on in `again`, one that was removed in neither. */
+/** Fetches and thaws; a key that fails is in `failures`, one that moved on in `again`. */
 async function thawWave(
   context: Context,
   fetches: Fetches | undefined,
@@ -157,11 +157,11 @@ async function thaw(
   context: Context,
   { key, record, ver }: { key: string; record: string; ver: string },
   object: Uint8Array | Error,
-): Promise<Thawed | undefined> {
+): Promise<Thawed> {
   if (isNotFound(object)) return await thawNewer(context, key, record, ver);
   if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
   const archived = await thawRecord(object, { key, ver }, context.freezers);
-  if ("gone" in archived) return undefined;
+  if ("gone" in archived) return { key, expected: record, ver, exp: 0, payload: TOMBSTONE };
   return { key, expected: record, ver, exp: archived.exp, payload: encodePayload(binary(archived.dump)) };
 }
 
@@ -174,7 +174,7 @@ async function thawNewer(
   key: string,
   record: string,
   ver: string,
-): Promise<Thawed | undefined> {
+): Promise<Thawed> {
   const lost = (rest: string) =>
     new TundraError(
       "LOST",

@@ -6,6 +6,9 @@ import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./record.ts";
 
+/** Stands for a payload where the version is a tombstone; no payload is that short. */
+export const TOMBSTONE = "gone";
+
 /** A value to bring back. */
 export interface Thawed {
   key: string;
@@ -14,12 +17,12 @@ export interface Thawed {
   ver: string;
   /** The key's own expiry, ms since 1970; 0: none. */
   exp: number;
-  /** The DUMP payload, see {@linkcode encodePayload}. */
+  /** The DUMP payload, see {@linkcode encodePayload}; or {@linkcode TOMBSTONE}. */
   payload: string;
 }
 
 /** What became of it. */
-export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | { refused: string };
+export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "removed" | { refused: string };
 
 const RESTORE = defineScript(
   "restore",
@@ -27,15 +30,16 @@ const RESTORE = defineScript(
   `
 -- Archived values come back, each only where its key is missing and its record is what the decision was based on.
 -- KEYS  idle, stats, n records, n keys
--- ARGV  for each key: expected record, ver, exp, payload
+-- ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)
 -- OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry   F Redis refused it
+--         G removed, which the record did not know
 -- INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing
 ${PRELUDE}
 local IDLE, STATS = KEYS[1], KEYS[2]
 local n = (#KEYS - 2) / 2
 local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
 local there = existing(3 + n, n)
-local out, wanted, first = {}, {}, {}
+local out, wanted, first, changes = {}, {}, {}, {}
 for i = 1, n do
   local r, exp = parse(texts[i]), tonumber(ARGV[4 * i - 1])
   local code = 'A'
@@ -44,8 +48,14 @@ for i = 1, n do
   elseif there[i] then
     if r.flag ~= 'e' then code = 'X' end
   elseif texts[i] == ARGV[4 * i - 3] then
-    if exp > 0 and exp <= now then
-      code = 'P'
+    local gone = ARGV[4 * i] == 'gone'
+    if gone or (exp > 0 and exp <= now) then
+      code = gone and 'G' or 'P'
+      if gone or exp ~= r.exp then -- else who creates the key anew would always be told to bring it back first
+        if gone then r.flag, r.fp = 'g', '-' end
+        r.ver, r.exp = ARGV[4 * i - 2], exp
+        push(changes, KEYS[2 + i], r)
+      end
     else
       code = 'R'
       wanted[i] = r
@@ -63,7 +73,7 @@ local BYTES = {} -- two bytes of UTF-8 -> the byte that they carry
 for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
 for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
 
-local changes, idle = {}, {}
+local idle = {}
 for i = 1, n do
   local r = wanted[i]
   if r then
@@ -121,7 +131,7 @@ export function payloadBytes(payload: string): number {
   return bytes;
 }
 
-const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired" } as const;
+const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired", G: "removed" } as const;
 
 /** One request, 2 billable commands a key and 8 (and one for each key with an expiry of its own); outcomes in order. */
 export async function restore(index: Index, thawed: Thawed[], call?: CallOptions): Promise<RestoreOutcome[]> {

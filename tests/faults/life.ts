@@ -153,13 +153,24 @@ const INERT: readonly [RegExp, readonly Late[]][] = [
   ]],
 ];
 
-/** Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. */
-export async function live(world: World, prepared: Prepared, plan: Plan, tries: Tries): Promise<boolean> {
+/**
+ * Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. `forgetful`: Redis forgets
+ * all scripts before each request.
+ */
+export async function live(
+  world: World,
+  prepared: Prepared,
+  plan: Plan,
+  tries: Tries,
+  forgetful = false,
+): Promise<boolean> {
   const { call, saved, before, scripts } = prepared;
   let inLease: (() => Promise<void>) | undefined;
   const archive = world.datastore();
+  const forget = forgetful ? () => world.commands(["SCRIPT", "FLUSH"]) : undefined;
   const healthy = world.store({
     ...call.options,
+    redis: { fetch: faulty([], forget) },
     datastore: hooked(archive, {
       async putKey(name, value, options) {
         await inLease?.();
@@ -170,10 +181,13 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
   const kinds = [...plan.values()];
   const lates = new Set(kinds.map((kind) => kind.late).filter((late) => late !== undefined));
   const arrivals = new Map(LATES.map((late) => [late, Promise.withResolvers<void>()]));
-  const layer = faulty([...plan].map(([nth, kind]) => ({
-    nth,
-    fault: kind.make(arrivals.get(kind.late ?? "soon")!.promise),
-  })));
+  const layer = faulty(
+    [...plan].map(([nth, kind]) => ({
+      nth,
+      fault: kind.make(arrivals.get(kind.late ?? "soon")!.promise),
+    })),
+    forget,
+  );
   let step = "the call";
   let outcome: "resolved" | "rejected" = "rejected";
   let allowed = before;
@@ -293,11 +307,15 @@ export async function live(world: World, prepared: Prepared, plan: Plan, tries: 
   }
 }
 
-function faulty(rules: { nth: number; fault: Fault }[]): typeof fetch & FaultLayer & { underWay(): number } {
+function faulty(
+  rules: { nth: number; fault: Fault }[],
+  before?: () => Promise<unknown>,
+): typeof fetch & FaultLayer & { underWay(): number } {
   let underWay = 0;
   const counting: typeof fetch = async (input, init) => {
     underWay++;
     try {
+      await before?.();
       return await fetch(input, init);
     } finally {
       underWay--;

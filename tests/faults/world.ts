@@ -36,6 +36,8 @@ export interface World extends ColdStack {
   load(saved: Saved, part?: "redis"): Promise<void>;
   /** What Redis holds for these keys now. */
   values(...keys: string[]): Promise<Map<string, Value>>;
+  /** What they are worth: what ensureKs() would have to make of them. Rejects where the archive lacks what a record names. */
+  worth(...keys: string[]): Promise<Map<string, Value>>;
   /**
    * All that is wrong: a key that is not worth what it may be, a record that is in no queue or in a wrong one, a TTL that
    * nobody set, an archive object that was overwritten (since the last `load`), a user's key that nobody made.
@@ -76,7 +78,16 @@ export function withWorld(options: StackOptions = {}): World {
     return new Map(keys.map((key, i) => [key, valueOf(found[2 * i]!, found[2 * i + 1]!)]));
   };
 
-  /** What ensureKs() has to make of a key, judged from Redis and the bucket alone. */
+  /** The newest version that was archived at a later time; the nonce says nothing about order. */
+  const newerThan = (ver: string, prefix: string): string | undefined => {
+    const all = [...objects().keys()].filter((name) => name.startsWith(prefix)).map((name) =>
+      name.slice(prefix.length)
+    );
+    const newest = all.sort().at(-1);
+    return newest && newest.split("-")[0]! > ver.split("-")[0]! ? newest : undefined;
+  };
+
+  /** What a key is worth, judged from Redis and the bucket alone. */
   const worth = async (key: string, there: Value, record: KeyRecord | undefined, nowMs: number): Promise<Value> => {
     const expired = record !== undefined && record.exp > 0 && record.exp <= nowMs;
     if (there !== "absent") {
@@ -84,10 +95,15 @@ export function withWorld(options: StackOptions = {}): World {
       return blind ? "conflict" : there;
     }
     if (!record || record.rev !== 0 || record.ver === "" || record.flag === "g" || expired) return "absent";
-    const object = objects().get(await objectName("default", key, record.ver));
-    if (!object) throw new Error(`the archive has no version ${record.ver} of ${key}, which is not in Redis`);
-    const archived = await thawRecord(object, { key, ver: record.ver }, FREEZERS);
-    if ("gone" in archived) throw new Error(`the record of ${key} names a tombstone as its value`);
+    const named = await objectName("default", key, record.ver);
+    const ver = objects().has(named) ? record.ver : newerThan(record.ver, named.slice(0, -record.ver.length));
+    if (!ver) throw new Error(`the archive has no version ${record.ver} of ${key}, nor a newer one`);
+    const object = objects().get(await objectName("default", key, ver))!;
+    const archived = await thawRecord(object, { key, ver }, FREEZERS);
+    if ("gone" in archived) {
+      if (ver === record.ver) throw new Error(`the record of ${key} names a tombstone as its value`);
+      return "absent";
+    }
     return { dump: Buffer.from(archived.dump).toString("latin1"), exp: archived.exp };
   };
 
@@ -118,6 +134,16 @@ export function withWorld(options: StackOptions = {}): World {
       seen = new Map(objects());
     },
     values,
+    async worth(...keys) {
+      const there = await values(...keys);
+      const texts = await commands(...keys.map((key) => ["GET", KEYS.record(key)]));
+      const nowMs = await cold.nowMs();
+      const all = keys.map(async (key, i): Promise<[string, Value]> => {
+        const record = texts[i] === null ? undefined : parseRecord(String(texts[i]));
+        return [key, await worth(key, there.get(key)!, record, nowMs)];
+      });
+      return new Map(await Promise.all(all));
+    },
     async audit(allowed) {
       const wrong: string[] = [];
       const [all, time, dirty, dead, idle] = await commands(
@@ -204,7 +230,8 @@ function sha1(dump: string): string {
   return createHash("sha1").update(Buffer.from(dump, "latin1")).digest("hex");
 }
 
-function same(a: Value, b: Value): boolean {
+/** Is it the same value, with the same expiry? */
+export function same(a: Value, b: Value): boolean {
   if (typeof a !== "object" || typeof b !== "object") return a === b;
   return a.dump === b.dump && a.exp === b.exp;
 }

@@ -126,12 +126,15 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals(await value(), "newest");
   });
 
-  it("stays away where the newest is a tombstone, and nothing in Redis changes", async () => {
+  it("stays away where the newest is a tombstone, and only the record changes: it says so too", async () => {
     await put(version(11), "deleted since");
     await put(version(12), undefined);
     const before = await tools.keyspace();
+    const record = await tools.readRecord(KEY);
     await ensure();
     assertEquals(await value(), undefined);
+    assertEquals(await tools.readRecord(KEY), { ...record, flag: "g", ver: version(12), fp: "-" });
+    await tools.writeRecord(KEY, record);
     assertEquals(await tools.keyspace(), before);
   });
 

@@ -1,0 +1,133 @@
+/** A key's own expiry passes at the worst moment: it stays away, and what was created anew stays. */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import type { DataStore } from "../../mod.ts";
+import { hooked, HOUR, until } from "../store/kit.ts";
+import { type Allowed, withWorld } from "./world.ts";
+
+/** Long enough for the requests before it, on a busy machine. */
+const SOON_MS = 250;
+
+describe("a key whose own expiry passes", () => {
+  const world = withWorld();
+  const absent: Allowed = new Map([["x", ["absent"]]]);
+
+  beforeEach(() => world.flush());
+
+  /** Sets x to expire, and archives it with `act` before. */
+  const expiring = async (ms = SOON_MS): Promise<number> => {
+    const exp = Math.floor(await world.nowMs()) + ms;
+    await world.commands(["SET", "x", "1", "PXAT", exp]);
+    return exp;
+  };
+  const passed = (exp: number) => until("the expiry passes", async () => await world.nowMs() > exp + 2);
+
+  /** Nothing of it is left to do, and it does not come back. */
+  const staysAway = async () => {
+    const store = world.store();
+    for (let i = 0; i < 2; i++) await store.tick();
+    assertEquals(await world.members("dirty"), []);
+    await store.ensureKs("x");
+    assertEquals(await world.exists("x"), 0);
+    assertEquals(await world.audit(absent), []);
+  };
+
+  /** And a new key of that name is a key like any other. */
+  const comesAnew = async () => {
+    const store = world.store();
+    await world.commands(["SET", "x", "anew"]);
+    await store.dirty("x");
+    const anew: Allowed = new Map([["x", [(await world.values("x")).get("x")!]]]);
+    assertEquals((await store.tick()).frozen, 1);
+    assertEquals((await store.evict("x")).evicted, ["x"]);
+    assertEquals(await world.audit(anew), []);
+    await store.ensureKs("x");
+    assertEquals(await world.get("x"), "anew");
+    assertEquals(await world.audit(anew), []);
+  };
+
+  it("while it is dirty", async () => {
+    const exp = await expiring();
+    await world.store().dirty("x");
+    await passed(exp);
+    assertEquals((await world.store().tick()).missing, 1);
+    await staysAway();
+    await comesAnew();
+  });
+
+  it("while it is uploaded", async () => {
+    const exp = await expiring();
+    await world.store().dirty("x");
+    const datastore = world.datastore();
+    const slow: DataStore = hooked(datastore, {
+      async putKey(name, value, options) {
+        if (name.startsWith("default/x/")) await passed(exp);
+        return await datastore.putKey(name, value, options);
+      },
+    });
+    const report = await world.store({ datastore: slow }).tick();
+    assertEquals([report.claimed >= 1, report.failed], [true, 0]);
+    await staysAway();
+    await comesAnew();
+  });
+
+  it("while it is evicted", async () => {
+    const exp = await expiring();
+    const store = world.store();
+    await store.dirty("x");
+    await store.tick();
+    assertEquals((await store.evict("x")).evicted, ["x"]);
+    await passed(exp);
+    await staysAway();
+    await comesAnew();
+  });
+
+  it("while it is fetched", async () => {
+    const exp = await expiring();
+    const datastore = world.datastore();
+    let fetched = false;
+    const slow: DataStore = hooked(datastore, {
+      async fetchKeys(names, options) {
+        fetched ||= names.some((name) => name.startsWith("default/x/"));
+        const objects = await datastore.fetchKeys(names, options);
+        if (fetched) await passed(exp);
+        return objects;
+      },
+    });
+    await world.store().dirty("x");
+    await world.store().tick();
+    await world.store().evict("x");
+    await world.store({ datastore: slow }).ensureKs("x");
+    assert(fetched);
+    await staysAway();
+    await comesAnew();
+  });
+
+  it("and its record goes away with it, a day later", async () => {
+    const exp = await expiring(HOUR);
+    const store = world.store();
+    await store.dirty("x");
+    await store.tick();
+    await store.evict("x");
+    const [ends] = await world.commands(["PEXPIRETIME", "tundra:default:rec:x"]);
+    assertEquals(ends, exp + 24 * HOUR);
+  });
+
+  for (const [what, command] of [["taken off", ["PERSIST", "x"]], ["moved", ["PEXPIRE", "x", 2 * HOUR]]] as const) {
+    it(`is ${what} without a mark: the key is archived again before it leaves, and comes back so`, async () => {
+      await expiring(HOUR);
+      const store = world.store();
+      await store.dirty("x");
+      await store.tick();
+      await world.commands([...command]);
+      const now: Allowed = new Map([["x", [(await world.values("x")).get("x")!]]]);
+      assertEquals((await store.evict("x")).kept, { x: "rescued" });
+      assertEquals((await store.tick()).frozen, 1);
+      assertEquals((await store.evict("x")).evicted, ["x"]);
+      assertEquals(await world.audit(now), []);
+      await store.ensureKs("x");
+      assertEquals(await world.audit(now), []);
+      assertEquals(await world.exists("x"), 1);
+    });
+  }
+});
