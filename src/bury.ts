@@ -4,7 +4,7 @@
  */
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { asTundraError } from "./errors.ts";
+import { asTundraError, show } from "./errors.ts";
 import { objectPrefix, versionMicros } from "./keys.ts";
 import type { TickRun } from "./tick_run.ts";
 
@@ -21,18 +21,17 @@ export async function buryOlder(
 ): Promise<void> {
   const { context } = run;
   if (!context.datastore.deleteKeys || removed.length === 0) return;
-  try {
-    await Promise.all(removed.map(async (tombstone) => {
-      const done = await run.uploads.acquire();
-      try {
-        if (run.mayBegin()) await buryOne(run, endsAt, tombstone);
-      } finally {
-        done();
-      }
-    }));
-  } catch (thrown) {
-    if (!run.stopped()) run.fail(asTundraError(thrown, "delete what tombstones bury"));
-  }
+  // one by one to the end: after its report a tick must have nothing under way
+  await Promise.all(removed.map(async (tombstone) => {
+    const done = await run.uploads.acquire();
+    try {
+      if (run.mayBegin()) await buryOne(run, endsAt, tombstone);
+    } catch (thrown) {
+      if (!run.stopped()) run.fail(asTundraError(thrown, `delete what the tombstone of ${show(tombstone.key)} buries`));
+    } finally {
+      done();
+    }
+  }));
 }
 
 async function buryOne(
@@ -47,7 +46,8 @@ async function buryOne(
     const names = context.datastore.listKeys
       ? await run.counted((call) => olderThan(context, prefix, ver, call), signal)
       : [prefix + previous];
-    if (names.length > 0) await run.counted((call) => context.datastore.deleteKeys!(names, call), signal);
+    if (names.length === 0) return;
+    await run.counted((call) => context.datastore.deleteKeys!(names, call), signal);
   } finally {
     end();
   }
@@ -64,6 +64,7 @@ async function olderThan(
   do {
     const page = await context.datastore.listKeys!(prefix, cursor, call);
     for (const name of page.names) {
+      if (!name.startsWith(prefix)) continue; // another key's: never on a datastore's word
       const micros = versionMicros(name.slice(prefix.length));
       if (micros > 0 && micros < versionMicros(ver)) older.push(name);
     }

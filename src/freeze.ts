@@ -134,21 +134,11 @@ async function putObject(run: TickRun, lease: Lease, key: string, ver: string, o
   const { signal, end } = run.until(lease.endsAt);
   try {
     const name = await objectName(context.tqname, key, ver);
-    await run.counted((call) => unlessAborted(context.datastore.putKey(name, object, call), signal), signal);
+    await run.counted((call) => context.datastore.putKey(name, object, call), signal);
   } finally {
     end();
   }
   run.report.bytesWritten += object.length;
-}
-
-/** Waits no longer than the signal allows, also where a datastore does not heed it: what it still stores is garbage. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    if (signal.aborted) aborted();
-    signal.addEventListener("abort", aborted, { once: true });
-    work.then(resolve, reject);
-  });
 }
 
 /** Never archive (and so evict) what a request could not bring back. */

@@ -9,6 +9,7 @@ import { onAbort } from "./datastores/on_abort.ts";
 import { TundraError, type TundraErrorCode } from "./errors.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
 import type { CallOptions } from "./upstash/connection.ts";
+import { untilAborted } from "./upstash/http.ts";
 
 /** Requests that are kept back for commit, fail and release, each of which may have to send its script once more. */
 const CLOSING_REQUESTS = 6;
@@ -36,7 +37,10 @@ export interface TickRun {
   mayBegin(): boolean;
   /** Requests left for work. */
   requestsLeft(): number;
-  /** Calls the datastore; counts one request where it does not count by itself. */
+  /**
+   * Calls the datastore; counts one request where it does not count by itself. Waits no longer than the signal allows,
+   * also where a datastore does not heed it: what it still does concerns nobody.
+   */
   counted<T>(act: (call: DataStoreCallOptions) => Promise<T>, signal: AbortSignal): Promise<T>;
   /** A signal that also ends at `endsAt` of the monotonic clock; `end()` when done. */
   until(endsAt: number): { signal: AbortSignal; end: () => void };
@@ -100,7 +104,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
       };
       if (run.requestsLeft() <= 0) open();
       try {
-        return await act({ signal, onRequest });
+        return await untilAborted(act({ signal, onRequest }), signal);
       } finally {
         if (!counts) subrequests++;
       }

@@ -1,0 +1,56 @@
+/** What a tick deletes for a tombstone: only older versions of that very key, and nothing once it has reported. */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { type DataStore, memoryDatastore, type TundraStore } from "../../mod.ts";
+import { hooked, sleep, withArchive } from "../store/kit.ts";
+
+describe("a tick that buries what was deleted", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  /** Keys that were archived, then deleted; and one that lives. */
+  async function deleted(keys: string[], hooks: (archive: Required<DataStore>) => Partial<DataStore>) {
+    const archive = memoryDatastore();
+    const store: TundraStore = stack.store({ datastore: hooked(archive, hooks(archive)) });
+    await stack.raw("MSET", ...[...keys, "z"].flatMap((key) => [key, `value of ${key}`]));
+    await store.dirty([...keys, "z"]);
+    await stack.store({ datastore: archive }).tick();
+    await store.del(keys);
+    return { archive, store };
+  }
+
+  it("has nothing under way after its report, though one deletion failed at once", async () => {
+    let running = 0;
+    const { store } = await deleted(["a", "b", "c"], (archive) => ({
+      async deleteKeys(names) {
+        if (names[0]!.startsWith("default/a/")) throw new Error("no");
+        running++;
+        await sleep(100);
+        await archive.deleteKeys(names);
+        running--;
+      },
+    }));
+    const report = await store.tick();
+    assertEquals([report.missing, running], [3, 0]);
+    assertEquals(report.errors.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
+  });
+
+  it("waits no longer than its lease for a datastore that hangs", async () => {
+    const { store } = await deleted(["a"], () => ({ deleteKeys: () => new Promise(() => {}) }));
+    const report = await store.tick({ leaseMs: 1_000 });
+    assertEquals([report.missing, report.errors.length], [1, 1]);
+    assert(report.durationMs < 3_000);
+  });
+
+  it("deletes no other key's objects, whatever a datastore lists", async () => {
+    const { archive, store } = await deleted(["a"], (archive) => ({
+      listKeys: () => archive.listKeys(""),
+    }));
+    assertEquals((await store.tick()).missing, 1);
+    assertEquals([...archive.objects.keys()].filter((name) => name.startsWith("default/z/")).length, 1);
+    assertEquals([...archive.objects.keys()].filter((name) => name.startsWith("default/a/")).length, 1); // the tombstone
+    assertEquals((await store.evict("z")).evicted, ["z"]);
+    await store.ensureKs("z");
+    assertEquals(await stack.get("z"), "value of z");
+  });
+});
