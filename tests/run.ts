@@ -4,6 +4,9 @@
  *
  *     deno task test [--only=deno,bun,node] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
  *
+ * Files in tests/runtimes run on Node only: they start workerd, edge-runtime and the other runtimes by themselves. The
+ * table before the last line says which suite ran where: folders of tests, and suites of the portable bundle.
+ *
  * `--filter` runs the files in which TEXT occurs and counts the tests whose full name holds it.
  * @module
  */
@@ -16,6 +19,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parseJunit, type TestResult } from "./junit.ts";
 
+/** Tests that drive other runtimes and tools: they run on Node alone, which starts those. */
+const HOSTS = join("tests", "runtimes");
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = join(ROOT, ".ci", "tools");
 
@@ -28,6 +33,7 @@ interface Runtime {
 
 interface FileResult {
   runtime: string;
+  file: string;
   tests: TestResult[];
   seconds: number;
 }
@@ -58,7 +64,7 @@ const files = testFiles(positionals.length > 0 ? positionals : ["tests"])
 const names = options.only.split(",");
 installDependencies();
 const runtimes = names.map(findRuntime);
-const results = await runAll(runtimes.flatMap((runtime) => files.map((file) => ({ runtime, file }))));
+const results = await runAll(runtimes.flatMap((runtime) => filesOf(runtime).map((file) => ({ runtime, file }))));
 rmSync(scratch, { recursive: true, force: true });
 process.exitCode = report() ? 0 : 1;
 
@@ -70,6 +76,12 @@ function testFiles(paths: string[]): string[] {
       .map((name) => join(full, name));
   });
   return [...new Set(found.map((file) => relative(ROOT, file)))].sort();
+}
+
+/** The longest first, so that none is left alone at the end. */
+function filesOf(runtime: Runtime): string[] {
+  if (runtime.name !== "node") return files.filter((file) => !file.startsWith(HOSTS));
+  return files.toSorted((a, b) => Number(b.startsWith(HOSTS)) - Number(a.startsWith(HOSTS)));
 }
 
 function denoCommand(): string {
@@ -170,7 +182,7 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
   for (const test of failed) console.log(`${runtime.name} FAILED ${file}: ${test.name}`);
   for (const test of skipped) console.log(`${runtime.name} SKIPPED ${file}: ${test.name}`);
   console.log(`${runtime.name.padEnd(4)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s`);
-  return { runtime: runtime.name, tests, seconds };
+  return { runtime: runtime.name, file, tests, seconds };
 }
 
 function execute(
@@ -220,10 +232,46 @@ function count(tests: TestResult[]): string {
   return `${of("passed")} passed, ${of("failed")} failed${skipped ? `, ${skipped} skipped` : ""}`;
 }
 
+/** `portable > HOST > SUITE > TEST` ran on that host; every other test on the runtime of its file, in its folder's suite. */
+function placeOf(result: FileResult, test: TestResult): { runtime: string; suite: string } {
+  const [, host, suite] = /^portable > (.+?) > (.+?) > /.exec(test.name) ?? [];
+  if (host && suite && result.file.startsWith(HOSTS)) return { runtime: host, suite: `portable: ${suite}` };
+  return { runtime: result.runtime, suite: result.file.split(/[\\/]/)[1] ?? "" };
+}
+
+/** Suites by runtimes: how many passed, `!` and how many did not. */
+function printMatrix(): void {
+  const cells = new Map<string, Map<string, TestResult[]>>();
+  const columns: string[] = [];
+  for (const result of results) {
+    for (const test of result.tests) {
+      const { runtime, suite } = placeOf(result, test);
+      if (!columns.includes(runtime)) columns.push(runtime);
+      const row = cells.get(suite) ?? new Map<string, TestResult[]>();
+      cells.set(suite, row.set(runtime, [...row.get(runtime) ?? [], test]));
+    }
+  }
+  const order = ["deno", "bun", "node", "workerd", "workerd, nodejs_compat", "edge-runtime"];
+  columns.sort((a, b) => order.indexOf(a) - order.indexOf(b));
+  const width = Math.max(...[...cells.keys()].map((name) => name.length));
+  console.log(["suite".padEnd(width), ...columns].join("  "));
+  for (const [suite, row] of [...cells].sort(([a], [b]) => a < b ? -1 : 1)) {
+    const counts = columns.map((name) => {
+      const tests = row.get(name) ?? [];
+      const passed = tests.filter((test) => test.outcome === "passed").length;
+      const rest = tests.length > passed ? `!${tests.length - passed}` : "";
+      return (tests.length === 0 ? "-" : passed + rest).padStart(name.length);
+    });
+    console.log([suite.padEnd(width), ...counts].join("  "));
+  }
+  console.log();
+}
+
 /** Prints the summary; true where every runtime ran tests and all of them passed. A skipped test is not a passed one. */
 function report(): boolean {
   let good = true;
   console.log();
+  printMatrix();
   for (const runtime of runtimes) {
     const own = results.filter((result) => result.runtime === runtime.name);
     const tests = own.flatMap((result) => result.tests);

@@ -1,0 +1,48 @@
+/**
+ * The tools of .ci/tools: runtimes' emulators and publishing tools. Installed at the first use.
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The root of the repository. */
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** Where the tools are. */
+export const TOOLS = join(ROOT, ".ci", "tools");
+
+/** Installs the tools unless all are there. */
+export function installTools(): void {
+  const wanted = ["wrangler", "miniflare", "edge-runtime", "jsr", "deno", "bun"];
+  if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
+  const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
+  const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
+  if (status !== 0) throw new Error(`Cannot install the tools: npm ci in .ci/tools ended with ${status}`);
+}
+
+/** A tool's program. */
+export function bin(name: string): string {
+  return join(TOOLS, "node_modules", ".bin", name);
+}
+
+/** A tool as a module. */
+export function load<T>(name: string): T {
+  return createRequire(join(TOOLS, "package.json"))(name) as T;
+}
+
+/** What these tests use of miniflare. */
+export interface Miniflare {
+  readonly ready: Promise<URL>;
+  dispatchFetch(url: string, init?: RequestInit): Promise<Response>;
+  getR2Bucket<T>(name: string): Promise<T>;
+  getWorker(): Promise<{ scheduled(options?: { cron?: string; scheduledTime?: Date }): Promise<{ outcome: string }> }>;
+  dispose(): Promise<void>;
+}
+
+/** Starts a workerd. */
+export function miniflare(options: Record<string, unknown>): Miniflare {
+  const { Miniflare } = load<{ Miniflare: new (options: Record<string, unknown>) => Miniflare }>("miniflare");
+  return new Miniflare({ modules: true, compatibilityDate: "2026-04-01", ...options });
+}
