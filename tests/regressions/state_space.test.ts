@@ -93,7 +93,7 @@ describe("in every state of a key", () => {
     await stack.flush();
     const now = Math.floor(await stack.nowMs());
     const idle = now - 20 * HOUR;
-    const commands: (string | number)[][] = [["SET", keys.id, "this-index"]];
+    const commands: string[][] = [["SET", keys.id, "this-index"]];
     for (const { key, flag, dirty, archived, exp, bytes, queue } of STATES) {
       const attempts = queue.startsWith("dead") ? 3 : 0;
       const record = `1 ${dirty ? 1_700_000_000_000_001 : 0} ${archived ? VER : "-"} ${flag} ${archived ? fp : "-"} ` +
@@ -101,13 +101,18 @@ describe("in every state of a key", () => {
       commands.push(["SET", keys.record(key), record]);
       if (bytes !== "missing") commands.push(["SET", key, bytes === "other" ? "other" : "archived"]);
       const expiry = bytes === "retimed" ? othersExpiry(exp) : bytes === "archived" && exp === "future" ? future : 0;
-      if (bytes !== "missing" && expiry > 0) commands.push(["PEXPIREAT", key, expiry]);
-      if (queue.includes("due")) commands.push(["ZADD", keys.dirty, now - 1000, key]);
+      if (bytes !== "missing" && expiry > 0) commands.push(["PEXPIREAT", key, String(expiry)]);
+      if (queue.includes("due")) commands.push(["ZADD", keys.dirty, String(now - 1000), key]);
       if (queue === "leased") commands.push(["ZADD", keys.dirty, `${now + HOUR}.5`, key]);
-      if (queue.includes("dead")) commands.push(["ZADD", keys.dead, now - 1000, key]);
-      if (queue.includes("idle")) commands.push(["ZADD", keys.idle, idle, key]);
+      if (queue.includes("dead")) commands.push(["ZADD", keys.dead, String(now - 1000), key]);
+      if (queue.includes("idle")) commands.push(["ZADD", keys.idle, String(idle), key]);
     }
-    await Promise.all(commands.map((command) => stack.raw(...command as [string])));
+    await stack.raw(
+      "EVAL",
+      "for _, c in ipairs(cjson.decode(ARGV[1])) do redis.call(unpack(c)) end",
+      0,
+      JSON.stringify(commands),
+    );
     store = stack.store({ datastore: archive, redisTtlMs: 10 * HOUR });
   }
 
@@ -143,12 +148,15 @@ describe("in every state of a key", () => {
       causes = error.causes;
     }
     const found: Record<string, Truth> = {};
-    await Promise.all(KEYS.map(async (key) => {
-      const [value, expiry] = await Promise.all([stack.get(key), stack.raw("PEXPIRETIME", key)]);
+    const script = "local out = {} for i, k in ipairs(KEYS) do out[2 * i - 1] = redis.call('GET', k); " +
+      "out[2 * i] = redis.call('PEXPIRETIME', k) end return out";
+    const views = await stack.raw("EVAL", script, KEYS.length, ...KEYS) as (Buffer | number | null)[];
+    KEYS.forEach((key, i) => {
+      const [value, expiry] = [views[2 * i], Number(views[2 * i + 1])];
       const cause = causes[key];
       if (cause) found[key] = cause instanceof TundraError && cause.code === "CONFLICT" ? "conflict" : cause.message;
-      else found[key] = value === null ? "absent" : `${value} ${Math.max(0, Number(expiry))}`;
-    }));
+      else found[key] = value === null ? "absent" : `${value} ${Math.max(0, expiry)}`;
+    });
     return found;
   }
 
