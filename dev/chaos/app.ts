@@ -176,6 +176,16 @@ const del: Operation = async ({ name }) => {
   await write(name, { do: "remove" }, "none", () => store.del(name));
 };
 
+/** The key is deleted, or written over, while somebody is bringing it back: that must not undo it. */
+const race: Operation = async (key, keys) => {
+  const { name } = key;
+  await did("evict", name, () => store.evict(name));
+  const fetching = did("ensureKs in a race", name, () => store.ensureKs(name), ["CONFLICT"]);
+  await new Promise((resolve) => setTimeout(resolve, random.int(20)));
+  await (key.kind === "string" && random.int(2) === 0 ? overwrite : del)(key, keys);
+  await fetching;
+};
+
 /** What is archived leaves Redis at once. */
 const evict: Operation = async (_, keys) => {
   const names = some(keys, 8).map(({ name }) => name).filter(isSettled);
@@ -223,9 +233,10 @@ const OPERATIONS: [Operation, weight: number][] = [
   [expire, 4],
   [removeLast, 4],
   [del, 4],
+  [race, 8],
   [evict, 12],
   [age, 6],
-  [ensureOthers, 8],
+  [ensureOthers, 16],
   [read, 12],
   [readFirst, 10],
 ];
@@ -242,9 +253,14 @@ function isSettled(key: string): boolean {
   return !pending && limbo === "none";
 }
 
-/** Up to `n` different ones. */
+/** One of them; the first ones are picked far more often than the last, so that processes meet over the same keys. */
+function oneOf<T>(all: T[]): T {
+  return all[Math.floor(random.next() ** 3 * all.length)]!;
+}
+
+/** Up to `n` different ones, picked so. */
 function some<T>(all: T[], n: number): T[] {
-  return [...new Set(Array.from({ length: 1 + random.int(n) }, () => random.pick(all)))];
+  return [...new Set(Array.from({ length: 1 + random.int(n) }, () => oneOf(all)))];
 }
 
 /** The commands of a client, a pipeline and a transaction that are used here. */
@@ -260,7 +276,7 @@ interface Commands {
 /** Several lanes at once; each has keys of its own, and one write of a key at a time. */
 async function lane(keys: ChaosKey[]): Promise<never> {
   for (;;) {
-    const key = random.pick(keys);
+    const key = oneOf(keys);
     const { may } = book.state(key.name);
     const long = may.some((value) => value !== "absent" && Array.isArray(value.data) && value.data.length > MAX_LIST);
     if (!isSettled(key.name)) await read(key, keys);
