@@ -15,7 +15,7 @@ import { withWorld } from "./world.ts";
 const ALL = process.env.TUNDRA_FAULTS === "all";
 const TRIES: readonly Tries[] = ["no retries", "default retries"];
 /** Of each call, where not all are tried. */
-const PAIRS = 8;
+const PAIRS = 6;
 
 interface Scenario {
   plan: Plan;
