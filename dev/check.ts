@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { type DocJson, documentationProblems, lintProblems } from "./documentation.ts";
 import { manifestProblems } from "./manifests.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -15,6 +16,11 @@ const deno = process.versions.deno ? process.execPath : "deno";
 
 function run(...args: string[]): boolean {
   return spawnSync(deno, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] }).status === 0;
+}
+
+function output(...args: string[]): string {
+  const { stdout, stderr } = spawnSync(deno, args, { cwd: ROOT, encoding: "utf8", maxBuffer: 64 * 1024 ** 2 });
+  return stdout || stderr;
 }
 
 function manifest(name: string): Record<string, unknown> {
@@ -30,6 +36,7 @@ function withExamples(): string[] {
   return ["mod.ts", ...inSrc].filter((path) => path.endsWith(".ts") && !path.includes("adapters"));
 }
 
+const entries = Object.values(manifest("deno.json").exports as Record<string, string>);
 const frozen = process.env.CI ? ["--frozen"] : [];
 
 const steps: Record<string, () => boolean> = {
@@ -44,6 +51,15 @@ const steps: Record<string, () => boolean> = {
   "manifests": () => {
     const problems = manifestProblems(manifest("deno.json"), manifest("jsr.json"), manifest("package.json"));
     for (const problem of problems) console.error(problem);
+    return problems.length === 0;
+  },
+  "examples in docstrings": () =>
+    run("test", "--quiet", "--doc", "--reporter=dot", "-A", ...frozen, ...present("mod.ts", "src")),
+  "documentation": () => {
+    const { problems, share } = documentationProblems(JSON.parse(output("doc", "--json", ...entries)) as DocJson);
+    problems.push(...lintProblems(output("doc", "--lint", ...entries), ["Redis"]));
+    for (const problem of problems) console.error(problem);
+    console.log(`       ${entries.length} entry points, ${(share * 100).toFixed(0)} % of their symbols described`);
     return problems.length === 0;
   },
   "slow types and publishing": () => run("publish", "--dry-run", "--allow-dirty", "--quiet"),

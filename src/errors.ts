@@ -67,6 +67,8 @@ export class TundraError extends Error {
   readonly retryable: boolean;
 
   /**
+   * Makes an error.
+   *
    * @param code what the caller does next
    * @param message what failed, why, and the current value; never a secret
    * @param details keys and causes

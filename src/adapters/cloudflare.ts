@@ -20,7 +20,7 @@
  *   });
  * }
  *
- * const worker = {
+ * export const worker = {
  *   async fetch(request: Request, env: Env): Promise<Response> {
  *     const store = storeOf(env);
  *     const key = "cart:" + new URL(request.url).pathname.slice(1);
@@ -31,7 +31,7 @@
  *   },
  *   scheduled: scheduledHandler(storeOf),
  * };
- * export { worker as default };
+ * // and at the end of the Worker's main module: export default worker
  * ```
  *
  * @module
@@ -81,8 +81,7 @@ const MAX_ERRORS = 5;
  * import { tundraFromEnv } from "@tundra/store";
  * import { scheduledHandler } from "@tundra/store/cloudflare";
  *
- * const worker = { scheduled: scheduledHandler((env: object) => tundraFromEnv(env), { maxSubrequests: 1_000 }) };
- * export { worker as default };
+ * export const scheduled = scheduledHandler((env: object) => tundraFromEnv(env), { maxSubrequests: 1_000 });
  * ```
  */
 export function scheduledHandler<Env>(
