@@ -404,7 +404,7 @@ async function run(): Promise<boolean> {
     ["comparisons with the ledgers while it ran", sum("compared") - checked],
     ["keys checked at the end, in Redis and from the archive", checked],
     ["of those from the archive", evicted],
-    ["milliseconds until the queue had drained", drainedMs],
+    ["milliseconds until the queue had drained, once each key was read", drainedMs],
     ["lost", lost.length],
     ["other problems", problems.length],
   ];
