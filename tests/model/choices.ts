@@ -19,7 +19,8 @@ export interface Choices {
 function choices(next: (n: number) => number): Choices {
   const taken: number[] = [];
   const int = (n: number): number => {
-    const value = n <= 1 ? 0 : next(n);
+    if (n <= 1) return 0;
+    const value = next(n);
     taken.push(value);
     return value;
   };

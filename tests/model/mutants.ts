@@ -8,8 +8,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
+import { seededChoices } from "./choices.ts";
 import { scriptName } from "./scripts.ts";
-import { SHIPPED, type Subject } from "./simulation.ts";
+import { runSchedule, SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
 
 /** One bug. */
 export interface Mutant {
@@ -341,4 +342,19 @@ async function bundled(mutant: Mutant): Promise<Subject> {
   });
   const code = result.outputFiles![0]!.text;
   return await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
+}
+
+/** Schedules until the mutant is caught by a check of the judge; `undefined`: it survived. */
+export async function huntMutant(
+  mutant: Mutant,
+  seed: number,
+  schedules: number,
+): Promise<{ schedules: number; check: string } | undefined> {
+  const subject = await loadMutant(mutant);
+  for (let i = 0; i < schedules; i++) {
+    const { violation } = await runSchedule(subject, seededChoices(seed + i));
+    if (violation?.check === UNJUDGED) throw new Error(`${mutant.name}: ${violation.detail}`);
+    if (violation) return { schedules: i + 1, check: violation.check };
+  }
+  return undefined;
 }

@@ -1,28 +1,87 @@
+/**
+ * Runs many schedules, in several processes, and prints what broke, each with the line that replays it:
+ *
+ *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2]
+ *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
+ *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
+ *     deno task simulate --mutants [--schedules=N]          seeded bugs: after how many schedules is each of them caught?
+ * @module
+ */
 import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { stop } from "esbuild";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
-import { runSchedule, SHIPPED } from "./simulation.ts";
-const n = Number(process.argv[2] ?? 1000), seed = Number(process.argv[3] ?? 1), trace = process.argv[4];
-const t0 = performance.now();
-let steps = 0, commands = 0;
-const found = new Map<string, [number, number, string]>();
-for (let i = 0; i < n; i++) {
-  const log: string[] | undefined = trace ? [] : undefined;
-  const c = seededChoices(seed + i);
-  const o = await runSchedule(SHIPPED, c, log);
-  steps += o.steps;
-  commands += o.commands;
-  if (log) console.log(log.join("\n"));
-  if (o.violation) {
-    const k = o.violation.check;
-    const f = found.get(k);
-    if (!f) found.set(k, [1, seed + i, `[${o.mode}] ${o.violation.detail.slice(0, 500)}`]);
-    else f[0]++;
-  }
+import { huntMutant, loadMutant, MUTANTS } from "./mutants.ts";
+import { type Findings, simulateInProcesses, simulateMany } from "./runs.ts";
+import { runSchedule, SHIPPED, type Subject } from "./simulation.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    schedules: { type: "string", default: "20000" },
+    seed: { type: "string", default: process.env.TUNDRA_SEED ?? "1" },
+    jobs: { type: "string", default: "2" },
+    replay: { type: "boolean", default: false },
+    choices: { type: "string" },
+    mutant: { type: "string" },
+    mutants: { type: "boolean", default: false },
+    worker: { type: "boolean", default: false },
+  },
+});
+const seed = Number(options.seed);
+const schedules = Number(options.schedules);
+
+if (options.worker) {
+  const findings = await simulateMany(SHIPPED, seed, schedules);
+  console.log(JSON.stringify(findings));
+} else if (options.replay || options.choices !== undefined) {
+  const choices = options.choices === undefined ? seededChoices(seed) : replayedChoices(parseChoices(options.choices));
+  await show(choices);
+} else if (options.mutants) await mutants();
+else report(await simulateInProcesses(fileURLToPath(import.meta.url), seed, schedules, Number(options.jobs)));
+await stop();
+
+/** One schedule, step by step. */
+async function show(choices: ReturnType<typeof seededChoices>): Promise<void> {
+  const log: string[] = [];
+  const { violation } = await runSchedule(await subject(), choices, log);
+  console.log(log.join("\n"));
+  console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
+  process.exitCode = violation ? 1 : 0;
 }
-const s = (performance.now() - t0) / 1000;
-console.log(
-  `${n} schedules ${s.toFixed(1)} s ${(n / s).toFixed(0)}/s, ${(steps / n).toFixed(0)} steps, ${
-    (commands / n).toFixed(0)
-  } commands`,
-);
-for (const [k, v] of found) console.log(k, v);
+
+async function subject(): Promise<Subject> {
+  const mutant = MUTANTS.find(({ name }) => name === options.mutant);
+  return mutant ? await loadMutant(mutant) : SHIPPED;
+}
+
+function report({ schedules, steps, commands, seconds, violations }: Findings): void {
+  for (const { seed, check, detail, mode, choices } of violations) {
+    console.log(`\nbroken in mode "${mode}": ${check}\n  ${detail}`);
+    console.log(`  TUNDRA_SEED=${seed} deno task simulate --replay`);
+    if (choices) console.log(`  deno task simulate --choices=${choicesText(choices)}`);
+  }
+  const rate = schedules / seconds;
+  console.log(
+    `\n${schedules} schedules from seed ${seed}: ${violations.length} broken promises. ${seconds.toFixed(1)} s, ` +
+      `${rate.toFixed(0)} schedules a second, ${(rate * 3.6).toFixed(0)} thousand an hour; ` +
+      `${(steps / schedules).toFixed(0)} steps and ${(commands / schedules).toFixed(0)} commands a schedule`,
+  );
+  process.exitCode = violations.length > 0 ? 1 : 0;
+}
+
+async function mutants(): Promise<void> {
+  let survivors = 0;
+  for (const mutant of MUTANTS) {
+    const caught = await huntMutant(mutant, seed, schedules);
+    if (!caught) survivors++;
+    console.log(
+      `${
+        caught ? `caught after ${String(caught.schedules).padStart(5)} by "${caught.check}"` : "SURVIVED"
+      }: ${mutant.name}` +
+        (mutant.guard ? ` [guard: ${mutant.guard}]` : ""),
+    );
+  }
+  console.log(`${MUTANTS.length} mutants, ${survivors} survived ${schedules} schedules`);
+  process.exitCode = survivors > 0 ? 1 : 0;
+}

@@ -34,6 +34,9 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = { tundraStore, setAmbient, TundraError, notFound };
 
+/** The check that fails where something else than a promise is broken. */
+export const UNJUDGED = "nothing else breaks";
+
 /** How a schedule ended. */
 export interface Outcome {
   violation?: { check: string; detail: string };
@@ -287,7 +290,7 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   } catch (error) {
     outcome.violation = error instanceof Violation
       ? { check: error.check, detail: error.message }
-      : { check: "the simulation itself", detail: String((error as Error).stack) };
+      : { check: UNJUDGED, detail: String((error as Error).stack) };
     log?.push(outcome.violation.detail);
   }
   subject.setAmbient();
@@ -467,6 +470,11 @@ async function recover(box: Sandbox, mode: Mode): Promise<void> {
   world.note(() => "---- the faults have stopped");
   world.pace = { reorder: 0, timers: 0, late: 0 };
   while (world.ready.length > 0) await world.step(); // what is in the network still
+  if (mode === "outages") {
+    faults.storeDenied = true; // for a last time, and for long
+    for (let i = 0; i <= NATTEMPTS; i++) await drainOnce(box, `outage${i}`, HOUR_US);
+    faults.storeDenied = false;
+  }
   if (faults.killer !== undefined) {
     await drain(box, mode, [faults.killer]);
     faults.killer = undefined;
@@ -483,7 +491,7 @@ async function recover(box: Sandbox, mode: Mode): Promise<void> {
 
 /** Ticks until nothing waits; `poisoned` keys may kill them and end dead. */
 async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
-  const { world, redis, oracle } = box;
+  const { redis, oracle } = box;
   const waiting = () => [...redis.members("tundra:default:dirty").keys()];
   for (let round = 0; waiting().length > 0; round++) {
     if (round === 16) {
@@ -493,11 +501,7 @@ async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Pro
         `${waiting()} still wait: ${box.keys.map((key) => oracle.record(key).error)}`,
       );
     }
-    const bench = makeBench(box, `drain${round}`);
-    await complete(box, bench, tick(bench, { leaseMs: 1000, nattempts: NATTEMPTS }));
-    kill(bench);
-    world.nowUs += round < 10 ? 2 * 61_000_000 : 13 * HOUR_US;
-    oracle.look();
+    await drainOnce(box, `drain${round}`, round < 10 ? 122_000_000 : 13 * HOUR_US);
   }
   const dead = [...redis.members("tundra:default:dead").keys()].filter((key) => !poisoned.includes(key));
   if (dead.length === 0) return;
@@ -508,6 +512,15 @@ async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Pro
   const bench = makeBench(box, "revive");
   await complete(box, bench, call(bench, "retryDead", dead, () => bench.store.retryDead(...dead)));
   await drain(box, mode, poisoned);
+}
+
+/** One tick of a process of its own; then time passes. */
+async function drainOnce(box: Sandbox, name: string, passesUs: number): Promise<void> {
+  const bench = makeBench(box, name);
+  await complete(box, bench, tick(bench, { leaseMs: 1000, nattempts: NATTEMPTS }));
+  kill(bench);
+  box.world.nowUs += passesUs;
+  box.oracle.look();
 }
 
 /** Only what the key does itself, and ticks that end or hang over it, kill it. */
