@@ -9,15 +9,16 @@ import { objectPrefix, versionMicros } from "./keys.ts";
 import type { TickRun } from "./tick_run.ts";
 
 /**
- * Deletes the objects of removed keys that are older than their tombstones. Where the datastore cannot list, the one
- * that the record named; where it cannot delete, none.
+ * Deletes the objects of removed keys, up to the version that the record named: a newer one would say that Redis lost a
+ * commit, and then it may be the last copy. Where the datastore cannot list, only the one that the record named; where
+ * it cannot delete, none.
  *
  * Cost: a request to list and one to delete for each key.
  */
 export async function buryOlder(
   run: TickRun,
   endsAt: number,
-  removed: { key: string; ver: string; previous: string }[],
+  removed: { key: string; previous: string }[],
 ): Promise<void> {
   const { context } = run;
   if (!context.datastore.deleteKeys || removed.length === 0) return;
@@ -37,14 +38,14 @@ export async function buryOlder(
 async function buryOne(
   run: TickRun,
   endsAt: number,
-  { key, ver, previous }: { key: string; ver: string; previous: string },
+  { key, previous }: { key: string; previous: string },
 ): Promise<void> {
   const { context } = run;
   const { signal, end } = run.until(endsAt);
   try {
     const prefix = await objectPrefix(context.tqname, key);
     const names = context.datastore.listKeys
-      ? await run.counted((call) => olderThan(context, prefix, ver, call), signal)
+      ? await run.counted((call) => upTo(context, prefix, previous, call), signal)
       : [prefix + previous];
     if (names.length === 0) return;
     await run.counted((call) => context.datastore.deleteKeys!(names, call), signal);
@@ -53,22 +54,22 @@ async function buryOne(
   }
 }
 
-async function olderThan(
+async function upTo(
   context: Context,
   prefix: string,
-  ver: string,
+  last: string,
   call: DataStoreCallOptions,
 ): Promise<string[]> {
-  const older: string[] = [];
+  const names: string[] = [];
   let cursor: string | undefined;
   do {
     const page = await context.datastore.listKeys!(prefix, cursor, call);
     for (const name of page.names) {
       if (!name.startsWith(prefix)) continue; // another key's: never on a datastore's word
       const micros = versionMicros(name.slice(prefix.length));
-      if (micros > 0 && micros < versionMicros(ver)) older.push(name);
+      if (micros > 0 && micros <= versionMicros(last)) names.push(name);
     }
     cursor = page.cursor;
   } while (cursor !== undefined);
-  return older;
+  return names;
 }

@@ -56,8 +56,9 @@ export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
       if (run.stopped()) return await giveBack(run, lease, waiting);
       if (error.code !== "TOO_LARGE") {
         run.fail(error);
-        await recordFailures(run, lease, waiting.map((key) => failure(run, lease, key, error, 0)));
-        return;
+        // Redis refused or did not answer: that is no key's own fault
+        const failures = waiting.map((key) => ({ ...failure(run, lease, key, error, 0), counted: false }));
+        return await recordFailures(run, lease, failures);
       }
       await recordFailures(run, lease, [failure(run, lease, keys[0]!, error, 0)]);
       waiting = waiting.slice(1);

@@ -46,7 +46,7 @@ export interface Status {
   dirty: number;
   /** Of those: may be claimed now. */
   due: number;
-  /** Clean keys in Redis: archived, evictable. */
+  /** Keys that a tick looks at for eviction: clean ones, and some that have become dirty or expired since. */
   idle: number;
   /** Keys that ran out of attempts; see `deadLetters()`. */
   dead: number;

@@ -32,6 +32,15 @@ describe("what a tombstone buries", () => {
     assertEquals(stack.objectNames(), [`default/k/${record.ver}`, `default/k2/${(await stack.record("k2"))!.ver}`]);
   });
 
+  it("is never a version that the record has not heard of: Redis may have lost its commit, and then it is the last copy", async () => {
+    const store = await deleted(1);
+    const [known] = stack.objectNames();
+    const newer = `default/k/${String(Number(known!.slice(-25, -9)) + 1).padStart(16, "0")}-00000000`;
+    await stack.datastore().putKey(newer, new Uint8Array([1]));
+    await store.tick();
+    assertEquals(stack.objectNames(), [newer, `default/k/${(await stack.record("k"))!.ver}`]);
+  });
+
   it("costs nothing where nothing was archived", async () => {
     const store = stack.store();
     await stack.raw("SET", "k", "short-lived");
