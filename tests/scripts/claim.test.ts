@@ -137,7 +137,7 @@ describe("claim", () => {
 
   it("claims 1,000 keys of any Unicode in one call, each once", async () => {
     const random = seededRandom("claim claims 1,000 keys of any Unicode in one call, each once");
-    const all = ["", ...new Set(Array.from({ length: 1000 }, (_, i) => random.text(10) + i))].slice(0, 1000);
+    const all = ["", ...new Set(Array.from({ length: 1000 }, (_, i) => `${i}:${random.text(10)}`))].slice(0, 1000);
     await looks.setScores("dirty", Object.fromEntries(all.map((key) => [key, random.int(1000)])));
     const first = await claim(t.index, { ...OPTIONS, maxKeys: 400 });
     const second = await claim(t.index, { ...OPTIONS, maxKeys: 1000 });

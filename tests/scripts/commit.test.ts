@@ -210,7 +210,7 @@ describe("commit", () => {
 
   it("decides key by key in one call, at its cost: 1 request and 10 commands where all are clean", async () => {
     const random = seededRandom("commit decides key by key in one call");
-    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => random.text(10) + i))];
+    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await commit(t.index, [archived("warm")], OPTIONS);
     await looks.setKeys(...all);
     await lease(Object.fromEntries(all.map((key) => [key, DIRTY])));

@@ -71,7 +71,7 @@ describe("release", () => {
 
   it("costs 1 request and 4 commands for 1,000 keys of any Unicode", async () => {
     const random = seededRandom("release costs 1 request and 4 commands for 1,000 keys of any Unicode");
-    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => random.text(10) + i))];
+    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await looks.setScores("dirty", Object.fromEntries(all.map((key) => [key, TOKEN])));
     await release(t.index, [{ key: "warm", suspect: false }], TOKEN);
     const given = all.map((key) => ({ key, suspect: random.int(2) === 1 }));

@@ -89,7 +89,7 @@ describe("revive", () => {
 
   it("costs 1 request and 7 commands for 1,000 keys of any Unicode", async () => {
     const random = seededRandom("revive costs 1 request and 7 commands for 1,000 keys of any Unicode");
-    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => random.text(10) + i))];
+    const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await revive(t.index, ["warm"]);
     await looks.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
     await looks.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
