@@ -19,6 +19,8 @@ export interface Mutant {
   guard?: string;
   /** A script of src/scripts by its name, or a file of src. */
   where: string;
+  /** A schedule that meets it, where that takes long: saves time as long as schedules stay what they are. */
+  met?: number;
   /** Each must occur. */
   patches: [from: string, to: string][];
 }

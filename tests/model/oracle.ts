@@ -162,8 +162,8 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }
 
   /** Does its record name an object that is gone? */
-  function isLost(key: string, { rev, ver, flag }: KeyRecord): boolean {
-    return rev === 0 && ver !== "" && flag !== "g" && !archived(key, ver);
+  function isLost(key: string, { rev, ver, flag, exp }: KeyRecord): boolean {
+    return rev === 0 && ver !== "" && flag !== "g" && !expired(exp) && !archived(key, ver);
   }
 
   function isRight(truth: Truth, state: KeyState): boolean {

@@ -253,7 +253,8 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
     const key = one(bench);
     if (bench.choices.chance(500)) await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
     await del(bench, key);
-    if (await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) await dirty(bench, [key]);
+    const written = await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
+    if (written && bench.choices.chance(500)) await dirty(bench, [key]);
   }],
   ["mark", 2, (bench) => dirty(bench, some(bench))],
   ["evict", 4, (bench) => evict(bench, some(bench))],
