@@ -1,0 +1,196 @@
+/** The package as its users get it: from npm in an empty project, and what JSR would take. */
+import { after, before, describe, it } from "node:test";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { build, shortLua } from "../../dev/build.ts";
+import { BUCKET, withArchive } from "../store/kit.ts";
+import { run } from "./run.ts";
+import { bin, installTools, ROOT, TOOLS } from "./tools.ts";
+
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+/** The first example of the README, as it stands there. */
+function readmeExample(): string {
+  const example = /```ts\n(.*?)```/s.exec(readFileSync(join(ROOT, "README.md"), "utf8"))?.[1] ?? "";
+  assertStringIncludes(example, 'from "@tundra/store"');
+  return example;
+}
+
+describe("the npm package", () => {
+  const stack = withArchive();
+  let folder: string;
+  let tarball: string;
+  let files: string[];
+
+  before(async () => {
+    installTools();
+    build();
+    folder = mkdtempSync(join(tmpdir(), "tundra-package-"));
+    const packing = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], ROOT);
+    const packed = JSON.parse(/^\[.*^\]/ms.exec(packing)![0]);
+    tarball = join(folder, packed[0].filename);
+    files = packed[0].files.map((file: { path: string }) => file.path);
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** What tundraFromEnv() reads. */
+  function environment(): Record<string, string> {
+    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
+    return {
+      UPSTASH_REDIS_REST_URL: stack.connection.url,
+      UPSTASH_REDIS_REST_TOKEN: stack.connection.token,
+      TUNDRA_S3_ENDPOINT: url,
+      TUNDRA_S3_REGION: region,
+      TUNDRA_S3_BUCKET: BUCKET,
+      TUNDRA_S3_ACCESS_KEY_ID: accessKeyId,
+      TUNDRA_S3_SECRET_ACCESS_KEY: secretAccessKey,
+    };
+  }
+
+  /** A project with nothing in it but the package. */
+  function project(name: string): string {
+    const path = join(folder, name);
+    mkdirSync(path);
+    writeFileSync(join(path, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
+    return path;
+  }
+
+  it("holds what is built, documents and licence, and nothing else", () => {
+    const others = files.filter((file) => !/^dist\/(mod|src\/[a-z0-9_/]+)\.(js|d\.ts)$/.test(file)).sort();
+    const documents = ["CHANGELOG.md", "LICENSE", "README.md", "docs/PROTOCOL.md", "package.json"];
+    assertEquals(others, documents.filter((file) => existsSync(join(ROOT, file))));
+    for (const { types, default: code } of Object.values<Record<string, string>>(manifest.exports)) {
+      for (const file of [types, code]) assert(files.includes(file!.slice(2)), `${file} must be in the package`);
+    }
+  });
+
+  it("imports JavaScript only, from files that are in it", () => {
+    let imports = 0;
+    for (const file of files.filter((file) => /\.(js|d\.ts)$/.test(file))) {
+      const text = readFileSync(join(ROOT, file), "utf8").replace(/^\s*\*.*$/gm, "");
+      for (const [, target] of text.matchAll(/(?:from|import) ?\(?"(\.[^"]+)"/g)) {
+        const path = join(file, "..", target!).replace(/\\/g, "/");
+        assertMatch(path, /\.js$/);
+        assert(files.includes(path), `${file} imports ${target}`);
+        imports++;
+      }
+    }
+    assert(imports > 100, String(imports));
+  });
+
+  it("says in package.json what it is", () => {
+    assert(manifest.description.length > 20 && manifest.license === "MIT" && manifest.type === "module");
+    assertEquals([manifest.sideEffects, manifest.private], [false, undefined]);
+    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http"]);
+  });
+
+  for (
+    const [name, install, start] of [
+      ["node", ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error"], ["node", "example.mjs"]],
+      ["bun", [bin("bun"), "add"], [bin("bun"), "run", "example.ts"]],
+    ] as const
+  ) {
+    it(`installed in an empty ${name} project runs the README's example`, async () => {
+      await stack.flush();
+      const path = project(`on-${name}`);
+      await run(install[0], [...install.slice(1), tarball], path);
+      writeFileSync(join(path, start.at(-1)!), readmeExample());
+      await run(start[0], start.slice(1), path, environment());
+      assertEquals(String(await stack.raw("HGET", "cart:7", "apples")), "1");
+      assertEquals(stack.objectNames().filter((object) => object.startsWith("default/cart.3A7/")).length, 1);
+      assertEquals((await stack.record("cart:7"))?.rev, 0);
+
+      const life = `
+        import { tundraFromEnv } from "@tundra/store";
+        import { cronHandler } from "@tundra/store/http";
+        import { r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
+        const store = tundraFromEnv();
+        const { evicted } = await store.evict("cart:7");
+        const gone = await store.redis.exists("cart:7");
+        await store.ensureKs("cart:7");
+        const back = await store.redis.hgetall("cart:7");
+        await store.redis.del("cart:7");
+        await store.dirty({ missing: "del" }, "cart:7");
+        const { missing } = await store.tick();
+        await store.del("cart:7");
+        const kinds = [cronHandler, r2Datastore, scheduledHandler].map((each) => typeof each);
+        console.log(JSON.stringify({ evicted, gone, back, missing, kinds }));`;
+      writeFileSync(join(path, "life.mjs"), life);
+      const output = await run(start[0], [...start.slice(1, -1), "life.mjs"], path, environment());
+      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), {
+        evicted: ["cart:7"],
+        gone: 0,
+        back: { apples: 1 },
+        missing: 1,
+        kinds: ["function", "function", "function"],
+      });
+    });
+  }
+
+  it("brings types that a strict compiler accepts, under both ways to resolve modules", async () => {
+    const path = join(folder, "on-node");
+    writeFileSync(
+      join(path, "example.ts"),
+      readmeExample() + `
+        import { cronHandler } from "@tundra/store/http";
+        import { type R2BucketLike, r2Datastore } from "@tundra/store/cloudflare";
+        export const handle: (request: Request) => Promise<Response> = cronHandler(store, { secret: "x".repeat(16) });
+        export const archive = (bucket: R2BucketLike) => r2Datastore(bucket);
+        // @ts-expect-error a tick has no such option
+        await store.tick({ maxKey: 1 });`,
+    );
+    const compiler = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+    for (const [module, resolution] of [["NodeNext", "NodeNext"], ["ESNext", "Bundler"]] as const) {
+      await run("node", [
+        ...[compiler, "--noEmit", "--strict", "--target", "ES2022", "--lib", "ES2024,DOM,DOM.Iterable"],
+        ...["--module", module, "--moduleResolution", resolution, "example.ts"],
+      ], path);
+    }
+  });
+
+  it("carries the Lua of the sources, without comments and indentation", () => {
+    assertEquals(
+      shortLua("a(`\n-- what\n  local x = 1 -- why\n\n  if x then\n    y()\n  end\n`)"),
+      "a(`\nlocal x = 1\nif x then\ny()\nend\n`)",
+    );
+    assertEquals(shortLua("const text = `-- ${x}`;"), "const text = `-- ${x}`;");
+    let scripts = 0;
+    for (const name of readdirSync(join(ROOT, "dist/src/scripts")).filter((name) => name.endsWith(".js"))) {
+      const source = readFileSync(join(ROOT, "src/scripts", name.replace(/\.js$/, ".ts")), "utf8");
+      const built = readFileSync(join(ROOT, "dist/src/scripts", name), "utf8");
+      const lua = (text: string) =>
+        [...text.matchAll(/`\n((?:[^`\\]|\\.)*)`/g)].map(([, lua]) => lua!.split("\n").map((line) => line.trim()));
+      const wanted = lua(source).map((lines) =>
+        lines.filter((line) => line !== "" && !line.startsWith("--")).map((line) => line.split(" -- ")[0]!.trim())
+      );
+      assertEquals(lua(built).map((lines) => lines.filter((line) => line !== "")), wanted, name);
+      scripts += wanted.length;
+    }
+    assert(scripts >= 15, String(scripts));
+  });
+});
+
+describe("publishing on JSR", () => {
+  it("jsr publish --dry-run takes every entry point, without slow types", async () => {
+    const deno = join(TOOLS, "node_modules", "deno", "deno");
+    assert(existsSync(deno), `${deno} must be installed`);
+    const output = await run(bin("jsr"), ["publish", "--dry-run", "--allow-dirty"], ROOT, { DENO_BIN_PATH: deno });
+    assertStringIncludes(output, "Dry run complete");
+    assertEquals(/(warning|error|slow-type)\[?.*/i.exec(output.replaceAll(/file:.*/g, ""))?.[0], undefined);
+    const published = output.split("\n").filter((line) => line.includes("file://")).map((line) =>
+      line.trim().replace(pathToFileURL(ROOT).href, "").replace(/ \(.*/, "")
+    );
+    for (const wanted of ["mod.ts", "src/adapters/http.ts", "src/adapters/cloudflare.ts", "README.md", "LICENSE"]) {
+      assert(published.includes(wanted), `${wanted} must be published: ${published}`);
+    }
+    assertEquals(
+      published.filter((file) =>
+        !/^(mod\.ts|src\/.*\.ts|(deno|jsr)\.json|README\.md|LICENSE|CHANGELOG\.md|docs\/PROTOCOL\.md)$/.test(file)
+      ),
+      [],
+    );
+  });
+});
