@@ -1,8 +1,9 @@
 /**
  * A fault at every single request of every public call, on the real stack: nothing acknowledged is lost, ever.
  *
- * With TUNDRA_FAULTS=all each request meets each kind of fault, also where that can make no difference, and all pairs of
- * faults are tried instead of a random sample.
+ * Deno tries all single faults; the other runtimes a random third, since what differs there is fetch and no rule of the
+ * protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also where that can make no difference, and all
+ * pairs of faults are tried instead of a random sample.
  */
 import process from "node:process";
 import { describe, it } from "node:test";
@@ -14,6 +15,7 @@ import { withWorld } from "./world.ts";
 
 const ALL = process.env.TUNDRA_FAULTS === "all";
 const TRIES: readonly Tries[] = ["no retries", "default retries"];
+const SHARE = ALL || process.versions["deno"] !== undefined ? 1 : 1 / 3;
 /** Of each call, where not all are tried. */
 const PAIRS = 6;
 
@@ -69,8 +71,10 @@ describe("faults at any request lose nothing, and the queue drains", () => {
   for (const call of CALLS) {
     it(`${call.name}: one fault`, async () => {
       const prepared = await prepare(world, call);
-      const scenarios = singles(prepared);
-      assert(scenarios.length >= 5);
+      const random = seededRandom(`one fault of ${call.name}`);
+      const all = singles(prepared);
+      assert(all.length >= 5);
+      const scenarios = all.filter(() => random.next() < SHARE);
       assertEquals(await liveAll(prepared, scenarios), 0);
     });
   }
