@@ -57,6 +57,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "check takes a dirty key that is missing for an evicted one",
+    met: 384,
     guard: "a dirty key that is missing is absent",
     where: "check",
     patches: [[
@@ -66,6 +67,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "commit does not look whether the key exists",
+    met: 305,
     guard: "commit looks whether the key exists",
     where: "commit",
     patches: [
@@ -81,6 +83,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "a repeated fail acts again",
+    met: 99,
     guard: "retry-safety: fail",
     where: "fail",
     patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
@@ -93,12 +96,14 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "begin goes by no token",
+    met: 76,
     guard: "retry-safety: begin",
     where: "begin",
     patches: [["if tonumber(score) ~= tonumber(token) then", "if false then"]],
   },
   {
     name: "a removal without a record leaves none: a late copy removes what came after it",
+    met: 682,
     guard: "retry-safety: remove",
     where: "remove",
     patches: [[
@@ -108,6 +113,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "an overriding mark does not compare the record",
+    met: 3265,
     guard: "retry-safety: mark",
     where: "mark",
     patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[3 + i] then", "elseif false then"]],
@@ -126,6 +132,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "commit writes a tombstone over a key that is there again",
+    met: 129,
     where: "commit",
     patches: [["if there[i] then\n      push(queue", "if false then\n      push(queue"]],
   },
@@ -151,6 +158,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "evict does not compare the own expiry",
+    met: 80,
     where: "evict",
     patches: [["if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then", "if false then"]],
   },
@@ -161,11 +169,13 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "a tick evicts keys that were touched after its claim",
+    met: 3265,
     where: "evict",
     patches: [["if limit and not (touched[i] and tonumber(touched[i]) <= limit) then", "if false then"]],
   },
   {
     name: "del removes before it has written the record, and dies in between",
+    met: 346,
     where: "remove",
     patches: [[
       "save(changes)\nzadd(DIRTY, 'NX', queue)",
@@ -266,11 +276,13 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "ensureKs() keeps quiet about what could not be fetched",
+    met: 103,
     where: "src/ensure.ts",
     patches: [["else failures.set(each.key, error);", ""]],
   },
   {
     name: "ensureKs() serves an older version for one that is lost",
+    met: 2699,
     where: "src/ensure.ts",
     patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
   },

@@ -280,6 +280,7 @@ const REDIS_FATES = [
   "cut short",
   "twice",
   "twice",
+  "twice",
   "late",
   "late, and hangs",
 ] as const;

@@ -275,7 +275,7 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   const start = await warm;
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
-  const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh"];
+  const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh", "fresh"];
   const keys = new Set([choices.pick(pool)]);
   for (let more = choices.pick([0, 1, 1, 2]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);

@@ -249,7 +249,7 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
     if (bench.choices.chance(500)) await ensure(bench, [key]);
     await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
   }],
-  ["delete and begin anew", 2, async (bench) => {
+  ["delete and begin anew", 4, async (bench) => {
     const key = one(bench);
     if (bench.choices.chance(500)) await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
     await del(bench, key);
