@@ -105,7 +105,7 @@ async function startEdge(bundle: Bundle): Promise<Host> {
   const { EdgeRuntime, runServer } = load<{
     EdgeRuntime: new (options: { initialCode: string }) => object;
     runServer(options: { runtime: object }): Promise<{ url: string; close(): Promise<void> }>;
-  }>("edge-runtime");
+  }>("edge-runtime", ROOT);
   const serve = `addEventListener("fetch", (event) => event.respondWith(portable.answer(event.request)));`;
   const server = await runServer({ runtime: new EdgeRuntime({ initialCode: bundle.script + serve }) });
   return {

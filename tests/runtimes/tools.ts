@@ -15,7 +15,7 @@ export const TOOLS = join(ROOT, ".ci", "tools");
 
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "edge-runtime", "jsr", "deno", "bun"];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun"];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
@@ -27,9 +27,9 @@ export function bin(name: string): string {
   return join(TOOLS, "node_modules", ".bin", name);
 }
 
-/** A tool as a module. */
-export function load<T>(name: string): T {
-  return createRequire(join(TOOLS, "package.json"))(name) as T;
+/** A tool, or with `from` another package's dependency, as a module. */
+export function load<T>(name: string, from = TOOLS): T {
+  return createRequire(join(from, "package.json"))(name) as T;
 }
 
 /** What these tests use of miniflare. */

@@ -1,0 +1,153 @@
+/** Each example is started as its user would start it, and used. */
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { freePort } from "../../dev/redis_server.ts";
+import { BUCKET, until, withArchive } from "../store/kit.ts";
+import { type Program, start } from "./run.ts";
+import { bin, installTools, ROOT } from "./tools.ts";
+
+const SECRET = "a-secret-for-the-tests";
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+describe("examples", () => {
+  const stack = withArchive();
+  let folder: string;
+  let envFile: string;
+  let environment: Record<string, string>;
+  let program: Program | undefined;
+
+  before(() => {
+    installTools();
+    folder = mkdtempSync(join(tmpdir(), "tundra-examples-"));
+    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
+    environment = {
+      UPSTASH_REDIS_REST_URL: stack.connection.url,
+      UPSTASH_REDIS_REST_TOKEN: stack.connection.token,
+      TUNDRA_S3_ENDPOINT: url,
+      TUNDRA_S3_REGION: region,
+      TUNDRA_S3_BUCKET: BUCKET,
+      TUNDRA_S3_ACCESS_KEY_ID: accessKeyId,
+      TUNDRA_S3_SECRET_ACCESS_KEY: secretAccessKey,
+      CRON_SECRET: SECRET,
+    };
+    envFile = join(folder, "env");
+    writeFileSync(envFile, Object.entries(environment).map(([name, value]) => `${name}=${value}\n`).join(""));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  beforeEach(() => stack.flush());
+  afterEach(() => program?.stop());
+
+  async function json<T>(url: string, init?: RequestInit): Promise<T> {
+    const response = await fetch(url, init);
+    const text = await response.text();
+    assertEquals(response.status, 200, `${url}: ${text}\n${program?.output()}`);
+    return JSON.parse(text) as T;
+  }
+
+  /** A browser: visits with a cookie; what the page says. */
+  function browser(
+    url: string,
+  ): { visit(): Promise<string>; key(): string; request(init: RequestInit): Promise<Response> } {
+    let cookie = "";
+    const request = (init: RequestInit) => fetch(url, { ...init, headers: { cookie } });
+    return {
+      request,
+      key: () => `session:${/session=([\w-]+)/.exec(cookie)![1]}`,
+      async visit() {
+        const response = await request({});
+        const text = await response.text();
+        assertEquals(response.status, 200, text + program?.output());
+        cookie = response.headers.get("set-cookie")!.split(";")[0]!;
+        return text;
+      },
+    };
+  }
+
+  it("cloudflare-worker: wrangler dev --test-scheduled, /__scheduled archives to R2, an evicted cart comes back", async () => {
+    const port = await freePort();
+    program = start(
+      bin("wrangler"),
+      [
+        ...["dev", "--test-scheduled", "--port", String(port), "--ip", "127.0.0.1"],
+        ...["--persist-to", join(folder, "wrangler"), "--env-file", envFile, "--show-interactive-dev-session=false"],
+      ],
+      join(ROOT, "examples/cloudflare-worker"),
+      { WRANGLER_SEND_METRICS: "false", CI: "true" },
+    );
+    await program.printed(/Ready on/);
+    const url = `http://127.0.0.1:${port}`;
+    assertEquals(await json(`${url}/carts/7?article=apples&count=3`, { method: "POST" }), { apples: 3 });
+    assertEquals(await json(`${url}/carts/7?article=pears`, { method: "POST" }), { apples: 3, pears: 1 });
+    assertEquals((await json<{ dirty: number }>(`${url}/status`)).dirty, 1);
+    await (await fetch(`${url}/__scheduled`)).text();
+    await program.printed(/"tundra":"tick".*"ok":true.*"frozen":1/);
+    assertEquals((await json<{ dirty: number }>(`${url}/status`)).dirty, 0);
+
+    await stack.leaveAlone(8 * DAY_MS, "cart:7");
+    await (await fetch(`${url}/__scheduled?cron=*+*+*+*+*`)).text();
+    await until("the cart is evicted", async () => await stack.exists("cart:7") === 0);
+    assertEquals(await json(`${url}/carts/7`), { apples: 3, pears: 1 });
+    assertEquals(await json(`${url}/carts/7`, { method: "DELETE" }), { deleted: 1 });
+    assertEquals(await json(`${url}/carts/7`), {});
+    assertEquals((await fetch(`${url}/elsewhere`)).status, 404);
+  });
+
+  it("vercel-edge: edge-runtime, /api/cron with the secret archives, an evicted cart comes back", async () => {
+    program = start("node", ["--env-file", envFile, "local.mjs", "0"], join(ROOT, "examples/vercel-edge"));
+    const url = (await program.printed(/listening on (\S+)/))[1]!.replace("[::]", "127.0.0.1").replace(/\/$/, "");
+    const cart = `${url}/api/cart?id=7`;
+    assertEquals(await json(`${cart}&article=apples&count=3`, { method: "POST" }), { apples: 3 });
+    assertEquals((await fetch(`${url}/api/cron`)).status, 401);
+    const headers = { authorization: `Bearer ${SECRET}` };
+    assertEquals((await json<{ frozen: number }>(`${url}/api/cron`, { headers })).frozen, 1);
+    assertEquals(stack.objectNames().length, 1);
+
+    await stack.leaveAlone(8 * DAY_MS, "cart:7");
+    assertEquals((await json<{ evicted: number }>(`${url}/api/cron`, { headers })).evicted, 1);
+    assertEquals(await stack.exists("cart:7"), 0);
+    assertEquals(await json(cart), { apples: 3 });
+    assertEquals(await json(cart, { method: "DELETE" }), { deleted: 1 });
+    assertEquals(await json(cart), {});
+    assertEquals((await fetch(`${url}/api/cart?id=../x`)).status, 400);
+  });
+
+  it("bun: the loop archives a session and evicts an idle one, which comes back", async () => {
+    const port = await freePort();
+    const args = [`--env-file=${envFile}`, "run", "main.ts"];
+    program = start(bin("bun"), args, join(ROOT, "examples/bun"), { PORT: String(port) });
+    const url = `http://127.0.0.1:${port}`;
+    await until("it listens", () => fetch(`${url}/status`).then(() => true, () => false));
+    const { visit, key, request } = browser(url);
+    assertMatch(await visit(), /Visit 1</);
+    assertMatch(await visit(), /Visit 2</);
+    await until("it is archived", async () => (await stack.record(key()))?.rev === 0);
+    await stack.leaveAlone(2 * DAY_MS, key());
+    await until("it is evicted", async () => await stack.exists(key()) === 0);
+    const status = await json<{ dirty: number; worker: { evicted: number } }>(`${url}/status`);
+    assertEquals([status.dirty, status.worker.evicted], [0, 1]);
+    assertMatch(await visit(), /Visit 3</);
+    const ttlMs = Number(await stack.raw("PTTL", key()));
+    assert(ttlMs > 89 * DAY_MS && ttlMs <= 90 * DAY_MS, String(ttlMs));
+    assertEquals(await (await request({ method: "DELETE" })).json(), { signedOut: true });
+    assertMatch(await visit(), /Visit 1</);
+  });
+
+  it("deno-cron: Deno.cron archives a session within a minute, an evicted one comes back", async () => {
+    const port = await freePort();
+    const args = ["run", "-A", "--unstable-cron", `--env-file=${envFile}`, "main.ts"];
+    program = start(bin("deno"), args, join(ROOT, "examples/deno-cron"), { PORT: String(port) });
+    await program.printed(/Listening/);
+    const { visit, key, request } = browser(`http://127.0.0.1:${port}`);
+    assertMatch(await visit(), /Visit 1</);
+    assertMatch(await visit(), /Visit 2</);
+    await program.printed(/archived 1, evicted 0, 0 wait, 0 errors/, 75_000);
+    assertEquals((await stack.record(key()))?.rev, 0);
+    assertEquals((await stack.store().evict(key())).evicted, [key()]);
+    assertMatch(await visit(), /Visit 3</);
+    assertEquals(await (await request({ method: "DELETE" })).json(), { signedOut: true });
+    assertMatch(await visit(), /Visit 1</);
+  });
+});
