@@ -249,6 +249,8 @@ export async function live(
       if (there.get(key) === "absent" && !may.includes("absent")) throw new Error(`ensureKs left ${key} away`);
     }
     await onlyIn("the tick after it", () => drain(world, healthy));
+    const stale = await world.stale(...keys);
+    if (stale.length > 0) throw new Error(`in the end the archive has other bytes of ${stale}`);
     if (lates.size > 0) await secondLife();
     return layer.log.filter(({ fault }) => fault).length === plan.size;
   } catch (error) {

@@ -38,6 +38,8 @@ export interface World extends ColdStack {
   values(...keys: string[]): Promise<Map<string, Value>>;
   /** What they are worth: what ensureKs() would have to make of them. Rejects where the archive lacks what a record names. */
   worth(...keys: string[]): Promise<Map<string, Value>>;
+  /** Those of them that count as archived, but with other bytes than Redis holds. */
+  stale(...keys: string[]): Promise<string[]>;
   /**
    * All that is wrong: a key that is not worth what it may be, a record that is in no queue or in a wrong one, a TTL that
    * nobody set, an archive object that was overwritten (since the last `load`), a user's key that nobody made.
@@ -143,6 +145,15 @@ export function withWorld(options: StackOptions = {}): World {
         return [key, await worth(key, there.get(key)!, record, nowMs)];
       });
       return new Map(await Promise.all(all));
+    },
+    async stale(...keys) {
+      const there = await values(...keys);
+      const texts = await commands(...keys.map((key) => ["GET", KEYS.record(key)]));
+      return keys.filter((key, i) => {
+        const [value, record] = [there.get(key)!, parseRecord(texts[i] === null ? null : String(texts[i]))];
+        if (typeof value !== "object" || record?.ver === "" || record?.rev !== 0) return false;
+        return record.fp !== sha1(value.dump) || record.exp !== value.exp;
+      });
     },
     async audit(allowed) {
       const wrong: string[] = [];
