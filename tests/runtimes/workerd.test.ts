@@ -1,0 +1,246 @@
+/** What only workerd can show: R2, a cron trigger with the example's Worker, requests that give up, cold start, memory. */
+import { after, before, beforeEach, describe, it } from "node:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { build } from "esbuild";
+import { r2Datastore } from "../../src/adapters/cloudflare.ts";
+import { datastoreConformance } from "../conformance/datastore.ts";
+import { BUCKET, until, withArchive } from "../store/kit.ts";
+import { type FaultProxy, startFaultProxy } from "../../dev/faults.ts";
+import { run } from "./run.ts";
+import { installTools, type Miniflare, miniflare, ROOT } from "./tools.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** A module, bundled as wrangler would. */
+async function bundle(contents: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: ROOT, loader: "ts" },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "browser",
+    conditions: ["workerd", "worker"],
+    target: "es2022",
+    tsconfig: join(ROOT, "tsconfig.json"),
+  });
+  return outputFiles[0]!.text;
+}
+
+datastoreConformance("in R2", async () => {
+  installTools();
+  const mf = miniflare({ script: "export default {}", r2Buckets: ["ARCHIVE"] });
+  const bucket = await mf.getR2Bucket<Parameters<typeof r2Datastore>[0]>("ARCHIVE");
+  return { store: r2Datastore(bucket, { prefix: "under/" }), stop: () => mf.dispose() };
+});
+
+describe("the Worker of examples/cloudflare-worker in workerd", () => {
+  const stack = withArchive();
+  let mf: Miniflare;
+  let printed = "";
+
+  before(async () => {
+    installTools();
+    const { url, token } = stack.connection;
+    mf = miniflare({
+      script: await bundle(`export { default } from "./examples/cloudflare-worker/worker.ts"`),
+      r2Buckets: ["ARCHIVE"],
+      bindings: { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token },
+      handleRuntimeStdio(stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream) {
+        stdout.on("data", (chunk) => printed += chunk);
+        stderr.on("data", (chunk) => printed += chunk);
+      },
+    });
+    await mf.ready;
+  });
+  after(() => mf?.dispose());
+
+  /** The reports of all ticks so far. */
+  function reports(): { frozen: number; evicted: number; subrequests: number; done: boolean; ok: boolean }[] {
+    return [...printed.matchAll(/\{"tundra":"tick".*\}/g)].map(([line]) => JSON.parse(line));
+  }
+
+  it("archives a backlog of 1,000 keys by its cron, 45 sub-requests a tick, and reads an evicted key", async () => {
+    const keys = Array.from({ length: 1000 }, (_, i) => `cart:${i}`);
+    for (const key of keys) await stack.raw("HSET", key, "apples", key.length, "id", key);
+    await stack.store().dirty(keys);
+    const worker = await mf.getWorker();
+    const trigger = async () => {
+      const before = stack.server.requests;
+      const { outcome } = await worker.scheduled({ cron: "* * * * *" });
+      assertEquals(outcome, "ok", printed);
+      return stack.server.requests - before;
+    };
+    let ticks = 0;
+    while ((await stack.store().status()).dirty > 0) {
+      assertLess(++ticks, 60);
+      const redisRequests = await trigger();
+      await until("the tick is logged", () => reports().length === ticks);
+      const { subrequests, frozen, ok } = reports().at(-1)!;
+      assert(ok && subrequests <= 45, JSON.stringify(reports().at(-1)));
+      // what the report counts is what was sent: requests that Redis saw, and an upload a key
+      assert(redisRequests + frozen <= subrequests, `${redisRequests} + ${frozen} of ${subrequests}`);
+    }
+    assertEquals(reports().reduce((sum, { frozen }) => sum + frozen, 0), 1000);
+    assert(ticks >= 23 && reports().every(({ frozen }) => frozen <= 45), `${ticks} ticks`);
+    const bucket = await mf.getR2Bucket<Parameters<typeof r2Datastore>[0]>("ARCHIVE");
+    const { objects } = await bucket.list({ prefix: "default/", limit: 1000 });
+    assert(objects.length === 1000, String(objects.length));
+
+    await stack.leaveAlone(8 * DAY_MS, ...keys.slice(0, 10));
+    await trigger();
+    await until("the tick is logged", () => reports().length === ticks + 1);
+    assertEquals(reports().at(-1)!.evicted, 10);
+    assertEquals(await stack.exists(...keys.slice(0, 10)), 0);
+    const response = await mf.dispatchFetch("http://shop.example/carts/3");
+    assertEquals([response.status, await response.json()], [200, { apples: 6, id: "cart:3" }]);
+    assertEquals(await stack.exists("cart:3"), 1);
+  });
+});
+
+describe("requests on workerd", () => {
+  const stack = withArchive();
+  let proxy: FaultProxy;
+  let mf: Miniflare;
+
+  before(async () => {
+    installTools();
+    // The first fetch of each object hangs, as if that object's server had died.
+    const seen = new Set<string>();
+    proxy = await startFaultProxy({
+      target: stack.s3.url,
+      plan: (request) => {
+        if (request.method !== "GET" || !request.url.includes("slow") || seen.has(request.url)) return undefined;
+        seen.add(request.url);
+        return { type: "hang" };
+      },
+    });
+    const { region, accessKeyId, secretAccessKey } = stack.s3;
+    const script = await bundle(`
+      import { s3Datastore, tundraStore } from "./mod.ts";
+      const s3 = ${JSON.stringify({ endpoint: proxy.url, region, bucket: BUCKET, accessKeyId, secretAccessKey })};
+      // At the top of the module, as many applications will have it: shared by all requests.
+      const store = tundraStore(s3Datastore(s3), { redis: ${JSON.stringify(stack.connection)} });
+      export default {
+        async fetch(request) {
+          const key = new URL(request.url).searchParams.get("key");
+          const gaveUp = new Promise((resolve) => setTimeout(resolve, Number(request.headers.get("patience") ?? 60000)));
+          const ensured = store.ensureKs(key).then(() => "there");
+          return new Response(await Promise.race([ensured, gaveUp.then(() => "gave up")]));
+        },
+      };`);
+    mf = miniflare({ script });
+    await mf.ready;
+  });
+  beforeEach(() => stack.flush());
+  after(async () => {
+    await mf?.dispose();
+    await proxy?.stop();
+  });
+
+  const waits = (key: string) => proxy.log.some(({ method, url }) => method === "GET" && url.includes(key));
+
+  async function evicted(key: string): Promise<void> {
+    await stack.raw("SET", key, "value");
+    await stack.store().dirty(key);
+    await stack.store().tick();
+    assertEquals((await stack.store().evict(key)).evicted, [key]);
+  }
+
+  async function ask(key: string, init: RequestInit = {}): Promise<{ text: string; ms: number }> {
+    const from = performance.now();
+    const text = await (await mf.dispatchFetch(`http://app.example/?key=${key}`, init)).text();
+    return { text, ms: performance.now() - from };
+  }
+
+  it("one that gives up during a cold ensureKs does not delay another for the same key", async () => {
+    await evicted("slow-1");
+    const first = ask("slow-1", { headers: { patience: "400" } }); // hangs on the archive, gives up
+    await until("the first one waits", () => waits("slow-1"));
+    const second = ask("slow-1");
+    assertEquals((await second).text, "there");
+    assertLess((await second).ms, 2000);
+    assertEquals((await first).text, "gave up");
+    const third = await ask("slow-1");
+    assertEquals(third.text, "there");
+    assertLess(third.ms, 2000);
+    assertEquals(await stack.get("slow-1"), "value");
+  });
+
+  it("one whose client goes away during a cold ensureKs does not delay another for the same key", async () => {
+    await evicted("slow-2");
+    const controller = new AbortController();
+    const first = ask("slow-2", { signal: controller.signal }).then((answer) => answer.text, () => "went away");
+    await until("the first one waits", () => waits("slow-2"));
+    controller.abort();
+    assertEquals(await first, "went away");
+    const second = await ask("slow-2");
+    assertEquals(second.text, "there");
+    assertLess(second.ms, 2000);
+  });
+});
+
+describe("limits of workerd", () => {
+  const stack = withArchive();
+
+  before(() => installTools());
+
+  it("the modules of the example's Worker are evaluated in less than 50 ms", async () => {
+    const worker = await bundle(`export { default } from "./examples/cloudflare-worker/worker.ts"`);
+    const { outputFiles } = await build({ stdin: { contents: worker, loader: "js" }, write: false, format: "iife" });
+    const mf = miniflare({
+      unsafeEvalBinding: "EVAL",
+      bindings: { CODE: outputFiles[0]!.text, URL: stack.s3.url },
+      // The clock stands still but for I/O: a request before and after.
+      script: `export default {
+        async fetch(request, env) {
+          const now = async () => { await (await fetch(env.URL)).text(); return Date.now(); };
+          const run = env.EVAL.newFunction("/* " + request.url + " */" + env.CODE);
+          const from = await now();
+          run();
+          const evaluated = await now();
+          const idle = await now();
+          return Response.json({ ms: evaluated - from, ofWhichIdle: idle - evaluated });
+        } }`,
+    });
+    try {
+      const times: number[] = [];
+      for (let i = 0; i < 5; i++) {
+        const { ms } = await (await mf.dispatchFetch(`http://app.example/${i}`)).json() as { ms: number };
+        times.push(ms);
+      }
+      console.log(`module evaluation, one request to a local server included: ${times.join(", ")} ms`);
+      assertLess(Math.min(...times), 50);
+    } finally {
+      await mf.dispose();
+    }
+  });
+
+  it("a tick over large values holds less than 128 MB", async () => {
+    const { region, accessKeyId, secretAccessKey, url: endpoint } = stack.s3;
+    const value = (bytes: number) => new Uint8Array(bytes).map(() => Math.random() * 256);
+    const keys: string[] = [];
+    for (const [n, bytes] of [[20, 1_000_000], [3, 4_000_000], [40, 100_000]] as const) {
+      const noise = value(bytes);
+      for (let i = 0; i < n; i++) keys.push(`large:${bytes}:${i}`);
+      await Promise.all(keys.slice(-n).map((key) => stack.raw("SET", key, noise)));
+    }
+    await stack.store().dirty(keys);
+    const folder = mkdtempSync(join(tmpdir(), "tundra-memory-"));
+    try {
+      writeFileSync(join(folder, "bundle.mjs"), await bundle(`export * from "./tests/runtimes/everything.ts"`));
+      const s3 = { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey };
+      const args = ["--expose-gc", join(ROOT, "tests/runtimes/memory.mjs"), join(folder, "bundle.mjs")];
+      const output = await run("node", args, folder, { OPTIONS: JSON.stringify({ s3, redis: stack.connection }) });
+      const [, peak, samples] = /^peak (\d+) of (\d+) samples$/m.exec(output)!.map(Number);
+      console.log(`36 MB in ${keys.length} values: at most ${(peak! / 1e6).toFixed(0)} MB live, ${samples} samples`);
+      assertEquals(stack.objectNames().length, keys.length);
+      assertGreater(samples!, keys.length);
+      assertLess(peak!, 128e6);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
