@@ -100,7 +100,8 @@ export interface Oracle {
   held(key: string): KeyState;
   record(key: string): KeyRecord;
   outcome(key: string): KeyState;
-  right(key: string): KeyState[];
+  /** Does its record name an object that is gone? */
+  isLost(key: string): boolean;
   /** Time has passed: keys may have expired. */
   look(): void;
   save(): OracleState;
@@ -304,7 +305,9 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
         if (moved) {
           const object = archived(key, is.ver);
           if (now !== null) fail("2 proof before eviction", `${key} became ${show(now)}`);
-          if (!leniency.lostObjects && (!object || !sameState(object.state, before))) {
+          // a del() that a rollback undid has buried its objects: what it had deleted may go
+          const lost = !object && (leniency.lostObjects || leniency.rolledBack);
+          if (!lost && !sameState(object?.state ?? null, before)) {
             fail(
               "2 proof before eviction",
               `${key} left with ${show(before)}, archived is ${show(object?.state ?? null)}`,
@@ -322,7 +325,10 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
           truth.markedAt = time;
         }
         break;
-      case "restore":
+      case "restore": {
+        const newer = is.ver > was.ver && isLost(key, was) ? archived(key, is.ver) : undefined;
+        // what the record named is gone: the newest of the archive's, a tombstone too, is what was acknowledged last
+        if (newer) truth.right = [newer.state];
         if (moved) {
           if (before !== null || !now || !isRight(truth, now)) {
             fail(
@@ -334,6 +340,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
           fail("restore of a key that is there", `changed the record of ${key}`);
         }
         break;
+      }
       case "remove":
         if (!removalIsRight(key, truth, ops)) {
           fail("4 a late del does nothing", `${key}, ${show(before)}, was removed by a del that had ended`);
@@ -458,7 +465,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     markedSince: (key, since) => truths.get(key)!.markedAt >= since,
     record: (key) => read(redis.peek(recordName(key))?.value),
     outcome: (key) => outcomeOf(key, read(redis.peek(recordName(key))?.value)),
-    right: (key) => truths.get(key)!.right,
+    isLost: (key) => isLost(key, read(redis.peek(recordName(key))?.value)),
     save: () => ({ truths: copy(truths), archive: new Map(archive) }),
     load(state) {
       for (const [name, object] of state.archive) {
