@@ -61,6 +61,7 @@ const MODES = [
   "stale",
   "flushed scripts",
   "broken scripts",
+  "broken scripts",
   "rollback",
   "lost objects",
   "all",
@@ -113,7 +114,7 @@ function makeSandbox(
   const oracle: Oracle = Object.create(judge, {
     run: {
       value(command: readonly string[], ops: Parameters<Oracle["run"]>[1]) {
-        if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(60)) {
+        if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(120)) {
           writesLeft = choices.int(8);
           world.note(() => `the server dies after ${writesLeft} writes`);
         }
@@ -275,7 +276,7 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   const start = await warm;
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
-  const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh", "fresh"];
+  const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh", "fresh", "old"];
   const keys = new Set([choices.pick(pool)]);
   for (let more = choices.pick([0, 1, 1, 2]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);

@@ -240,8 +240,9 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
     await dirty(bench, [key], { missing: "del" }, () => pipeline.exec());
   }],
   // long enough for a copy of an early request to meet what came much later
-  ["a whole life", 2, async (bench) => {
+  ["a whole life", 4, async (bench) => {
     const key = one(bench);
+    if (bench.choices.chance(500)) await evict(bench, [key]);
     if (!await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) return;
     await dirty(bench, [key], { overwrite: true });
     await tick(bench, {});
@@ -249,12 +250,15 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
     if (bench.choices.chance(500)) await ensure(bench, [key]);
     await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
   }],
-  ["delete and begin anew", 4, async (bench) => {
+  ["delete and begin anew", 5, async (bench) => {
     const key = one(bench);
-    if (bench.choices.chance(500)) await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
-    await del(bench, key);
-    const written = await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
-    if (written && bench.choices.chance(500)) await dirty(bench, [key]);
+    const { redis } = bench.store;
+    for (let round = 0; round < 2; round++) {
+      if (!bench.choices.chance(300)) await command(bench, [key], () => redis.set(key, bench.fresh()));
+      await del(bench, key);
+    }
+    const written = await command(bench, [key], () => redis.set(key, bench.fresh()));
+    if (written && bench.choices.chance(300)) await dirty(bench, [key]);
   }],
   ["mark", 2, (bench) => dirty(bench, some(bench))],
   ["evict", 4, (bench) => evict(bench, some(bench))],
