@@ -15,8 +15,6 @@ export interface SourceFile {
 export const BARE_IMPORTS: readonly string[] = [
   "@upstash/redis",
   "aws4fetch",
-  "cbor-x/encode",
-  "cbor-x/decode",
   "fflate",
 ];
 
