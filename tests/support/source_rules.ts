@@ -15,6 +15,8 @@ export interface SourceFile {
 export const BARE_IMPORTS: readonly string[] = [
   "@upstash/redis",
   "aws4fetch",
+  "cbor-x/encode",
+  "cbor-x/decode",
   "fflate",
 ];
 
