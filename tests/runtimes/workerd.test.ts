@@ -151,7 +151,9 @@ describe("requests on workerd", () => {
 
   async function ask(key: string, init: RequestInit = {}): Promise<{ text: string; ms: number }> {
     const from = performance.now();
-    const text = await (await mf.dispatchFetch(`http://app.example/?key=${key}`, init)).text();
+    const text =
+      await (await mf.dispatchFetch(`http://app.example/?key=${key}`, { signal: AbortSignal.timeout(5_000), ...init }))
+        .text();
     return { text, ms: performance.now() - from };
   }
 
