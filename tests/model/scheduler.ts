@@ -46,6 +46,8 @@ export interface World {
   /** Resolves when the scheduler says so. */
   turn(owner?: { dead: boolean }): Promise<void>;
   after(ms: number, act: () => void): () => void;
+  /** Resolves when all that runs has come to its next wait. */
+  quiet(): Promise<void>;
   /** Does one thing; `false`: there is none. */
   step(): Promise<boolean>;
   /** What happened, where somebody wants to know. */
@@ -93,6 +95,8 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[]): Wo
         if (i >= 0) timers.splice(i, 1);
       };
     },
+    // a macrotask: nothing else is in the event loop, and all microtasks come first
+    quiet: () => new Promise((resolve) => setImmediate(resolve)),
     async step() {
       const { ready, late, pace } = world;
       for (let i = ready.length - 1; i >= 0; i--) if (ready[i]!.owner?.dead) ready.splice(i, 1);
@@ -106,8 +110,7 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[]): Wo
         world.nowUs += 1 + (pace.reorder > 0 ? choices.pick(STEP_US) : 20);
         happening!.run();
       } else return false;
-      // A macrotask: all that was resolved has run to its next wait. Nothing else is in the event loop.
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await world.quiet();
       return true;
     },
     ambient: {

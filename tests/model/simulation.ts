@@ -187,7 +187,7 @@ async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>): Prom
     done = true;
     failure = error;
   });
-  await Promise.resolve();
+  await box.world.quiet();
   while (!done && !bench.process.dead) {
     if (++box.steps > MAX_STEPS) throw new Violation("7 calls end", `${box.steps} steps, and no end`);
     if (!await box.world.step()) throw new Violation("7 calls end", "nothing is under way, and a call still waits");
@@ -331,7 +331,7 @@ async function play(box: Sandbox, mode: Mode): Promise<void> {
   let failure: unknown;
   const all = processes.map((each) => each.run().catch((error) => failure ??= error));
   void all;
-  await Promise.resolve();
+  await world.quiet();
   const busy = () => processes.some((each) => !each.done && !each.bench.process.dead);
   while (busy() && !failure) {
     if (++box.steps > MAX_STEPS) throw new Violation("7 calls end", `${box.steps} steps, and no end`);
