@@ -36,7 +36,11 @@ describe("examples", () => {
     envFile = join(folder, "env");
     writeFileSync(envFile, Object.entries(environment).map(([name, value]) => `${name}=${value}\n`).join(""));
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  after(() => {
+    rmSync(folder, { recursive: true, force: true });
+    // wrangler's scratch, which it leaves when it is killed
+    rmSync(join(ROOT, "examples/cloudflare-worker/.wrangler"), { recursive: true, force: true });
+  });
   beforeEach(() => stack.flush());
   afterEach(() => program?.stop());
 
