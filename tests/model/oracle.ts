@@ -175,7 +175,8 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
 
   /** Redis no longer holds it, by an application's command or its own expiry: what is right from now on? */
   function afterLoss(key: string, truth: Truth, record: KeyRecord): void {
-    if (evicted(record)) return; // what was removed was a blind write: the archived value lives
+    const half = truth.held?.value === archived(key, record.ver)?.state?.value; // an eviction that died before its end
+    if (evicted(record) && !half) return; // what was removed was a blind write: the archived value lives
     truth.right = [null];
     if (record.rev === 0 && record.ver !== "" && record.flag !== "g") {
       // behind Tundra's back: what is archived comes back, or stays away where the removal is marked later
