@@ -1,6 +1,6 @@
 /**
  * A simulation that finds nothing proves something only where it would find what is broken: each seeded bug, each guard that
- * DESIGN 3.3 names among them, must be caught within 10,000 schedules.
+ * docs/PROTOCOL.md rests on among them, must be caught within 10,000 schedules.
  * @module
  */
 import { after, describe, it } from "node:test";

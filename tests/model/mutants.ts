@@ -15,7 +15,7 @@ import { runSchedule, SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
 /** One bug. */
 export interface Mutant {
   name: string;
-  /** The guard of DESIGN 3.3 that it breaks, where it is one of those. */
+  /** The guard of the protocol that it breaks, where it is one of those. */
   guard?: string;
   /** A script of src/scripts by its name, or a file of src. */
   where: string;
@@ -27,7 +27,7 @@ export interface Mutant {
 
 /** All of them. */
 export const MUTANTS: Mutant[] = [
-  // ---- guards that DESIGN 3.3 names
+  // ---- guards that the protocol names
   {
     name: "objects are overwritten: every version of a key has one name",
     guard: "immutable objects",

@@ -1,6 +1,6 @@
 /**
  * The judge: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
- * first step that DESIGN's invariants forbid.
+ * first step that the invariants in docs/PROTOCOL.md forbid.
  *
  * The value of a key is what Redis holds; where Redis holds none, it is what `ensureKs()` would bring back. The judge keeps
  * for each key which of those outcomes are right (`right`), changes that only where an application's command, a mark, an

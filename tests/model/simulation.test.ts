@@ -1,5 +1,5 @@
 /**
- * The promises of DESIGN 3.3 under an adversary: 20,000 schedules in CI (on Deno; 300 elsewhere), 2,000 at a desk;
+ * The promises of docs/PROTOCOL.md under an adversary: 20,000 schedules in CI (on Deno; 300 elsewhere), 2,000 at a desk;
  * TUNDRA_SCHEDULES says another number.
  * @module
  */

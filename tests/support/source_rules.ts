@@ -1,5 +1,5 @@
 /**
- * The rules of DESIGN about the source of the package, as functions of source text. architecture.test.ts applies them to
+ * The rules about the source of the package, as functions of source text. architecture.test.ts applies them to
  * the files and shows that each one can fail.
  * @module
  */
@@ -157,8 +157,8 @@ function importsOf(source: ts.SourceFile): { node: ts.Node; specifier: string | 
 }
 
 function resolveImport(from: string, specifier: string): string {
-  const url = new URL(specifier, new URL(from, "file:///root/"));
-  return url.pathname.startsWith("/root/") ? url.pathname.slice("/root/".length) : url.pathname;
+  const url = new URL(specifier, new URL(from, "file:///package/"));
+  return url.pathname.startsWith("/package/") ? url.pathname.slice("/package/".length) : url.pathname;
 }
 
 function roomOf(path: string): string {
