@@ -18,7 +18,7 @@ export interface TickOptions {
   maxBytes?: number;
   /** Uploads at once: 1 to 1000, default 6. */
   nthreads?: number;
-  /** A claimed key is nobody else's for this many milliseconds: 1000 to 43,200,000 (12 h), default 60,000. */
+  /** A claimed key is nobody else's for this many milliseconds: 1 to 43,200,000 (12 h), default 60,000. Let it outlast a batch's uploads. */
   leaseMs?: number;
   /** A key that fails this many times by its own fault is dead: 1 to 1000, default 3. */
   nattempts?: number;
@@ -85,7 +85,7 @@ const BOUNDS: Record<keyof typeof DEFAULTS, [least: number, most: number]> = {
   maxSubrequests: [12, Infinity],
   maxBytes: [1, Infinity],
   nthreads: [1, 1_000],
-  leaseMs: [1_000, MAX_DURATION_MS],
+  leaseMs: [1, MAX_DURATION_MS],
   nattempts: [1, 1_000],
 };
 

@@ -396,7 +396,7 @@ describe("tick", () => {
     ["maxSubrequests", 11],
     ["nthreads", 0],
     ["nthreads", "6"],
-    ["leaseMs", 999],
+    ["leaseMs", 0],
     ["leaseMs", 12 * HOUR + 1],
     ["nattempts", 0],
     ["nattempts", NaN],
