@@ -38,6 +38,11 @@ export function uploadsEnd(leaseMs: number): number {
   return monotonicMs() + UPLOADS_SHARE * leaseMs;
 }
 
+/** Have its uploads ended? A timer may fire a little early. */
+function isOver(lease: Lease): boolean {
+  return monotonicMs() >= lease.endsAt - 2;
+}
+
 /** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
 export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
   let waiting = lease.keys;
@@ -83,11 +88,16 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[])
     run.report.bytesRead += view.dump?.length ?? 0;
     const done = await run.uploads.acquire();
     try {
-      if (!run.mayBegin() || monotonicMs() >= lease.endsAt) untouched.push(key);
+      if (!run.mayBegin() || isOver(lease)) untouched.push(key);
       else archived.push(await put(run, lease, view));
     } catch (thrown) {
       if (run.stopped()) untouched.push(key);
-      else failures.push(failure(run, lease, key, asTundraError(thrown, `archive ${show(key)}`), record.attempts));
+      else {
+        const error = asTundraError(thrown, `archive ${show(key)}`);
+        const failed = failure(run, lease, key, error, record.attempts);
+        // where only the time ran out, the key is due at once, for whoever has more
+        failures.push(isOver(lease) && error.retryable ? { ...failed, backoffMs: 0 } : failed);
+      }
     } finally {
       done();
     }

@@ -417,6 +417,20 @@ describe("a tick that is slower than its lease", () => {
     assertEquals((await stack.store().tick()).frozen, 2);
   });
 
+  it("gives what it could not archive in time to whoever comes next, at once, and changes nothing when it comes back", async () => {
+    const stuck = slow(1_500, () => false);
+    await stuck.tick();
+    await stack.raw("SET", "k", "value");
+    await stuck.dirty("k");
+    const late = stuck.tick({ leaseMs: 500 });
+    await sleep(600);
+    assertEquals((await stack.store().tick()).frozen, 1);
+    await late;
+    const before = await stack.everything();
+    await sleep(1_200); // its upload ends now
+    assertEquals(await stack.everything(), before);
+  });
+
   it("kills no key where the datastore does not heed its signal, and somebody else ticks as well", async () => {
     const store = slow(1_200, () => false);
     await store.tick();
