@@ -22,7 +22,7 @@ export interface TickOptions {
   leaseMs?: number;
   /** A key that fails this many times by its own fault is dead: 1 to 1000, default 3. */
   nattempts?: number;
-  /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 10 s, doubled each time, at most an hour. */
+  /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most an hour. */
   retryBackoffMs?: number | ((attempt: number) => number);
   /** Aborts: uploads under way are given up, everything goes back to the queue, the report is returned. */
   signal?: AbortSignal;
@@ -153,11 +153,11 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick"): Tick
 
 function backoff(given: TickOptions["retryBackoffMs"]): (attempt: number) => number {
   if (typeof given === "number") return () => given;
-  const wanted = given ?? ((attempt: number) => Math.min(10_000 * 2 ** (attempt - 1), 3_600_000));
+  const wanted = given ?? ((attempt: number) => Math.min(1_000 * 2 ** (attempt - 1), 3_600_000));
   return (attempt) => {
     let ms: number | undefined;
     quietly(() => ms = wanted(attempt));
-    return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 10_000;
+    return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1_000;
   };
 }
 
