@@ -175,8 +175,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
 
   /** Redis no longer holds it, by an application's command or its own expiry: what is right from now on? */
   function afterLoss(key: string, truth: Truth, record: KeyRecord): void {
-    const half = truth.held?.value === archived(key, record.ver)?.state?.value; // an eviction that died before its end
-    if (evicted(record) && !half) return; // what was removed was a blind write: the archived value lives
+    if (evicted(record)) return; // what was removed was a blind write: the archived value lives
     truth.right = [null];
     if (record.rev === 0 && record.ver !== "" && record.flag !== "g") {
       // behind Tundra's back: what is archived comes back, or stays away where the removal is marked later
@@ -320,7 +319,10 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
           }
           truth.right = [before];
         } else if (before === null) fail("evict of a missing key", `changed the record of ${key}`);
-        else if (is.rev > was.rev) {
+        else if (is.flag === "e" && was.flag !== "e") {
+          if (!leniency.brokenScripts) fail("an eviction ends", `${key} is still there`);
+          truth.right = [before, null]; // it died before its last write: whoever removes the value removes a copy
+        } else if (is.rev > was.rev) {
           truth.right = [null]; // rescued: marked
           truth.unmarked = false;
           truth.markedAt = time;
