@@ -1,9 +1,11 @@
 /**
  * Records as CBOR: `{ v: 1, key, ver, at, exp, dump }`, or `{ v: 1, key, ver, at, gone: true }` for a tombstone.
+ *
+ * Own code, as a record needs five kinds of CBOR items, and must have the same bytes for ever. They are those that cbor-x
+ * writes for the same map; a test holds them equal.
+ * @see https://www.rfc-editor.org/rfc/rfc8949
  * @module
  */
-import { Decoder } from "cbor-x/decode";
-import { Encoder } from "cbor-x/encode";
 import { TundraError } from "../errors.ts";
 
 /** One archived version of a key. */
@@ -30,22 +32,27 @@ export interface Tombstone {
 }
 
 const RECORD_VERSION = 1;
-const EMPTY = new Uint8Array(0);
-// These options make the bytes the same on every runtime, and plain CBOR without tags.
-const encoder = new Encoder({ tagUint8Array: false, variableMapSize: true, useRecords: false });
-// Maps, so that no property of an object is ever named by what the archive holds.
-const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
+/** Of any version: nobody fills the memory with fields. */
+const MOST_FIELDS = 23;
+
+// The kinds of items: major types, and two values.
+const UNSIGNED = 0;
+const BYTES = 2;
+const TEXT = 3;
+const MAP = 5;
+const TRUE = 0xf5;
+const FLOAT64 = 0xfb;
+
+type Item = string | number | true | Uint8Array;
 
 /** The bytes of a record, the same on every runtime. */
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
-  if ("gone" in record) return encodeHead(record);
-  const head = encodeHead(record);
-  const dumpHead = byteStringHead(record.dump.length);
-  const bytes = new Uint8Array(head.length + dumpHead.length + record.dump.length);
-  bytes.set(head);
-  bytes.set(dumpHead, head.length);
-  bytes.set(record.dump, head.length + dumpHead.length);
-  return bytes;
+  const { key, ver, at } = record;
+  const fields: Record<string, Item> = "gone" in record
+    ? { v: RECORD_VERSION, key, ver, at, gone: true }
+    : { v: RECORD_VERSION, key, ver, at, exp: record.exp, dump: record.dump };
+  const items = Object.entries(fields);
+  return joined([head(MAP, items.length), ...items.flat().flatMap(encodeItem)]);
 }
 
 /**
@@ -61,31 +68,30 @@ export function decodeRecord(
 ): ArchiveRecord | Tombstone {
   const corrupt = (must: string, cause?: unknown) =>
     new TundraError("CORRUPT", `${what} must ${must}`, { keys: [expected.key], cause });
-  let fields: unknown;
+  const fields = new Map<unknown, unknown>();
+  let failure: unknown;
   try {
-    fields = decoder.decode(bytes);
+    decodeMap(bytes, fields);
   } catch (error) {
-    throw corrupt("hold a CBOR map: it cannot be decoded", error);
+    failure = error;
   }
-  if (!(fields instanceof Map)) throw corrupt("hold a CBOR map: it holds something else");
-  const v = fields.get("v");
-  if (Number.isSafeInteger(v) && v > RECORD_VERSION) {
+  const v = fields.get("v"); // comes first: what else an unknown version holds need not be understood
+  if (Number.isSafeInteger(v) && v as number > RECORD_VERSION) {
     throw new TundraError("UNSUPPORTED", `${what} must have record version ${RECORD_VERSION}: current value is ${v}`, {
       keys: [expected.key],
     });
   }
+  if (failure !== undefined) throw corrupt("hold the CBOR map of a record: it cannot be decoded", failure);
   const at = fields.get("at");
   const exp = fields.get("exp");
   const dump = fields.get("dump");
   const { key, ver } = expected;
   let record: ArchiveRecord | Tombstone | undefined;
   if (isTime(at) && fields.get("gone") === true) record = { key, ver, at, gone: true };
-  else if (isTime(at) && isTime(exp) && dump instanceof Uint8Array) {
-    record = { key, ver, at, exp, dump: new Uint8Array(dump) };
-  }
+  else if (isTime(at) && isTime(exp) && dump instanceof Uint8Array) record = { key, ver, at, exp, dump };
   if (record === undefined) throw corrupt("hold all fields of a record: some are missing or have a wrong type");
-  // Encoding it again with the expected names settles everything else: the names, unknown or repeated fields, tags,
-  // trailing bytes. (The decoded names are not compared: cbor-x drops a key's leading U+FEFF.)
+  // Encoding it again with the expected names settles everything else: the names, unknown or repeated fields, other
+  // spellings of the same items, trailing bytes.
   if (!sameBytes(encodeRecord(record), bytes)) {
     throw corrupt(`hold exactly this key and version: it holds another, or more`);
   }
@@ -97,22 +103,67 @@ export function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && value as number >= 0;
 }
 
-/** All but the dump. cbor-x never sees that: it would keep a buffer of the largest one for ever. */
-function encodeHead(record: ArchiveRecord | Tombstone): Uint8Array {
-  const { key, ver, at } = record;
-  const map = "gone" in record
-    ? { v: RECORD_VERSION, key, ver, at, gone: true }
-    : { v: RECORD_VERSION, key, ver, at, exp: record.exp, dump: EMPTY };
-  const bytes = new Uint8Array(encoder.encode(map)); // a copy: cbor-x returns a view of its shared buffer
-  return "gone" in record ? bytes : bytes.subarray(0, -1); // without the byte that says "0 bytes follow"
+function encodeItem(item: Item): (number[] | Uint8Array)[] {
+  if (item === true) return [[TRUE]];
+  if (typeof item === "string") {
+    const bytes = new TextEncoder().encode(item);
+    return [head(TEXT, bytes.length), bytes];
+  }
+  if (typeof item !== "number") return [head(BYTES, item.length), item];
+  if (item < 2 ** 32) return [head(UNSIGNED, item)];
+  const float = new DataView(new ArrayBuffer(9)); // holds every safe integer exactly
+  float.setUint8(0, FLOAT64);
+  float.setFloat64(1, item);
+  return [new Uint8Array(float.buffer)];
 }
 
-/** The CBOR head of a byte string. */
-function byteStringHead(length: number): number[] {
-  if (length < 24) return [0x40 | length];
-  if (length < 0x100) return [0x58, length];
-  if (length < 0x10000) return [0x59, length >>> 8, length & 255];
-  return [0x5a, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255];
+/** A major type, and its number: the value, or how many bytes or fields follow. */
+function head(type: number, n: number): number[] {
+  const first = type << 5;
+  if (n < 24) return [first | n];
+  if (n < 0x100) return [first | 24, n];
+  if (n < 0x10000) return [first | 25, n >>> 8, n & 255];
+  return [first | 26, n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255];
+}
+
+/** Reads a map into `fields`; throws at the first item that no record has, or at the end of `bytes`. */
+function decodeMap(bytes: Uint8Array, fields: Map<unknown, unknown>): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let at = 0;
+  const headOf = (): [type: number, n: number] => {
+    const first = view.getUint8(at++);
+    const n = first & 31;
+    if (n < 24) return [first >> 5, n];
+    const start = at;
+    at += 2 ** (n - 24);
+    if (n === 24) return [first >> 5, view.getUint8(start)];
+    if (n === 25) return [first >> 5, view.getUint16(start)];
+    if (n === 26) return [first >> 5, view.getUint32(start)];
+    throw new RangeError(`an item begins with ${first}`);
+  };
+  const item = (): Item => {
+    const first = view.getUint8(at);
+    if (first === TRUE) return at++, true;
+    if (first === FLOAT64) return view.getFloat64((at += 9) - 8);
+    const [type, n] = headOf();
+    if (type === UNSIGNED) return n;
+    if (type !== BYTES && type !== TEXT) throw new RangeError(`an item has type ${type}`);
+    const value = bytes.slice(at, at += n);
+    return type === BYTES ? value : new TextDecoder().decode(value);
+  };
+  const [type, n] = headOf();
+  if (type !== MAP || n > MOST_FIELDS) throw new RangeError("it is no small map");
+  for (let i = 0; i < n; i++) fields.set(item(), item());
+}
+
+function joined(parts: (number[] | Uint8Array)[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let end = 0;
+  for (const part of parts) {
+    all.set(part, end);
+    end += part.length;
+  }
+  return all;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

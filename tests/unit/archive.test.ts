@@ -2,6 +2,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { describe, it } from "node:test";
 import process from "node:process";
+import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { sealContainer } from "../../src/archive/container.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
@@ -51,6 +52,39 @@ async function sealed(fields: unknown, options = {}): Promise<Uint8Array> {
 }
 
 describe("an archive object", () => {
+  it("holds the CBOR that cbor-x writes, and cbor-x reads it", async () => {
+    const encoder = new Encoder({ tagUint8Array: false, variableMapSize: true, useRecords: false });
+    const keys = [
+      "",
+      "a",
+      "k".repeat(23),
+      "k".repeat(24),
+      "k".repeat(255),
+      "ü".repeat(128),
+      "k".repeat(70_000),
+      "\ufeff\u{1f9ca}",
+    ];
+    const times = [0, 1, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, 1_764_000_000_123, 2 ** 53 - 1];
+    const sizes = [0, 1, 23, 24, 255, 256, 65_535, 65_536, 100_000];
+    for (let i = 0; i < 100; i++) {
+      const [key, ver, at] = [keys[i % 8]!, `${1e15 + i}-0a1b2c3d`, times[i % 12]!];
+      const exp = times[(i * 5) % 12]!;
+      const dump = new Uint8Array(sizes[i % 9]!).map((_, j) => i + j);
+      const gone = i % 10 === 9;
+      const record = gone ? { key, ver, at, gone: true as const } : { key, ver, at, exp, dump };
+      const written = (await freezeRecord(record, [])).subarray(38);
+      const theirs = new Uint8Array(encoder.encode({ v: 1, ...record }));
+      assertEquals(
+        hex(written) === hex(theirs),
+        true,
+        JSON.stringify({ i, key: key.length, at, exp, size: dump.length }),
+      );
+      const read = new Decoder({ mapsAsObjects: false, useRecords: false }).decode(written) as Map<string, unknown>;
+      assertEquals([...read.keys()], ["v", ...Object.keys(record)]);
+      assertEquals(await thawRecord(await freezeRecord(record, []), record, []), record);
+    }
+  });
+
   it("is the same bytes on every runtime", async () => {
     assertEquals(
       hex(await freezeRecord(RECORD, [])),

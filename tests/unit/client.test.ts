@@ -38,10 +38,10 @@ describe("the client's options", () => {
     const use = (redis: Redis) => Promise.all([redis.incr("a"), redis.incr("b"), redis.get("c")]);
     const { redis, calls } = client(answer);
     assertInstanceOf(redis, Redis);
-    assertEquals(await use(redis), [1, 2, 1]);
+    assertEquals(await use(redis), [1, 2, 3]);
     const stock = await onStock(answer, use);
     const sent = (calls: FakeCall[]) => calls.map(({ path, json }) => [path, json]);
-    assertEquals(sent(calls), [["/pipeline", [["incr", "a"], ["incr", "b"]]], ["/pipeline", [["get", "c"]]]]);
+    assertEquals(sent(calls), [["/pipeline", [["incr", "a"], ["incr", "b"], ["get", "c"]]]]);
     assertEquals(sent(calls), sent(stock.calls));
   });
 
