@@ -67,22 +67,6 @@ export async function digest(
   return new Uint8Array(await ambient.digest(algorithm, data));
 }
 
-/** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it is aborted. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const aborted = () => {
-      cancel();
-      reject(signal!.reason);
-    };
-    const cancel = after(ms, () => {
-      signal?.removeEventListener("abort", aborted);
-      resolve();
-    });
-    signal?.addEventListener("abort", aborted, { once: true });
-  });
-}
-
 /** Calls `act` after `ms` milliseconds unless the returned function is called first. */
 export function after(ms: number, act: () => void): () => void {
   return ambient.after(ms, act);

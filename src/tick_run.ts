@@ -2,14 +2,13 @@
  * One tick under way: its bounds, its counters, its report.
  * @module
  */
-import { after, monotonicMs } from "./ambient.ts";
+import { linkSignals, untilAborted } from "./abort.ts";
+import { monotonicMs } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { onAbort } from "./datastores/on_abort.ts";
 import { TundraError, type TundraErrorCode } from "./errors.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
 import type { CallOptions } from "./upstash/connection.ts";
-import { untilAborted } from "./upstash/http.ts";
 
 /** Requests that are kept back for commit, fail and release, each of which may have to send its script once more. */
 const CLOSING_REQUESTS = 6;
@@ -110,17 +109,9 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
       }
     },
     until(endsAt) {
-      const controller = new AbortController();
-      const given = settings.signal;
-      const untie = given && onAbort(given, () => controller.abort(given.reason));
-      const clear = after(Math.max(0, endsAt - monotonicMs()), () => controller.abort(leaseEnded()));
-      return {
-        signal: controller.signal,
-        end() {
-          clear();
-          untie?.();
-        },
-      };
+      const link = linkSignals([settings.signal]);
+      link.limit(Math.max(0, endsAt - monotonicMs()), leaseEnded);
+      return { signal: link.signal, end: link.release };
     },
     error(key, code, message, attempt) {
       report.errors.push({ key, code, message, attempt });

@@ -2,7 +2,7 @@
  * worker: tick in a loop, for processes that live long.
  * @module
  */
-import { sleep } from "./ambient.ts";
+import { linkSignals, sleep } from "./abort.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { tick } from "./tick.ts";
@@ -111,7 +111,7 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
 
   const run = async (signal: AbortSignal) => {
     let idleTicks = 0;
-    while (!signal.aborted && !tickOptions.signal?.aborted) {
+    while (!signal.aborted) {
       idleTicks = await runOnce() ? 0 : idleTicks + 1;
       await sleep(pauseMs(idleTicks), signal).catch(() => {});
     }
@@ -121,10 +121,9 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
     start() {
       if (loop) return false;
       const stopping = new AbortController();
-      const abort = () => stopping.abort();
-      tickOptions.signal?.addEventListener("abort", abort, { once: true });
-      const ended = run(stopping.signal).finally(() => {
-        tickOptions.signal?.removeEventListener("abort", abort);
+      const link = linkSignals([stopping.signal, tickOptions.signal]);
+      const ended = run(link.signal).finally(() => {
+        link.release();
         loop = undefined;
       });
       loop = { stopping, ended };

@@ -2,10 +2,10 @@
  * An archive in Cloudflare R2, through a Worker's binding.
  * @module
  */
-import { digest, random, sleep } from "../ambient.ts";
+import { sleep, untilAborted } from "../abort.ts";
+import { digest, random } from "../ambient.ts";
 import { badArgument, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
-import { onAbort } from "./on_abort.ts";
 import { inParallel } from "./parallel.ts";
 
 /** What Tundra needs of an R2 bucket's binding; a Worker's `env.BUCKET` is one. */
@@ -77,7 +77,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       signal?.throwIfAborted();
       onRequest?.();
       try {
-        return await unlessAborted(act(), signal);
+        return await untilAborted(act(), signal);
       } catch (thrown) {
         if (signal?.aborted) throw signal.reason;
         const error = failure(what, thrown);
@@ -168,14 +168,6 @@ function failure(what: string, thrown: unknown): TundraError {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const code = OBJECT_ERRORS[/\((\d+)\)$/.exec(message)?.[1] ?? ""] ?? "UNAVAILABLE";
   return new TundraError(code, `Cannot ${what} as R2 must accept it: ${message}`, { cause: thrown });
-}
-
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const end = onAbort(signal, () => reject(signal.reason));
-    promise.then(resolve, reject).finally(end);
-  });
 }
 
 /** Nothing in it would mean something else to another client of the same bucket. */

@@ -3,10 +3,10 @@
  * @module
  */
 import { AwsV4Signer } from "aws4fetch";
-import { after, digest, monotonicMs, random, sleep, wallClockMs } from "../ambient.ts";
+import { linkSignals, sleep, untilAborted } from "../abort.ts";
+import { digest, monotonicMs, random, wallClockMs } from "../ambient.ts";
 import { show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStoreCallOptions } from "./datastore.ts";
-import { onAbort } from "./on_abort.ts";
 import { xmlText } from "./xml.ts";
 
 /** Checked options of a connection. */
@@ -94,23 +94,12 @@ export function s3Requester(connection: S3Connection): S3Requester {
   const signingKeys = new Map<string, ArrayBuffer>();
   let skewMs = 0;
 
-  return async (call, options = {}) => {
-    options.signal?.throwIfAborted();
-    const own = new AbortController();
-    const untie = options.signal && onAbort(options.signal, () => own.abort(options.signal!.reason));
-    try {
-      return await attempts(call, own.signal, options.onRequest);
-    } finally {
-      untie?.();
-    }
-  };
-
-  async function attempts(call: S3Call, signal: AbortSignal, onRequest: (() => void) | undefined): Promise<S3Reply> {
+  return async (call, { signal, onRequest } = {}) => {
     const begunMs = monotonicMs();
     const hash = call.body && await sha256(call.body);
     let corrected = false;
     for (let attempt = 0;; attempt++) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       onRequest?.();
       const outcome = await request(call, hash, signal);
       if ("reply" in outcome) return outcome.reply;
@@ -122,9 +111,13 @@ export function s3Requester(connection: S3Connection): S3Requester {
       if (outcome.again !== "later" || attempt >= retries || late) throw outcome.error;
       await sleep(random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt), signal);
     }
-  }
+  };
 
-  async function request(call: S3Call, hash: Uint8Array | undefined, signal: AbortSignal): Promise<Outcome> {
+  async function request(
+    call: S3Call,
+    hash: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Outcome> {
     let response: Response;
     let bytes: Uint8Array;
     try {
@@ -162,7 +155,7 @@ export function s3Requester(connection: S3Connection): S3Requester {
         return [response, await readBody(response, progress)];
       });
     } catch (thrown) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       return { again: "later", error: failure(call, "UNAVAILABLE", reason(thrown), thrown) };
     }
     if (response.ok) {
@@ -229,26 +222,17 @@ function serverSkewMs(response: Response, xml: string): number | undefined {
 async function limited<T>(
   firstMs: number,
   idleMs: number,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   act: (signal: AbortSignal, progress: () => void) => Promise<T>,
 ): Promise<T> {
-  signal.throwIfAborted();
-  const controller = new AbortController();
-  let cancel = () => {};
-  const allow = (ms: number) => {
-    cancel();
-    cancel = after(ms, () => controller.abort(new Error(`no progress in ${Math.round(ms)} ms`)));
-  };
-  const aborted = new Promise<never>((_, reject) => {
-    controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
-  });
-  const untie = onAbort(signal, () => controller.abort(signal.reason));
+  signal?.throwIfAborted();
+  const link = linkSignals([signal]);
+  const allow = (ms: number) => link.limit(ms, () => new Error(`no progress in ${Math.round(ms)} ms`));
   try {
     allow(firstMs);
-    return await Promise.race([aborted, act(controller.signal, () => allow(idleMs))]);
+    return await untilAborted(act(link.signal, () => allow(idleMs)), link.signal);
   } finally {
-    cancel();
-    untie();
+    link.release();
   }
 }
 

@@ -2,7 +2,8 @@
  * HTTP to Upstash: one exchange with its bearer token, sync token, time limit, retries and bounds.
  * @module
  */
-import { after, random, sleep, wallClockMs } from "../ambient.ts";
+import { linkSignals, sleep, untilAborted } from "../abort.ts";
+import { random, wallClockMs } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
 import { commandNames, scrub } from "./scrub.ts";
 
@@ -93,7 +94,7 @@ export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
       }
       const backoffMs = Number(settings.backoff(attempt));
       const waitMs = Math.max(retryAfterMs, backoffMs > 0 ? Math.min(backoffMs, 2 ** 31 - 1) : 0);
-      const link = linkSignals(exchange.signals, 0);
+      const link = linkSignals(exchange.signals);
       await sleep(waitMs, link.signal).catch(() => {}).finally(link.release);
     }
   };
@@ -107,8 +108,11 @@ async function once<T>(
   body: string,
   what: string,
 ): Promise<{ value: T } | Failure> {
-  const link = linkSignals(exchange.signals, exchange.timeoutMs);
+  const link = linkSignals(exchange.signals);
   const { signal } = link;
+  if (exchange.timeoutMs > 0) {
+    link.limit(exchange.timeoutMs, () => new DOMException("The time is over", "TimeoutError"));
+  }
   let kept = false;
   try {
     const headers: Record<string, string> = {
@@ -218,49 +222,6 @@ export function throwIfTooLarge(error: string | undefined, commands: readonly (r
     "TOO_LARGE",
     `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${error}`,
   );
-}
-
-/** A signal that follows others and a time limit. (AbortSignal.any isn't everywhere.) */
-function linkSignals(
-  signals: AbortSignal[],
-  timeoutMs: number,
-): { signal: AbortSignal; timedOut: () => boolean; release: () => void } {
-  const controller = new AbortController();
-  let timedOut = false;
-  const follow = signals.map((signal) => {
-    const abort = (): void => controller.abort(signal.reason);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    return () => signal.removeEventListener("abort", abort);
-  });
-  if (timeoutMs > 0) {
-    follow.push(after(timeoutMs, () => {
-      timedOut = !controller.signal.aborted;
-      controller.abort(new DOMException("The time is over", "TimeoutError"));
-    }));
-  }
-  return { signal: controller.signal, timedOut: () => timedOut, release: () => follow.forEach((end) => end()) };
-}
-
-/** The promise, or the signal's reason as soon as it is aborted: also with a fetch that ignores its signal. */
-export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal, late?: (value: T) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    let over = false;
-    const abort = (): void => {
-      over = true;
-      reject(signal.reason);
-    };
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    promise.then((value) => {
-      signal.removeEventListener("abort", abort);
-      if (over) late?.(value);
-      else resolve(value);
-    }, (error) => {
-      signal.removeEventListener("abort", abort);
-      reject(error);
-    });
-  });
 }
 
 /** The body as text; undefined where it is larger: then the rest isn't read. */
