@@ -10,7 +10,7 @@ import { asTundraError, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { objectName, versionMicros } from "./keys.ts";
 import { type Archived, commit } from "./scripts/commit.ts";
-import { fail, type Failure } from "./scripts/fail.ts";
+import { fail, type FailOutcome, type Failure } from "./scripts/fail.ts";
 import { release } from "./scripts/release.ts";
 import { encodePayload, payloadBytes } from "./scripts/restore.ts";
 import { type Snapshot, snapshot } from "./scripts/snapshot.ts";
@@ -218,15 +218,10 @@ function failure(run: TickRun, lease: Lease, key: string, error: TundraError, at
 }
 
 async function recordFailures(run: TickRun, lease: Lease, failures: Failure[]): Promise<void> {
-  const { context, report, settings } = run;
+  const { report } = run;
   report.failed += failures.length;
   try {
-    const outcomes = await fail(
-      context.index,
-      failures,
-      { token: lease.token, nattempts: settings.nattempts },
-      run.closing,
-    );
+    const outcomes = await queueAgain(run, lease, failures);
     outcomes.forEach(({ outcome, attempts }, i) => {
       if (outcome === "dead") report.dead++;
       const { key, code, message } = failures[i]!;
@@ -236,6 +231,11 @@ async function recordFailures(run: TickRun, lease: Lease, failures: Failure[]): 
     for (const { key, code, message } of failures) run.error(key, code as TundraError["code"], message, 0);
     run.fail(asTundraError(thrown, "queue failed keys again"));
   }
+}
+
+async function queueAgain(run: TickRun, lease: Lease, failures: Failure[]): Promise<FailOutcome[]> {
+  const { context, settings, closing } = run;
+  return await fail(context.index, failures, { token: lease.token, nattempts: settings.nattempts }, closing);
 }
 
 /** Puts a key aside whose record is of another version. */
@@ -249,7 +249,7 @@ export async function giveBack(run: TickRun, lease: Lease, keys: string[]): Prom
     const stopped = new TundraError("UNAVAILABLE", "The tick reached a bound before it had archived the key");
     const failures = keys.map((key) => ({ ...failure(run, lease, key, stopped, 0), backoffMs: 0 }));
     try {
-      await fail(run.context.index, failures, { token: lease.token, nattempts: run.settings.nattempts }, run.closing);
+      await queueAgain(run, lease, failures);
       run.queuedAgain += keys.length;
     } catch (thrown) {
       run.fail(asTundraError(thrown, "release keys"));

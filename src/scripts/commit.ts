@@ -43,7 +43,6 @@ const COMMIT = defineScript(
 --         U record of another version: due again in an hour
 -- INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
 ${PRELUDE}
-local HOUR_MS = 3600000
 local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
 local token, delay = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -39,7 +39,6 @@ const EVICT = defineScript(
 --         C conflict: written while evicted   K unknown to the archive: later   V another version by now   U record of another version
 -- INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
 ${PRELUDE}
-local HOUR_MS = 3600000
 local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local n = (#KEYS - 5) / 2
 local limit = tonumber(ARGV[1])

@@ -35,7 +35,6 @@ const FAIL = defineScript(
 -- OUT   for each key: code, attempts. Q queued   D dead   S stale, nothing changed   U record of another version: queued
 -- INV   3: only with the latest token, so a repeat does nothing; 7: an outage of the store counts no attempt
 ${PRELUDE}
-local HOUR_MS = 3600000
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = #KEYS - 2
 local token, nattempts = tonumber(ARGV[1]), tonumber(ARGV[2])

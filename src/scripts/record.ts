@@ -80,10 +80,11 @@ export function codes(reply: Reply): string[] {
 
 /**
  * All scripts begin with this. GRACE_MS: how long the record of a removed or expired key outlives it, so that a request
- * that comes late still finds the record changed.
+ * that comes late still finds the record changed. HOUR_MS: when to look again at what cannot be dealt with now.
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
+local HOUR_MS = 3600000
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
