@@ -242,12 +242,15 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
   // long enough for a copy of an early request to meet what came much later
   ["a whole life", 4, async (bench) => {
     const key = one(bench);
-    if (bench.choices.chance(500)) await evict(bench, [key]);
+    if (bench.choices.chance(600)) {
+      await tick(bench, {});
+      await evict(bench, [key]);
+    }
     if (!await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) return;
     await dirty(bench, [key], { overwrite: true });
     await tick(bench, {});
     await evict(bench, [key]);
-    if (bench.choices.chance(500)) await ensure(bench, [key]);
+    if (bench.choices.chance(250)) await ensure(bench, [key]);
     await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
   }],
   ["delete and begin anew", 5, async (bench) => {
