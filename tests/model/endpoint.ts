@@ -19,8 +19,16 @@ export function requestCommands(body: string): string[][] {
 
 /** Runs a request's commands, one after the other, and answers; `run` runs one of them. */
 export function answerRequest(body: string, run: (command: readonly string[]) => RedisReply): Answer {
-  const isBatch = body.startsWith("[[");
-  const answers = requestCommands(body).map((command) => {
+  return answerCommands(requestCommands(body), body.startsWith("[["), run);
+}
+
+/** The same for commands that were read before. */
+export function answerCommands(
+  commands: readonly (readonly string[])[],
+  isBatch: boolean,
+  run: (command: readonly string[]) => RedisReply,
+): Answer {
+  const answers = commands.map((command) => {
     try {
       return { result: encode(run(command)) };
     } catch (error) {

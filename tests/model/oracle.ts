@@ -49,14 +49,14 @@ export class Violation extends Error {
 }
 
 /** An archive object, read. */
-interface ArchiveObject {
+export interface ArchiveObject {
   bytes: Uint8Array;
   key: string;
   ver: string;
   state: KeyState;
 }
 
-interface Truth {
+export interface Truth {
   /** What Redis held after the last command. */
   held: KeyState;
   record: string | undefined;
@@ -109,6 +109,17 @@ export interface Oracle {
   /** Redis goes back to an earlier state, and with it what is right. */
   rollBack(redis: RedisState, truths: Map<string, Truth>): void;
   truths(): Map<string, Truth>;
+  /** All that it knows, but of operations; and back to it. */
+  mark(): OracleMark;
+  revert(mark: OracleMark): void;
+}
+
+/** What a judge knew at some moment. */
+export interface OracleMark {
+  truths: Map<string, Truth>;
+  archive: ReadonlyMap<string, ArchiveObject>;
+  latestMs: number;
+  leniency: Leniency;
 }
 
 const PREFIX = "tundra:default:";
@@ -477,6 +488,14 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
       for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0 });
     },
     truths: () => copy(truths),
+    mark: () => ({ truths: copy(truths), archive: new Map(archive), latestMs, leniency: { ...leniency } }),
+    revert(mark) {
+      truths = copy(mark.truths);
+      archive.clear();
+      for (const [name, object] of mark.archive) archive.set(name, object);
+      latestMs = mark.latestMs;
+      Object.assign(leniency, mark.leniency);
+    },
     rollBack(state, earlier) {
       redis.load(state);
       truths = copy(earlier);

@@ -92,7 +92,8 @@ interface Sandbox {
   retries: number;
 }
 
-const loadedScripts = new Map<string, string>();
+/** Scripts by their SHA-1, as a client computed it: a store sends the text only to a server that lacks it. */
+export const loadedScripts = new Map<string, string>();
 
 function makeSandbox(
   subject: Subject,

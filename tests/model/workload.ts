@@ -2,7 +2,7 @@
  * What applications and cron triggers do, and what each of their calls may answer.
  * @module
  */
-import type { TundraError, TundraStore } from "../../mod.ts";
+import type { TickReport, TundraError, TundraStore } from "../../mod.ts";
 import type { Choices } from "./choices.ts";
 import type { Process } from "./network.ts";
 import { type Oracle, SAW, type SimulatedOp, Violation } from "./oracle.ts";
@@ -49,7 +49,7 @@ export async function call<T>(
     oracle.end(op, false);
     const error = thrown as TundraError;
     world.note(() => `${process.name}: ${kind}(${keys}) failed: ${error}`);
-    checkError(bench, kind, error);
+    checkError(oracle, kind, error);
     judge?.(op, undefined, error);
     return undefined;
   } finally {
@@ -57,7 +57,11 @@ export async function call<T>(
   }
 }
 
-function checkError({ oracle }: Bench, kind: string, error: TundraError): void {
+/** What a judgement of an answer goes by. */
+export type Witness = Pick<Oracle, "leniency" | "markedSince">;
+
+/** Is this an error that something explains? */
+export function checkError(oracle: Witness, kind: string, error: TundraError): void {
   const name: string = error.name;
   if (name === "UpstashError" && kind === "command") return;
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
@@ -81,6 +85,72 @@ function saw(op: SimulatedOp, key: string, bits: number): boolean {
   return (op.saw.get(key)! & bits) !== 0;
 }
 
+/** Is the answer of a dirty() one that its keys explain? */
+export function judgeDirty(
+  oracle: Witness,
+  op: SimulatedOp,
+  options: { missing?: "throw" | "del" },
+  error: TundraError | undefined,
+): void {
+  if (oracle.leniency.rolledBack) return;
+  const removal = options.missing === "del";
+  for (const key of op.keys) {
+    const why = error?.causes[key] as TundraError | undefined;
+    const bits = op.saw.get(key)!;
+    const marked = oracle.markedSince(key, op.startedAt);
+    if (error === undefined) {
+      const fine = marked || (bits & (removal ? SAW.missing : SAW.evicted)) !== 0;
+      if (!fine) throw new Violation("1 dirty() acknowledged means marked", `${key}, seen as ${bits}`);
+    }
+    const explained = why?.code === "MISSING"
+      ? (bits & (SAW.missing | SAW.evicted)) !== 0
+      : why?.code === "CONFLICT"
+      ? (bits & (SAW.blind | (removal ? SAW.evicted : 0))) !== 0
+      : true;
+    if (!explained) throw new Violation(`${why!.code} for a reason`, `${key}, seen as ${bits}`);
+  }
+}
+
+/** Is the answer of an ensureKs() one that its keys explain? */
+export function judgeEnsure(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+  if (oracle.leniency.rolledBack) return;
+  for (const key of op.keys) {
+    const bits = op.saw.get(key)!;
+    if (error === undefined && (bits & (SAW.present | SAW.absent)) === 0) {
+      throw new Violation("8 ensureKs() resolved means that the right value is there", `${key}, seen as ${bits}`);
+    }
+    const why = error?.causes[key] as TundraError | undefined;
+    if (why?.code === "CONFLICT" && (bits & SAW.blind) === 0) {
+      throw new Violation("CONFLICT for a reason", `${key}, seen as ${bits}`);
+    }
+  }
+}
+
+/** Did a del() that resolved delete? */
+export function judgeDel(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+  for (const key of op.keys) {
+    if (error === undefined && !saw(op, key, SAW.absent) && !oracle.leniency.rolledBack) {
+      throw new Violation("4 del() resolved means deleted", key);
+    }
+  }
+}
+
+/** Did an evict() do what it says? */
+export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly string[]): void {
+  for (const key of evicted) {
+    if (!saw(op, key, SAW.evicted) && !oracle.leniency.rolledBack) {
+      throw new Violation("evict() says what it did", key);
+    }
+  }
+}
+
+/** Did a tick() report only what something explains? */
+export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
+  const causes = errors.map(({ code }) => code)
+    .filter((code) => ALARMING.has(code) || (code === "LOST" && !oracle.leniency.rolledBack));
+  if (causes.length > 0) throw new Violation(`no ${causes[0]} without a cause`, JSON.stringify(errors));
+}
+
 /** dirty(), and whether its answer is one that its keys explain. */
 export async function dirty(
   bench: Bench,
@@ -88,45 +158,17 @@ export async function dirty(
   options: { overwrite?: boolean; missing?: "throw" | "del" } = {},
   act: () => Promise<unknown> = () => bench.store.dirty(options, ...keys),
 ): Promise<void> {
-  const { oracle } = bench;
-  const removal = options.missing === "del";
   await call(bench, `dirty ${JSON.stringify(options)}`, keys, act, (op, _value, error) => {
-    if (oracle.leniency.rolledBack) return;
-    for (const key of keys) {
-      const why = error?.causes[key] as TundraError | undefined;
-      const bits = op.saw.get(key)!;
-      const marked = oracle.markedSince(key, op.startedAt);
-      if (error === undefined) {
-        const fine = marked || (bits & (removal ? SAW.missing : SAW.evicted)) !== 0;
-        if (!fine) throw new Violation("1 dirty() acknowledged means marked", `${key}, seen as ${bits}`);
-      }
-      const explained = why?.code === "MISSING"
-        ? (bits & (SAW.missing | SAW.evicted)) !== 0
-        : why?.code === "CONFLICT"
-        ? (bits & (SAW.blind | (removal ? SAW.evicted : 0))) !== 0
-        : true;
-      if (!explained) throw new Violation(`${why!.code} for a reason`, `${key}, seen as ${bits}`);
-    }
+    judgeDirty(bench.oracle, op, options, error);
   });
 }
 
 /** ensureKs(). */
 export async function ensure(bench: Bench, keys: readonly string[]): Promise<boolean> {
-  const { oracle } = bench;
   let done = false;
   await call(bench, "ensureKs", keys, () => bench.store.ensureKs(...keys), (op, _value, error) => {
     done = error === undefined;
-    if (oracle.leniency.rolledBack || op.saw.size === 0 || stale(bench)) return;
-    for (const key of keys) {
-      const bits = op.saw.get(key)!;
-      if (done && (bits & (SAW.present | SAW.absent)) === 0) {
-        throw new Violation("8 ensureKs() resolved means that the right value is there", `${key}, seen as ${bits}`);
-      }
-      const why = error?.causes[key] as TundraError | undefined;
-      if (why?.code === "CONFLICT" && (bits & SAW.blind) === 0) {
-        throw new Violation("CONFLICT for a reason", `${key}, seen as ${bits}`);
-      }
-    }
+    if (!stale(bench)) judgeEnsure(bench.oracle, op, error);
   });
   return done;
 }
@@ -141,29 +183,21 @@ export const staleRuns = new WeakSet<World>();
 
 async function del(bench: Bench, key: string): Promise<void> {
   await call(bench, "del", [key], () => bench.store.del(key), (op, _value, error) => {
-    if (error === undefined && !saw(op, key, SAW.absent) && !bench.oracle.leniency.rolledBack) {
-      throw new Violation("4 del() resolved means deleted", key);
-    }
+    judgeDel(bench.oracle, op, error);
   });
 }
 
 /** evict(). */
 export async function evict(bench: Bench, keys: readonly string[]): Promise<void> {
   await call(bench, "evict", keys, () => bench.store.evict(...keys), (op, report) => {
-    for (const key of report?.evicted ?? []) {
-      if (!saw(op, key, SAW.evicted) && !bench.oracle.leniency.rolledBack) {
-        throw new Violation("evict() says what it did", key);
-      }
-    }
+    judgeEvict(bench.oracle, op, report?.evicted ?? []);
   });
 }
 
 /** tick(), with all kinds of options. */
 export async function tick(bench: Bench, options: Parameters<TundraStore["tick"]>[0]): Promise<void> {
   await call(bench, "tick", [], () => bench.store.tick(options), (_op, report) => {
-    const causes = (report?.errors ?? []).map(({ code }) => code)
-      .filter((code) => ALARMING.has(code) || (code === "LOST" && !bench.oracle.leniency.rolledBack));
-    if (causes.length > 0) throw new Violation(`no ${causes[0]} without a cause`, JSON.stringify(report!.errors));
+    judgeTick(bench.oracle, report?.errors ?? []);
   });
 }
 
