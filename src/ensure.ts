@@ -200,6 +200,7 @@ async function thawNewer(
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [object] = await fetchKeys.call(context.datastore, [prefix + newest]);
+  if (isNotFound(object)) throw lost(`its newest, ${newest}, went before it was fetched`);
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
   return await thaw(context, { key, record, ver: newest }, object);
 }

@@ -4,21 +4,26 @@
  */
 import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { memoryDatastore, type TundraStore, tundraStore } from "../../mod.ts";
+import { type DataStore, memoryDatastore, type TundraStore, tundraStore } from "../../mod.ts";
 import { answerFrom, responseOf } from "./endpoint.ts";
 import { modelRedis } from "./redis.ts";
 
 const HOUR_US = 3_600_000_000;
 
-/** A store on a Redis whose clock the test sets. */
-function storeOnModel(): { store: TundraStore; pass(us: number): void; nowMs(): number } {
+/** Stores on a Redis whose clock the test sets; `beside` is one on another datastore. */
+function storeOnModel(
+  datastore: DataStore = memoryDatastore(),
+  other: DataStore = datastore,
+): { store: TundraStore; beside: TundraStore; pass(us: number): void; nowMs(): number } {
   let nowUs = 1_800_000_000_000_000;
   const redis = modelRedis(() => nowUs += 10);
   const answer: typeof fetch = (_url, init) => Promise.resolve(responseOf(answerFrom(redis, init!.body as string)));
-  const store = tundraStore(memoryDatastore(), {
-    redis: { url: "http://redis.model", token: "token", fetch: answer, enableAutoPipelining: false },
-  });
-  return { store, pass: (us) => nowUs += us, nowMs: () => Math.floor(nowUs / 1000) };
+  const connection = { url: "http://redis.model", token: "token", fetch: answer, enableAutoPipelining: false };
+  const [store, beside] = [datastore, other].map((each) => tundraStore(each, { redis: connection })) as [
+    TundraStore,
+    TundraStore,
+  ];
+  return { store, beside, pass: (us) => nowUs += us, nowMs: () => Math.floor(nowUs / 1000) };
 }
 
 describe("found by the simulation", () => {
@@ -31,5 +36,39 @@ describe("found by the simulation", () => {
     assertEquals(await store.evict("a"), { evicted: ["a"], kept: {} });
     pass(2 * HOUR_US);
     assertEquals(await store.evict("a"), { evicted: [], kept: { a: "missing" } });
+  });
+});
+
+describe("found by the exploration", () => {
+  it("ensureKs() looks again where the newer version that it found goes before it is fetched", async () => {
+    const archive = memoryDatastore();
+    const meanwhile: (() => Promise<unknown>)[] = [];
+    const slow: DataStore = {
+      ...archive,
+      async fetchKeys(names, options) {
+        await meanwhile.shift()?.();
+        return await archive.fetchKeys(names, options);
+      },
+    };
+    const { store, beside } = storeOnModel(slow, archive);
+    await store.redis.set("a", "1");
+    await store.dirty("a");
+    await beside.tick();
+    assertEquals(await store.evict("a"), { evicted: ["a"], kept: {} });
+    meanwhile.push(
+      async () => {
+        assertEquals(await beside.del("a"), 1);
+        await beside.tick(); // its tombstone is what will be found
+      },
+      async () => {
+        await beside.redis.set("a", "2");
+        await beside.dirty("a");
+        assertEquals(await beside.del("a"), 1);
+        await beside.tick(); // buries that tombstone
+      },
+    );
+    await store.ensureKs("a");
+    assertEquals(meanwhile.length, 0);
+    assertEquals(await store.redis.get("a"), null);
   });
 });
