@@ -3,11 +3,11 @@
  * @module
  */
 import { failed, forBatches } from "./batches.ts";
+import { checkNames, checkNumber } from "./check.ts";
 import type { Context } from "./context.ts";
 import type { TundraError } from "./errors.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { revive } from "./scripts/revive.ts";
-import { checkNames, checkNumber } from "./tick_options.ts";
 import { text } from "./upstash/connection.ts";
 import { results } from "./upstash/script.ts";
 

@@ -5,6 +5,7 @@
 import type { Redis } from "@upstash/redis";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
+import { checkNames, checkNumber } from "./check.ts";
 import type { Context } from "./context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
 import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
@@ -17,7 +18,7 @@ import { evict, type EvictReport } from "./evict.ts";
 import { checkKeys, checkTqname, redisKeys } from "./keys.ts";
 import { readStatus } from "./scripts/status.ts";
 import { tick } from "./tick.ts";
-import { checkNames, checkNumber, MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick_options.ts";
+import { MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick_options.ts";
 import { redisClient } from "./upstash/client.ts";
 import { connect, type RedisOptions } from "./upstash/connection.ts";
 import { scriptRunner } from "./upstash/script.ts";

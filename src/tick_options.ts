@@ -2,6 +2,7 @@
  * The options of a tick, and what it reports.
  * @module
  */
+import { checkFunction, checkNames, checkNumber } from "./check.ts";
 import { badArgument, type TundraError } from "./errors.ts";
 
 /** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
@@ -96,27 +97,6 @@ export type TickSettings = typeof DEFAULTS & {
   onError: (error: TundraError) => void;
 };
 
-/** Checks a number that may be infinite where its range is. */
-export function checkNumber(what: string, name: string, value: unknown, least: number, most: number): number {
-  const fits = typeof value === "number" && value >= least && value <= most &&
-    (Number.isInteger(value) || value === Infinity);
-  if (!fits) {
-    const must = most === Infinity ? `a whole number, at least ${least}` : `a whole number from ${least} to ${most}`;
-    throw badArgument(what, name, must, value);
-  }
-  return value;
-}
-
-/** Refuses options that nobody reads: a misspelt bound would be no bound. */
-export function checkNames(what: string, options: unknown, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw badArgument(what, "its options", "an object", options);
-  }
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw badArgument(what, "an option", `one of ${known.join(", ")}`, name);
-  }
-}
-
 /** The names of all tick options. */
 export const TICK_OPTION_NAMES: readonly string[] = [
   ...Object.keys(DEFAULTS),
@@ -140,9 +120,7 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick"): Tick
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw badArgument(what, "signal", "an AbortSignal", typeof signal);
   }
-  if (onError !== undefined && typeof onError !== "function") {
-    throw badArgument(what, "onError", "a function", typeof onError);
-  }
+  checkFunction(what, "onError", onError);
   return {
     ...settings,
     backoffMs: backoff(retryBackoffMs),

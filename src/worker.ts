@@ -4,11 +4,10 @@
  */
 import { linkSignals, sleep } from "./abort.ts";
 import type { Context } from "./context.ts";
+import { checkFunction, checkNames, checkNumber } from "./check.ts";
 import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { tick } from "./tick.ts";
 import {
-  checkNames,
-  checkNumber,
   checkTickOptions,
   MAX_DURATION_MS,
   quietly,
@@ -77,9 +76,7 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
   if (typeof eoqBackoffMs !== "function" && eoqBackoffMs !== undefined) {
     checkNumber(what, "eoqBackoffMs", eoqBackoffMs, 0, MAX_DURATION_MS);
   }
-  if (monitor !== undefined && typeof monitor !== "function") {
-    throw badArgument(what, "monitor", "a function", typeof monitor);
-  }
+  checkFunction(what, "monitor", monitor);
   if (typeof autoStart !== "boolean") throw badArgument(what, "autoStart", "true or false", autoStart);
 
   const stats: WorkerStats = { ticks: 0, failedTicks: 0, frozen: 0, evicted: 0, failed: 0, dead: 0 };

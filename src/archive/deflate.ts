@@ -5,7 +5,8 @@
  * @module
  */
 import { deflateSync, Inflate, inflateSync } from "fflate";
-import { badArgument, TundraError } from "../errors.ts";
+import { checkNumber } from "../check.ts";
+import { TundraError } from "../errors.ts";
 import type { Freezer } from "./freezer.ts";
 
 const STORED = 0;
@@ -37,12 +38,8 @@ const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
  */
 export function deflateFreezer(options: { level?: number; maxBytes?: number } = {}): Freezer {
   const { level = DEFAULTS.level, maxBytes = DEFAULTS.maxBytes } = options;
-  if (!Number.isInteger(level) || level < 0 || level > 9) {
-    throw badArgument("make a deflate freezer", "level", "an integer from 0 to 9", level);
-  }
-  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > 0xffff_ffff) {
-    throw badArgument("make a deflate freezer", "maxBytes", "an integer from 1 to 4294967295", maxBytes);
-  }
+  checkNumber("make a deflate freezer", "level", level, 0, 9);
+  checkNumber("make a deflate freezer", "maxBytes", maxBytes, 1, 0xffff_ffff);
   return {
     id: "deflate",
     freeze: (bytes) => freeze(bytes, level as Level, maxBytes),

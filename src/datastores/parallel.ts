@@ -2,6 +2,8 @@
  * Bounded parallelism.
  * @module
  */
+import { TundraError } from "../errors.ts";
+import type { DataStoreCallOptions } from "./datastore.ts";
 
 /**
  * `act` on every item, at most `limit` at once; results in the order of the items. After the first rejection nothing more
@@ -28,4 +30,36 @@ export async function inParallel<T, R>(
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
   if (failure) throw (failure as { reason: unknown }).reason;
   return results;
+}
+
+/**
+ * `act` on every name, at most `limit` at once: a TundraError becomes its name's result, but an abort, or a budget that
+ * `onRequest` says is used up, ends all.
+ */
+export async function forEachName<R>(
+  names: readonly string[],
+  limit: number,
+  options: DataStoreCallOptions = {},
+  act: (name: string, i: number, options: DataStoreCallOptions) => Promise<R | Error>,
+): Promise<(R | Error)[]> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  let stopped: { reason: unknown } | undefined;
+  const onRequest = () => {
+    if (stopped) throw stopped.reason;
+    try {
+      options.onRequest?.();
+    } catch (reason) {
+      stopped = { reason };
+      throw reason;
+    }
+  };
+  return await inParallel(names.map((_, i) => i), limit, async (i) => {
+    try {
+      return await act(names[i]!, i, { signal, onRequest });
+    } catch (error) {
+      if (stopped || signal?.aborted || !(error instanceof TundraError)) throw error;
+      return error;
+    }
+  });
 }

@@ -4,9 +4,11 @@
  */
 import { sleep, untilAborted } from "../abort.ts";
 import { digest, random } from "../ambient.ts";
+import { checkNumber } from "../check.ts";
 import { badArgument, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
-import { inParallel } from "./parallel.ts";
+import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
+import { forEachName } from "./parallel.ts";
 
 /** What Tundra needs of an R2 bucket's binding; a Worker's `env.BUCKET` is one. */
 export interface R2BucketLike {
@@ -35,7 +37,6 @@ export interface R2DatastoreOptions {
 }
 
 const MAKE = "make an R2 datastore";
-const MAX_NAME = 900;
 const PAGE = 1000;
 const RETRY_MS = 100;
 /** R2 ends its messages with a number: these blame the object. Every other failure is the store's trouble. */
@@ -87,44 +88,27 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
     }
   }
 
-  /** One call for each name; its failure becomes the name's result, but an abort or a used up budget ends all. */
+  /** One call for each name. */
   async function each<T>(
     what: string,
     names: string[],
     call: DataStoreCallOptions | undefined,
     act: (path: string, name: string) => Promise<T | Error>,
   ): Promise<(T | Error)[]> {
-    const paths = names.map((name) => path(what, name));
-    return await inParallel(names.map((_, i) => i), concurrency, async (i) => {
-      const name = names[i]!;
-      let stopped = false;
-      const onRequest = () => {
-        stopped = true;
-        call?.onRequest?.();
-        stopped = false;
-      };
-      try {
-        return await attempt(`${what} ${show(name)}`, { ...call, onRequest }, () => act(paths[i]!, name));
-      } catch (error) {
-        if (stopped || call?.signal?.aborted || !(error instanceof TundraError)) throw error;
-        return error;
-      }
-    });
+    const paths = names.map((name) => objectPath(what, prefix, name));
+    return await forEachName(
+      names,
+      concurrency,
+      call,
+      (name, i, own) => attempt(`${what} ${show(name)}`, own, () => act(paths[i]!, name)),
+    );
   }
-
-  const path = (what: string, name: unknown): string => {
-    if (typeof name === "string" && name.length <= MAX_NAME && isPath(prefix + name) && !name.startsWith("/")) {
-      return prefix + name;
-    }
-    const must = `1 to ${MAX_NAME} characters A-Z a-z 0-9 _ - . ~ /, without empty, . and .. segments`;
-    throw badArgument(`${what} an object`, "its name", must, name);
-  };
 
   return {
     async putKey(name, value, call) {
-      const at = path("put", name);
+      const at = objectPath("put", prefix, name);
       const what = `put ${show(name)}`;
-      if (!(value instanceof Uint8Array)) throw badArgument(what, "its value", "a Uint8Array", typeof value);
+      checkValue(what, value);
       const sha256 = (await digest("SHA-256", value as Uint8Array<ArrayBuffer>)).buffer;
       await attempt(what, call, () => bucket.put(at, value, { sha256 }));
       return true;
@@ -142,7 +126,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
     },
 
     async deleteKeys(names, call) {
-      const paths = names.map((name) => path("delete", name));
+      const paths = names.map((name) => objectPath("delete", prefix, name));
       for (let from = 0; from < paths.length; from += PAGE) {
         const page = paths.slice(from, from + PAGE);
         await attempt(`delete ${page.length} objects`, call, () => bucket.delete(page));
@@ -150,9 +134,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
     },
 
     async listKeys(under, cursor, call) {
-      if (typeof under !== "string" || !/^[\w.~/-]*$/.test(under)) {
-        throw badArgument("list objects", "their prefix", "characters A-Z a-z 0-9 _ - . ~ /", under);
-      }
+      checkListed(under);
       const what = `list objects under ${show(under)}`;
       const page = await attempt(what, call, () => bucket.list({ prefix: prefix + under, limit: PAGE, cursor }));
       const names = page.objects.map((object) => object.key.slice(prefix.length));
@@ -170,11 +152,6 @@ function failure(what: string, thrown: unknown): TundraError {
   return new TundraError(code, `Cannot ${what} as R2 must accept it: ${message}`, { cause: thrown });
 }
 
-/** Nothing in it would mean something else to another client of the same bucket. */
-function isPath(path: string): boolean {
-  return /^[\w.~/-]+$/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
-}
-
 function check(bucket: R2BucketLike, options: R2DatastoreOptions): Required<R2DatastoreOptions> {
   for (const method of ["put", "get", "head", "delete", "list"] as const) {
     if (typeof bucket?.[method] !== "function") {
@@ -183,15 +160,8 @@ function check(bucket: R2BucketLike, options: R2DatastoreOptions): Required<R2Da
   }
   if (typeof options !== "object" || options === null) throw badArgument(MAKE, "options", "an object", typeof options);
   const { prefix = "", concurrency = 6, retries = 2 } = options;
-  if (typeof prefix !== "string" || prefix.length > 120 || !isPath(prefix + "x")) {
-    const must = "at most 120 characters A-Z a-z 0-9 _ - . ~ /, without empty, . and .. segments";
-    throw badArgument(MAKE, "prefix", must, prefix);
-  }
-  const whole = (name: string, value: number, least: number, most: number) => {
-    if (Number.isInteger(value) && value >= least && value <= most) return;
-    throw badArgument(MAKE, name, `an integer from ${least} to ${most}`, value);
-  };
-  whole("concurrency", concurrency, 1, 1000);
-  whole("retries", retries, 0, 10);
+  checkPrefix(MAKE, prefix);
+  checkNumber(MAKE, "concurrency", concurrency, 1, 1000);
+  checkNumber(MAKE, "retries", retries, 0, 10);
   return { prefix, concurrency, retries };
 }

@@ -2,9 +2,11 @@
  * An archive in S3, or whatever speaks its protocol: R2, MinIO, Ceph, B2, Spaces, ...
  * @module
  */
+import { checkFunction, checkNumber } from "../check.ts";
 import { badArgument, notFound, show, TundraError } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
-import { inParallel } from "./parallel.ts";
+import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
+import { forEachName } from "./parallel.ts";
 import { type S3Call, type S3Connection, type S3Reply, s3Requester } from "./s3_request.ts";
 import { xmlElements, xmlText } from "./xml.ts";
 
@@ -37,8 +39,6 @@ export interface S3DatastoreOptions {
 }
 
 const DEFAULTS = { timeoutMs: 10_000, retries: 4, concurrency: 64 };
-const MAX_PREFIX = 120;
-const MAX_NAME = 900;
 const MAKE = "make an S3 datastore";
 
 /**
@@ -78,46 +78,26 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
   const { connection, prefix, concurrency } = check(options);
   const request = s3Requester(connection);
 
-  /** One request for each name; a failure becomes the name's result, but an abort or a budget that is used up ends all. */
+  /** One request for each name. */
   async function each<R>(
     names: string[],
     what: string,
     call: Omit<S3Call, "what" | "path">,
     read: (name: string, reply: S3Reply) => R | Error,
-    options: DataStoreCallOptions = {},
+    options: DataStoreCallOptions | undefined,
   ): Promise<(R | Error)[]> {
-    const paths = names.map((name) => checkName(what, prefix, name));
-    options.signal?.throwIfAborted();
-    let stopped: { reason: unknown } | undefined;
-    const onRequest = () => {
-      if (stopped) throw stopped.reason;
-      try {
-        options.onRequest?.();
-      } catch (reason) {
-        stopped = { reason };
-        throw reason;
-      }
-    };
-    return await inParallel(names.map((_, i) => i), concurrency, async (i) => {
-      const name = names[i]!;
-      try {
-        const reply = await request({ ...call, what: `${what} ${show(name)}`, path: paths[i]! }, {
-          signal: options.signal,
-          onRequest,
-        });
-        return read(name, reply);
-      } catch (error) {
-        if (stopped || options.signal?.aborted || !(error instanceof TundraError)) throw error;
-        return error;
-      }
+    const paths = names.map((name) => objectPath(what, prefix, name));
+    return await forEachName(names, concurrency, options, async (name, i, own) => {
+      const reply = await request({ ...call, what: `${what} ${show(name)}`, path: paths[i]! }, own);
+      return read(name, reply);
     });
   }
 
   return {
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
-      const path = checkName("put", prefix, name);
-      if (!(value instanceof Uint8Array)) throw badArgument(what, "its value", "a Uint8Array", typeof value);
+      const path = objectPath("put", prefix, name);
+      checkValue(what, value);
       await request({ what, method: "PUT", path, body: value }, options);
       return true;
     },
@@ -151,9 +131,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
     },
 
     async listKeys(under, cursor, options) {
-      if (typeof under !== "string" || !/^[\w.~/-]*$/.test(under)) {
-        throw badArgument("list objects", "their prefix", "characters A-Z a-z 0-9 _ - . ~ /", under);
-      }
+      checkListed(under);
       const query = "?list-type=2&encoding-type=url&prefix=" + encodeURIComponent(prefix + under) +
         (cursor === undefined ? "" : "&continuation-token=" + encodeURIComponent(cursor));
       const what = `list objects under ${show(under)}`;
@@ -188,20 +166,6 @@ function readListing(xml: string, what: string, prefix: string): { names: string
   return { names, cursor };
 }
 
-/** The object path of a name. */
-function checkName(what: string, prefix: string, name: unknown): string {
-  if (typeof name === "string" && name.length <= MAX_NAME && isPath(prefix + name) && !name.startsWith("/")) {
-    return prefix + name;
-  }
-  const must = `1 to ${MAX_NAME} characters A-Z a-z 0-9 _ - . ~ /, without empty, . and .. segments`;
-  throw badArgument(`${what} an object`, "its name", must, name);
-}
-
-/** Nothing in it is escaped, normalised or collapsed by `fetch`, a proxy or a gateway. */
-function isPath(path: string): boolean {
-  return /^[\w.~/-]+$/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
-}
-
 function check(options: S3DatastoreOptions): { connection: S3Connection; prefix: string; concurrency: number } {
   if (typeof options !== "object" || options === null) throw badArgument(MAKE, "options", "an object", typeof options);
   const { region, bucket, endpoint, prefix = "", style } = options;
@@ -211,19 +175,16 @@ function check(options: S3DatastoreOptions): { connection: S3Connection; prefix:
   if (typeof bucket !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw badArgument(MAKE, "bucket", "a bucket's name: 2 to 255 characters A-Z a-z 0-9 . _ -", bucket);
   }
-  if (typeof prefix !== "string" || prefix.length > MAX_PREFIX || !isPath(prefix + "x")) {
-    const must = `at most ${MAX_PREFIX} characters A-Z a-z 0-9 _ - . ~ /, without empty, . and .. segments`;
-    throw badArgument(MAKE, "prefix", must, prefix);
-  }
+  checkPrefix(MAKE, prefix);
   if (style !== undefined && style !== "path" && style !== "virtual-host") {
     throw badArgument(MAKE, "style", '"path" or "virtual-host"', style);
   }
   const { timeoutMs = DEFAULTS.timeoutMs, retries = DEFAULTS.retries, concurrency = DEFAULTS.concurrency } = options;
-  checkInteger("timeoutMs", timeoutMs, 1, 600_000);
-  checkInteger("retries", retries, 0, 10);
-  checkInteger("concurrency", concurrency, 1, 1000);
+  checkNumber(MAKE, "timeoutMs", timeoutMs, 1, 600_000);
+  checkNumber(MAKE, "retries", retries, 0, 10);
+  checkNumber(MAKE, "concurrency", concurrency, 1, 1000);
   const send = options.fetch ?? fetch;
-  if (typeof send !== "function") throw badArgument(MAKE, "fetch", "a function", typeof send);
+  checkFunction(MAKE, "fetch", send);
   checkSecret("accessKeyId", options.accessKeyId);
   checkSecret("secretAccessKey", options.secretAccessKey);
   if (options.sessionToken !== undefined) checkSecret("sessionToken", options.sessionToken);
@@ -273,9 +234,4 @@ function checkSecret(name: string, value: unknown): void {
     "BAD_ARGUMENT",
     `Cannot ${MAKE} as ${name} must be printable ASCII, no space: current value is ${is}`,
   );
-}
-
-function checkInteger(name: string, value: unknown, least: number, most: number): void {
-  if (Number.isInteger(value) && value as number >= least && value as number <= most) return;
-  throw badArgument(MAKE, name, `an integer from ${least} to ${most}`, value);
 }

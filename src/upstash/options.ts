@@ -2,6 +2,7 @@
  * How to reach Redis, and whether that can be meant.
  * @module
  */
+import { checkFunction, checkNumber } from "../check.ts";
 import { badArgument } from "../errors.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -86,29 +87,20 @@ export function checkOptions(options: RedisOptions): RedisOptions {
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
     throw badArgument(make, "redis.token", "visible ASCII without spaces or line ends", length(token));
   }
-  if (givenFetch !== undefined && typeof givenFetch !== "function") {
-    throw badArgument(make, "redis.fetch", "a function", typeof givenFetch);
-  }
+  checkFunction(make, "redis.fetch", givenFetch);
   if (retry !== undefined && retry !== false) {
     if (typeof retry !== "object" || retry === null) {
       throw badArgument(make, "redis.retry", "false or { retries, backoff }", retry);
     }
-    if (retry.retries !== undefined) whole("redis.retry.retries", retry.retries, 0, 100);
-    if (retry.backoff !== undefined && typeof retry.backoff !== "function") {
-      throw badArgument(make, "redis.retry.backoff", "a function", typeof retry.backoff);
-    }
+    if (retry.retries !== undefined) checkNumber(make, "redis.retry.retries", retry.retries, 0, 100);
+    checkFunction(make, "redis.retry.backoff", retry.backoff);
   }
-  if (timeoutMs !== undefined) whole("redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
-  if (maxReplyBytes !== undefined) whole("redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
+  if (timeoutMs !== undefined) checkNumber(make, "redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
+  if (maxReplyBytes !== undefined) checkNumber(make, "redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
   if (signal !== undefined && typeof signal !== "function" && typeof signal?.addEventListener !== "function") {
     throw badArgument(make, "redis.signal", "an AbortSignal or a function that returns one", typeof signal);
   }
   return { ...options, url };
-}
-
-function whole(name: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw badArgument("connect to Redis", name, `a whole number from ${min} to ${max}`, value);
 }
 
 /** The URL without trailing slashes, or undefined where it is none that may be used. */

@@ -25,7 +25,7 @@ const AMBIENT = "src/ambient.ts";
 const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
 
 /** Rooms from the ground up. A room imports from lower floors and from itself; two rooms of one floor are strangers. */
-const GROUND = ["src/errors.ts", "src/keys.ts", "src/abort.ts", AMBIENT];
+const GROUND = ["src/errors.ts", "src/keys.ts", "src/check.ts", "src/abort.ts", AMBIENT];
 const FLOORS: Record<string, number> = {
   ground: 0,
   "src/archive": 1,

@@ -1,0 +1,40 @@
+/**
+ * Names of objects, as buckets take them: nothing in them is escaped, normalised or collapsed on the way, and nothing means
+ * something else to another client of the same bucket.
+ * @module
+ */
+import { badArgument } from "../errors.ts";
+
+const MAX_NAME = 900;
+const MAX_PREFIX = 120;
+const CHARACTERS = "characters A-Z a-z 0-9 _ - . ~ /";
+
+/** What stands before every name. */
+export function checkPrefix(make: string, prefix: unknown): void {
+  if (typeof prefix === "string" && prefix.length <= MAX_PREFIX && isPath(prefix + "x")) return;
+  throw badArgument(make, "prefix", `at most ${MAX_PREFIX} ${CHARACTERS}, without empty, . and .. segments`, prefix);
+}
+
+/** Where an object is. */
+export function objectPath(what: string, prefix: string, name: unknown): string {
+  if (typeof name === "string" && name.length <= MAX_NAME && isPath(prefix + name) && !name.startsWith("/")) {
+    return prefix + name;
+  }
+  const must = `1 to ${MAX_NAME} ${CHARACTERS}, without empty, . and .. segments`;
+  throw badArgument(`${what} an object`, "its name", must, name);
+}
+
+/** What listed names begin with, perhaps nothing. */
+export function checkListed(under: unknown): void {
+  if (typeof under === "string" && /^[\w.~/-]*$/.test(under)) return;
+  throw badArgument("list objects", "their prefix", CHARACTERS, under);
+}
+
+/** What is to be put. */
+export function checkValue(what: string, value: unknown): void {
+  if (!(value instanceof Uint8Array)) throw badArgument(what, "its value", "a Uint8Array", typeof value);
+}
+
+function isPath(path: string): boolean {
+  return /^[\w.~/-]+$/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+}
