@@ -1,7 +1,6 @@
 /**
  * `deno task build`: the npm package in dist/, ES modules and their types, a file for each source file, so that a bundler
- * keeps only what an application uses. Comments and indentation leave the Lua inside: it is text, which no minifier
- * touches, and every Worker carries it.
+ * keeps only what an application uses.
  * @module
  */
 import { spawnSync } from "node:child_process";
@@ -38,29 +37,13 @@ export function build(): void {
   if (status !== 0) throw new Error(`Cannot build: the compiler ended with ${status}`);
   for (const name of readdirSync(DIST, { recursive: true, encoding: "utf8" })) {
     const path = join(DIST, name);
-    if (name.endsWith(".d.ts")) rewrite(path, importsOfJavaScript);
-    else if (name.endsWith(".js") && name.split(/[\\/]/)[1] === "scripts") rewrite(path, shortLua);
+    if (name.endsWith(".d.ts")) writeFileSync(path, importsOfJavaScript(readFileSync(path, "utf8")));
   }
-}
-
-function rewrite(path: string, change: (text: string) => string): void {
-  writeFileSync(path, change(readFileSync(path, "utf8")));
 }
 
 /** The compiler rewrites the imports of code, but not those of declarations. */
 function importsOfJavaScript(text: string): string {
   return text.replace(/((?:from|import) ?\(?")(\.{1,2}\/[^"]+)\.ts"/g, '$1$2.js"');
-}
-
-/** Every template literal that holds Lua, without its comments, empty lines and indentation. */
-export function shortLua(text: string): string {
-  return text.replace(
-    /`\n(?:[^`\\]|\\.)*`/g,
-    (lua) =>
-      lua.split("\n").map((line) => line.replace(/(^|\s)--(?!\[\[).*$/, "").trim())
-        .filter((line, i, all) => line !== "" || i === 0 || i === all.length - 1)
-        .join("\n"),
-  );
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

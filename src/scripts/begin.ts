@@ -6,15 +6,18 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { errorText, type Index, PRELUDE } from "./record.ts";
 
+/**
+ * Counts an attempt before the work begins, so that a key that kills ticks is found out.
+ *
+ *     KEYS  dirty, dead, record
+ *     ARGV  key, token, leaseMs, nattempts, error
+ *     OUT   the new token; D dead: it had its attempts; S stale; U record of another version
+ *     INV   6: a repeat with the old token is answered with the new one and counts nothing; 7: a poison key ends dead
+ */
 const BEGIN = defineScript(
   "begin",
   ["allow-oom"],
   `
--- Counts an attempt before the work begins, so that a key that kills ticks is found out.
--- KEYS  dirty, dead, record
--- ARGV  key, token, leaseMs, nattempts, error
--- OUT   the new token; D dead: it had its attempts; S stale; U record of another version
--- INV   6: a repeat with the old token is answered with the new one and counts nothing; 7: a poison key ends dead
 ${PRELUDE}
 local DIRTY, DEAD, RECORD = KEYS[1], KEYS[2], KEYS[3]
 local key, token = ARGV[1], ARGV[2]

@@ -14,15 +14,18 @@ export interface CheckFinding {
   record: string;
 }
 
+/**
+ * Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
+ *
+ *     KEYS  id, n records, n keys
+ *     OUT   id, then for each key that needs something: index, code, record
+ *             T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
+ *     INV   4, 5: removed, dirty or expired and missing: absent, never brought back
+ */
 const CHECK = defineScript(
   "check",
   ["no-writes"],
   `
--- Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
--- KEYS  id, n records, n keys
--- OUT   id, then for each key that needs something: index, code, record
---         T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
--- INV   4, 5: removed, dirty or expired and missing: absent, never brought back
 ${PRELUDE}
 local TOUCH_MS = 9000000 -- a quarter of the least redisTtlMs
 local n = (#KEYS - 1) / 2

@@ -35,16 +35,20 @@ export interface Claim {
   left: number;
 }
 
+/**
+ * The first due keys, under a lease; and keys that are due for eviction.
+ *
+ *     KEYS  dirty, idle, id
+ *     ARGV  maxKeys, leaseMs, maxIdle, redisTtlMs
+ *     OUT   id, now (us), token, keys, suspects (0 or 1 a key), idle keys, idle limit (ms), due keys left
+ *     INV   3: the score of a leased key is its fencing token. Two leases share one only where the first was given
+ *           back in
+ *           the millisecond of both claims: a late copy then costs work, never data. Nothing is claimed without an id
+ */
 const CLAIM = defineScript(
   "claim",
   ["allow-oom"],
   `
--- The first due keys, under a lease; and keys that are due for eviction.
--- KEYS  dirty, idle, id
--- ARGV  maxKeys, leaseMs, maxIdle, redisTtlMs
--- OUT   id, now (us), token, keys, suspects (0 or 1 a key), idle keys, idle limit (ms), due keys left
--- INV   3: the score of a leased key is its fencing token. Two leases share one only where the first was given back in
---       the millisecond of both claims: a late copy then costs work, never data. Nothing is claimed without an id
 ${PRELUDE}
 local DIRTY, IDLE, ID = KEYS[1], KEYS[2], KEYS[3]
 local max, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

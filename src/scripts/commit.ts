@@ -30,18 +30,22 @@ export type CommitOutcome =
   | "stale"
   | "unsupported";
 
+/**
+ * The archive holds these bytes (or tombstones): say so, where the lease is still mine.
+ *
+ *     KEYS  dirty, idle, stats, n records, n keys
+ *     ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
+ *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
+ *             T tombstone: removed   R tombstone, but removed again: queued again
+ *             X tombstone, but there again: queued again
+ *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
+ *             U record of another version: due again in an hour
+ *     INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
+ */
 const COMMIT = defineScript(
   "commit",
   ["allow-oom"],
   `
--- The archive holds these bytes (or tombstones): say so, where the lease is still mine.
--- KEYS  dirty, idle, stats, n records, n keys
--- ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
--- OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
---         T tombstone: removed   R tombstone, but removed again: queued again   X tombstone, but there again: queued again
---         E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
---         U record of another version: due again in an hour
--- INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
 ${PRELUDE}
 local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2

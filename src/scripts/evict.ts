@@ -28,16 +28,21 @@ export type EvictOutcome =
   | "moved on"
   | "unsupported";
 
+/**
+ * Keys leave Redis where their bytes and their own expiry are those archived. What was changed without a mark is
+ * marked.
+ *
+ *     KEYS  dirty, idle, dead, id, stats, n records, n keys
+ *     ARGV  idle limit (ms; '' from evict()), then for each key: action (evict mark keep), ver ('' any)
+ *     OUT   id, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
+ *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
+ *             U record of another version
+ *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
+ */
 const EVICT = defineScript(
   "evict",
   ["allow-oom"],
   `
--- Keys leave Redis where their bytes and their own expiry are those archived. What was changed without a mark is marked.
--- KEYS  dirty, idle, dead, id, stats, n records, n keys
--- ARGV  idle limit (ms; '' from evict()), then for each key: action (evict mark keep), ver ('' any)
--- OUT   id, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
---         C conflict: written while evicted   K unknown to the archive: later   V another version by now   U record of another version
--- INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
 ${PRELUDE}
 local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local n = (#KEYS - 5) / 2

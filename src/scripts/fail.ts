@@ -25,15 +25,21 @@ export interface FailOutcome {
   attempts: number;
 }
 
+/**
+ * What could not be archived waits for its next attempt; what had all its attempts is dead: resident, never evicted.
+ *
+ *     KEYS  dirty, dead, n records
+ *     ARGV  token, nattempts, then for each key: key, backoffMs, counted (0 1), begun (0 1), error
+ *     OUT   for each key: code, attempts. Q queued   D dead   S stale, nothing changed
+ *             U record of another version: queued
+ *     INV   3: only with the latest token, so a repeat does nothing; 7: an outage of the store counts no attempt
+ *
+ * A suspect about which nothing was learned stays one: its score keeps the .5.
+ */
 const FAIL = defineScript(
   "fail",
   ["allow-oom"],
   `
--- What could not be archived waits for its next attempt; what had all its attempts is dead: resident, never evicted.
--- KEYS  dirty, dead, n records
--- ARGV  token, nattempts, then for each key: key, backoffMs, counted (0 1), begun (0 1), error
--- OUT   for each key: code, attempts. Q queued   D dead   S stale, nothing changed   U record of another version: queued
--- INV   3: only with the latest token, so a repeat does nothing; 7: an outage of the store counts no attempt
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = #KEYS - 2
@@ -62,7 +68,6 @@ for i = 1, n do
       died[#died + 1] = keys[i]
       push(out, 'D', r.attempts)
     else
-      -- a suspect about which nothing was learned stays one
       push(queue, int(now + backoff) .. (begun and not counted and '.5' or ''), keys[i])
       push(out, 'Q', r.attempts)
     end

@@ -6,29 +6,35 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./record.ts";
 
+/**
+ * The first one to come gives the index an id, not confirmed yet.
+ *
+ *     KEYS  id
+ *     ARGV  uuid
+ *     OUT   the id as it is now
+ */
 const PROPOSE = defineScript(
   "propose",
   ["allow-oom"],
   `
--- The first one to come gives the index an id, not confirmed yet.
--- KEYS  id
--- ARGV  uuid
--- OUT   the id as it is now
 ${PRELUDE}
 redis.call('SET', KEYS[1], 'new:' .. ARGV[1], 'NX')
 return redis.call('GET', KEYS[1])
 `,
 );
 
+/**
+ * The owner object holds this uuid: the id is final.
+ *
+ *     KEYS  id
+ *     ARGV  uuid
+ *     OUT   the id as it is now; '' for none
+ *     INV   only where it is still what was proposed
+ */
 const CONFIRM = defineScript(
   "confirm",
   ["allow-oom"],
   `
--- The owner object holds this uuid: the id is final.
--- KEYS  id
--- ARGV  uuid
--- OUT   the id as it is now; '' for none
--- INV   only where it is still what was proposed
 ${PRELUDE}
 local id = redis.call('GET', KEYS[1])
 if id == 'new:' .. ARGV[1] then

@@ -16,13 +16,16 @@ export interface Sight {
   evictable: boolean;
 }
 
+/**
+ * Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
+ *
+ *     KEYS  id, n records, n keys
+ *     OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
+ */
 const LOOK = defineScript(
   "look",
   ["allow-oom"],
   `
--- Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
--- KEYS  id, n records, n keys
--- OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
 ${PRELUDE}
 local n = (#KEYS - 1) / 2
 local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))

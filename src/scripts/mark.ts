@@ -24,18 +24,22 @@ export interface MarkException {
   record: string;
 }
 
+/**
+ * Keys have changed: a new revision each, and into the queue.
+ *
+ *     KEYS  dirty, dead, n records, n keys
+ *     ARGV  freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
+ *     OUT   for each key that was not marked: index, code, record
+ *             M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
+ *             U record of another version
+ *           (a missing key that is evicted counts as marked: those bytes are archived)
+ *     INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more, with
+ *           cas not even that
+ */
 export const MARK = defineScript(
   "mark",
   [],
   `
--- Keys have changed: a new revision each, and into the queue.
--- KEYS  dirty, dead, n records, n keys
--- ARGV  freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
--- OUT   for each key that was not marked: index, code, record
---         M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
---         U record of another version
---       (a missing key that is evicted counts as marked: those bytes are archived)
--- INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more, with cas not even that
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = (#KEYS - 2) / 2
@@ -82,7 +86,6 @@ for i = 1, n do
   end
 end
 
--- a dead key lives again
 local revived = {}
 if #failed > 0 then
   local names = {}

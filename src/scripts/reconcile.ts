@@ -6,15 +6,18 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, layout, PRELUDE } from "./record.ts";
 
+/**
+ * The key is there although its record says evicted: an eviction half undone, or a blind write.
+ *
+ *     KEYS  idle, n records, n keys
+ *     ARGV  n expected records
+ *     OUT   a code a key: H healed: resident   C conflict: other bytes than those archived   A look again
+ *     INV   8: a partial value never passes for the whole one
+ */
 const RECONCILE = defineScript(
   "reconcile",
   ["allow-oom"],
   `
--- The key is there although its record says evicted: an eviction half undone, or a blind write.
--- KEYS  idle, n records, n keys
--- ARGV  n expected records
--- OUT   a code a key: H healed: resident   C conflict: other bytes than those archived   A look again
--- INV   8: a partial value never passes for the whole one
 ${PRELUDE}
 local IDLE = KEYS[1]
 local n = (#KEYS - 1) / 2

@@ -40,15 +40,14 @@ export interface KeyRecord {
   error: string;
 }
 
+/** What a missing record counts as. */
+const EMPTY = "1 0 - r - 0 0 0 - - ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
 const LAYOUT = /^1 (\d+) ([^ \t-\r]+) ([reg]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ (.*)$/s;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
-  if (typeof text !== "string") {
-    return { rev: 0, ver: "", flag: "r", fp: "", exp: 0, touch: 0, attempts: 0, error: "" };
-  }
-  const fields = LAYOUT.exec(text);
+  const fields = LAYOUT.exec(typeof text === "string" ? text : EMPTY);
   if (!fields) return undefined;
   const [, rev, ver, flag, fp, exp, touch, attempts, error] = fields as unknown as string[];
   return {
@@ -79,8 +78,16 @@ export function codes(reply: Reply): string[] {
 }
 
 /**
- * All scripts begin with this. GRACE_MS: how long the record of a removed or expired key outlives it, so that a request
- * that comes late still finds the record changed. HOUR_MS: when to look again at what cannot be dealt with now.
+ * All scripts begin with this. Its heads and theirs are outside of the Lua, as every Worker carries that.
+ *
+ * - GRACE_MS: how long the record of a removed or expired key outlives it, so that a request that comes late still
+ * finds
+ *   the record changed. HOUR_MS: when to look again at what cannot be dealt with now.
+ * - parse: nil for a layout of another version
+ * - save: record key, record, ...; a clean record of a key that expires, and a gone one, expire a grace period later
+ * - bump: a change is a new revision, even where the clock went back
+ * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
+ * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
@@ -91,13 +98,9 @@ local now = math.floor(now_us / 1000)
 
 local function int(x) return string.format('%.0f', x) end
 
--- nil for a layout of another version
 local function parse(text)
-  if not text then
-    return { rev = 0, ver = '-', flag = 'r', fp = '-', exp = 0, touch = 0, attempts = 0, before = '-', after = '-', error = '' }
-  end
   local rev, ver, flag, fp, exp, touch, attempts, before, after, error =
-    string.match(text, '^1 (%d+) (%S+) ([reg]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
+    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([reg]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
   if not rev then return nil end
   return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = tonumber(touch),
     attempts = tonumber(attempts), before = before, after = after, error = error }
@@ -108,7 +111,6 @@ local function format(r)
     r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.error)
 end
 
--- changes: record key, record, ...; a clean record of a key that expires, and a gone one, expire a grace period later
 local function save(changes)
   local plain = {}
   for i = 1, #changes, 2 do
@@ -126,12 +128,10 @@ local function save(changes)
   if #plain > 0 then redis.call('MSET', unpack(plain)) end
 end
 
--- a change: a new revision, even where the clock went back
 local function bump(r) r.rev = math.max(now_us, r.rev + 1) end
 
 local function expired(r) return r.exp > 0 and r.exp <= now end
 
--- archived, and nothing has happened since: if it is missing, it is to be brought back
 local function evictable(r) return r.ver ~= '-' and r.rev == 0 and r.flag ~= 'g' and not expired(r) end
 
 local function push(list, a, b)
@@ -148,7 +148,6 @@ local function zrem(key, list)
   if #list > 0 then redis.call('ZREM', key, unpack(list)) end
 end
 
--- which of KEYS[first] ... exist: one command where all or none do, else by halves
 local function existing(first, n)
   local there = {}
   local function look(from, to, count)

@@ -6,15 +6,18 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, PRELUDE } from "./record.ts";
 
+/**
+ * Gives leases back: due at once, nothing counted.
+ *
+ *     KEYS  dirty
+ *     ARGV  token, then for each key: key, suspect (0 1)
+ *     OUT   a code a key: R released   S stale, nothing changed
+ *     INV   3: only with the latest token; 7: a suspect stays one (.5), or a poison key would hide in the next batch
+ */
 const RELEASE = defineScript(
   "release",
   ["allow-oom"],
   `
--- Gives leases back: due at once, nothing counted.
--- KEYS  dirty
--- ARGV  token, then for each key: key, suspect (0 1)
--- OUT   a code a key: R released   S stale, nothing changed
--- INV   3: only with the latest token; 7: a suspect stays one (.5), or a poison key would hide in the next batch
 ${PRELUDE}
 local DIRTY, token = KEYS[1], tonumber(ARGV[1])
 local keys = {}

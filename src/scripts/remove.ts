@@ -6,15 +6,20 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, layout, PRELUDE } from "./record.ts";
 
+/**
+ * Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.
+ *
+ *     KEYS  dirty, idle, dead, n records, n keys
+ *     ARGV  n expected records ('' for none)
+ *     OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
+ *     INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
+ *
+ * A key without a record was never seen by a tick: it needs no tombstone.
+ */
 const REMOVE = defineScript(
   "remove",
   ["allow-oom"],
   `
--- Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.
--- KEYS  dirty, idle, dead, n records, n keys
--- ARGV  n expected records ('' for none)
--- OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
--- INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
 ${PRELUDE}
 local DIRTY, IDLE, DEAD = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
@@ -28,7 +33,7 @@ for i = 1, n do
     out[i] = 'A'
   else
     r.flag, r.attempts, r.error = 'g', 0, ''
-    if texts[i] then -- without a record no tick has ever seen it: no tombstone needed
+    if texts[i] then
       bump(r)
       push(queue, int(now), key)
     end

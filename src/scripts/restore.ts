@@ -24,16 +24,27 @@ export interface Thawed {
 /** What became of it. */
 export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "removed" | { refused: string };
 
+/**
+ * Archived values come back, each only where its key is missing and its record is what the decision was based on.
+ *
+ *     KEYS  idle, stats, n records, n keys
+ *     ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)
+ *     OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry
+ *             F Redis refused it
+ *             G removed, which the record did not know
+ *     INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing
+ *
+ * - A tombstone or an expiry that the record did not know goes into it: else who creates the key anew would always
+ * be told
+ *   to bring it back first.
+ * - The records are written before RESTORE: should the script end in between, the keys are missing and still evictable.
+ * - BYTES: two bytes of UTF-8, and the byte that they carry (see encodePayload).
+ * - The fingerprint is taken again: RESTORE may order a large hash or set anew.
+ */
 const RESTORE = defineScript(
   "restore",
   [],
   `
--- Archived values come back, each only where its key is missing and its record is what the decision was based on.
--- KEYS  idle, stats, n records, n keys
--- ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)
--- OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry   F Redis refused it
---         G removed, which the record did not know
--- INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing
 ${PRELUDE}
 local IDLE, STATS = KEYS[1], KEYS[2]
 local n = (#KEYS - 2) / 2
@@ -43,15 +54,13 @@ local out, wanted, first, changes = {}, {}, {}, {}
 for i = 1, n do
   local r, exp = parse(texts[i]), tonumber(ARGV[4 * i - 1])
   local code = 'A'
-  if not r then
-    code = 'A'
-  elseif there[i] then
+  if r and there[i] then
     if r.flag ~= 'e' then code = 'X' end
-  elseif texts[i] == ARGV[4 * i - 3] then
+  elseif r and texts[i] == ARGV[4 * i - 3] then
     local gone = ARGV[4 * i] == 'gone'
     if gone or (exp > 0 and exp <= now) then
       code = gone and 'G' or 'P'
-      if gone or exp ~= r.exp then -- else who creates the key anew would always be told to bring it back first
+      if gone or exp ~= r.exp then
         if gone then r.flag, r.fp = 'g', '-' end
         r.ver, r.exp = ARGV[4 * i - 2], exp
         push(changes, KEYS[2 + i], r)
@@ -66,10 +75,9 @@ for i = 1, n do
   out[2 * i - 1], out[2 * i] = code, ''
 end
 
--- the record first: should the script end here, the key is missing and still evictable
 if #first > 0 then redis.call('MSET', unpack(first)) end
 
-local BYTES = {} -- two bytes of UTF-8 -> the byte that they carry
+local BYTES = {}
 for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
 for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
 
@@ -84,7 +92,6 @@ for i = 1, n do
       out[2 * i - 1], out[2 * i] = 'F', reply.err
       r = parse(texts[i])
     else
-      -- RESTORE may order a large hash or set anew
       r.fp, r.ver, r.exp = redis.sha1hex(redis.call('DUMP', key)), ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
       push(idle, int(now), key)
     end

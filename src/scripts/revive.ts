@@ -6,16 +6,19 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./record.ts";
 
+/**
+ * Dead keys go back into the queue with all their attempts.
+ *
+ *     KEYS  dirty, dead, n records
+ *     ARGV  n keys
+ *     OUT   how many were dead
+ *     INV   1: what is archived already only leaves dead: were it made dirty while evicted, it would count as removed
+ *           7: nothing else is touched
+ */
 const REVIVE = defineScript(
   "revive",
   [],
   `
--- Dead keys go back into the queue with all their attempts.
--- KEYS  dirty, dead, n records
--- ARGV  n keys
--- OUT   how many were dead
--- INV   1: what is archived already only leaves dead: were it made dirty while evicted, it would count as removed
---       7: nothing else is touched
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local died = redis.call('ZMSCORE', DEAD, unpack(ARGV))

@@ -18,14 +18,17 @@ export interface Snapshot {
   dump: Uint8Array | undefined;
 }
 
+/**
+ * The same view, where a transaction is refused: a full Redis queues no command.
+ *
+ *     KEYS  n records, n keys
+ *     OUT   the records, then for each key: expiry (ms; -2 missing), DUMP payload
+ *     INV   7: a Redis that is full of dirty keys can be archived, and so emptied
+ */
 const SNAPSHOT = defineScript(
   "snapshot",
   ["no-writes", "allow-oom"],
   `
--- The same view, where a transaction is refused: a full Redis queues no command.
--- KEYS  n records, n keys
--- OUT   the records, then for each key: expiry (ms; -2 missing), DUMP payload
--- INV   7: a Redis that is full of dirty keys can be archived, and so emptied
 local n = #KEYS / 2
 local out = { redis.call('MGET', unpack(KEYS, 1, n)) }
 for i = n + 1, 2 * n do

@@ -6,13 +6,16 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./record.ts";
 
+/**
+ * Counts.
+ *
+ *     KEYS  dirty, idle, dead, stats
+ *     OUT   dirty, due, idle, dead, age of the oldest due key (ms), totals
+ */
 const STATUS = defineScript(
   "status",
   ["no-writes"],
   `
--- Counts.
--- KEYS  dirty, idle, dead, stats
--- OUT   dirty, due, idle, dead, age of the oldest due key (ms), totals
 ${PRELUDE}
 local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {

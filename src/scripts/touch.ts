@@ -6,14 +6,17 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./record.ts";
 
+/**
+ * Keys are in use.
+ *
+ *     KEYS  idle, n records, n keys
+ *     OUT   indexes of keys that have been evicted since they were checked
+ *     INV   a key that ensureKs() has just seen is not evicted for redisTtlMs, or is reported here
+ */
 const TOUCH = defineScript(
   "touch",
   ["allow-oom"],
   `
--- Keys are in use.
--- KEYS  idle, n records, n keys
--- OUT   indexes of keys that have been evicted since they were checked
--- INV   a key that ensureKs() has just seen is not evicted for redisTtlMs, or is reported here
 ${PRELUDE}
 local IDLE = KEYS[1]
 local n = (#KEYS - 1) / 2

@@ -9,8 +9,9 @@ import type { Answer, CallOptions, Connection, Reply } from "./connection.ts";
 /** Flags of a script's shebang line. */
 export type ScriptFlag = "allow-key-locking" | "allow-oom" | "no-writes";
 
-/** A script without its shebang line. */
+/** A script without its first two lines. */
 export interface Script {
+  /** Stands in its second line, for whoever watches Redis. */
   readonly name: string;
   readonly flags: readonly ScriptFlag[];
   readonly lua: string;
@@ -69,7 +70,7 @@ export function scriptRunner(connection: Connection): ScriptRunner {
 
 function sourceOf(script: Script, refused: ReadonlySet<string>): string {
   const flags = script.flags.filter((flag) => !refused.has(flag));
-  return `#!lua${flags.length > 0 ? ` flags=${flags.join(",")}` : ""}\n${script.lua}`;
+  return `#!lua${flags.length > 0 ? ` flags=${flags.join(",")}` : ""}\n-- ${script.name}\n${script.lua}`;
 }
 
 const digests = new Map<string, string>(); // few and small: one for each script and set of flags

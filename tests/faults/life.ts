@@ -42,7 +42,7 @@ export interface Prepared {
   before: Allowed;
   /** What the call asks for where nothing fails. */
   requests: FaultRequest[];
-  /** The first sentence of each script, by its SHA-1. */
+  /** The name of each script, by its SHA-1. */
   scripts: Map<string, string>;
 }
 
@@ -121,7 +121,7 @@ export async function prepare(world: World, call: Call): Promise<Prepared> {
   return { call, saved, before, requests: logs[1]!, scripts: new Map(scriptsOf(logs[0]!)) };
 }
 
-/** What a request asks for: a script by its first sentence. */
+/** What a request asks for: a script by its name. */
 function nameOf(request: FaultRequest, scripts: ReadonlyMap<string, string>): string {
   if (!request.body.startsWith("[")) return `${request.method} ${new URL(request.url).pathname}`;
   const sha1 = /^\["EVALSHA(?:_RO)?","(\w{40})"/.exec(request.body)?.[1];
@@ -140,10 +140,10 @@ function scriptsOf(log: readonly FaultRequest[]): [string, string][] {
 /** Scripts that change nothing when they come this late: a lease was taken over, or what they go by has moved on. */
 const INERT: readonly [RegExp, readonly Late[]][] = [
   [
-    /^(The archive holds these|What could not be archived|Gives leases back|Counts an attempt)/,
+    /^(commit|fail|release|begin)$/,
     ["in another's lease", "after recovery", "after a new write", "over a blind write", "after del"],
   ],
-  [/^(Archived values come back|Keys are deleted|The key is there although)/, [
+  [/^(restore|remove|reconcile)$/, [
     "after a new write",
     "over a blind write",
     "after del",

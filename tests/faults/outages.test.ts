@@ -361,18 +361,13 @@ describe("while Redis", () => {
 
   for (const script of ["commit", "fail", "release"] as const) {
     it(`refuses only ${script}, the lease ends and no attempt is counted`, async () => {
-      const last = {
-        commit: "-- The archive holds these bytes",
-        fail: "-- What could not be archived",
-        release: "-- Gives",
-      };
       const refused = redisError(400, "ERR not now");
       const s3 = faultyFetch(fetch, script === "fail" ? () => ({ type: "status", status: 503 }) : []);
       const abort = new AbortController();
       const datastore = world.datastore({ fetch: s3 });
       // scripts travel as text here: a server that never learns one
       const { layer, store: telling } = faultyStore([
-        { match: (request) => request.body.includes(last[script]), times: Infinity, fault: refused },
+        { match: (request) => request.body.includes(`\\n-- ${script}\\n`), times: Infinity, fault: refused },
         { match: /^POST \S+\n\["EVALSHA/, times: Infinity, fault: redisError(400, "NOSCRIPT No matching script") },
       ]);
       const store = tundraStore(

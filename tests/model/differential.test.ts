@@ -12,6 +12,7 @@ import { memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.t
 import { type SeededRandom, seededRandom } from "../support/random.ts";
 import { answerFrom, requestCommands, responseOf } from "./endpoint.ts";
 import { type ModelRedis, modelRedis, sha1 } from "./redis.ts";
+import { scriptName } from "./scripts.ts";
 
 const KEYS = ["a", "b", "key with spaces", "ü", "e"];
 const TIME = "redis.call('TIME')";
@@ -181,31 +182,6 @@ function comparedPair(real: RedisConnection, random: SeededRandom): Pair {
     requests: () => requests,
     codes: () => Object.fromEntries(Object.entries(codes).map(([name, seen]) => [name, [...seen].sort().join("")])),
   };
-}
-
-/** What a script says of itself: told by its first comment and its KEYS. */
-function scriptName(source: string): string {
-  const comment = /^-- (.*)$/m.exec(source)?.[1] ?? "";
-  const known: [RegExp, string][] = [
-    [/new revision each/, "mark"],
-    [/first due keys/, "claim"],
-    [/Counts an attempt/, "begin"],
-    [/archive holds these bytes/, "commit"],
-    [/could not be archived/, "fail"],
-    [/Gives leases back/, "release"],
-    [/leave Redis where/, "evict"],
-    [/Which keys are not simply/, "check"],
-    [/Keys are in use/, "touch"],
-    [/there although/, "reconcile"],
-    [/Archived values come back/, "restore"],
-    [/Records and existence/, "look"],
-    [/Keys are deleted/, "remove"],
-    [/Dead keys go back/, "revive"],
-    [/gives the index an id/, "propose"],
-    [/owner object holds this/, "confirm"],
-    [/^Counts\./, "status"],
-  ];
-  return known.find(([pattern]) => pattern.test(comment))?.[1] ?? comment;
 }
 
 /** Without key locking, which only Upstash knows, and with the time of the test. */

@@ -48,7 +48,7 @@ export const MUTANTS: Mutant[] = [
     met: 122,
     guard: "version check on restore",
     where: "restore",
-    patches: [["elseif texts[i] == ARGV[4 * i - 3] then", "elseif true then"]],
+    patches: [["elseif r and texts[i] == ARGV[4 * i - 3] then", "elseif true then"]],
   },
   {
     name: "remove does not compare the record",

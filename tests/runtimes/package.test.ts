@@ -1,11 +1,11 @@
 /** The package as its users get it: from npm in an empty project, and what JSR would take. */
 import { after, before, describe, it } from "node:test";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { build, shortLua } from "../../dev/build.ts";
+import { build } from "../../dev/build.ts";
 import { BUCKET, withArchive } from "../store/kit.ts";
 import { run } from "./run.ts";
 import { bin, installTools, ROOT, TOOLS } from "./tools.ts";
@@ -149,27 +149,6 @@ describe("the npm package", () => {
         ...["--module", module, "--moduleResolution", resolution, "example.ts"],
       ], path);
     }
-  });
-
-  it("carries the Lua of the sources, without comments and indentation", () => {
-    assertEquals(
-      shortLua("a(`\n-- what\n  local x = 1 -- why\n\n  if x then\n    y()\n  end\n`)"),
-      "a(`\nlocal x = 1\nif x then\ny()\nend\n`)",
-    );
-    assertEquals(shortLua("const text = `-- ${x}`;"), "const text = `-- ${x}`;");
-    let scripts = 0;
-    for (const name of readdirSync(join(ROOT, "dist/src/scripts")).filter((name) => name.endsWith(".js"))) {
-      const source = readFileSync(join(ROOT, "src/scripts", name.replace(/\.js$/, ".ts")), "utf8");
-      const built = readFileSync(join(ROOT, "dist/src/scripts", name), "utf8");
-      const lua = (text: string) =>
-        [...text.matchAll(/`\n((?:[^`\\]|\\.)*)`/g)].map(([, lua]) => lua!.split("\n").map((line) => line.trim()));
-      const wanted = lua(source).map((lines) =>
-        lines.filter((line) => line !== "" && !line.startsWith("--")).map((line) => line.split(" -- ")[0]!.trim())
-      );
-      assertEquals(lua(built).map((lines) => lines.filter((line) => line !== "")), wanted, name);
-      scripts += wanted.length;
-    }
-    assert(scripts >= 15, String(scripts));
   });
 });
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Manifest, manifestProblems } from "../../dev/manifests.ts";
 import { fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
 
@@ -39,6 +39,15 @@ describe("the source of the package", () => {
     const files = packageFiles();
     assert(files.length >= 6, `only ${files.length} files found`);
     assertEquals(files.flatMap(fileProblems), []);
+  });
+
+  it("says of each script what it is given and what it answers", () => {
+    const scripts = packageFiles().filter(({ path }) => path.startsWith("src/scripts/"))
+      .flatMap(({ path, text }) => text.split("defineScript(").slice(0, -1).map((before) => ({ path, before })));
+    assert(scripts.length >= 18, `only ${scripts.length} scripts found`);
+    for (const { path, before } of scripts) {
+      assertMatch(before, /KEYS {2}\S.*\n[^]*OUT {3}\S[^/]*\*\/\n(export )?const [A-Z_]+ = $/, path);
+    }
   });
 
   it("has no circle of imports", () => {
