@@ -31,11 +31,16 @@ const { values: options } = parseArgs({
 
 const HEAD = ["states", "in recovery", "steps", "depth", "servers' states", "runs of the code", "seconds", "broken"];
 
+/** A seeded bug that was not caught by then is not hunted any longer. */
+const HUNT_S = 120;
+
 const everything =
   (): Scope[] => [...families().flatMap(({ scopes }) => scopes), ...reducedScopes(), ...huntingScopes()];
 
 if (options.worker !== undefined) {
-  console.log(JSON.stringify(await explore(await subject(), scopeNamed(options.worker))));
+  const explored: Explored[] = [];
+  for (const name of options.worker.split("\n")) explored.push(await explore(await subject(), scopeNamed(name)));
+  console.log(JSON.stringify(explored));
 } else if (options.replay !== undefined) await replay(options.replay);
 else if (options.mutants) await mutants();
 else await table(options.reduced ? [{ name: "reduced", scopes: reducedScopes() }] : families());
@@ -56,7 +61,7 @@ async function subject(): Promise<Subject> {
 async function replay(text: string): Promise<void> {
   const colon = text.lastIndexOf(":");
   const path = text.slice(colon + 1).split(".").map(Number);
-  const { violations } = await explore(await subject(), scopeNamed(text.slice(0, colon)), path);
+  const { violations } = await explore(await subject(), scopeNamed(text.slice(0, colon)), { path, log: console.log });
   console.log(violations[0] ? `broken: ${violations[0].detail}` : "all promises were kept");
   process.exitCode = violations.length > 0 ? 1 : 0;
 }
@@ -91,16 +96,18 @@ async function table(all: Family[]): Promise<void> {
     scopes: scopes.filter((scope) => scope.name.includes(options.scope)),
   })).filter(({ scopes }) => scopes.length > 0);
   const results = new Map<Scope, Explored>();
-  const queue = chosen.flatMap(({ scopes }) => scopes);
+  const queue = chosen.flatMap(({ scopes }) => grouped(scopes));
   console.log(`| ${"scope".padEnd(64)} | ${HEAD.join(" | ")} |`);
   await Promise.all(Array.from({ length: Number(options.jobs) }, async () => {
-    for (let scope = queue.shift(); scope; scope = queue.shift()) {
-      const explored = await inProcess(scope.name);
-      results.set(scope, explored);
-      console.log(row(scope.name, [explored]));
-      for (const { check, detail, path } of explored.violations) {
-        console.log(`\nbroken: ${check}\n  ${detail}\n  ${replayLine(scope.name, path)}\n`);
-      }
+    for (let group = queue.shift(); group; group = queue.shift()) {
+      const all = await inProcess(group.map(({ name }) => name));
+      all.forEach((explored, i) => {
+        results.set(group[i]!, explored);
+        console.log(row(explored.scope, [explored]));
+        for (const { check, detail, path } of explored.violations) {
+          console.log(`\nbroken: ${check}\n  ${detail}\n  ${replayLine(explored.scope, path)}\n`);
+        }
+      });
     }
   }));
   console.log(`\n| ${"family".padEnd(64)} | ${HEAD.join(" | ")} |\n|${"---|".repeat(HEAD.length + 1)}`);
@@ -120,12 +127,24 @@ async function table(all: Family[]): Promise<void> {
   process.exitCode = every.some(({ violations, complete }) => violations.length > 0 || !complete) ? 1 : 0;
 }
 
-/** A scope in a process of its own, which gives its memory back. */
-function inProcess(scope: string): Promise<Explored> {
+/** Small scopes share a process. */
+function grouped(scopes: readonly Scope[]): Scope[][] {
+  const small = (scope: Scope) => scope.faults.length + scope.waits === 0;
+  const groups: Scope[][] = [];
+  for (const scope of scopes) {
+    const last = groups.at(-1);
+    if (last && last.length < 16 && small(last[0]!) && small(scope)) last.push(scope);
+    else groups.push([scope]);
+  }
+  return groups;
+}
+
+/** Scopes in a process of their own, which gives its memory back. */
+function inProcess(scopes: readonly string[]): Promise<Explored[]> {
   const { deno, bun } = process.versions;
   const runner = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];
   const mutant = options.mutant === undefined ? [] : [`--mutant=${options.mutant}`];
-  const args = [...runner, fileURLToPath(import.meta.url), `--worker=${scope}`, ...mutant];
+  const args = [...runner, fileURLToPath(import.meta.url), `--worker=${scopes.join("\n")}`, ...mutant];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
     let output = "";
@@ -133,7 +152,7 @@ function inProcess(scope: string): Promise<Explored> {
     child.on("error", reject);
     child.on("close", (status) => {
       if (status === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)!));
-      else reject(new Error(`the exploration of ${scope} ended with ${status}: ${output.slice(-2000)}`));
+      else reject(new Error(`the exploration of ${scopes} ended with ${status}: ${output.slice(-2000)}`));
     });
   });
 }
@@ -155,7 +174,9 @@ async function mutants(): Promise<void> {
 }
 
 async function hunt(subject: Subject): Promise<{ scope: string; check: string; steps: number } | undefined> {
+  const from = performance.now();
   for (const scope of huntingScopes()) {
+    if (performance.now() - from > HUNT_S * 1000) return undefined;
     const { violations: [first] } = await explore(subject, { ...scope, first: true });
     if (first) return { scope: scope.name, check: first.check, steps: first.path.length };
   }

@@ -4,7 +4,9 @@
  */
 import type { TundraError } from "../../mod.ts";
 import type { Actor, Program } from "./explore_process.ts";
-import { ensureAll, ensureProgram, evictProgram, type Fault, type Scope, tickProgram } from "./explorer.ts";
+import type { Fault } from "./explore_faults.ts";
+import { ensureAll, ensureProgram, evictProgram, tickProgram } from "./explore_programs.ts";
+import type { Scope } from "./explorer.ts";
 import { checkError, judgeDel, judgeDirty } from "./workload.ts";
 
 /** Milliseconds; as all servers begin. */
@@ -68,6 +70,18 @@ export const WRITERS: Record<string, Act> = {
     if (!await ensureAll(actor, [key])) return;
     if (await command(actor, [key], () => actor.store.redis.pexpireat(key, SOON_MS))) await dirty(actor, all);
   },
+  async "set again"(actor, key, all) {
+    if (!await command(actor, [key], () => actor.store.redis.set(key, "once."))) return;
+    if (await command(actor, [key], () => actor.store.redis.set(key, "again."))) await dirty(actor, all);
+  },
+  // long enough for a copy of an early request to meet what came much later
+  async "whole life"(actor, key, all) {
+    if (!await command(actor, [key], () => actor.store.redis.set(key, "whole."))) return;
+    await dirty(actor, all, { overwrite: true });
+    await tickProgram("", 0, 10_000).run(actor);
+    await evictProgram("", 0, all).run(actor);
+    await command(actor, [key], () => actor.store.redis.append(key, "more."));
+  },
   async evict({ store, call }, key, all) {
     await evictProgram("", 0, all).run({ store, call });
     void key;
@@ -75,7 +89,12 @@ export const WRITERS: Record<string, Act> = {
 };
 
 function writer(name: string, keys: readonly string[]): Program {
-  return { name: `writer (${name})`, number: 3, timeless: true, run: (actor) => WRITERS[name]!(actor, keys[0]!, keys) };
+  return {
+    name: `writer (${name})`,
+    number: 3,
+    timeless: name !== "whole life",
+    run: (actor) => WRITERS[name]!(actor, keys[0]!, keys),
+  };
 }
 
 function deleter(keys: readonly string[]): Program {
@@ -197,7 +216,7 @@ function nameOfFaults(faults: readonly Fault[]): string {
 }
 
 const ALL_STARTS = Object.keys(STARTS);
-const ALL_WRITERS = Object.keys(WRITERS);
+const ALL_WRITERS = Object.keys(WRITERS).filter((name) => name !== "whole life");
 
 /** A family of scopes: one row of the summary. */
 export interface Family {
@@ -209,6 +228,7 @@ export interface Family {
 const PAIRS: [start: string, writer: string][] = [
   ["nothing", "set"],
   ["new", "set"],
+  ["new", "set again"],
   ["dirty", "change"],
   ["dirty", "take"],
   ["clean", "change"],
@@ -232,51 +252,78 @@ const PAIRS: [start: string, writer: string][] = [
   ["suspect", "change"],
 ];
 
+/** Those of them that are explored with faults. */
+const MAIN = PAIRS.filter(([start, writer]) =>
+  [
+    "new/set again",
+    "dirty/change",
+    "dirty/take",
+    "clean/evict",
+    "clean/forget",
+    "idle/change",
+    "evicted/change",
+    "evicted/replace",
+    "evicted/set and mark in one",
+    "clean, expires/expire",
+    "blind/replace",
+    "deleted/set",
+    "suspect/change",
+  ].includes(`${start}/${writer}`)
+);
+
 const TWO_KEYS: [starts: string[], writer: string][] = [
-  [["dirty", "dirty"], "change"],
-  [["dirty", "evicted"], "change"],
   [["evicted", "dirty"], "change"],
-  [["evicted", "evicted"], "replace"],
+  [["dirty", "evicted"], "change"],
   [["clean", "changed"], "take"],
   [["idle", "idle"], "change"],
-  [["suspect", "suspect"], "set"],
-  [["unmarked", "clean"], "evict"],
 ];
 
 /** From nothing, each process wants to be the first: five of them are too many. */
 const on = (starts: readonly string[], writer: string, rest: Partial<ScopeChoice> = {}): Scope =>
   makeScope({ starts, writer, faults: [], ...rest, ...(starts[0] === "nothing" && !rest.without && { ticks: 1 }) });
 
+const LIVES = ["evicted", "dirty", "idle", "blind"].map((start) =>
+  on([start], "whole life", { ticks: 0, faults: USUAL, waits: 0, without: ["deleter"] })
+);
+
 /** The whole of it. */
 export function families(): Family[] {
   return [
     {
-      name: "1 key, time passes once",
-      scopes: ALL_STARTS.flatMap((start) => ALL_WRITERS.map((writer) => on([start], writer))),
+      name: "1 key",
+      scopes: ALL_STARTS.flatMap((start) => ALL_WRITERS.map((writer) => on([start], writer, { waits: 0 }))),
+    },
+    {
+      name: "1 key, time passes",
+      scopes: PAIRS.map(([start, writer]) => on([start], writer)),
     },
     {
       name: "1 key, any fault",
-      scopes: PAIRS.map(([start, writer]) => on([start], writer, { faults: USUAL, waits: 0 })),
+      scopes: MAIN.map(([start, writer]) => on([start], writer, { faults: USUAL, waits: 0 })),
     },
     {
-      name: "1 key, any fault and time passes, no deleter, no ensurer",
-      scopes: PAIRS.map(([start, writer]) => on([start], writer, { faults: USUAL, without: ["deleter", "ensurer"] })),
+      name: "1 key, 2 ticks, 1 writer: any fault, and time passes",
+      scopes: MAIN.map(([start, writer]) => on([start], writer, { faults: USUAL, without: ["deleter", "ensurer"] })),
     },
     {
-      name: "1 key, Redis goes back, time passes",
-      scopes: PAIRS.map(([start, writer]) => on([start], writer, { faults: ["rollback"], waits: 0 })),
+      name: "1 key, 1 ensurer, and a writer that also ticks and evicts: any fault",
+      scopes: [...LIVES],
+    },
+    {
+      name: "1 key, Redis goes back",
+      scopes: MAIN.map(([start, writer]) => on([start], writer, { faults: ["rollback"], waits: 0 })),
     },
     {
       name: "1 key, a replica is behind",
-      scopes: PAIRS.map(([start, writer]) => on([start], writer, { faults: ["replica"], waits: 0 })),
+      scopes: MAIN.map(([start, writer]) => on([start], writer, { faults: ["replica"], waits: 0 })),
     },
     {
-      name: "2 keys, time passes once",
+      name: "2 keys, time passes",
       scopes: TWO_KEYS.map(([starts, writer]) => on(starts, writer)),
     },
     {
       name: "2 keys, any fault",
-      scopes: TWO_KEYS.slice(0, 4).map(([starts, writer]) => on(starts, writer, { faults: USUAL, waits: 0 })),
+      scopes: TWO_KEYS.slice(0, 2).map(([starts, writer]) => on(starts, writer, { faults: USUAL, waits: 0 })),
     },
   ];
 }
@@ -286,21 +333,26 @@ export function reducedScopes(): Scope[] {
   const few = { ticks: 1, faults: USUAL, waits: 0 };
   return [
     on(["dirty"], "change", { waits: 0 }),
-    on(["evicted"], "replace"),
+    on(["clean"], "change"),
     on(["evicted", "dirty"], "change", { waits: 0 }),
     on(["dirty"], "set", { ...few, without: ["ensurer"] }),
     on(["evicted"], "change", { ...few, without: ["deleter"] }),
   ];
 }
 
-/** Small ones in which bugs show: what a seeded bug is hunted with, one after the other. */
+/** Small ones in which bugs show, the smallest first: what a seeded bug is hunted with. */
 export function huntingScopes(): Scope[] {
   const small = { ticks: 1, faults: USUAL, waits: 0 };
+  const pairs = PAIRS.slice(1); // from nothing takes longest
   return [
-    ...PAIRS.map(([start, writer]) => on([start], writer, { waits: 0 })),
-    ...PAIRS.map(([start, writer]) => on([start], writer)),
-    ...PAIRS.map(([start, writer]) => on([start], writer, { ...small, without: ["deleter"] })),
-    ...PAIRS.map(([start, writer]) => on([start], writer, { ...small, without: ["ensurer"] })),
-    ...PAIRS.map(([start, writer]) => on([start], writer, { faults: USUAL, without: ["deleter", "ensurer"] })),
+    ...pairs.map(([start, writer]) => on([start], writer, { waits: 0 })),
+    ...pairs.map(([start, writer]) => on([start], writer, { ...small, without: ["deleter"] })),
+    ...pairs.map(([start, writer]) => on([start], writer, { ...small, without: ["tick0", "ensurer"] })),
+    ...pairs.map(([start, writer]) => on([start], writer, { without: ["ensurer"] })),
+    ...pairs.map(([start, writer]) => on([start], writer, { ...small, waits: 1, without: ["deleter", "ensurer"] })),
+    ...pairs.map(([start, writer]) => on([start], writer, { ...small, without: ["ensurer"] })),
+    ...LIVES,
+    on(["nothing"], "set", { waits: 0 }),
+    ...pairs.map(([start, writer]) => on([start], writer, { faults: USUAL, without: ["deleter", "ensurer"] })),
   ];
 }

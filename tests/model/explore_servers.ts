@@ -28,7 +28,7 @@ export interface ServerState {
   /** What a call that begins now sees of each key. */
   readonly bits: readonly number[];
   /** What was worked out before. */
-  readonly results: Map<number, Result>;
+  readonly results: Map<number | string, Result>;
 }
 
 /** What becomes of a state. */
@@ -195,9 +195,9 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     };
   }
 
-  function remembered(state: ServerState, number: number, make: () => Result): Result {
-    let result = servers.log ? undefined : state.results.get(number);
-    if (!result) state.results.set(number, result = make());
+  function remembered(state: ServerState, what: number | string, make: () => Result): Result {
+    let result = servers.log ? undefined : state.results.get(what);
+    if (!result) state.results.set(what, result = make());
     return result;
   }
 
@@ -263,25 +263,28 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
           return perform(demand, variant, deleting);
         })),
     pass: (state, us) =>
-      remembered(state, -1 - (us + 2 ** 40), () =>
+      remembered(state, `pass ${us}`, () =>
         work(state, () => {
           clockUs += us;
           judge.look();
         })),
     rollBack: (state, point) =>
-      work(state, () => {
-        judge.rollBack(point.redis, copyOf(point.judge.truths));
-      }),
+      remembered(
+        state,
+        `to ${point.id}`,
+        () => work(state, () => judge.rollBack(point.redis, copyOf(point.judge.truths))),
+      ),
     answerAt(point, demand) {
       goTo(point);
       if (demand.to !== "redis") throw new Error("only Redis has replicas");
       return answerCommands(demand.commands, demand.batch, (command) => redis.run(command));
     },
     lose: (state, name) =>
-      work(state, () => {
-        judge.leniency.lostObjects = true;
-        judge.archive.delete(name);
-      }),
+      remembered(state, `lose ${name}`, () =>
+        work(state, () => {
+          judge.leniency.lostObjects = true;
+          judge.archive.delete(name);
+        })),
     sight(state, key) {
       goTo(state);
       const [held, record] = [judge.held(key), judge.record(key)];

@@ -13,10 +13,9 @@
  * reads is not run late or twice, as nobody hears its answer.
  * @module
  */
+import { fatesOfDemand, type Fault, isRead, nameOfRequest } from "./explore_faults.ts";
 import {
-  type Call,
   type CallWitness,
-  type Demand,
   type Input,
   type OpenRequest,
   type ProcessNode,
@@ -24,46 +23,21 @@ import {
   processTree,
   type Program,
 } from "./explore_process.ts";
+import { makeRecovery } from "./explore_recovery.ts";
 import {
   DIES,
   FLUSHED,
   FULL,
   makeServers,
   namedObjects,
-  nameOf,
   PLAIN,
   type Result,
   type Servers,
   type ServerState,
 } from "./explore_servers.ts";
-import { sameState, type SimulatedOp, Violation } from "./oracle.ts";
-import { scriptName } from "./scripts.ts";
-import { loadedScripts, type Subject } from "./simulation.ts";
-import { checkError, judgeEnsure, judgeEvict, judgeTick } from "./workload.ts";
-
-/** Kinds of faults. */
-export const FAULTS = [
-  "reset before",
-  "refused before",
-  "503 before",
-  "500 after",
-  "cut short",
-  "hangs before",
-  "twice",
-  "late",
-  "late, refused",
-  "late, hangs",
-  "full",
-  "flushed",
-  "dies",
-  "crash",
-  "clock",
-  "lost object",
-  "rollback",
-  "replica",
-] as const;
-/** One of them. */
-export type Fault = typeof FAULTS[number];
+import { type Late, nameOfState, type Path, type Proc, type State, type Step } from "./explore_state.ts";
+import { type SimulatedOp, Violation } from "./oracle.ts";
+import type { Subject } from "./simulation.ts";
 
 /** What is explored. */
 export interface Scope {
@@ -103,70 +77,19 @@ export interface Explored {
   violations: { check: string; detail: string; path: number[] }[];
 }
 
-/** A call under way, as the judge needs it. */
-interface Running {
-  readonly call: Call;
-  readonly saw: readonly number[];
-  readonly marked: number;
-}
-
-interface Proc {
-  readonly node: ProcessNode;
-  readonly started: boolean;
-  readonly dead: boolean;
-  /** Requests that nobody will answer. */
-  readonly hung: readonly number[];
-  readonly running: Running | undefined;
-}
-
-/** In the network still; it may arrive at any time. */
-interface Late {
-  readonly request: OpenRequest;
-  readonly from: number;
-  /** Keys that a del() may still remove by it, a bit each. */
-  readonly deleting: number;
-  /** Its call still runs. */
-  readonly running: boolean;
-}
-
-interface Stage {
-  readonly at: number;
-  readonly round: number;
-  readonly from: ServerState | undefined;
-}
-
-interface State {
-  readonly servers: ServerState;
-  readonly procs: readonly Proc[];
-  readonly late: readonly Late[];
-  readonly fault: Fault | undefined;
-  readonly waits: number;
-  readonly point: ServerState | undefined;
-  readonly stage: Stage | undefined;
-  readonly path: Path | undefined;
-}
-
-interface Path {
-  readonly before: Path | undefined;
-  readonly choice: number;
-  readonly length: number;
-}
-
-/** What may happen next. */
-interface Step {
-  readonly what: string;
-  readonly act: () => State | Promise<State>;
-}
-
 /** How long time passes, where it does: beyond the leases (10 s), within the limit of a request. */
 const PASSES_US = 11_000_000;
 const HOUR_US = 3_600_000_000;
 const JUMPS_US = [61_000_000, -2_000_000, HOUR_US, -HOUR_US];
-const MOST_ROUNDS = 30;
-const READS = new Set(["MGET", "PEXPIRETIME", "DUMP", "TIME", "ZRANGEBYSCORE", "GET"]);
+
+/** One path instead of all: its choices, and who wants to read along. */
+export interface Replay {
+  path: readonly number[];
+  log?: (line: string) => void;
+}
 
 /** Explores one scope. */
-export async function explore(subject: Subject, scope: Scope, replay?: readonly number[]): Promise<Explored> {
+export async function explore(subject: Subject, scope: Scope, replay?: Replay): Promise<Explored> {
   const from = performance.now();
   const tree = processTree(subject, { retries: scope.retries, redisTtlMs: 10 * 3_600_000 });
   const explorer = makeExplorer(tree, makeServers(subject, scope.keys), scope);
@@ -181,8 +104,7 @@ export async function explore(subject: Subject, scope: Scope, replay?: readonly 
 function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
   const { keys, faults } = scope;
   const wanted = new Set(faults);
-  const recovery = recoverySteps(keys);
-  const programs = new Map<string, Program>();
+  const recoveryStep = makeRecovery(keys, servers, { perform, unstarted, sound, land });
   const explored: Explored = {
     scope: scope.name,
     states: 0,
@@ -323,25 +245,25 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
   }
 
   /** One path, step by step. */
-  async function replay(path: readonly number[]): Promise<Explored> {
+  async function replay({ path, log = () => {} }: Replay): Promise<Explored> {
     let state = await firstState();
     for (const choice of path) {
       const step = stepsOf(state)[choice];
       if (!step) throw new Error(`there is no choice ${choice} here`);
-      console.log(step.what);
+      log(step.what());
       servers.log = [];
       try {
         const before = state;
         state = await step.act();
-        for (const line of servers.log) console.log(line);
+        for (const line of servers.log) log(line);
         state.procs.forEach((proc, i) => {
           if (proc.node !== before.procs[i]?.node) {
-            for (const { line } of proc.node.ended) console.log(`    ${proc.node.program.name}: ${line}`);
+            for (const { line } of proc.node.ended) log(`    ${proc.node.program.name}: ${line}`);
           }
         });
       } catch (error) {
         if (!(error instanceof Violation)) throw error;
-        for (const line of servers.log) console.log(line);
+        for (const line of servers.log) log(line);
         explored.violations.push({ check: error.check, detail: error.message, path: [...path] });
         return finished();
       } finally {
@@ -349,28 +271,6 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
       }
     }
     return finished();
-  }
-
-  /** All that tells states apart. */
-  function nameOfState({ servers, procs, late, fault, waits, point, stage }: State): string {
-    let name = `${servers.id}|${fault ? 1 : 0}${waits}`;
-    if (point) name += `@${point.id}`;
-    if (stage) name += `>${stage.at}.${stage.round}.${stage.from?.id ?? ""}`;
-    for (const { node, started, dead, hung, running } of procs) {
-      if ((dead || node.done) && !stage) name += "|-"; // what a last look came to is still to be judged
-      else {
-        name += `|${node.id}${started ? "s" : ""}`;
-        if (hung.length > 0) name += `h${hung}`;
-        if (running) name += `r${running.saw}m${running.marked}`;
-      }
-    }
-    if (late.length > 0) {
-      const names = late.map((each) =>
-        each.running ? `${each.request.same}r${each.from}` : `${each.request.same}d${each.deleting}`
-      );
-      name += `|l${names.sort()}`;
-    }
-    return name;
   }
 
   // ---- what may happen
@@ -390,12 +290,15 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
       for (const request of node.open) {
         if (hung.includes(request.id)) continue;
         const act = (fate: string, plus = 0): Step => ({
-          what: `${name}: ${nameOfRequest(request)}${fate === "plain" ? "" : `: ${fate}`}${plus ? ` ${plus}` : ""}`,
+          what: () =>
+            `${name}: ${nameOfRequest(request)}${fate === "plain" ? "" : `: ${fate}`}${
+              plus > 0 ? ` after ${plus}` : ""
+            }`,
           act: () => perform(state, i, request, fate, plus),
         });
         steps.push(act("plain"));
         if (!mayFail) continue;
-        for (const fate of fatesOf(request.demand)) {
+        for (const fate of fatesOf(request)) {
           if (fate.includes("hangs") && node.program.timeless) continue;
           if (fate !== "dies") steps.push(act(fate));
           else {
@@ -408,42 +311,47 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
         }
       }
       if (node.open.every((request) => hung.includes(request.id))) {
-        steps.push({ what: `${name}: no answer`, act: () => timeOut(state, i) });
+        steps.push({ what: () => `${name}: no answer`, act: () => timeOut(state, i) });
       }
       if (mayFail && started && wanted.has("crash")) {
-        steps.push({ what: `${name} dies`, act: () => crash(state, i) });
+        steps.push({ what: () => `${name} dies`, act: () => crash(state, i) });
       }
     });
     late.forEach((each, i) => {
-      if (late.findIndex((other) => other.request.same === each.request.same) < i) return;
-      steps.push({ what: `late: ${nameOfRequest(each.request)}`, act: () => land(state, i) });
+      const same = ({ request, deleting, running }: Late) =>
+        request.same === each.request.same && deleting === each.deleting && running === each.running;
+      if (late.findIndex(same) < i) return;
+      steps.push({ what: () => `late: ${nameOfRequest(each.request)}`, act: () => land(state, i) });
     });
     if (!busy) {
       // the point that nobody went back to is of no use any more
       const stage = { at: 0, round: 0, from: undefined };
-      steps.push({ what: "the faults have stopped", act: () => ({ ...state, procs: [], stage, point: undefined }) });
+      steps.push({
+        what: () => "the faults have stopped",
+        act: () => ({ ...state, procs: [], stage, point: undefined }),
+      });
       return steps;
     }
-    if (state.waits > 0) steps.push({ what: `${PASSES_US / 1e6} s pass`, act: () => pass(state) });
+    if (state.waits > 0) steps.push({ what: () => `${PASSES_US / 1e6} s pass`, act: () => pass(state) });
     if (!mayFail) return steps;
     if (wanted.has("clock")) {
       for (const us of JUMPS_US) {
-        steps.push({ what: `Redis' clock jumps by ${us / 1e6} s`, act: () => jump(state, us) });
+        steps.push({ what: () => `Redis' clock jumps by ${us / 1e6} s`, act: () => jump(state, us) });
       }
     }
     if (wanted.has("lost object")) {
       for (const name of namedObjects(state.servers, keys)) {
         steps.push({
-          what: `the archive loses ${name}`,
+          what: () => `the archive loses ${name}`,
           act: () => ({ ...sound(servers.lose(state.servers, name), state), fault: "lost object" }),
         });
       }
     }
     if (wanted.has("rollback") || wanted.has("replica")) {
       if (!state.point) {
-        steps.push({ what: "what is now may come again", act: () => ({ ...state, point: state.servers }) });
+        steps.push({ what: () => "what is now may come again", act: () => ({ ...state, point: state.servers }) });
       } else if (wanted.has("rollback") && state.point !== state.servers) {
-        steps.push({ what: "Redis goes back to what it was", act: () => rollBack(state) });
+        steps.push({ what: () => "Redis goes back to what it was", act: () => rollBack(state) });
       }
     }
     return steps;
@@ -451,16 +359,11 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   const isTick = ({ node }: Proc): boolean => node.program.name.startsWith("tick");
 
-  const fates = new Map<number, Fault[]>();
-  function fatesOf(demand: Demand): Fault[] {
-    const same = tree.same(demand);
+  const fates = new Map<number, readonly Fault[]>();
+
+  function fatesOf({ demand, same }: OpenRequest): readonly Fault[] {
     let list = fates.get(same);
-    if (!list) {
-      const bySha = demand.to === "redis" && demand.commands.some(([name]) => name!.startsWith("EVALSHA"));
-      list = (demand.to === "redis" ? isRead(demand) ? READ_FATES : FATES : STORE_FATES[demand.to])
-        .filter((fate) => wanted.has(fate) && (fate !== "flushed" || bySha));
-      fates.set(same, list);
-    }
+    if (!list) fates.set(same, list = fatesOfDemand(demand).filter((fate) => wanted.has(fate)));
     return list;
   }
 
@@ -594,11 +497,11 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   function tell(state: State, i: number, told: Told): State | Promise<State> {
     const node = tree.after(state.procs[i]!.node, inputOf(told));
-    return node instanceof Promise ? node.then((node) => told_(state, i, node, told)) : told_(state, i, node, told);
+    return node instanceof Promise ? node.then((node) => heard(state, i, node, told)) : heard(state, i, node, told);
   }
 
   /** Calls that ended are judged; requests that nobody waits for any more are in the network still. */
-  function told_(state: State, i: number, node: ProcessNode, told: Told): State {
+  function heard(state: State, i: number, node: ProcessNode, told: Told): State {
     const proc = state.procs[i]!;
     let { running } = proc;
     let { late } = state;
@@ -686,237 +589,5 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return { ...sound(servers.rollBack(state.servers, state.point!), state), fault: "rollback", point: undefined };
   }
 
-  // ---- once faults have stopped: liveness, and a last look at each key
-
-  function recoveryStep(state: State): Step[] {
-    const stage = state.stage!;
-    const [proc] = state.procs;
-    if (proc && !proc.node.done) {
-      const request = proc.node.open[0]!;
-      return [{
-        what: `${proc.node.program.name}: ${nameOfRequest(request)}`,
-        act: () => perform(state, 0, request, "plain"),
-      }];
-    }
-    const todo = recovery[stage.at];
-    if (!todo) return [];
-    return [{
-      what: `${todo.what}${typeof todo.key === "string" ? ` ${todo.key}` : ""}`,
-      act: () => goOn(state, stage, todo),
-    }];
-  }
-
-  const onward = (state: State, stage: Stage): State => ({
-    ...state,
-    procs: [],
-    stage: { at: stage.at + 1, round: 0, from: undefined },
-  });
-
-  async function spawn(state: State, stage: Stage, program: () => Program, name: string): Promise<State> {
-    let known = programs.get(name);
-    if (!known) programs.set(name, known = program());
-    return { ...state, procs: [await unstarted(known)], stage };
-  }
-
-  async function goOn(state: State, stage: Stage, todo: Todo): Promise<State> {
-    const ended = state.procs[0]?.node;
-    switch (todo.what) {
-      case "drain": {
-        let now = state;
-        if (ended) {
-          const passes = stage.round <= 10 ? 122_000_000 : 13 * HOUR_US;
-          now = sound(servers.pass(state.servers, passes), { ...state, procs: [] });
-        }
-        const waiting = servers.queue(now.servers, "dirty");
-        if (waiting.length === 0) {
-          const dead = servers.queue(now.servers, "dead");
-          if (dead.length > 0) throw new Violation("7 no outage kills a key", dead.join());
-          return onward(now, stage);
-        }
-        if (stage.round === MOST_ROUNDS) {
-          if (now.servers.judge.leniency.brokenScripts) return onward(now, stage);
-          throw new Violation("7 the queue drains", `${waiting} still wait`);
-        }
-        const round = stage.round + 1;
-        return await spawn(
-          now,
-          { ...stage, round },
-          () => tickProgram(`drain${round}`, 0x2000 + round, 1000),
-          `drain${round}`,
-        );
-      }
-      case "tick":
-        if (ended) return onward(sound(servers.pass(state.servers, 2 * HOUR_US), { ...state, procs: [] }), stage);
-        return await spawn(
-          state,
-          stage,
-          () => tickProgram(`last${stage.at}`, 0x3000 + stage.at, 1000),
-          `last${stage.at}`,
-        );
-      case "pass":
-        return onward(sound(servers.pass(state.servers, todo.us!), state), stage);
-      case "land": {
-        let now = state;
-        while (now.late.length > 0) now = land(now, 0);
-        return onward(now, stage);
-      }
-      case "evict":
-        if (ended) return onward(state, stage);
-        return await spawn(state, stage, () => evictProgram("evictor", 0x4000, keys), "evictor");
-      case "ensure": {
-        const key = todo.key!;
-        if (!ended) {
-          return await spawn(
-            state,
-            { ...stage, from: state.servers },
-            () => ensureProgram(`reader of ${key}`, 0x4001, [key]),
-            key,
-          );
-        }
-        const { outcome, blind, lost } = servers.sight(stage.from!, key);
-        const found = servers.sight(state.servers, key).held;
-        if (lost) return onward(state, stage); // a newer version may come back: the judge has seen which
-        if (ended.result !== true) {
-          if (!blind) {
-            throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);
-          }
-        } else if (!sameState(found, outcome)) {
-          throw new Violation(
-            "1 ensureKs() brings it back",
-            `${key} is ${JSON.stringify(found)}, not ${JSON.stringify(outcome)}`,
-          );
-        }
-        return onward(state, stage);
-      }
-    }
-  }
-
   return { all: search, replay };
-}
-
-interface Todo {
-  what: "drain" | "ensure" | "land" | "evict" | "pass" | "tick";
-  key?: string;
-  us?: number;
-}
-
-/** As the simulation does it. */
-function recoverySteps(keys: readonly string[]): Todo[] {
-  const each: Todo[] = keys.map((key) => ({ what: "ensure", key }));
-  return [
-    { what: "drain" },
-    ...each,
-    { what: "land" },
-    { what: "drain" },
-    ...each,
-    { what: "evict" },
-    ...each,
-    { what: "pass", us: 11 * HOUR_US },
-    { what: "tick" },
-    { what: "tick" },
-    ...each,
-  ];
-}
-
-/**
- * What may become of a request that writes. "late" holds what else would be faults of their own: it lands at once ("reset
- * after"), or only after the last look ("reset before"), and just so "late, refused" and "late, hangs". To a process that reads
- * no clock a request that hangs is one that is late, and its own time limit says so.
- */
-const FATES: Fault[] = [
-  "late",
-  "late, refused",
-  "late, hangs",
-  "500 after",
-  "cut short",
-  "twice",
-  "full",
-  "flushed",
-  "dies",
-];
-/** What reads has no effect: before or after, once or twice are the same. */
-const READ_FATES: Fault[] = [
-  "reset before",
-  "refused before",
-  "503 before",
-  "cut short",
-  "hangs before",
-  "full",
-  "flushed",
-];
-const STORE_FATES: Record<Exclude<Demand["to"], "redis">, Fault[]> = {
-  put: ["late", "late, hangs", "refused before", "twice"],
-  delete: ["late", "late, hangs", "twice"],
-  get: ["reset before", "hangs before"],
-  head: ["reset before", "hangs before"],
-  list: ["reset before", "hangs before"],
-};
-
-const reads = new WeakMap<Demand, boolean>();
-
-/** Does it only read, whatever it meets? */
-function isRead(demand: Demand): boolean {
-  if (demand.to !== "redis") return demand.to !== "put" && demand.to !== "delete";
-  let read = reads.get(demand);
-  if (read === undefined) {
-    read = demand.commands.every(([name]) => READS.has(name!) || name!.endsWith("_RO"));
-    reads.set(demand, read);
-  }
-  return read;
-}
-
-function nameOfRequest({ demand }: OpenRequest): string {
-  if (demand.to !== "redis") return nameOf(demand);
-  return demand.commands.map(([name, script]) => {
-    if (!name!.startsWith("EVAL")) return name;
-    return scriptName(name!.startsWith("EVALSHA") ? loadedScripts.get(script!)! : script!);
-  }).join("+");
-}
-
-// ---- programs
-
-/** A tick. */
-export function tickProgram(name: string, number: number, leaseMs: number): Program {
-  return {
-    name,
-    number,
-    async run({ store, call }) {
-      await call("tick", [], () => store.tick({ leaseMs, retryBackoffMs: 0 }), (witness, _op, report, error) => {
-        if (error) checkError(witness, "tick", error);
-        judgeTick(witness, report?.errors ?? []);
-      });
-    },
-  };
-}
-
-/** ensureKs(); its result says whether it resolved. */
-export function ensureProgram(name: string, number: number, keys: readonly string[]): Program {
-  return { name, number, timeless: true, run: async (actor) => await ensureAll(actor, keys) };
-}
-
-/** ensureKs() in a program. */
-export async function ensureAll(
-  { store, call }: Parameters<Program["run"]>[0],
-  keys: readonly string[],
-): Promise<boolean> {
-  const done = await call("ensureKs", keys, () => store.ensureKs(...keys), (witness, op, _value, error) => {
-    if (error) checkError(witness, "ensureKs", error);
-    if (!witness.stale) judgeEnsure(witness, op, error);
-  });
-  return done !== undefined;
-}
-
-/** evict(). */
-export function evictProgram(name: string, number: number, keys: readonly string[]): Program {
-  return {
-    name,
-    number,
-    timeless: true,
-    async run({ store, call }) {
-      await call("evict", keys, () => store.evict(...keys), (witness, op, report, error) => {
-        if (error) checkError(witness, "evict", error);
-        judgeEvict(witness, op, report?.evicted ?? []);
-      });
-    },
-  };
 }
