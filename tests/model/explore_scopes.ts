@@ -62,6 +62,9 @@ export const WRITERS: Record<string, Act> = {
     if (!await ensureAll(actor, [key])) return;
     if (await command(actor, [key], () => actor.store.redis.getdel(key))) await dirty(actor, all, { missing: "del" });
   },
+  async "take blindly"(actor, key, all) {
+    if (await command(actor, [key], () => actor.store.redis.getdel(key))) await dirty(actor, all, { missing: "del" });
+  },
   async forget(actor, key) {
     if (!await ensureAll(actor, [key])) return;
     await command(actor, [key], () => actor.store.redis.append(key, "unmarked."));
@@ -244,6 +247,7 @@ const PAIRS: [start: string, writer: string][] = [
   ["evicted", "replace"],
   ["evicted", "set and mark in one"],
   ["evicted", "set"],
+  ["evicted", "take blindly"],
   ["evicted, expires", "change"],
   ["clean, expires", "expire"],
   ["blind", "replace"],
