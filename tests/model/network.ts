@@ -34,6 +34,18 @@ export interface Faults {
   storeDenied: boolean;
   /** Whoever uploads this key dies. */
   killer: string | undefined;
+  /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
+  plan?: (request: Sent) => RedisFate | StoreFate | undefined;
+}
+
+/** A request as it is sent. */
+export interface Sent {
+  process: Process;
+  to: "redis" | "store";
+  /** Whether it takes effect makes no difference, nor how often. */
+  reads: boolean;
+  /** What is asked of the datastore, or Redis' commands in their JSON. */
+  what: string;
 }
 
 /** The errors that a datastore makes. */
@@ -72,6 +84,11 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     if (faults.left <= 0 || !choices.chance(rate)) return false;
     faults.left--;
     return true;
+  }
+
+  function dies(process: Process): void {
+    process.dead = true;
+    for (const op of process.ops) oracle.end(op, false);
   }
 
   // ---- Redis
@@ -124,6 +141,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           world.ready.push({ owner: process, run: () => resolve(responseOf(answer)) });
         const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
         const act = () => execute(String(url), body, ops, process.name);
+        const planned = faults.plan?.({ process, to: "redis", reads: onlyReads(body), what: body });
         const copy = (what: string) => {
           world.late.push({
             run() {
@@ -137,8 +155,8 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         world.ready.push({
           run() {
             if (world.nowUs - sentUs > OLDEST_US) return;
-            if (!strikes(faults.redis)) return answered(act());
-            const fate = choices.pick(REDIS_FATES);
+            if (planned === undefined && !strikes(faults.redis)) return answered(act());
+            const fate = planned ?? choices.pick(REDIS_FATES);
             world.note(() => `${process.name}: ${fate}`);
             switch (fate) {
               case "reset after":
@@ -148,7 +166,8 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
                 return void act();
               case "cut short": {
                 const answer = act();
-                return answered({ ...answer, body: answer.body.slice(0, choices.int(answer.body.length)) });
+                const length = planned ? answer.body.length >> 1 : choices.int(answer.body.length);
+                return answered({ ...answer, body: answer.body.slice(0, length) });
               }
               case "twice":
                 answered(act());
@@ -165,6 +184,16 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
                 return answered({ status: 503, body: `{"error":"busy"}` });
               case "reset before":
                 return failed();
+              case "hangs":
+                return;
+              case "dies before":
+                return dies(process);
+              case "dies after":
+                act();
+                return dies(process);
+              case "dies, and it comes late":
+                copy("a late request");
+                return dies(process);
             }
           },
         });
@@ -201,6 +230,14 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         return act();
       };
       const sentUs = world.nowUs;
+      const comesLate = () => {
+        world.late.push({
+          run() {
+            if (world.nowUs - sentUs <= OLDEST_US) execute();
+          },
+        });
+      };
+      const planned = faults.plan?.({ process, to: "store", reads: mayCome === "never", what });
       world.ready.push({
         run() {
           if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
@@ -208,11 +245,11 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             world.note(() => `${process.name}: ${what}: the object itself is refused`);
             return answered(() => reject(errors.unavailable("refused", false)));
           }
-          if (!strikes(faults.store)) {
+          if (planned === undefined && !strikes(faults.store)) {
             const result = execute();
             return answered(() => resolve(result));
           }
-          const fate = choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
+          const fate = planned ?? choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
           world.note(() => `${process.name}: ${what}: ${fate}`);
           switch (fate) {
             case "reset before":
@@ -225,12 +262,25 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             case "hangs after":
               return void execute();
             case "late":
-              world.late.push({
-                run() {
-                  if (world.nowUs - sentUs <= OLDEST_US) execute();
-                },
-              });
+              comesLate();
               return answered(() => reject(unavailable("connection reset")));
+            case "late, and hangs":
+              return comesLate();
+            case "twice": {
+              const result = execute();
+              comesLate();
+              return answered(() => resolve(result));
+            }
+            case "refused":
+              return answered(() => reject(errors.unavailable("refused", false)));
+            case "dies before":
+              return dies(process);
+            case "dies after":
+              execute();
+              return dies(process);
+            case "dies, and it comes late":
+              comesLate();
+              return dies(process);
           }
         },
       });
@@ -286,6 +336,20 @@ const REDIS_FATES = [
 ] as const;
 
 const STORE_FATES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
+
+const DEATHS = ["dies before", "dies after", "dies, and it comes late"] as const;
+
+/** What may happen to a request to Redis. */
+export type RedisFate = typeof REDIS_FATES[number] | "hangs" | typeof DEATHS[number];
+
+/** What may happen to one to the datastore. */
+export type StoreFate = typeof STORE_FATES[number] | "late, and hangs" | "twice" | "refused" | typeof DEATHS[number];
+
+const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
+
+function onlyReads(body: string): boolean {
+  return requestCommands(body).every(([name]) => READS.test(name!));
+}
 
 /** May a replica answer this? */
 function isRead(body: string): boolean {

@@ -58,7 +58,7 @@ export async function simulateInProcesses(
   const share = Math.ceil(schedules / jobs);
   const parts = await Promise.all(Array.from({ length: jobs }, (_, i) => {
     const count = Math.max(0, Math.min(share, schedules - i * share));
-    return worker(program, [`--seed=${seed + i * share}`, `--schedules=${count}`]);
+    return inProcess<Findings>(program, [`--seed=${seed + i * share}`, `--schedules=${count}`]);
   }));
   const sum = (of: (part: Findings) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {
@@ -70,7 +70,8 @@ export async function simulateInProcesses(
   };
 }
 
-function worker(program: string, args: string[]): Promise<Findings> {
+/** What `program --worker` prints on its last line, as JSON. */
+export function inProcess<T>(program: string, args: string[]): Promise<T> {
   const { deno, bun } = process.versions;
   const runner = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];
   return new Promise((resolve, reject) => {

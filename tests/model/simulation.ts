@@ -66,16 +66,16 @@ const MODES = [
   "lost objects",
   "all",
 ] as const;
-type Mode = typeof MODES[number];
+export type Mode = typeof MODES[number];
 
-const START_US = 1_800_000_000_000_000;
+export const START_US = 1_800_000_000_000_000;
 const HOUR_US = 3_600_000_000;
 const HOUR_MS = 3_600_000;
 const MAX_STEPS = 8_000;
 const NATTEMPTS = 3;
 
 /** All that one schedule consists of. */
-interface Sandbox {
+export interface Sandbox {
   world: World;
   redis: ModelRedis;
   oracle: Oracle;
@@ -95,7 +95,7 @@ interface Sandbox {
 /** Scripts by their SHA-1, as a client computed it: a store sends the text only to a server that lacks it. */
 export const loadedScripts = new Map<string, string>();
 
-function makeSandbox(
+export function makeSandbox(
   subject: Subject,
   choices: Choices,
   keys: readonly string[],
@@ -161,7 +161,7 @@ function makeSandbox(
 }
 
 /** A process of its own store. */
-function makeBench(box: Sandbox, name: string): Bench {
+export function makeBench(box: Sandbox, name: string): Bench {
   const process: Process = { name, dead: false, ops: new Set() };
   const { world, oracle, keys, fresh, network } = box;
   const store = box.subject.tundraStore(network.datastoreFor(process), {
@@ -181,7 +181,7 @@ function makeBench(box: Sandbox, name: string): Bench {
 }
 
 /** Steps until the promise has settled, or its process is dead (`false`). */
-async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>): Promise<boolean> {
+export async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>): Promise<boolean> {
   let failure: unknown;
   let done = false;
   act.then(() => done = true, (error) => {
@@ -214,7 +214,7 @@ const WARM_KEYS = [
   "old",
 ];
 
-interface Warm {
+export interface Warm {
   redis: RedisState;
   oracle: OracleState;
   nowUs: number;
@@ -254,8 +254,13 @@ async function makeWarm(): Promise<Warm> {
   return { redis: box.redis.save(), oracle: box.oracle.save(), nowUs: box.world.nowUs };
 }
 
+/** That state, made once. */
+export function warmStart(): Promise<Warm> {
+  return warm ??= makeWarm();
+}
+
 /** Only these keys: what a schedule does not use it need not carry. */
-function narrowed(state: RedisState, keys: readonly string[]): RedisState {
+export function narrowed(state: RedisState, keys: readonly string[]): RedisState {
   const dropped = WARM_KEYS.filter((key) => !keys.includes(key));
   const kept = new Map<string, { type: "string" | "zset" | "hash"; value: unknown; exp: number }>();
   for (const [name, entry] of state) {
@@ -273,8 +278,7 @@ function narrowed(state: RedisState, keys: readonly string[]): RedisState {
 
 /** Plays one schedule; the same choices, the same schedule. */
 export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
-  warm ??= makeWarm();
-  const start = await warm;
+  const start = await warmStart();
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
   const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh", "fresh", "old"];
@@ -453,7 +457,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
   };
 }
 
-function kill(bench: Bench): void {
+export function kill(bench: Bench): void {
   bench.process.dead = true;
   for (const op of bench.process.ops) bench.oracle.end(op, false);
 }
@@ -461,7 +465,7 @@ function kill(bench: Bench): void {
 // ---- afterwards: faults have stopped
 
 /** Liveness, and a last look at every key. */
-async function recover(box: Sandbox, mode: Mode): Promise<void> {
+export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   const { world, network, redis, oracle } = box;
   const { faults } = network;
   Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false });
@@ -495,7 +499,7 @@ async function recover(box: Sandbox, mode: Mode): Promise<void> {
 const MOST_ROUNDS = 30;
 
 /** Ticks until nothing waits; `poisoned` keys may kill them and end dead. */
-async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
+export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
   const { redis, oracle } = box;
   const waiting = () => [...redis.members("tundra:default:dirty").keys()];
   for (let round = 0; waiting().length > 0; round++) {

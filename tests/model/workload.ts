@@ -74,7 +74,7 @@ export function checkError(oracle: Witness, kind: string, error: TundraError): v
 }
 
 /** A command of the application; `false`: it failed. */
-async function command(bench: Bench, keys: readonly string[], act: () => Promise<unknown>): Promise<boolean> {
+export async function command(bench: Bench, keys: readonly string[], act: () => Promise<unknown>): Promise<boolean> {
   let failed = false;
   await call(bench, "command", keys, act, (_op, _value, error) => failed = error !== undefined);
   return !failed;
@@ -181,7 +181,8 @@ function stale(bench: Bench): boolean {
 /** Worlds in which replicas answer. */
 export const staleRuns = new WeakSet<World>();
 
-async function del(bench: Bench, key: string): Promise<void> {
+/** del(). */
+export async function del(bench: Bench, key: string): Promise<void> {
   await call(bench, "del", [key], () => bench.store.del(key), (op, _value, error) => {
     judgeDel(bench.oracle, op, error);
   });
