@@ -159,8 +159,9 @@ function inProcess(scopes: readonly string[]): Promise<Explored[]> {
 
 /** Each seeded bug, hunted through small scopes until one of them catches it. */
 async function mutants(): Promise<void> {
+  const chosen = MUTANTS.filter(({ name }) => name.includes(options.mutant ?? ""));
   let caught = 0;
-  for (const mutant of MUTANTS.filter(({ name }) => name.includes(options.mutant ?? ""))) {
+  for (const mutant of chosen) {
     const from = performance.now();
     const found = await hunt(await loadMutant(mutant));
     if (found) caught++;
@@ -170,7 +171,7 @@ async function mutants(): Promise<void> {
         mutant.name + (mutant.guard ? ` [guard: ${mutant.guard}]` : ""),
     );
   }
-  console.log(`${caught} of ${MUTANTS.length} seeded bugs are caught`);
+  console.log(`${caught} of ${chosen.length} seeded bugs are caught`);
 }
 
 async function hunt(subject: Subject): Promise<{ scope: string; check: string; steps: number } | undefined> {
