@@ -326,7 +326,7 @@ export function families(): Family[] {
     },
     {
       name: "2 keys, time passes",
-      scopes: TWO_KEYS.map(([starts, writer]) => on(starts, writer)),
+      scopes: TWO_KEYS.map(([starts, writer]) => on(starts, writer, starts[0] === "idle" ? { ticks: 1 } : {})),
     },
     {
       name: "2 keys, any fault",
