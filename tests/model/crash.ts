@@ -3,7 +3,7 @@
  *
  *     deno task crash [--jobs=2] [--call=NAME] [--singles] [--all-moments]     plays all of them, prints a table
  *     deno task crash --call=... --faults=... --landing=...    one scenario, step by step, as printed
- *     deno task crash --mutants                                which seeded bugs do single faults catch?
+ *     deno task crash --mutants [--seed=1]                     which seeded bugs are caught by what a test plays?
  * @module
  */
 import process from "node:process";
@@ -128,22 +128,24 @@ function row({ situation, requests, singles, pairs, broken }: Tally): string {
   return `${situation.padEnd(WIDTH)} ${columns.join(" ")}`;
 }
 
+/** Each seeded bug meets the single faults that a test plays, and some pairs. */
 async function mutants(): Promise<void> {
+  const seed = Number(options.seed ?? 1);
+  let survivors = 0;
   for (const mutant of MUTANTS) {
     const subject = await loadMutant(mutant);
     let played = 0;
     let caught: Tally["findings"][number] | undefined;
     for (const situation of SITUATIONS) {
-      const { singles, findings } = await playAll(subject, situation, { most: 1 });
-      played += singles;
+      const { singles, pairs, findings } = await playAll(subject, situation, { pairs: true, most: 1, seed });
+      played += singles + pairs;
       caught = findings[0];
       if (caught) break;
     }
-    console.log(
-      `${
-        caught ? `caught after ${String(played).padStart(5)} by "${caught.check}"` : "survived all singles"
-      }: ${mutant.name}` +
-        (mutant.guard ? ` [guard: ${mutant.guard}]` : "") + (caught ? `\n    ${replayLine(caught.scenario)}` : ""),
-    );
+    if (!caught) survivors++;
+    const how = caught ? `caught after ${String(played).padStart(5)} by "${caught.check}"` : `SURVIVED ${played}`;
+    console.log(`${how}: ${mutant.name}${mutant.guard ? ` [guard: ${mutant.guard}]` : ""}`);
+    if (caught) console.log(`    ${replayLine(caught.scenario)} --mutant="${mutant.name}"`);
   }
+  console.log(`${MUTANTS.length} mutants, ${survivors} survived`);
 }

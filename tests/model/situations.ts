@@ -253,6 +253,17 @@ export const SITUATIONS: readonly Situation[] = [
     steps: [ensureStep("clean", "cleanttl", "dirty")],
   },
   {
+    name: "ensureKs of removed keys",
+    keys: ["clean", "cleanttl"],
+    async prepare(box) {
+      await changes(box, "clean");
+      await does(box, async (bench) => { // one is dirty, the other one archived
+        for (const key of ["clean", "cleanttl"]) await command(bench, [key], () => bench.store.redis.getdel(key));
+      });
+    },
+    steps: [ensureStep("clean", "cleanttl")],
+  },
+  {
     name: "ensureKs of an eviction half undone",
     keys: ["clean", "evicted"],
     async prepare(box) {
@@ -432,6 +443,9 @@ export const SITUATIONS: readonly Situation[] = [
   {
     name: "evict",
     keys: ["clean", "cleanttl", "unmarked"],
+    prepare: (box) =>
+      // another expiry is another value
+      does(box, (bench) => command(bench, ["cleanttl"], () => bench.store.redis.persist("cleanttl"))),
     steps: [evictStep("clean", "cleanttl", "unmarked")],
   },
   {
