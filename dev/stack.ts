@@ -6,6 +6,7 @@
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { storeEnvironment } from "./environment.ts";
 import { startRedis } from "./redis_server.ts";
 import { startS3 } from "./s3.ts";
 import { startUpstash } from "./upstash.ts";
@@ -16,13 +17,7 @@ const upstash = await startUpstash({ redisPort: redis.port });
 const s3 = await startS3({ buckets: ["cold"] });
 
 const environment = Object.entries({
-  UPSTASH_REDIS_REST_URL: upstash.url,
-  UPSTASH_REDIS_REST_TOKEN: upstash.token,
-  TUNDRA_S3_ENDPOINT: s3.url,
-  TUNDRA_S3_REGION: s3.region,
-  TUNDRA_S3_BUCKET: "cold",
-  TUNDRA_S3_ACCESS_KEY_ID: s3.accessKeyId,
-  TUNDRA_S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
+  ...storeEnvironment(upstash, s3, "cold"),
   CRON_SECRET: "a-secret-for-trying-out",
 }).map(([name, value]) => `${name}=${value}\n`).join("");
 

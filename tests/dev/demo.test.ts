@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { cityEntries, type Entry } from "../../dev/demo/cities.ts";
 import { isEqual, readCommands, type Value, writeCommands } from "../../dev/demo/values.ts";
+import { storeEnvironment } from "../../dev/environment.ts";
 import { type RedisServer, startRedis } from "../../dev/redis_server.ts";
 import { type CommandPart, type RedisConnection, redisConnection } from "../../dev/resp.ts";
 import { startS3 } from "../../dev/s3.ts";
@@ -164,15 +165,7 @@ describe("README.md", () => {
     const redis = await startRedis();
     const upstash = await startUpstash({ redisPort: redis.port });
     const s3 = await startS3({ buckets: ["cold"] });
-    const variables = {
-      UPSTASH_REDIS_REST_URL: upstash.url,
-      UPSTASH_REDIS_REST_TOKEN: upstash.token,
-      TUNDRA_S3_ENDPOINT: s3.url,
-      TUNDRA_S3_REGION: s3.region,
-      TUNDRA_S3_BUCKET: "cold",
-      TUNDRA_S3_ACCESS_KEY_ID: s3.accessKeyId,
-      TUNDRA_S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
-    };
+    const variables = storeEnvironment(upstash, s3, "cold");
     const before = { ...process.env };
     Object.assign(process.env, variables);
     try {

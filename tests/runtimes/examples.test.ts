@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { storeEnvironment } from "../../dev/environment.ts";
 import { freePort } from "../../dev/redis_server.ts";
 import { BUCKET, until, withArchive } from "../store/kit.ts";
 import { type Program, start } from "./run.ts";
@@ -22,17 +23,7 @@ describe("examples", () => {
   before(() => {
     installTools();
     folder = mkdtempSync(join(tmpdir(), "tundra-examples-"));
-    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
-    environment = {
-      UPSTASH_REDIS_REST_URL: stack.connection.url,
-      UPSTASH_REDIS_REST_TOKEN: stack.connection.token,
-      TUNDRA_S3_ENDPOINT: url,
-      TUNDRA_S3_REGION: region,
-      TUNDRA_S3_BUCKET: BUCKET,
-      TUNDRA_S3_ACCESS_KEY_ID: accessKeyId,
-      TUNDRA_S3_SECRET_ACCESS_KEY: secretAccessKey,
-      CRON_SECRET: SECRET,
-    };
+    environment = { ...storeEnvironment(stack.connection, stack.s3, BUCKET), CRON_SECRET: SECRET };
     envFile = join(folder, "env");
     writeFileSync(envFile, Object.entries(environment).map(([name, value]) => `${name}=${value}\n`).join(""));
   });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { build } from "../../dev/build.ts";
+import { storeEnvironment } from "../../dev/environment.ts";
 import { BUCKET, withArchive } from "../store/kit.ts";
 import { run } from "./run.ts";
 import { bin, installTools, ROOT, TOOLS } from "./tools.ts";
@@ -36,19 +37,7 @@ describe("the npm package", () => {
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  /** What tundraFromEnv() reads. */
-  function environment(): Record<string, string> {
-    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
-    return {
-      UPSTASH_REDIS_REST_URL: stack.connection.url,
-      UPSTASH_REDIS_REST_TOKEN: stack.connection.token,
-      TUNDRA_S3_ENDPOINT: url,
-      TUNDRA_S3_REGION: region,
-      TUNDRA_S3_BUCKET: BUCKET,
-      TUNDRA_S3_ACCESS_KEY_ID: accessKeyId,
-      TUNDRA_S3_SECRET_ACCESS_KEY: secretAccessKey,
-    };
-  }
+  const environment = () => storeEnvironment(stack.connection, stack.s3, BUCKET);
 
   /** A project with nothing in it but the package. */
   function project(name: string): string {
