@@ -179,6 +179,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }
 
   function isRight(truth: Truth, state: KeyState): boolean {
+    nowMs(); // its own expiry may have passed a moment ago
     return truth.right.some((one) =>
       sameState(one, state) || (state === null && one !== null && one.exp !== 0 && one.exp <= latestMs)
     );
