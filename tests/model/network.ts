@@ -34,6 +34,8 @@ export interface Faults {
   storeDenied: boolean;
   /** Whoever uploads this key dies. */
   killer: string | undefined;
+  /** How many requests to Redis got no answer in time, or none that says what became of them. */
+  unheard: number;
   /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
   plan?: (request: Sent) => RedisFate | StoreFate | undefined;
 }
@@ -62,6 +64,8 @@ export interface Network {
 }
 
 const NETWORK_TIMEOUT_MS = 20_000;
+/** How long clients wait for Redis (see `timeoutMs` in simulation.ts). */
+const PATIENCE_US = 10_000_000;
 /** Nothing is under way for longer: the record of a removed key outlives it by a day, so that late copies find it. */
 const OLDEST_US = 20 * 3_600_000_000;
 
@@ -78,6 +82,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     redisDenied: false,
     storeDenied: false,
     killer: undefined,
+    unheard: 0,
   };
 
   function strikes(rate: number): boolean {
@@ -94,7 +99,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
   // ---- Redis
 
   function execute(url: string, body: string, ops: readonly SimulatedOp[], name: string): Answer {
-    if (faults.redisDenied) return { status: 401, body: `{"error":"WRONGPASS"}` };
+    if (faults.redisDenied) {
+      faults.unheard++;
+      return { status: 401, body: `{"error":"WRONGPASS"}` };
+    }
     if (redis.full && url.endsWith("/multi-exec")) {
       return { status: 400, body: `{"error":"EXECABORT Transaction discarded because of: ${OOM}"}` };
     }
@@ -138,7 +146,13 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         const ops = [...process.ops];
         const sentUs = world.nowUs;
         const answered = (answer: Answer) =>
-          world.ready.push({ owner: process, run: () => resolve(responseOf(answer)) });
+          world.ready.push({
+            owner: process,
+            run() {
+              if (world.nowUs - sentUs >= PATIENCE_US) faults.unheard++;
+              resolve(responseOf(answer));
+            },
+          });
         const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
         const act = () => execute(String(url), body, ops, process.name);
         const planned = faults.plan?.({ process, to: "redis", reads: onlyReads(body), what: body });
@@ -157,6 +171,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             if (world.nowUs - sentUs > OLDEST_US) return;
             if (planned === undefined && !strikes(faults.redis)) return answered(act());
             const fate = planned ?? choices.pick(REDIS_FATES);
+            faults.unheard++;
             world.note(() => `${process.name}: ${fate}`);
             switch (fate) {
               case "reset after":
