@@ -239,6 +239,15 @@ function placeOf(result: FileResult, test: TestResult): { runtime: string; suite
   return { runtime: result.runtime, suite: result.file.split(/[\\/]/)[1] ?? "" };
 }
 
+/** Why some fields of the matrix have less than others. */
+function whyFewer(): string {
+  return `
+"-"      these tests need a file system and processes, which that host has not: its own suite is the portable one.
+         "runtimes" starts all hosts itself, so it runs once, on Node
+model    Bun and Node play fewer seeded bugs and scopes: what differs there is no rule of the protocol
+`;
+}
+
 /** Suites by runtimes: how many passed, `!` and how many did not. */
 function printMatrix(): void {
   const cells = new Map<string, Map<string, TestResult[]>>();
@@ -264,7 +273,7 @@ function printMatrix(): void {
     });
     console.log([suite.padEnd(width), ...counts].join("  "));
   }
-  console.log();
+  console.log(whyFewer());
 }
 
 /** Prints the summary; true where every runtime ran tests and all of them passed. A skipped test is not a passed one. */

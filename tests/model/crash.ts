@@ -20,9 +20,9 @@ import {
   situationNamed,
   type Tally,
 } from "./every_request.ts";
-import { loadMutant, MUTANTS } from "./mutants.ts";
+import { loadMutant, MUTANTS, subjectNamed } from "./mutants.ts";
 import { inProcess } from "./runs.ts";
-import { SHIPPED, type Subject } from "./simulation.ts";
+import { SHIPPED } from "./simulation.ts";
 import { SITUATIONS } from "./situations.ts";
 
 const { values: options } = parseArgs({
@@ -69,15 +69,10 @@ await stop();
 async function show(): Promise<void> {
   const log: string[] = [];
   const scenario = parseScenario(options.call ?? "", options.client, options.faults!, options.landing);
-  const { violation } = await live(await subject(), scenario, log);
+  const { violation } = await live(await subjectNamed(options.mutant), scenario, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;
-}
-
-async function subject(): Promise<Subject> {
-  const mutant = MUTANTS.find(({ name }) => name === options.mutant);
-  return mutant ? await loadMutant(mutant) : SHIPPED;
 }
 
 async function all(): Promise<void> {

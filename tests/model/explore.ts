@@ -14,8 +14,8 @@ import { parseArgs } from "node:util";
 import { stop } from "esbuild";
 import { explore, type Explored, type Scope } from "./explorer.ts";
 import { families, type Family, huntingScopes, reducedScopes } from "./explore_scopes.ts";
-import { loadMutant, MUTANTS } from "./mutants.ts";
-import { SHIPPED, type Subject } from "./simulation.ts";
+import { loadMutant, MUTANTS, subjectNamed } from "./mutants.ts";
+import type { Subject } from "./simulation.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -39,7 +39,9 @@ const everything =
 
 if (options.worker !== undefined) {
   const explored: Explored[] = [];
-  for (const name of options.worker.split("\n")) explored.push(await explore(await subject(), scopeNamed(name)));
+  for (const name of options.worker.split("\n")) {
+    explored.push(await explore(await subjectNamed(options.mutant), scopeNamed(name)));
+  }
   console.log(JSON.stringify(explored));
 } else if (options.replay !== undefined) await replay(options.replay);
 else if (options.mutants) await mutants();
@@ -52,16 +54,14 @@ function scopeNamed(name: string): Scope {
   return scope;
 }
 
-async function subject(): Promise<Subject> {
-  const mutant = MUTANTS.find(({ name }) => name === options.mutant);
-  return mutant ? await loadMutant(mutant) : SHIPPED;
-}
-
 /** One path, step by step. */
 async function replay(text: string): Promise<void> {
   const colon = text.lastIndexOf(":");
   const path = text.slice(colon + 1).split(".").map(Number);
-  const { violations } = await explore(await subject(), scopeNamed(text.slice(0, colon)), { path, log: console.log });
+  const { violations } = await explore(await subjectNamed(options.mutant), scopeNamed(text.slice(0, colon)), {
+    path,
+    log: console.log,
+  });
   console.log(violations[0] ? `broken: ${violations[0].detail}` : "all promises were kept");
   process.exitCode = violations.length > 0 ? 1 : 0;
 }

@@ -7,8 +7,8 @@ import { nameOf } from "./explore_servers.ts";
 import { scriptName } from "./scripts.ts";
 import { loadedScripts } from "./simulation.ts";
 
-/** Kinds of faults. */
-export const FAULTS = [
+/** Faults of the network, of processes and of servers. */
+export const USUAL = [
   "reset before",
   "refused before",
   "503 before",
@@ -25,9 +25,9 @@ export const FAULTS = [
   "crash",
   "clock",
   "lost object",
-  "rollback",
-  "replica",
 ] as const;
+/** All kinds of faults. */
+export const FAULTS = [...USUAL, "rollback", "replica"] as const;
 /** One of them. */
 export type Fault = typeof FAULTS[number];
 

@@ -4,7 +4,7 @@
  */
 import type { TundraError } from "../../mod.ts";
 import type { Actor, Program } from "./explore_process.ts";
-import type { Fault } from "./explore_faults.ts";
+import { type Fault, USUAL } from "./explore_faults.ts";
 import { ensureAll, ensureProgram, evictProgram, tickProgram } from "./explore_programs.ts";
 import type { Scope } from "./explorer.ts";
 import { checkError, judgeDel, judgeDirty } from "./workload.ts";
@@ -155,26 +155,6 @@ export const STARTS: Record<string, (key: string) => Before> = {
 };
 
 // ---- scopes
-
-/** Faults of the network, of processes and of servers. */
-export const USUAL: Fault[] = [
-  "reset before",
-  "refused before",
-  "503 before",
-  "500 after",
-  "cut short",
-  "hangs before",
-  "twice",
-  "late",
-  "late, refused",
-  "late, hangs",
-  "full",
-  "flushed",
-  "dies",
-  "crash",
-  "clock",
-  "lost object",
-];
 
 /** Everything that a scope can vary. */
 export interface ScopeChoice {

@@ -303,6 +303,14 @@ export async function loadMutant(mutant: Mutant): Promise<Subject> {
   return mutant.where.startsWith("src/") ? await bundled(mutant) : scriptMutant(mutant);
 }
 
+/** The mutant of this name, ready to run; without a name the shipped code. */
+export async function subjectNamed(name: string | undefined): Promise<Subject> {
+  const mutant = MUTANTS.find((each) => each.name === name);
+  if (mutant) return await loadMutant(mutant);
+  if (name !== undefined) throw new Error(`There is no seeded bug of the name ${JSON.stringify(name)}`);
+  return SHIPPED;
+}
+
 function patched(mutant: Mutant, text: string): string {
   return mutant.patches.reduce((patched, [from, to]) => {
     if (!patched.includes(from)) {

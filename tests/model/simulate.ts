@@ -12,9 +12,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
-import { huntMutant, loadMutant, MUTANTS } from "./mutants.ts";
+import { huntMutant, MUTANTS, subjectNamed } from "./mutants.ts";
 import { type Findings, simulateInProcesses, simulateMany } from "./runs.ts";
-import { runSchedule, SHIPPED, type Subject } from "./simulation.ts";
+import { runSchedule, SHIPPED } from "./simulation.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -44,15 +44,10 @@ await stop();
 /** One schedule, step by step. */
 async function show(choices: ReturnType<typeof seededChoices>): Promise<void> {
   const log: string[] = [];
-  const { violation } = await runSchedule(await subject(), choices, log);
+  const { violation } = await runSchedule(await subjectNamed(options.mutant), choices, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;
-}
-
-async function subject(): Promise<Subject> {
-  const mutant = MUTANTS.find(({ name }) => name === options.mutant);
-  return mutant ? await loadMutant(mutant) : SHIPPED;
 }
 
 function report({ schedules, steps, commands, seconds, violations }: Findings): void {
