@@ -2,13 +2,19 @@
  * Upstash's REST endpoint in front of the model of Redis: bodies in, statuses and bodies out.
  * @module
  */
-import { type ModelRedis, RedisError, type RedisReply } from "./redis.ts";
+import { type ModelRedis, OOM, RedisError, type RedisReply } from "./redis.ts";
 
 /** An HTTP answer. */
 export interface Answer {
   status: number;
   body: string;
 }
+
+/** A Redis that is full queues no command. */
+export const TRANSACTION_REFUSED: Answer = {
+  status: 400,
+  body: `{"error":"EXECABORT Transaction discarded because of: ${OOM}"}`,
+};
 
 /** The commands of a request, as Redis gets them. */
 export function requestCommands(body: string): string[][] {

@@ -4,23 +4,23 @@
  * @module
  */
 import { replayedChoices, seededChoices } from "./choices.ts";
-import type { Process, RedisFate, Sent, StoreFate } from "./network.ts";
+import { kill, type Process, type RedisFate, type Sent, type StoreFate } from "./network.ts";
 import { type OracleState, Violation } from "./oracle.ts";
 import type { RedisState } from "./redis.ts";
 import {
   complete,
   drain,
-  kill,
   makeBench,
   makeSandbox,
   narrowed,
   type Outcome,
+  pass,
+  playOut,
   recover,
   type Sandbox,
   SHIPPED,
   START_US,
   type Subject,
-  UNJUDGED,
   warmStart,
 } from "./simulation.ts";
 import { type Situation, SITUATIONS, type Stage, type Step } from "./situations.ts";
@@ -124,19 +124,9 @@ export async function live(subject: Subject, scenario: Scenario, log?: string[])
   Object.assign(box.oracle.leniency, situation.leniency);
   box.retries = scenario.client === "tries once" ? 0 : 1;
   box.forgetful = scenario.client === "tries twice, scripts unknown";
-  const lived: Lived = { requests: [], steps: 0, commands: 0 };
-  try {
-    await play(box, situation, scenario, lived.requests);
-  } catch (error) {
-    lived.violation = error instanceof Violation
-      ? { check: error.check, detail: error.message }
-      : { check: UNJUDGED, detail: String((error as Error).stack) };
-    log?.push(lived.violation.detail);
-  }
-  subject.setAmbient();
-  lived.steps = box.steps;
-  lived.commands = box.oracle.time;
-  return lived;
+  const requests: Lived["requests"] = [];
+  const played = await playOut(box, () => play(box, situation, scenario, requests));
+  return { ...played, requests };
 }
 
 async function play(box: Sandbox, situation: Situation, scenario: Scenario, requests: Lived["requests"]) {
@@ -204,11 +194,6 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
   await recover(box, mode); // what is late still arrives after it
 }
 
-function pass(box: Sandbox, us: number): void {
-  box.world.nowUs += us;
-  box.oracle.look();
-}
-
 /** Makes a call; `refused`: with an error that no repetition mends. */
 async function answered(
   box: Sandbox,
@@ -246,7 +231,7 @@ async function anotherLease(box: Sandbox, lands: () => void): Promise<void> {
   await complete(box, bench, tick(bench, {}));
   delete network.faults.plan;
   lands();
-  kill(bench);
+  kill(bench.process, bench.oracle);
 }
 
 /** Somebody changes all keys, evicted ones too, and forgets to say so. */

@@ -7,7 +7,6 @@
  *     deno task explore --mutants                           seeded bugs: which of them does the exploration alone catch?
  * @module
  */
-import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -15,6 +14,7 @@ import { stop } from "esbuild";
 import { explore, type Explored, type Scope } from "./explorer.ts";
 import { families, type Family, huntingScopes, reducedScopes } from "./explore_scopes.ts";
 import { loadMutant, MUTANTS, subjectNamed } from "./mutants.ts";
+import { inProcess } from "./runs.ts";
 import type { Subject } from "./simulation.ts";
 
 const { values: options } = parseArgs({
@@ -25,7 +25,7 @@ const { values: options } = parseArgs({
     mutant: { type: "string" },
     mutants: { type: "boolean", default: false },
     reduced: { type: "boolean", default: false },
-    worker: { type: "string" },
+    worker: { type: "boolean", default: false },
   },
 });
 
@@ -37,9 +37,9 @@ const HUNT_S = 120;
 const everything =
   (): Scope[] => [...families().flatMap(({ scopes }) => scopes), ...reducedScopes(), ...huntingScopes()];
 
-if (options.worker !== undefined) {
+if (options.worker) {
   const explored: Explored[] = [];
-  for (const name of options.worker.split("\n")) {
+  for (const name of options.scope.split("\n")) {
     explored.push(await explore(await subjectNamed(options.mutant), scopeNamed(name)));
   }
   console.log(JSON.stringify(explored));
@@ -100,7 +100,7 @@ async function table(all: Family[]): Promise<void> {
   console.log(`| ${"scope".padEnd(64)} | ${HEAD.join(" | ")} |`);
   await Promise.all(Array.from({ length: Number(options.jobs) }, async () => {
     for (let group = queue.shift(); group; group = queue.shift()) {
-      const all = await inProcess(group.map(({ name }) => name));
+      const all = await exploreApart(group);
       all.forEach((explored, i) => {
         results.set(group[i]!, explored);
         console.log(row(explored.scope, [explored]));
@@ -140,21 +140,10 @@ function grouped(scopes: readonly Scope[]): Scope[][] {
 }
 
 /** Scopes in a process of their own, which gives its memory back. */
-function inProcess(scopes: readonly string[]): Promise<Explored[]> {
-  const { deno, bun } = process.versions;
-  const runner = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];
+function exploreApart(scopes: readonly Scope[]): Promise<Explored[]> {
   const mutant = options.mutant === undefined ? [] : [`--mutant=${options.mutant}`];
-  const args = [...runner, fileURLToPath(import.meta.url), `--worker=${scopes.join("\n")}`, ...mutant];
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    child.stdout!.on("data", (chunk) => output += chunk);
-    child.on("error", reject);
-    child.on("close", (status) => {
-      if (status === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)!));
-      else reject(new Error(`the exploration of ${scopes} ended with ${status}: ${output.slice(-2000)}`));
-    });
-  });
+  const names = scopes.map(({ name }) => name).join("\n");
+  return inProcess(fileURLToPath(import.meta.url), [`--scope=${names}`, ...mutant]);
 }
 
 /** Each seeded bug, hunted through small scopes until one of them catches it. */

@@ -4,8 +4,7 @@
  */
 import type { Demand, OpenRequest } from "./explore_process.ts";
 import { nameOf } from "./explore_servers.ts";
-import { scriptName } from "./scripts.ts";
-import { loadedScripts } from "./simulation.ts";
+import { loadedScripts, onlyRead, scriptName } from "./scripts.ts";
 
 /** Faults of the network, of processes and of servers. */
 export const USUAL = [
@@ -65,7 +64,6 @@ const STORE_FATES: Record<Exclude<Demand["to"], "redis">, Fault[]> = {
   list: ["reset before", "hangs before"],
 };
 
-const READS = new Set(["MGET", "PEXPIRETIME", "DUMP", "TIME", "ZRANGEBYSCORE", "GET"]);
 const reads = new WeakMap<Demand, boolean>();
 
 /** Does it only read, whatever it meets? */
@@ -73,7 +71,7 @@ export function isRead(demand: Demand): boolean {
   if (demand.to !== "redis") return demand.to !== "put" && demand.to !== "delete";
   let read = reads.get(demand);
   if (read === undefined) {
-    read = demand.commands.every(([name]) => READS.has(name!) || name!.endsWith("_RO"));
+    read = onlyRead(demand.commands);
     reads.set(demand, read);
   }
   return read;

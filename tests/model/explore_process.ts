@@ -5,7 +5,6 @@
  * so a history whose process is no longer at hand is played again from its start, and must ask for the same again.
  * @module
  */
-import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers";
 import type { Ambient } from "../../src/ambient.ts";
 import type { TundraError, TundraStore } from "../../mod.ts";
@@ -13,7 +12,8 @@ import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datas
 import { type Answer, requestCommands, responseOf } from "./endpoint.ts";
 import type { SimulatedOp } from "./oracle.ts";
 import { sha1 } from "./redis.ts";
-import { loadedScripts, type Subject } from "./simulation.ts";
+import { digest } from "./scripts.ts";
+import type { Subject } from "./simulation.ts";
 import type { Witness } from "./workload.ts";
 
 /** What a process is there for. */
@@ -181,14 +181,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         if (i >= 0) timers.splice(i, 1);
       };
     },
-    digest(algorithm, data) {
-      if (algorithm === "SHA-1" && data[0] === 35 && data[1] === 33) { // "#!"
-        const source = String.fromCharCode(...data);
-        loadedScripts.set(sha1(source), source);
-      }
-      const hash = createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest();
-      return Promise.resolve(new Uint8Array(hash).buffer as ArrayBuffer);
-    },
+    digest,
   };
   subject.setAmbient(ambient);
 

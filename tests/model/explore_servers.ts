@@ -4,19 +4,19 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { type Answer, answerCommands } from "./endpoint.ts";
+import { type Answer, answerCommands, TRANSACTION_REFUSED } from "./endpoint.ts";
 import type { Demand } from "./explore_process.ts";
 import {
   type ArchiveObject,
-  type KeyState,
+  type KeySight,
   makeOracle,
   type OracleMark,
   type SimulatedOp,
   Violation,
 } from "./oracle.ts";
-import { modelRedis, OOM, type RedisState, ScriptKilled } from "./redis.ts";
-import { describeCommand, scriptName, scriptOf } from "./scripts.ts";
-import { loadedScripts, type Subject } from "./simulation.ts";
+import { modelRedis, type RedisState, ScriptKilled } from "./redis.ts";
+import { describeCommand, loadedScripts, scriptName, scriptOf } from "./scripts.ts";
+import { START_US, type Subject } from "./simulation.ts";
 
 /** A state of both servers, and of what the judge knows. */
 export interface ServerState {
@@ -51,16 +51,6 @@ export interface Result {
 export const PLAIN = 0, FULL = 1, FLUSHED = 2, DIES = 3;
 const MOST_VARIANTS = 64;
 
-/** What a key is now, and what a look at it must find. */
-export interface KeySight {
-  held: KeyState;
-  outcome: KeyState;
-  /** Written while evicted: `ensureKs` refuses. */
-  blind: boolean;
-  /** Not in Redis, and the archive lacks the version that its record names. */
-  lost: boolean;
-}
-
 /** The servers. */
 export interface Servers {
   readonly first: ServerState;
@@ -82,7 +72,6 @@ export interface Servers {
   log: string[] | undefined;
 }
 
-const START_US = 1_800_000_000_000_000;
 /** Nobody reads them but status(). */
 const STATS = "tundra:default:stats";
 
@@ -224,7 +213,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     if (variant === FULL) {
       redis.full = true;
       if (demand.transaction) {
-        return { status: 400, body: `{"error":"EXECABORT Transaction discarded because of: ${OOM}"}` };
+        return TRANSACTION_REFUSED;
       }
     }
     if (variant === FLUSHED) forgetful = true;
@@ -272,7 +261,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       remembered(
         state,
         `to ${point.id}`,
-        () => work(state, () => judge.rollBack(point.redis, copyOf(point.judge.truths))),
+        () => work(state, () => judge.rollBack(point.redis, point.judge.truths)),
       ),
     answerAt(point, demand) {
       goTo(point);
@@ -287,13 +276,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
         })),
     sight(state, key) {
       goTo(state);
-      const [held, record] = [judge.held(key), judge.record(key)];
-      return {
-        held,
-        outcome: held ?? judge.outcome(key),
-        blind: held !== null && record.flag === "e" && (record.exp === 0 || record.exp > clockUs / 1000),
-        lost: held === null && judge.isLost(key),
-      };
+      return judge.sight(key);
     },
     queue(state, name) {
       goTo(state);
@@ -309,10 +292,6 @@ export function nameOf(demand: Demand): string {
   if (demand.to === "redis") return demand.commands.map(([name]) => name).join();
   if (demand.to === "put") return `PUT ${demand.name}`;
   return demand.to === "list" ? `LIST ${demand.prefix}` : `${demand.to.toUpperCase()} ${demand.names}`;
-}
-
-function copyOf(truths: OracleMark["truths"]): OracleMark["truths"] {
-  return new Map([...truths].map(([key, truth]) => [key, { ...truth, right: [...truth.right] }]));
 }
 
 function hash(text: string): string {

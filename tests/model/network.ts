@@ -4,11 +4,11 @@
  * @module
  */
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
-import { type Answer, answerRequest, requestCommands, responseOf } from "./endpoint.ts";
+import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED } from "./endpoint.ts";
 import type { Oracle, SimulatedOp } from "./oracle.ts";
-import { type ModelRedis, OOM, type RedisReply, type RedisState } from "./redis.ts";
+import type { ModelRedis, RedisReply, RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
-import { describeCommand } from "./scripts.ts";
+import { describeCommand, onlyRead } from "./scripts.ts";
 
 /** A process: it has a store, and may die at any await. */
 export interface Process {
@@ -63,6 +63,22 @@ export interface Network {
   datastoreFor(process: Process): DataStore;
 }
 
+/** A request on its way, and what can come of it. */
+interface Request<T> {
+  /** It takes effect. */
+  act(): T;
+  answered(result: T): void;
+  failed(): void;
+  /** It arrives later, or never. */
+  late(what: string): void;
+}
+
+/** The process dies: nothing of it happens any more, bar what is in the network already. */
+export function kill(process: Process, oracle: Oracle): void {
+  process.dead = true;
+  for (const op of process.ops) oracle.end(op, false);
+}
+
 const NETWORK_TIMEOUT_MS = 20_000;
 /** How long clients wait for Redis (see `timeoutMs` in simulation.ts). */
 const PATIENCE_US = 10_000_000;
@@ -91,9 +107,36 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     return true;
   }
 
-  function dies(process: Process): void {
-    process.dead = true;
-    for (const op of process.ops) oracle.end(op, false);
+  /** What may happen to requests of both kinds. */
+  function meets<T>(process: Process, fate: RedisFate | StoreFate, request: Request<T>): void {
+    const { act, answered, failed, late } = request;
+    switch (fate) {
+      case "reset before":
+        return failed();
+      case "reset after":
+        act();
+        return failed();
+      case "hangs":
+        return;
+      case "hangs after":
+        return void act();
+      case "twice":
+        answered(act());
+        return late("a second copy");
+      case "late":
+        late("a late request");
+        return failed();
+      case "late, and hangs":
+        return late("a late request");
+      case "dies before":
+        return kill(process, oracle);
+      case "dies after":
+        act();
+        return kill(process, oracle);
+      case "dies, and it comes late":
+        late("a late request");
+        return kill(process, oracle);
+    }
   }
 
   // ---- Redis
@@ -104,7 +147,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
       return { status: 401, body: `{"error":"WRONGPASS"}` };
     }
     if (redis.full && url.endsWith("/multi-exec")) {
-      return { status: 400, body: `{"error":"EXECABORT Transaction discarded because of: ${OOM}"}` };
+      return TRANSACTION_REFUSED;
     }
     let first = true;
     const run = (command: readonly string[]): RedisReply => {
@@ -155,7 +198,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           });
         const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
         const act = () => execute(String(url), body, ops, process.name);
-        const planned = faults.plan?.({ process, to: "redis", reads: onlyReads(body), what: body });
+        const planned = faults.plan?.({ process, to: "redis", reads: onlyRead(requestCommands(body)), what: body });
         const copy = (what: string) => {
           world.late.push({
             run() {
@@ -174,41 +217,18 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             faults.unheard++;
             world.note(() => `${process.name}: ${fate}`);
             switch (fate) {
-              case "reset after":
-                act();
-                return failed();
-              case "hangs after":
-                return void act();
               case "cut short": {
                 const answer = act();
                 const length = planned ? answer.body.length >> 1 : choices.int(answer.body.length);
                 return answered({ ...answer, body: answer.body.slice(0, length) });
               }
-              case "twice":
-                answered(act());
-                return copy("a second copy");
-              case "late":
-                copy("a late request");
-                return failed();
-              case "late, and hangs":
-                return copy("a late request");
               case "500 after":
                 act();
                 return answered({ status: 500, body: "{}" });
               case "503 before":
                 return answered({ status: 503, body: `{"error":"busy"}` });
-              case "reset before":
-                return failed();
-              case "hangs":
-                return;
-              case "dies before":
-                return dies(process);
-              case "dies after":
-                act();
-                return dies(process);
-              case "dies, and it comes late":
-                copy("a late request");
-                return dies(process);
+              default:
+                return meets(process, fate, { act, answered, failed, late: copy });
             }
           },
         });
@@ -266,37 +286,13 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           }
           const fate = planned ?? choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
           world.note(() => `${process.name}: ${what}: ${fate}`);
-          switch (fate) {
-            case "reset before":
-              return answered(() => reject(unavailable("connection reset")));
-            case "hangs":
-              return;
-            case "reset after":
-              execute();
-              return answered(() => reject(unavailable("connection reset")));
-            case "hangs after":
-              return void execute();
-            case "late":
-              comesLate();
-              return answered(() => reject(unavailable("connection reset")));
-            case "late, and hangs":
-              return comesLate();
-            case "twice": {
-              const result = execute();
-              comesLate();
-              return answered(() => resolve(result));
-            }
-            case "refused":
-              return answered(() => reject(errors.unavailable("refused", false)));
-            case "dies before":
-              return dies(process);
-            case "dies after":
-              execute();
-              return dies(process);
-            case "dies, and it comes late":
-              comesLate();
-              return dies(process);
-          }
+          if (fate === "refused") return answered(() => reject(errors.unavailable("refused", false)));
+          meets(process, fate, {
+            act: execute,
+            answered: (result) => answered(() => resolve(result)),
+            failed: () => answered(() => reject(unavailable("connection reset"))),
+            late: comesLate,
+          });
         },
       });
     });
@@ -352,19 +348,20 @@ const REDIS_FATES = [
 
 const STORE_FATES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
 
-const DEATHS = ["dies before", "dies after", "dies, and it comes late"] as const;
+/** What may happen to any request. */
+type Fate =
+  | typeof STORE_FATES[number]
+  | "late, and hangs"
+  | "twice"
+  | "dies before"
+  | "dies after"
+  | "dies, and it comes late";
 
 /** What may happen to a request to Redis. */
-export type RedisFate = typeof REDIS_FATES[number] | "hangs" | typeof DEATHS[number];
+export type RedisFate = Fate | typeof REDIS_FATES[number];
 
 /** What may happen to one to the datastore. */
-export type StoreFate = typeof STORE_FATES[number] | "late, and hangs" | "twice" | "refused" | typeof DEATHS[number];
-
-const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
-
-function onlyReads(body: string): boolean {
-  return requestCommands(body).every(([name]) => READS.test(name!));
-}
+export type StoreFate = Fate | "refused";
 
 /** May a replica answer this? */
 function isRead(body: string): boolean {

@@ -102,6 +102,7 @@ export interface Oracle {
   outcome(key: string): KeyState;
   /** Does its record name an object that is gone? */
   isLost(key: string): boolean;
+  sight(key: string): KeySight;
   /** Time has passed: keys may have expired. */
   look(): void;
   save(): OracleState;
@@ -112,6 +113,16 @@ export interface Oracle {
   /** All that it knows, but of operations; and back to it. */
   mark(): OracleMark;
   revert(mark: OracleMark): void;
+}
+
+/** What a key is now, and what a look at it must find. */
+export interface KeySight {
+  held: KeyState;
+  outcome: KeyState;
+  /** Written while evicted: `ensureKs` refuses. */
+  blind: boolean;
+  /** Not in Redis, and the archive lacks the version that its record names: a newer one may come back. */
+  lost: boolean;
 }
 
 /** What a judge knew at some moment. */
@@ -482,6 +493,15 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     record: (key) => read(redis.peek(recordName(key))?.value),
     outcome: (key) => outcomeOf(key, read(redis.peek(recordName(key))?.value)),
     isLost: (key) => isLost(key, read(redis.peek(recordName(key))?.value)),
+    sight(key) {
+      const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];
+      return {
+        held: now,
+        outcome: now ?? outcomeOf(key, record),
+        blind: now !== null && evicted(record),
+        lost: now === null && isLost(key, record),
+      };
+    },
     save: () => ({ truths: copy(truths), archive: new Map(archive) }),
     load(state) {
       for (const [name, object] of state.archive) {

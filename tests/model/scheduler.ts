@@ -3,10 +3,10 @@
  * and all that happens in one is decided by the choices.
  * @module
  */
-import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers";
 import type { Ambient } from "../../src/ambient.ts";
 import type { Choices } from "./choices.ts";
+import { digest } from "./scripts.ts";
 
 /** Something that can happen next. */
 export interface Happening {
@@ -120,10 +120,7 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[]): Wo
       nonce: () => (Math.imul(++drawn, 0x9e3779b1) >>> 0).toString(16).padStart(8, "0"),
       random: () => 0.5,
       after: (ms, act) => world.after(ms, act),
-      digest: (algorithm, data) => {
-        const hash = createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest();
-        return Promise.resolve(new Uint8Array(hash).buffer as ArrayBuffer);
-      },
+      digest,
     },
   };
   return world;

@@ -1,8 +1,31 @@
 /**
- * Which of Tundra's scripts is it? The line below the shebang tells.
+ * Commands and scripts as processes send them: which of Tundra's scripts is it (the line below the shebang tells), and does
+ * it only read?
  * @module
  */
-import type { ModelRedis } from "./redis.ts";
+import { createHash } from "node:crypto";
+import type { Ambient } from "../../src/ambient.ts";
+import { type ModelRedis, sha1 } from "./redis.ts";
+
+/** Scripts by their SHA-1, as a client computed it: a store sends the text only to a server that lacks it. */
+export const loadedScripts = new Map<string, string>();
+
+/** The digests of all processes: at once, and it keeps the scripts that it sees. */
+export const digest: Ambient["digest"] = (algorithm, data) => {
+  if (algorithm === "SHA-1" && data[0] === 35 && data[1] === 33) { // "#!"
+    const source = String.fromCharCode(...data);
+    loadedScripts.set(sha1(source), source);
+  }
+  const hash = createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest();
+  return Promise.resolve(new Uint8Array(hash).buffer as ArrayBuffer);
+};
+
+const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
+
+/** Do all these commands only read? */
+export function onlyRead(commands: readonly (readonly string[])[]): boolean {
+  return commands.every(([name]) => READS.test(name!));
+}
 
 /** The name that the script has in src/scripts. */
 export function scriptName(source: string): string {

@@ -5,9 +5,10 @@
 import { type Ambient, setAmbient } from "../../src/ambient.ts";
 import { notFound, TundraError, tundraStore } from "../../mod.ts";
 import { type Choices, replayedChoices } from "./choices.ts";
-import { makeNetwork, type Network, type Process } from "./network.ts";
+import { kill, makeNetwork, type Network, type Process } from "./network.ts";
 import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
-import { type ModelRedis, modelRedis, type RedisState, ScriptKilled, sha1 } from "./redis.ts";
+import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "./redis.ts";
+import { loadedScripts } from "./scripts.ts";
 import { makeWorld, type World } from "./scheduler.ts";
 import {
   applicationOperation,
@@ -92,9 +93,6 @@ export interface Sandbox {
   retries: number;
 }
 
-/** Scripts by their SHA-1, as a client computed it: a store sends the text only to a server that lacks it. */
-export const loadedScripts = new Map<string, string>();
-
 export function makeSandbox(
   subject: Subject,
   choices: Choices,
@@ -131,17 +129,7 @@ export function makeSandbox(
     unavailable: (message, retryable) => new subject.TundraError("UNAVAILABLE", message, { retryable }),
     notFound: subject.notFound,
   });
-  const digest = world.ambient.digest;
-  subject.setAmbient({
-    ...world.ambient,
-    digest(algorithm, data) {
-      if (algorithm === "SHA-1" && data[0] === 35 && data[1] === 33) { // "#!"
-        const source = String.fromCharCode(...data);
-        loadedScripts.set(sha1(source), source);
-      }
-      return digest(algorithm, data);
-    },
-  });
+  subject.setAmbient(world.ambient);
   let values = 0;
   const self: Sandbox = {
     world,
@@ -286,23 +274,29 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   for (let more = choices.pick([0, 1, 1, 2]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);
   log?.push(`mode ${mode}, keys ${[...keys]}`);
-  const outcome: Outcome = { mode, steps: 0, commands: 0 };
-  try {
+  const played = await playOut(box, async () => {
     if (!fromNothing) {
       box.redis.load(narrowed(start.redis, box.keys));
       box.oracle.load(start.oracle);
     }
     await play(box, mode);
+  });
+  return { mode, ...played };
+}
+
+/** Until the end, or the first broken promise. */
+export async function playOut(box: Sandbox, act: () => Promise<void>): Promise<Omit<Outcome, "mode">> {
+  let violation: Outcome["violation"];
+  try {
+    await act();
   } catch (error) {
-    outcome.violation = error instanceof Violation
+    violation = error instanceof Violation
       ? { check: error.check, detail: error.message }
       : { check: UNJUDGED, detail: String((error as Error).stack) };
-    log?.push(outcome.violation.detail);
+    box.world.log?.push(violation.detail);
   }
-  subject.setAmbient();
-  outcome.steps = box.steps;
-  outcome.commands = box.oracle.time;
-  return outcome;
+  box.subject.setAmbient();
+  return { ...(violation && { violation }), steps: box.steps, commands: box.oracle.time };
 }
 
 async function play(box: Sandbox, mode: Mode): Promise<void> {
@@ -402,7 +396,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
       const victim = choices.pick(processes);
       if (victim.bench.process.dead) return;
       world.note(() => `${victim.bench.process.name} dies`);
-      kill(victim.bench);
+      kill(victim.bench.process, oracle);
     });
   }
   if (has("clock", "stale")) {
@@ -417,8 +411,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
     acts.push(() => {
       const passedUs = choices.pick([61, 2, 11, 3 * 3600, 11 * 3600, 26 * 3600]) * 1e6;
       world.note(() => `${passedUs / 1e6} s pass`);
-      world.nowUs += passedUs;
-      oracle.look();
+      pass(box, passedUs);
     });
   }
   if (has("outages")) {
@@ -457,9 +450,10 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
   };
 }
 
-export function kill(bench: Bench): void {
-  bench.process.dead = true;
-  for (const op of bench.process.ops) bench.oracle.end(op, false);
+/** Time passes. */
+export function pass({ world, oracle }: Pick<Sandbox, "world" | "oracle">, us: number): void {
+  world.nowUs += us;
+  oracle.look();
 }
 
 // ---- afterwards: faults have stopped
@@ -533,9 +527,8 @@ export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[
 async function drainOnce(box: Sandbox, name: string, passesUs: number): Promise<void> {
   const bench = makeBench(box, name);
   await complete(box, bench, tick(bench, { leaseMs: 1000, nattempts: NATTEMPTS }));
-  kill(bench);
-  box.world.nowUs += passesUs;
-  box.oracle.look();
+  kill(bench.process, bench.oracle);
+  pass(box, passesUs);
 }
 
 /** Only what the key does itself, and ticks that end or hang over it, kill it. */
@@ -543,18 +536,15 @@ const DEADLY = new Set<Mode>(["poison", "killer", "all", "crashes", "rollback", 
 
 /** Each key through ensureKs(): it must be there as it must be. At the end evicted and brought back once more. */
 async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {
-  const { oracle, world } = box;
   const bench = makeBench(box, "reader");
   for (const key of box.keys) await ensureRight(box, bench, key);
   if (!last) return;
   await complete(box, bench, evict(bench, box.keys));
   for (const key of box.keys) await ensureRight(box, bench, key);
-  world.nowUs += 11 * HOUR_US;
-  oracle.look();
+  pass(box, 11 * HOUR_US);
   for (let i = 0; i < 3; i++) {
     await complete(box, bench, tick(bench, { leaseMs: 1000 }));
-    world.nowUs += 2 * HOUR_US;
-    oracle.look();
+    pass(box, 2 * HOUR_US);
   }
   for (const key of box.keys) await ensureRight(box, bench, key);
 }
@@ -562,14 +552,12 @@ async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {
 async function ensureRight(box: Sandbox, bench: Bench, key: string): Promise<void> {
   const { oracle } = box;
   oracle.look();
-  const [held, record] = [oracle.held(key), oracle.record(key)];
-  const outcome = held ?? oracle.outcome(key);
-  const lost = oracle.isLost(key); // then a newer version may come back: restore is judged when it happens
-  const blind = held !== null && record.flag === "e" && (record.exp === 0 || record.exp > box.world.redisUs() / 1000);
+  const { outcome, blind, lost } = oracle.sight(key);
   let done = false;
   await complete(box, bench, ensure(bench, [key]).then((fine) => done = fine));
-  if (!done && (blind || oracle.isLost(key))) return;
+  if (!done && (blind || lost)) return;
   if (!done) throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);
+  // where it was lost a newer version may come back: restore is judged when it happens
   if (!lost && !sameState(oracle.held(key), outcome)) {
     throw new Violation(
       "1 ensureKs() brings it back",

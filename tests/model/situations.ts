@@ -4,7 +4,7 @@
  */
 import type { TickOptions, TickReport, TundraError } from "../../mod.ts";
 import type { Leniency, Oracle, SimulatedOp } from "./oracle.ts";
-import { complete, makeBench, type Mode, type Sandbox } from "./simulation.ts";
+import { complete, makeBench, type Mode, pass, type Sandbox } from "./simulation.ts";
 import {
   type Bench,
   command,
@@ -63,11 +63,6 @@ async function does(box: Sandbox, act: (bench: Bench) => Promise<unknown>): Prom
   await complete(box, bench, act(bench));
 }
 
-function passes(box: Sandbox, us: number): void {
-  box.world.nowUs += us;
-  box.oracle.look();
-}
-
 /** Changes keys, whole or not, and marks them. */
 function changes(box: Sandbox, ...keys: string[]): Promise<void> {
   return does(box, async (bench) => {
@@ -84,7 +79,7 @@ async function killsTick(box: Sandbox): Promise<void> {
   await complete(box, bench, tick(bench, {}));
   delete faults.plan;
   if (!bench.process.dead) throw new Error("the tick was to die");
-  passes(box, 61_000_000);
+  pass(box, 61_000_000);
 }
 
 /** The key is refused until it is dead. */
@@ -249,7 +244,7 @@ export const SITUATIONS: readonly Situation[] = [
   {
     name: "ensureKs of keys that come into use again",
     keys: ["clean", "cleanttl", "dirty"],
-    prepare: (box) => Promise.resolve(passes(box, 3 * HOUR_US)),
+    prepare: (box) => Promise.resolve(pass(box, 3 * HOUR_US)),
     steps: [ensureStep("clean", "cleanttl", "dirty")],
   },
   {
@@ -420,13 +415,13 @@ export const SITUATIONS: readonly Situation[] = [
   {
     name: "tick over idle keys",
     keys: ["clean", "cleanttl", "unmarked"],
-    prepare: (box) => Promise.resolve(passes(box, 11 * HOUR_US)),
+    prepare: (box) => Promise.resolve(pass(box, 11 * HOUR_US)),
     steps: [tickStep()],
   },
   {
     name: "tick over idle keys of old versions",
     keys: ["clean", "cleanttl", "unmarked"],
-    prepare: (box) => Promise.resolve(passes(box, 26 * HOUR_US)),
+    prepare: (box) => Promise.resolve(pass(box, 26 * HOUR_US)),
     steps: [tickStep()],
   },
   {
@@ -434,7 +429,7 @@ export const SITUATIONS: readonly Situation[] = [
     keys: ["clean", "cleanttl"],
     leniency: { lostObjects: true },
     prepare(box) {
-      passes(box, 26 * HOUR_US);
+      pass(box, 26 * HOUR_US);
       box.oracle.archive.delete(`default/clean/${box.oracle.record("clean").ver}`);
       return Promise.resolve();
     },
