@@ -3,8 +3,8 @@
  * @module
  */
 import { linkSignals, sleep } from "./abort.ts";
-import type { Context } from "./context.ts";
 import { checkFunction, checkNames, checkNumber } from "./check.ts";
+import type { Context } from "./context.ts";
 import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { tick } from "./tick.ts";
 import {
