@@ -59,16 +59,17 @@ if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us),
 local DAY_MS = 86400000
 local due, left = {}, 0
 if max > 0 then
-  due = redis.call('ZRANGEBYSCORE', DIRTY, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, max)
+  due = redis.call('ZRANGEBYSCORE', DIRTY, '-inf', int(now), 'WITHSCORES', 'LIMIT', '0', int(max))
   if #due == 2 * max then
     left = redis.call('ZCOUNT', DIRTY, '-inf', int(now)) - max
   else -- queued by a clock that ran ahead
-    local ahead = redis.call('ZRANGEBYSCORE', DIRTY, '(' .. int(now + DAY_MS), '+inf', 'WITHSCORES', 'LIMIT', 0, max - #due / 2)
+    local ahead = redis.call('ZRANGEBYSCORE', DIRTY, '(' .. int(now + DAY_MS), '+inf', 'WITHSCORES', 'LIMIT', '0',
+      int(max - #due / 2))
     for i = 1, #ahead do due[#due + 1] = ahead[i] end
   end
 end
 local idle = {}
-if max_idle > 0 then idle = redis.call('ZRANGEBYSCORE', IDLE, '-inf', limit, 'LIMIT', 0, max_idle) end
+if max_idle > 0 then idle = redis.call('ZRANGEBYSCORE', IDLE, '-inf', limit, 'LIMIT', '0', int(max_idle)) end
 
 local token = string.format('%.1f', now + lease + 0.5)
 local keys, suspects, scores = {}, {}, {}

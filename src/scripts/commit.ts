@@ -121,8 +121,8 @@ zadd(DIRTY, 'XX', queue)
 zrem(DIRTY, done)
 zrem(IDLE, left)
 if frozen > 0 then
-  redis.call('HINCRBY', STATS, 'frozen', frozen)
-  redis.call('HINCRBY', STATS, 'bytes', bytes)
+  redis.call('HINCRBY', STATS, 'frozen', int(frozen))
+  redis.call('HINCRBY', STATS, 'bytes', int(bytes))
 end
 return table.concat(out)
 `,

@@ -114,8 +114,8 @@ save(changes)
 zadd(DIRTY, 'NX', queue)
 zadd(IDLE, 'XX', later)
 zrem(IDLE, settled)
-if #gone > 0 then redis.call('HINCRBY', STATS, 'evicted', #gone) end
-if rescued > 0 then redis.call('HINCRBY', STATS, 'rescued', rescued) end
+if #gone > 0 then redis.call('HINCRBY', STATS, 'evicted', int(#gone)) end
+if rescued > 0 then redis.call('HINCRBY', STATS, 'rescued', int(rescued)) end
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
 return { id, table.concat(out) }
 `,

@@ -100,7 +100,7 @@ for i = 1, n do
 end
 save(changes)
 zadd(IDLE, nil, idle)
-if #idle > 0 then redis.call('HINCRBY', STATS, 'restored', #idle / 2) end
+if #idle > 0 then redis.call('HINCRBY', STATS, 'restored', int(#idle / 2)) end
 return out
 `,
 );

@@ -17,7 +17,7 @@ const STATUS = defineScript(
   ["no-writes"],
   `
 ${PRELUDE}
-local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local oldest = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
 return {
   redis.call('ZCARD', KEYS[1]),
   redis.call('ZCOUNT', KEYS[1], '-inf', int(now)),

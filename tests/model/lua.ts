@@ -67,11 +67,19 @@ export class LuaTable {
 
 const chunks = new Map<string, LuaChunk>();
 
+/**
+ * What a script hands to `redis.call` that may be a number, from its text alone: `HINCRBY, argument 3`. Redis 7.2 formats
+ * some numbers as 1e+08 and refuses them (redis/redis#13113); in a test they are never that large.
+ */
+export function numbersForRedis(source: string): string[] {
+  return translate(source).numbers;
+}
+
 /** Translates a script; each text once. */
 export function compileLua(source: string): LuaChunk {
   let chunk = chunks.get(source);
   if (!chunk) {
-    const body = translate(source);
+    const body = translate(source).js;
     chunk = new Function("R", "T", "LuaTable", "Multi", `"use strict"; return function (G) {\n${body}\n};`)(
       runtime,
       truthy,
@@ -325,7 +333,52 @@ interface Code {
   condition?: string;
   /** Where it can be assigned to. */
   assign?: (value: string) => string;
+  flow?: Flow;
 }
+
+/** What its text says of the numbers that may be in a value; asked when the whole script was read. */
+interface Flow {
+  /** It is no number. */
+  noNumber: () => boolean;
+  /** The table that it is holds none. */
+  holdsNone?: () => boolean;
+  /** The variable that it is. */
+  variable?: Variable;
+  /** What an assignment to it stores, where it is a table's element or field. */
+  store?: (value: Code) => void;
+}
+
+/** Everything that a variable is ever given, and that is ever stored in the table that it is. */
+interface Variable {
+  lua: string;
+  isParameter: boolean;
+  values: Code[];
+  stored: Code[];
+  parameters: Variable[];
+  returned: Code[];
+}
+
+const NO_NUMBER: Flow = { noNumber: () => true };
+/** Commands that answer with text, or with lists of text. */
+const TEXT_REPLIES = new Set("DUMP GET HGETALL MGET TIME ZMSCORE ZRANGE ZRANGEBYSCORE ZSCORE".split(" "));
+const TEXT_FUNCTIONS = /^(R\.string\.(format|match|gsub|sub|char)|R\.table\.concat|R\.type|G\.redis\.sha1hex)$/;
+
+/** Each variable is asked once on the way down: what depends on itself alone is decided by the rest. */
+function once(act: () => boolean): () => boolean {
+  let asking = false;
+  return () => {
+    if (asking) return true;
+    asking = true;
+    try {
+      return act();
+    } finally {
+      asking = false;
+    }
+  };
+}
+
+const isNoNumber = (code: Code): boolean => code.flow?.noNumber() ?? code.isBoolean ?? false;
+const holdsNone = (code: Code): boolean => code.flow?.holdsNone?.() ?? false;
 
 const BINARY: Record<string, [left: number, right: number]> = {
   or: [1, 1],
@@ -345,11 +398,16 @@ const BINARY: Record<string, [left: number, right: number]> = {
 };
 const UNARY = 8;
 
-function translate(source: string): string {
+function translate(source: string): { js: string; numbers: string[] } {
   const list = tokens(source);
   let at = 0;
   let named = 0;
   let scope: Map<string, string>[] = [new Map()];
+  const variables = new Map<string, Variable>(); // by their names in JavaScript
+  const functions: Variable[] = []; // that are being read, the innermost last
+  const fields = new Map<string, Code[]>(); // all that is stored under a name, in whatever table
+  const calls: { name: Variable; args: Code[] }[] = [];
+  const sent: { command: string; args: Code[] }[] = [];
 
   const peek = (): Token => list[at]!;
   const is = (text: string): boolean => peek().kind === "symbol" && peek().text === text;
@@ -369,8 +427,14 @@ function translate(source: string): string {
   const declare = (lua: string): string => {
     const js = `${lua}$${++named}`;
     scope.at(-1)!.set(lua, js);
+    variables.set(js, { lua, isParameter: false, values: [], stored: [], parameters: [], returned: [] });
     return js;
   };
+  const flowOf = (variable: Variable): Flow => ({
+    variable,
+    noNumber: once(() => variable.values.every(isNoNumber)),
+    holdsNone: once(() => variable.stored.every(isNoNumber) && variable.values.every(holdsNone)),
+  });
   const lookUp = (lua: string): string | undefined => scope.findLast((block) => block.has(lua))?.get(lua);
   const scoped = <T>(act: () => T): T => {
     scope.push(new Map());
@@ -410,6 +474,7 @@ function translate(source: string): string {
     const none = peek().kind === "end" || ["end", "else", "elseif", "until", ";"].some(is);
     const codes = none ? [] : expressions();
     accept(";");
+    functions.at(-1)?.returned.push(...codes);
     if (codes.length === 0) return "return;\n";
     if (codes.length === 1) return `return ${codes[0]!.js};\n`;
     return `return new Multi([${spread(codes)}]);\n`;
@@ -437,7 +502,7 @@ function translate(source: string): string {
 
   function localFunction(): string {
     const js = declare(name());
-    return `let ${js}; ${js} = ${functionBody()};`;
+    return `let ${js}; ${js} = ${functionBody(variables.get(js)!)};`;
   }
 
   function local(): string {
@@ -447,11 +512,17 @@ function translate(source: string): string {
     const values = adjusted(codes, names.length);
     if (typeof values === "string") {
       const temp = `t$${++named}`;
-      const declared = names.map((lua, i) => `${declare(lua)} = ${temp}[${i}]`);
+      const declared = names.map((lua, i) => `${declareAs(lua, codes[i] ?? codes.at(-1)!)} = ${temp}[${i}]`);
       return `const ${temp} = [${values}]; let ${declared.join(", ")};`;
     }
     // evaluated before any of the names is declared: `local x = x` means the outer one
-    return `let ${names.map((lua, i) => [declare(lua), values[i]].join(" = ")).join(", ")};`;
+    return `let ${names.map((lua, i) => [declareAs(lua, codes[i]), values[i]].join(" = ")).join(", ")};`;
+  }
+
+  function declareAs(lua: string, given: Code | undefined): string {
+    const js = declare(lua);
+    if (given) variables.get(js)!.values.push(given);
+    return js;
   }
 
   /** As many values as there are names; as one list where the last expression is a call that fills several. */
@@ -481,7 +552,7 @@ function translate(source: string): string {
     expect("do");
     return scoped(() => {
       const counter = `i$${++named}`;
-      const js = declare(lua);
+      const js = declareAs(lua, { js: counter, isNumber: true });
       const body = statements("end");
       expect("end");
       return `for (let ${counter} = ${from}, end = ${to}; ${counter} <= end; ${counter} += ${step}) {\n` +
@@ -497,6 +568,10 @@ function translate(source: string): string {
     expect("=");
     const codes = expressions();
     if (targets.some((target) => !target.assign)) throw new Error("not in the subset of Lua: an assignment to a value");
+    targets.forEach((target, i) => {
+      const given = codes[i] ?? (codes.at(-1)!.isCall ? codes.at(-1) : undefined);
+      if (given) target.flow!.store ? target.flow!.store(given) : target.flow!.variable!.values.push(given);
+    });
     if (targets.length === 1) return first.assign!(value(codes[0]!)) + ";";
     const values = adjusted(codes, targets.length);
     const temp = `t$${++named}`;
@@ -534,7 +609,12 @@ function translate(source: string): string {
         const both = `(${condition(left)} ${operator === "and" ? "&&" : "||"} ${condition(right)})`;
         if (left.isBoolean && right.isBoolean) return { js: both, isBoolean: true };
         const chosen = operator === "and" ? `(T(v) ? ${b} : v)` : `(T(v) ? v : ${b})`;
-        return { js: `((v) => ${chosen})(${a})`, condition: both };
+        const flow = {
+          // what a condition stops at is false or nil
+          noNumber: () => (operator === "and" || isNoNumber(left)) && isNoNumber(right),
+          holdsNone: () => (operator === "and" || holdsNone(left)) && holdsNone(right),
+        };
+        return { js: `((v) => ${chosen})(${a})`, condition: both, flow };
       }
       case "==":
         return { js: `(${a} === ${b})`, isBoolean: true };
@@ -549,7 +629,7 @@ function translate(source: string): string {
       case ">=":
         return { js: `R.lessEqual(${b}, ${a})`, isBoolean: true };
       case "..":
-        return { js: `(R.text(${a}) + R.text(${b}))` };
+        return { js: `(R.text(${a}) + R.text(${b}))`, flow: { noNumber: () => isNoNumber(left) && isNoNumber(right) } };
       case "%":
         return { js: `R.mod(${numeric(left)}, ${numeric(right)})`, isNumber: true };
       default:
@@ -565,26 +645,32 @@ function translate(source: string): string {
     }
     if (token.kind === "string") {
       at++;
-      return { js: JSON.stringify(token.text) };
+      return { js: JSON.stringify(token.text), flow: NO_NUMBER };
     }
-    if (accept("nil")) return { js: "undefined" };
+    if (accept("nil")) return { js: "undefined", flow: NO_NUMBER };
     if (accept("true")) return { js: "true", isBoolean: true };
     if (accept("false")) return { js: "false", isBoolean: true };
-    if (accept("function")) return { js: functionBody() };
+    if (accept("function")) throw new Error("not in the subset of Lua: a function without a name");
     if (is("{")) return constructor();
     return suffixed();
   }
 
-  function functionBody(): string {
+  function functionBody(self: Variable): string {
     return scoped(() => {
       expect("(");
       const parameters: string[] = [];
       while (!is(")")) {
-        parameters.push(declare(name()));
+        const js = declare(name());
+        variables.get(js)!.isParameter = true;
+        parameters.push(js);
         if (!accept(",")) break;
       }
       expect(")");
+      self.parameters = parameters.map((js) => variables.get(js)!);
+      self.values.push({ js: "", flow: NO_NUMBER });
+      functions.push(self);
       const body = statements("end");
+      functions.pop();
       expect("end");
       return `function (${parameters.join(", ")}) {\n${body}}`;
     });
@@ -593,37 +679,100 @@ function translate(source: string): string {
   function constructor(): Code {
     expect("{");
     const listed: Code[] = [];
-    let fields = "";
+    let set = "";
     while (!is("}")) {
       if (peek().kind === "name" && list[at + 1]?.text === "=" && list[at + 1]?.kind === "symbol") {
         const key = name();
         at++;
-        fields += `t.set(${JSON.stringify(key)}, ${value(expression())}); `;
+        const given = expression();
+        storeField(key, given);
+        set += `t.set(${JSON.stringify(key)}, ${value(given)}); `;
       } else if (is("[")) throw new Error("not in the subset of Lua: a computed field in a constructor");
       else listed.push(expression());
       if (!accept(",") && !accept(";")) break;
     }
     expect("}");
     const made = `new LuaTable([${spread(listed)}])`;
-    return { js: fields ? `((t) => { ${fields}return t; })(${made})` : made };
+    const flow = { noNumber: () => true, holdsNone: () => listed.every(isNoNumber) };
+    return { js: set ? `((t) => { ${set}return t; })(${made})` : made, flow };
+  }
+
+  function storeField(key: string, given: Code): void {
+    fields.set(key, [...fields.get(key) ?? [], given]);
   }
 
   function suffixed(): Code {
     let code = primary();
     for (;;) {
-      if (accept(".")) code = member(code, JSON.stringify(name()));
-      else if (accept("[")) {
+      if (accept(".")) {
+        const field = name();
+        const store = (given: Code) => storeField(field, given);
+        const noNumber = once(() => fields.get(field)?.every(isNoNumber) ?? false);
+        code = { ...member(code, JSON.stringify(field)), flow: { noNumber, store } };
+      } else if (accept("[")) {
         const key = value(expression());
         expect("]");
-        code = member(code, key);
+        code = { ...member(code, key), flow: element(code) };
       } else if (accept("(")) {
         const codes = is(")") ? [] : expressions();
         expect(")");
         const args = spread(codes);
-        code = { js: code.js.startsWith("R.") ? `${code.js}(${args})` : called(code, args), isCall: true };
+        const js = code.js.startsWith("R.") ? `${code.js}(${args})` : called(code, args);
+        code = { js, isCall: true, flow: flowOfCall(code, codes) };
       } else if (is(":") || is("{") || peek().kind === "string") {
         throw new Error(`not in the subset of Lua: ${peek().text} after an expression`);
       } else return code;
+    }
+  }
+
+  /** What is stored by a computed key is an element of the table's variable. */
+  function element(table: Code): Flow {
+    const { variable } = table.flow ?? {};
+    return {
+      noNumber: () => holdsNone(table),
+      store(given) {
+        if (!variable) throw new Error(`not in the subset of Lua: an element of ${table.js} is assigned to`);
+        variable.stored.push(given);
+      },
+    };
+  }
+
+  function flowOfCall(callee: Code, args: Code[]): Flow | undefined {
+    if (callee.js === "G.redis.call" || callee.js === "G.redis.pcall") {
+      const command = String(JSON.parse(args[0]!.js));
+      sent.push({ command, args });
+      return TEXT_REPLIES.has(command) ? { noNumber: () => true, holdsNone: () => true } : undefined;
+    }
+    if (callee.js === "R.unpack") return { noNumber: () => holdsNone(args[0]!) };
+    if (TEXT_FUNCTIONS.test(callee.js)) return NO_NUMBER;
+    const { variable } = callee.flow ?? {};
+    if (!variable) return undefined;
+    calls.push({ name: variable, args });
+    return {
+      noNumber: once(() => variable.returned.every(isNoNumber)),
+      holdsNone: once(() => variable.returned.every(holdsNone)),
+    };
+  }
+
+  const isPush = (parameter: Variable): boolean =>
+    [...variables.values()].some(({ lua, parameters }) => lua === "push" && parameters[0] === parameter);
+
+  /** Arguments become what parameters are given; what push() is given becomes what its list holds. */
+  function follow(): void {
+    for (const { name, args } of calls) {
+      const list = args[0]?.flow?.variable;
+      if (name.lua === "push" && list) list.stored.push(...args.slice(1));
+      else name.parameters.forEach((parameter, i) => parameter.values.push(args[i] ?? { js: "", flow: NO_NUMBER }));
+    }
+    for (const variable of variables.values()) {
+      const alias = variable.values.find((given) => given.flow?.variable);
+      const stores = variable.stored.length > 0;
+      if (stores && variable.isParameter && !isPush(variable)) {
+        throw new Error(`not in the subset of Lua: the table ${variable.lua} that a function is given is changed`);
+      }
+      if (stores && !variable.isParameter && alias) {
+        throw new Error(`not in the subset of Lua: ${variable.lua}, another name of a table, is changed`);
+      }
     }
   }
 
@@ -653,8 +802,11 @@ function translate(source: string): string {
     }
     const lua = name();
     const js = lookUp(lua);
-    if (js) return { js, assign: (to) => `${js} = ${to}` };
-    if (lua === "KEYS" || lua === "ARGV" || lua === "redis") return { js: `G.${lua}` };
+    if (js) return { js, assign: (to) => `${js} = ${to}`, flow: flowOf(variables.get(js)!) };
+    if (lua === "redis") return { js: "G.redis" };
+    if (lua === "KEYS" || lua === "ARGV") {
+      return { js: `G.${lua}`, flow: { noNumber: () => true, holdsNone: () => true } };
+    }
     if (lua in LIBRARIES || lua === "tonumber" || lua === "type" || lua === "unpack") return { js: `R.${lua}` };
     throw new Error(`not in the subset of Lua: the global ${lua}`);
   }
@@ -662,5 +814,9 @@ function translate(source: string): string {
   const js = statements();
   if (peek().kind !== "end") throw new Error(`not in the subset of Lua: ${peek().text}`);
   scope = [];
-  return js;
+  follow();
+  const numbers = sent.flatMap(({ command, args }) =>
+    args.flatMap((arg, i) => isNoNumber(arg) ? [] : [`${command}, argument ${i}`])
+  );
+  return { js, numbers };
 }
