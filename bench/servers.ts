@@ -5,8 +5,8 @@
  */
 import process from "node:process";
 import { startRedis } from "../dev/redis_server.ts";
-import { startS3 } from "../dev/s3.ts";
-import { startUpstash } from "../dev/upstash.ts";
+import { startS3 } from "../src/testing/s3.ts";
+import { startUpstash } from "../src/testing/upstash.ts";
 
 const redis = await startRedis();
 const { url, token, stop } = await startUpstash({ redisPort: redis.port });

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { type RedisConnection, redisConnection } from "../dev/resp.ts";
+import { type RedisConnection, redisConnection } from "../src/testing/resp.ts";
 import { type DataStore, s3Datastore, type TundraOptions, type TundraStore, tundraStore } from "../mod.ts";
 
 /** Requests and billable commands of one act. */

@@ -37,7 +37,7 @@ import { redisKeys } from "../src/keys.ts";
 import { count, seconds, table, verdict } from "./demo/screen.ts";
 import { type Radosgw, startRadosgw } from "./radosgw.ts";
 import { freePort, type RedisServer, startRedis } from "./redis_server.ts";
-import { startUpstash, type UpstashServer } from "./upstash.ts";
+import { startUpstash, type UpstashServer } from "../src/testing/upstash.ts";
 
 const BUCKET = "chaos";
 const LEASE_MS = 2000;

@@ -11,9 +11,15 @@ import { cityEntries, type Entry } from "./demo/cities.ts";
 import { bold, count, megabytes, progress, quantile, say, seconds, table, verdict } from "./demo/screen.ts";
 import { isEqual, readCommands, writeCommands } from "./demo/values.ts";
 import { startRedis } from "./redis_server.ts";
-import { type CommandPart, type RedisConnection, redisConnection, RedisError, type Reply } from "./resp.ts";
-import { type S3Server, startS3 } from "./s3.ts";
-import { startUpstash, type UpstashServer } from "./upstash.ts";
+import {
+  type CommandPart,
+  type RedisConnection,
+  redisConnection,
+  RedisError,
+  type Reply,
+} from "../src/testing/resp.ts";
+import { type S3Server, startS3 } from "../src/testing/s3.ts";
+import { startUpstash, type UpstashServer } from "../src/testing/upstash.ts";
 
 const BUCKET = "cities";
 const SINGLES = 300;

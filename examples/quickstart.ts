@@ -4,21 +4,13 @@
  * @module
  */
 import { s3Datastore, tundraStore } from "@tundra/store";
-import { startRedis } from "../dev/redis_server.ts";
-import { startS3 } from "../dev/s3.ts";
-import { startUpstash } from "../dev/upstash.ts";
+import { localStack } from "@tundra/store/testing";
 
-const redis = await startRedis();
-const upstash = await startUpstash({ redisPort: redis.port });
-const s3 = await startS3({ buckets: ["cold"] });
+const stack = await localStack();
 
 try {
-  const { region, accessKeyId, secretAccessKey } = s3;
   // ----------------------------------------------------------------------------------------------------------------
-  const store = tundraStore(
-    s3Datastore({ endpoint: s3.url, region, bucket: "cold", accessKeyId, secretAccessKey }),
-    { redis: { url: upstash.url, token: upstash.token }, redisTtlMs: 7 * 24 * 60 * 60 * 1000 },
-  );
+  const store = tundraStore(s3Datastore(stack.s3), { redis: stack.redis, redisTtlMs: 7 * 24 * 60 * 60 * 1000 });
 
   // a request: bring back what it uses, change it, say so
   await store.ensureKs("cart:7");
@@ -42,7 +34,5 @@ try {
   console.log(`deleted, in Redis: ${await store.redis.exists("cart:7")}`);
   // ----------------------------------------------------------------------------------------------------------------
 } finally {
-  await s3.stop();
-  await upstash.stop();
-  await redis.stop();
+  await stack.stop();
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { type CommandPart, RedisError, type Reply } from "../resp.ts";
+import { type CommandPart, RedisError, type Reply } from "../../src/testing/resp.ts";
 
 /** A value as an application has it. */
 export type Value =

@@ -2,7 +2,7 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { request } from "node:http";
 import { describe, it } from "node:test";
-import { startS3 } from "../../dev/s3.ts";
+import { startS3 } from "../../src/testing/s3.ts";
 import { s3Datastore } from "../../src/datastores/s3.ts";
 import { TundraError } from "../../src/errors.ts";
 import { codeOf } from "./datastore.ts";

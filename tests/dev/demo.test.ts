@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { cityEntries, type Entry } from "../../dev/demo/cities.ts";
 import { isEqual, readCommands, type Value, writeCommands } from "../../dev/demo/values.ts";
-import { storeEnvironment } from "../../dev/environment.ts";
+import { storeEnvironment } from "../../src/testing/environment.ts";
 import { type RedisServer, startRedis } from "../../dev/redis_server.ts";
-import { type CommandPart, type RedisConnection, redisConnection } from "../../dev/resp.ts";
-import { startS3 } from "../../dev/s3.ts";
-import { startUpstash } from "../../dev/upstash.ts";
+import { type CommandPart, type RedisConnection, redisConnection } from "../../src/testing/resp.ts";
+import { startS3 } from "../../src/testing/s3.ts";
+import { startUpstash } from "../../src/testing/upstash.ts";
 import * as tundra from "../../mod.ts";
 import type { TundraStore } from "../../mod.ts";
 

@@ -9,7 +9,7 @@ import {
   randomFaults,
   startFaultProxy,
 } from "../../dev/faults.ts";
-import { startS3 } from "../../dev/s3.ts";
+import { startS3 } from "../../src/testing/s3.ts";
 import { s3Datastore } from "../../src/datastores/s3.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";

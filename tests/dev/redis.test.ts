@@ -6,7 +6,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { startRedis } from "../../dev/redis_server.ts";
-import { redisConnection, RedisError, type Reply } from "../../dev/resp.ts";
+import { redisConnection, RedisError, type Reply } from "../../src/testing/resp.ts";
 
 const alive = (pid: number): boolean => {
   try {

@@ -8,9 +8,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { S3Error } from "../../dev/s3/error.ts";
-import { type SignedRequest, verifySignature } from "../../dev/s3/signature.ts";
-import { type S3Options, type S3Server, startS3 } from "../../dev/s3.ts";
+import { S3Error } from "../../src/testing/s3/error.ts";
+import { type SignedRequest, verifySignature } from "../../src/testing/s3/signature.ts";
+import { type S3Options, type S3Server, startS3 } from "../../src/testing/s3.ts";
 
 const sha256 = (body: string | Uint8Array) => createHash("sha256").update(body).digest("hex");
 const base64 = (algorithm: string, body: string) => createHash(algorithm).update(body).digest("base64");

@@ -3,7 +3,7 @@ import { Redis } from "@upstash/redis";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { beforeEach, describe, it } from "node:test";
-import { startUpstash } from "../../dev/upstash.ts";
+import { startUpstash } from "../../src/testing/upstash.ts";
 import { withStack } from "../support/stack.ts";
 
 interface Entry {

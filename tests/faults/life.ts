@@ -6,7 +6,7 @@
  */
 import { TundraError, tundraStore } from "../../mod.ts";
 import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../../dev/faults.ts";
-import type { CommandPart, Reply } from "../../dev/resp.ts";
+import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { redisKeys } from "../../src/keys.ts";
 import { gate, hooked, sleep } from "../store/kit.ts";
 import type { Call } from "./calls.ts";

@@ -4,7 +4,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Fault, type FaultPlan, type FaultRequest, faultyFetch, startFaultProxy } from "../../dev/faults.ts";
 import { freePort } from "../../dev/redis_server.ts";
-import { startS3 } from "../../dev/s3.ts";
+import { startS3 } from "../../src/testing/s3.ts";
 import { s3Datastore, type S3DatastoreOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
 import { BUCKET, HOUR, type StoreOptions, tundraError } from "../store/kit.ts";
 import { agedVersion, type Allowed, withWorld, type World } from "./world.ts";

@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { CommandPart } from "../../dev/resp.ts";
+import type { CommandPart } from "../../src/testing/resp.ts";
 import { faultyFetch } from "../../dev/faults.ts";
 import { objectName } from "../../src/keys.ts";
 import { type TundraError, type TundraStore, tundraStore } from "../../mod.ts";

@@ -6,7 +6,13 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { after, before } from "node:test";
-import { type CommandPart, type RedisConnection, redisConnection, RedisError, type Reply } from "../../dev/resp.ts";
+import {
+  type CommandPart,
+  type RedisConnection,
+  redisConnection,
+  RedisError,
+  type Reply,
+} from "../../src/testing/resp.ts";
 import { type Ambient, setAmbient } from "../../src/ambient.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
 import { freezeRecord, thawRecord } from "../../src/archive/record.ts";

@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { after, before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type RedisConnection, redisConnection, RedisError as RealError, type Reply } from "../../dev/resp.ts";
+import { type RedisConnection, redisConnection, RedisError as RealError, type Reply } from "../../src/testing/resp.ts";
 import { type RedisServer, startRedis } from "../../dev/redis_server.ts";
 import { memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
 import { type SeededRandom, seededRandom } from "../support/random.ts";

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { storeEnvironment } from "../../dev/environment.ts";
+import { storeEnvironment } from "../../src/testing/environment.ts";
 import { freePort } from "../../dev/redis_server.ts";
 import { BUCKET, until, withArchive } from "../store/kit.ts";
 import { type Program, start } from "./run.ts";

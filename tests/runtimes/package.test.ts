@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { build } from "../../dev/build.ts";
-import { storeEnvironment } from "../../dev/environment.ts";
+import { storeEnvironment } from "../../src/testing/environment.ts";
 import { BUCKET, withArchive } from "../store/kit.ts";
 import { run } from "./run.ts";
 import { bin, installTools, ROOT, TOOLS } from "./tools.ts";
@@ -73,7 +73,7 @@ describe("the npm package", () => {
   it("says in package.json what it is", () => {
     assert(manifest.description.length > 20 && manifest.license === "MIT" && manifest.type === "module");
     assertEquals([manifest.sideEffects, manifest.private], [false, undefined]);
-    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http"]);
+    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http", "./testing"]);
   });
 
   for (
@@ -116,6 +116,22 @@ describe("the npm package", () => {
         missing: 1,
         kinds: ["function", "function", "function"],
       });
+
+      const own = `
+        import { s3Datastore, tundraFromEnv, tundraStore } from "@tundra/store";
+        import { localStack } from "@tundra/store/testing";
+        const stack = await localStack();
+        const store = tundraStore(s3Datastore(stack.s3), { redis: stack.redis });
+        await store.redis.set("page:1", "Hello");
+        await store.dirty("page:1");
+        await store.tick();
+        const { evicted } = await store.evict("page:1");
+        await tundraFromEnv(stack.env).ensureKs("page:1");
+        console.log(JSON.stringify({ evicted, back: await store.redis.get("page:1") }));
+        await stack.stop();`;
+      writeFileSync(join(path, "own.mjs"), own);
+      const said = await run(start[0], [...start.slice(1, -1), "own.mjs"], path);
+      assertEquals(JSON.parse(/^\{.*\}$/m.exec(said)![0]), { evicted: ["page:1"], back: "Hello" });
     });
   }
 
@@ -126,6 +142,8 @@ describe("the npm package", () => {
       readmeExample() + `
         import { cronHandler } from "@tundra/store/http";
         import { type R2BucketLike, r2Datastore } from "@tundra/store/cloudflare";
+        import { type LocalStack, localStack } from "@tundra/store/testing";
+        export const stack: Promise<LocalStack> = localStack({ ports: { redis: 6380 } });
         export const handle: (request: Request) => Promise<Response> = cronHandler(store, { secret: "x".repeat(16) });
         export const archive = (bucket: R2BucketLike) => r2Datastore(bucket);
         // @ts-expect-error a tick has no such option

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import type { UpstashServer } from "../../dev/upstash.ts";
+import type { UpstashServer } from "../../src/testing/upstash.ts";
 import { plain } from "./kit.ts";
 
 /** A value in full: comparable, bytes as text of one character a byte. `undefined`: there is none. */

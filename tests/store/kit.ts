@@ -5,8 +5,8 @@
 import { Buffer } from "node:buffer";
 import { after, before } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import type { CommandPart, Reply } from "../../dev/resp.ts";
-import { type S3Server, startS3 } from "../../dev/s3.ts";
+import type { CommandPart, Reply } from "../../src/testing/resp.ts";
+import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import {
   type DataStore,
   s3Datastore,

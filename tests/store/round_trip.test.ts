@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import type { CommandPart } from "../../dev/resp.ts";
+import type { CommandPart } from "../../src/testing/resp.ts";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
 import { seededRandom } from "../support/random.ts";
 import { fullRead } from "./full_read.ts";

@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
-import { redisStream, type Reply as RawReply } from "../../dev/resp.ts";
+import { redisStream, type Reply as RawReply } from "../../src/testing/resp.ts";
 import { redisKeys } from "../../src/keys.ts";
 import type { Index } from "../../src/scripts/record.ts";
 import { connect, type Connection } from "../../src/upstash/connection.ts";

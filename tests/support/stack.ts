@@ -4,7 +4,7 @@
  */
 import { after, before } from "node:test";
 import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/redis_server.ts";
-import { startUpstash, type UpstashOptions, type UpstashServer } from "../../dev/upstash.ts";
+import { startUpstash, type UpstashOptions, type UpstashServer } from "../../src/testing/upstash.ts";
 
 /** Options of {@linkcode withStack}. */
 export interface StackOptions {

@@ -128,6 +128,12 @@ describe("the rules about source", () => {
       `export { a } from "../mod.ts";`,
       "imports mod.ts, which is no lower",
     ],
+    ["the core that knows the servers for tests", "src/tick.ts", `import "./testing/s3.ts";`, "which is no lower room"],
+    ["an adapter that knows them", "src/adapters/a.ts", `import "../testing/s3.ts";`, "which is no lower room"],
+    ["the facade that knows them", "mod.ts", `export * from "./src/testing/local_stack.ts";`, "no lower room"],
+    ["servers for tests that import a development tool", "src/testing/a.ts", `import "esbuild";`, "imports esbuild"],
+    ["servers for tests that import from dev", "src/testing/a.ts", `import "../../dev/a.ts";`, "is not published"],
+    ["any in servers for tests", "src/testing/a.ts", `let a: any;`, "any is no type"],
     ["a room that nobody declared", "src/new/a.ts", `import "../errors.ts";`, "which is no lower room"],
   ];
   for (const [rule, path, text, sentence] of bad) {
@@ -150,6 +156,7 @@ describe("the rules about source", () => {
       ["src/scripts/a.ts", `import "../upstash/a.ts"; import "../archive/a.ts"; import "../errors.ts";`],
       ["src/tick.ts", `import "./scripts/a.ts"; import "./ensure.ts"; import { Redis } from "@upstash/redis";`],
       ["src/adapters/a.ts", `import "../tick.ts"; import "../datastores/r2.ts"; import "fflate";`],
+      ["src/testing/a.ts", `import { Buffer } from "node:buffer"; import "./s3.ts"; Buffer.alloc(1); Date.now();`],
       ["mod.ts", `export * from "./src/tick.ts"; export { a } from "./src/adapters/a.ts";`],
     ];
     for (const [path, text] of good) assertEquals(fileProblems({ path, text }), [], text);

@@ -1,7 +1,7 @@
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { Redis } from "@upstash/redis";
-import { startUpstash, type UpstashServer } from "../../dev/upstash.ts";
+import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { TundraError } from "../../src/errors.ts";
 import { redisClient } from "../../src/upstash/client.ts";
 import { binary, bytes, connect, type Connection, type RedisOptions, text } from "../../src/upstash/connection.ts";

@@ -10,7 +10,7 @@ const page = readFileSync(join(ROOT, "docs", "TESTING.md"), "utf8");
 
 /** Each path in backquotes; `{a,b}` stands for both. */
 function paths(text: string): string[] {
-  return [...text.matchAll(/`((?:tests|dev|docs)\/[^`\s]*)`/g)].flatMap(([, path]) => {
+  return [...text.matchAll(/`((?:tests|dev|docs|src)\/[^`\s]*)`/g)].flatMap(([, path]) => {
     const [, head, names, tail] = /^(.*)\{([^}]+)\}(.*)$/.exec(path!) ?? [];
     return names === undefined ? [path!] : names.split(",").map((name) => `${head}${name}${tail}`);
   });
