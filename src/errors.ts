@@ -145,3 +145,11 @@ export function asTundraError(thrown: unknown, what: string): TundraError {
 export function isNotFound(error: unknown): boolean {
   return error instanceof TundraError && error.code === "NOT_FOUND";
 }
+
+/**
+ * Is the key itself to blame, so that another attempt at it counts? `UNAVAILABLE` is the store's trouble, for whatever
+ * key, also where only a person can end it (`retryable: false`); so is what may succeed if it is tried again.
+ */
+export function isKeysOwn(error: TundraError): boolean {
+  return error.code !== "UNAVAILABLE" && !error.retryable;
+}

@@ -6,7 +6,7 @@ import { monotonicMs, nonce } from "./ambient.ts";
 import { freezeRecord } from "./archive/record.ts";
 import { MAX_REQUEST_BYTES } from "./batches.ts";
 import { buryOlder } from "./bury.ts";
-import { asTundraError, show, TundraError } from "./errors.ts";
+import { asTundraError, isKeysOwn, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { objectName, versionMicros } from "./keys.ts";
 import { type Archived, commit } from "./scripts/commit.ts";
@@ -96,7 +96,7 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[])
         const error = asTundraError(thrown, `archive ${show(key)}`);
         const failed = failure(run, lease, key, error, record.attempts);
         // where only the time ran out, the key is due at once, for whoever has more
-        failures.push(isOver(lease) && error.retryable ? { ...failed, backoffMs: 0 } : failed);
+        failures.push(isOver(lease) && !failed.counted ? { ...failed, backoffMs: 0 } : failed);
       }
     } finally {
       done();
@@ -211,7 +211,7 @@ function failure(run: TickRun, lease: Lease, key: string, error: TundraError, at
     key,
     code: error.code,
     message: error.message,
-    counted: !error.retryable,
+    counted: isKeysOwn(error),
     begun: lease.begun,
     backoffMs: run.settings.backoffMs(attempts + (lease.begun ? 0 : 1)),
   };

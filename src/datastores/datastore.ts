@@ -31,7 +31,10 @@ export interface DataStoreCallOptions {
  * ```
  */
 export interface DataStore {
-  /** Stores an object durably before it resolves; throws on failure (`retryable` says whether the store or the object is to blame). */
+  /**
+   * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is no
+   * TundraError) blames the store, and no key is given up for it; another code that is not `retryable` blames the object.
+   */
   putKey(name: string, value: Uint8Array, options?: DataStoreCallOptions): Promise<true>;
   /**
    * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any

@@ -235,7 +235,7 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
       // somebody else is quick: between a snapshot and its commit
       for (let i = random.int(3); i > 0; i--) await random.pick(acts.slice(0, MEANWHILE))().catch(() => {});
       if (broken !== "no" && !name.endsWith("~owner")) {
-        throw new TundraError("UNAVAILABLE", "no", { retryable: broken === "store" });
+        throw new TundraError(broken === "store" ? "UNAVAILABLE" : "UNSUPPORTED", "no");
       }
       return await archive.putKey(name, value);
     },

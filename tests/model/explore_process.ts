@@ -10,6 +10,7 @@ import type { Ambient } from "../../src/ambient.ts";
 import type { TundraError, TundraStore } from "../../mod.ts";
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
 import { type Answer, requestCommands, responseOf } from "./endpoint.ts";
+import { REFUSED } from "./network.ts";
 import type { SimulatedOp } from "./oracle.ts";
 import { sha1 } from "./redis.ts";
 import { digest } from "./scripts.ts";
@@ -345,8 +346,8 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         break;
       case "refusal": {
         const { retryable } = input;
-        const why = retryable ? "connection reset" : "refused";
-        take(input.id).reject(new subject.TundraError("UNAVAILABLE", why, { retryable }));
+        const why = retryable ? "connection reset" : REFUSED;
+        take(input.id).reject(new subject.TundraError(retryable ? "UNAVAILABLE" : "UNSUPPORTED", why));
         break;
       }
       case "timer":

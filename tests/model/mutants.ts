@@ -261,7 +261,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "an outage counts as the key's own fault",
     where: "src/freeze.ts",
-    patches: [["counted: !error.retryable", "counted: true"]],
+    patches: [["counted: isKeysOwn(error)", "counted: true"]],
   },
   {
     name: "dirty() resolves although keys were not marked",

@@ -50,8 +50,12 @@ export interface Sent {
   what: string;
 }
 
+/** What an archive says that refuses one object. */
+export const REFUSED = "refused";
+
 /** The errors that a datastore makes. */
 export interface ErrorMaker {
+  /** The store's trouble, or (not retryable) a refusal of this object. */
   unavailable(message: string, retryable: boolean): Error;
   notFound(name: string): Error;
 }
@@ -278,7 +282,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
           if (what.startsWith("PUT") && strikes(faults.poison)) {
             world.note(() => `${process.name}: ${what}: the object itself is refused`);
-            return answered(() => reject(errors.unavailable("refused", false)));
+            return answered(() => reject(errors.unavailable(REFUSED, false)));
           }
           if (planned === undefined && !strikes(faults.store)) {
             const result = execute();
@@ -286,7 +290,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           }
           const fate = planned ?? choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
           world.note(() => `${process.name}: ${what}: ${fate}`);
-          if (fate === "refused") return answered(() => reject(errors.unavailable("refused", false)));
+          if (fate === "refused") return answered(() => reject(errors.unavailable(REFUSED, false)));
           meets(process, fate, {
             act: execute,
             answered: (result) => answered(() => resolve(result)),

@@ -126,7 +126,7 @@ export function makeSandbox(
     },
   });
   const network = makeNetwork(world, redis, oracle, {
-    unavailable: (message, retryable) => new subject.TundraError("UNAVAILABLE", message, { retryable }),
+    unavailable: (message, retryable) => new subject.TundraError(retryable ? "UNAVAILABLE" : "UNSUPPORTED", message),
     notFound: subject.notFound,
   });
   subject.setAmbient(world.ambient);

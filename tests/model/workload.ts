@@ -4,7 +4,7 @@
  */
 import type { TickReport, TundraError, TundraStore } from "../../mod.ts";
 import type { Choices } from "./choices.ts";
-import type { Process } from "./network.ts";
+import { type Process, REFUSED } from "./network.ts";
 import { type Oracle, SAW, type SimulatedOp, Violation } from "./oracle.ts";
 import type { World } from "./scheduler.ts";
 
@@ -25,6 +25,11 @@ export type Operation = (bench: Bench) => Promise<void>;
 
 /** Codes that no simulated fault explains. */
 const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT", "NOT_FOUND"]);
+
+/** Is this a cause to worry? The archive's refusal of one object, as the faults have it, explains itself. */
+function isAlarming({ code, message }: { code: string; message: string }): boolean {
+  return ALARMING.has(code) && message !== REFUSED;
+}
 
 /** Makes a call, judges its answer; `undefined`: it failed, as it may. */
 export async function call<T>(
@@ -67,7 +72,7 @@ export function checkError(oracle: Witness, kind: string, error: TundraError): v
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
   for (const each of [error, ...Object.values(error.causes)] as TundraError[]) {
     const lost = each.code === "LOST" && !oracle.leniency.lostObjects && !oracle.leniency.rolledBack;
-    if (lost || ALARMING.has(each.code)) {
+    if (lost || isAlarming(each)) {
       throw new Violation(`no ${each.code} without a cause`, `${kind}: ${each.message}`);
     }
   }
@@ -146,9 +151,8 @@ export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly s
 
 /** Did a tick() report only what something explains? */
 export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
-  const causes = errors.map(({ code }) => code)
-    .filter((code) => ALARMING.has(code) || (code === "LOST" && !oracle.leniency.rolledBack));
-  if (causes.length > 0) throw new Violation(`no ${causes[0]} without a cause`, JSON.stringify(errors));
+  const cause = errors.find((each) => isAlarming(each) || (each.code === "LOST" && !oracle.leniency.rolledBack));
+  if (cause !== undefined) throw new Violation(`no ${cause.code} without a cause`, JSON.stringify(errors));
 }
 
 /** dirty(), and whether its answer is one that its keys explain. */

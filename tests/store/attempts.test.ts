@@ -318,17 +318,27 @@ describe("an outage of the store", () => {
     });
   }
 
-  it("a plain Error of a datastore of one's own is its trouble too", async () => {
-    const broken: DataStore = {
-      putKey: (name) => isOwner(name) ? Promise.resolve(true) : Promise.reject(new Error("no disk")),
-      fetchKeys: (names) => Promise.resolve(names.map((name) => new TundraError("NOT_FOUND", name))),
-    };
-    const store = stack.store({ datastore: broken });
-    await stack.raw("SET", "k", "value");
-    await store.dirty("k");
-    for (let i = 0; i < 5; i++) assertEquals((await store.tick({ ...NOW, nattempts: 1 })).dead, 0);
-    assertEquals((await stack.record("k"))!.attempts, 0);
-  });
+  for (
+    const [how, error] of [
+      ["a plain Error", () => new Error("no disk")],
+      [
+        "UNAVAILABLE that only a person can end",
+        () => new TundraError("UNAVAILABLE", "no rights", { retryable: false }),
+      ],
+    ] as const
+  ) {
+    it(`${how} of a datastore of one's own is its trouble too`, async () => {
+      const broken: DataStore = {
+        putKey: (name) => isOwner(name) ? Promise.resolve(true) : Promise.reject(error()),
+        fetchKeys: (names) => Promise.resolve(names.map((name) => new TundraError("NOT_FOUND", name))),
+      };
+      const store = stack.store({ datastore: broken });
+      await stack.raw("SET", "k", "value");
+      await store.dirty("k");
+      for (let i = 0; i < 5; i++) assertEquals((await store.tick({ ...NOW, nattempts: 1 })).dead, 0);
+      assertEquals((await stack.record("k"))!.attempts, 0);
+    });
+  }
 
   it("kills no suspect either: what its lone attempts counted is taken back", async () => {
     const fetch = faultyFetch(globalThis.fetch, []);

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertFalse, assertLess, assertStrictEquals } fro
 import {
   asTundraError,
   badArgument,
+  isKeysOwn,
   isNotFound,
   notFound,
   show,
@@ -47,6 +48,16 @@ describe("TundraError", () => {
     assertEquals(codes.filter((code) => new TundraError(code, "").retryable), ["UNAVAILABLE"]);
     assertFalse(new TundraError("UNAVAILABLE", "", { retryable: false }).retryable);
     assert(new TundraError("CORRUPT", "", { retryable: true }).retryable);
+  });
+});
+
+describe("isKeysOwn", () => {
+  it("blames no key for a store that is unavailable, also where only a person can end that, and for what may yet succeed", () => {
+    for (const retryable of [true, false]) assertFalse(isKeysOwn(new TundraError("UNAVAILABLE", "", { retryable })));
+    for (const code of ["TOO_LARGE", "UNSUPPORTED", "CORRUPT", "BAD_ARGUMENT"] as const) {
+      assert(isKeysOwn(new TundraError(code, "")), code);
+      assertFalse(isKeysOwn(new TundraError(code, "", { retryable: true })), code);
+    }
   });
 });
 
