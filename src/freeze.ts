@@ -109,7 +109,11 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[])
 }
 
 /** What was put, and the version that it replaces. */
-type PutObject = Archived & { previous: string };
+interface PutObject extends Archived {
+  previous: string;
+  /** A tombstone: was the key removed on purpose, did its own expiry pass, or is it missing and nobody knows why? */
+  gone?: "removed" | "expired" | "missing";
+}
 
 /** Puts one value, or a tombstone, under a name that was never used before. */
 async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObject> {
@@ -122,9 +126,11 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   if (dump === undefined) {
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
     if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
-    const tombstone = await freezeRecord({ key, ver, at, gone: true }, context.freezers);
+    const removed = record.flag === "g";
+    const tombstone = await freezeRecord({ key, ver, at, gone: removed || "inferred" }, context.freezers);
     await putObject(run, lease, key, ver, tombstone);
-    return { ...base, fp: "", bytes: tombstone.length };
+    const gone = removed ? "removed" : record.exp > 0 && record.exp <= at ? "expired" : "missing";
+    return { ...base, fp: "", bytes: tombstone.length, gone };
   }
   if (record.flag === "e" && (record.exp === 0 || record.exp > at)) {
     throw new TundraError(
@@ -182,15 +188,20 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
       { token: lease.token, freezeDelayMs: context.freezeDelayMs },
       run.closing,
     );
-    removed = archived.filter(({ previous }, i) => outcomes[i] === "removed" && previous !== "");
+    removed = archived.filter(({ previous, gone }, i) =>
+      outcomes[i] === "removed" && gone === "removed" && previous !== ""
+    );
     outcomes.forEach((outcome, i) => {
       if (outcome === "clean") report.frozen++;
       else if (outcome === "requeued" && archived[i]!.fp !== "") {
         report.frozen++;
         report.requeued++;
         if (context.freezeDelayMs === 0) run.queuedAgain++;
-      } else if (outcome === "removed") report.missing++;
-      else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
+      } else if (outcome === "removed") {
+        report.missing++;
+        const { key, gone, previous } = archived[i]!;
+        if (gone === "missing" && previous !== "") reportMissing(run, key, previous);
+      } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
         report.missing++;
         run.queuedAgain++;
       } else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", archived[i]!.key));
@@ -203,6 +214,17 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
     if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
   }
   await buryOlder(run, lease.endsAt, removed);
+}
+
+/** Its last version was acknowledged, and so was a change since: neither del() nor an expiry says why it is not there. */
+function reportMissing(run: TickRun, key: string, previous: string): void {
+  run.error(
+    key,
+    "MISSING",
+    `Cannot archive ${show(key)} as it must be in Redis or have been removed by del() or dirty({ missing: "del" }): ` +
+      `it is missing; the archive keeps its versions up to ${previous}`,
+    0,
+  );
 }
 
 /** A failure of one key. What says that the store is to blame counts no attempt. */

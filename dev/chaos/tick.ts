@@ -32,7 +32,9 @@ function ended(report: TickReport): void {
   note({ is: "did", what: "tick", at, good: true });
   for (const { key, code, message } of report.errors) {
     // CONFLICT: a whole value was written over an evicted one, and is about to be marked
-    if (code !== "UNAVAILABLE" && code !== "CONFLICT") note({ is: "bad", key, at, what: `tick: ${code}: ${message}` });
+    // MISSING: a key expired before a tick saw its expiry, or it was removed and is about to be marked
+    if (/^(UNAVAILABLE|CONFLICT|MISSING)$/.test(code)) continue;
+    note({ is: "bad", key, at, what: `tick: ${code}: ${message}` });
   }
 }
 

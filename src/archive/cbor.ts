@@ -1,5 +1,5 @@
 /**
- * Records as CBOR: `{ v: 1, key, ver, at, exp, dump }`, or `{ v: 1, key, ver, at, gone: true }` for a tombstone.
+ * Records as CBOR: `{ v: 1, key, ver, at, exp, dump }`, or `{ v: 1, key, ver, at, gone }` for a tombstone.
  *
  * Own code, as a record needs five kinds of CBOR items, and must have the same bytes for ever. They are those that cbor-x
  * writes for the same map; a test holds them equal.
@@ -21,14 +21,15 @@ export interface ArchiveRecord {
   dump: Uint8Array;
 }
 
-/** Says that a key was deleted. */
+/** Says that a key was removed. */
 export interface Tombstone {
   key: string;
   /** The version's name. */
   ver: string;
   /** When it was archived: milliseconds since 1970. */
   at: number;
-  gone: true;
+  /** `true`: on purpose; `"inferred"`: a tick did not find the key, and nobody had said why. */
+  gone: true | "inferred";
 }
 
 const RECORD_VERSION = 1;
@@ -49,7 +50,7 @@ type Item = string | number | true | Uint8Array;
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
   const { key, ver, at } = record;
   const fields: Record<string, Item> = "gone" in record
-    ? { v: RECORD_VERSION, key, ver, at, gone: true }
+    ? { v: RECORD_VERSION, key, ver, at, gone: record.gone }
     : { v: RECORD_VERSION, key, ver, at, exp: record.exp, dump: record.dump };
   const items = Object.entries(fields);
   return joined([head(MAP, items.length), ...items.flat().flatMap(encodeItem)]);
@@ -87,7 +88,8 @@ export function decodeRecord(
   const dump = fields.get("dump");
   const { key, ver } = expected;
   let record: ArchiveRecord | Tombstone | undefined;
-  if (isTime(at) && fields.get("gone") === true) record = { key, ver, at, gone: true };
+  const gone = fields.get("gone");
+  if (isTime(at) && (gone === true || gone === "inferred")) record = { key, ver, at, gone };
   else if (isTime(at) && isTime(exp) && dump instanceof Uint8Array) record = { key, ver, at, exp, dump };
   if (record === undefined) throw corrupt("hold all fields of a record: some are missing or have a wrong type");
   // Encoding it again with the expected names settles everything else: the names, unknown or repeated fields, other

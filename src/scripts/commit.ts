@@ -36,11 +36,12 @@ export type CommitOutcome =
  *     KEYS  dirty, idle, stats, n records, n keys
  *     ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
- *             T tombstone: removed   R tombstone, but removed again: queued again
+ *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone, but changed since: queued again
  *             X tombstone, but there again: queued again
  *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
  *             U record of another version: due again in an hour
  *     INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
+ *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  */
 const COMMIT = defineScript(
   "commit",
@@ -68,13 +69,14 @@ local function one(i, r)
       done[#done + 1] = key
       return 'E'
     end
-    r.ver, r.fp, r.exp, r.flag, r.attempts = ver, '-', 0, 'g', 0
+    r.ver, r.fp, r.exp, r.attempts = ver, '-', 0, 0
     push(changes, KEYS[3 + i], r)
     if not same then
       push(queue, int(now), key)
       return 'R'
     end
     r.rev = 0
+    if r.flag ~= 'g' then r.flag = 'm' end
     done[#done + 1] = key
     left[#left + 1] = key
     return 'T'
@@ -87,7 +89,6 @@ local function one(i, r)
   r.ver, r.fp, r.exp, r.attempts, r.error = ver, fp, exp, 0, ''
   push(changes, KEYS[3 + i], r)
   if not there[i] then
-    r.flag = 'g'
     push(queue, int(now), key)
     return 'G'
   end

@@ -78,7 +78,7 @@ for i = 1, n do
   elseif missing == 'del' then
     if evicted then
       except(i, 'B')
-    elseif r.flag == 'r' and (r.rev > 0 or evictable(r)) then
+    elseif r.flag == 'm' or r.flag == 'r' and (r.rev > 0 or evictable(r)) then
       mark(i, r, 'g')
     end
   elseif not evicted or overwrite ~= 'never' then

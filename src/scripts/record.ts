@@ -8,7 +8,7 @@
  * | 1 | version of this layout; any other spoils that key only (UNSUPPORTED) |
  * | rev | dirty revision, microseconds; 0: everything is archived |
  * | ver | the archived version, `-` for none |
- * | flag | r resident, e evicted, g gone (removed) |
+ * | flag | r resident, e evicted, g gone (removed on purpose), m missing (gone, and nobody said why) |
  * | fp | fingerprint: SHA-1 of the archived DUMP payload, `-` for none |
  * | exp | the key's own expiry as archived, ms since 1970; 0: none |
  * | touch | last use, ms |
@@ -32,7 +32,7 @@ export interface KeyRecord {
   rev: number;
   /** "" for none */
   ver: string;
-  flag: "r" | "e" | "g";
+  flag: "r" | "e" | "g" | "m";
   fp: string;
   exp: number;
   touch: number;
@@ -43,7 +43,7 @@ export interface KeyRecord {
 /** What a missing record counts as. */
 const EMPTY = "1 0 - r - 0 0 0 - - ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
-const LAYOUT = /^1 (\d+) ([^ \t-\r]+) ([reg]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ (.*)$/s;
+const LAYOUT = /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ (.*)$/s;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
@@ -100,7 +100,7 @@ local function int(x) return string.format('%.0f', x) end
 
 local function parse(text)
   local rev, ver, flag, fp, exp, touch, attempts, before, after, error =
-    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([reg]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
+    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
   if not rev then return nil end
   return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = tonumber(touch),
     attempts = tonumber(attempts), before = before, after = after, error = error }
@@ -116,7 +116,7 @@ local function save(changes)
   for i = 1, #changes, 2 do
     local key, r, ends = changes[i], changes[i + 1], 0
     if r.rev == 0 then
-      if r.flag == 'g' then ends = now + GRACE_MS elseif r.exp > 0 then ends = r.exp + GRACE_MS end
+      if r.flag == 'g' or r.flag == 'm' then ends = now + GRACE_MS elseif r.exp > 0 then ends = r.exp + GRACE_MS end
     end
     if ends > 0 then
       redis.call('SET', key, format(r), 'PXAT', int(ends))
@@ -132,7 +132,7 @@ local function bump(r) r.rev = math.max(now_us, r.rev + 1) end
 
 local function expired(r) return r.exp > 0 and r.exp <= now end
 
-local function evictable(r) return r.ver ~= '-' and r.rev == 0 and r.flag ~= 'g' and not expired(r) end
+local function evictable(r) return r.ver ~= '-' and r.rev == 0 and (r.flag == 'r' or r.flag == 'e') and not expired(r) end
 
 local function push(list, a, b)
   list[#list + 1] = a

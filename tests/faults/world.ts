@@ -102,7 +102,7 @@ export function withWorld(options: StackOptions = {}): World {
       const blind = record?.flag === "e" && !expired && typeof there === "object" && sha1(there.dump) !== record.fp;
       return blind ? "conflict" : there;
     }
-    if (!record || record.rev !== 0 || record.ver === "" || record.flag === "g" || expired) return "absent";
+    if (!record || record.rev !== 0 || record.ver === "" || /[gm]/.test(record.flag) || expired) return "absent";
     const named = await objectName("default", key, record.ver);
     const ver = objects().has(named) ? record.ver : newerThan(record.ver, named.slice(0, -record.ver.length));
     if (!ver) throw new Error(`the archive has no version ${record.ver} of ${key}, nor a newer one`);

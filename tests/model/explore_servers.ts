@@ -122,7 +122,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     }
     for (const truth of mark.truths.values()) {
       truth.markedAt = 0; // said by results
-      parts.push(JSON.stringify([truth.right, truth.unmarked, truth.held]));
+      parts.push(JSON.stringify([truth.right, truth.unmarked, truth.held, truth.deletableUs]));
     }
     const name = hash(parts.join("\n"));
     let state = states.get(name);

@@ -14,6 +14,7 @@ const GUARDS = [
   "proof before eviction",
   "version check on restore",
   "guarded del",
+  "absence is not intent",
   "a dirty key that is missing is absent",
   "commit looks whether the key exists",
   "retry-safety: commit",

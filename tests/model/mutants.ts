@@ -73,7 +73,7 @@ export const MUTANTS: Mutant[] = [
     where: "commit",
     patches: [
       ["if not there[i] and (r.flag == 'e' or r.rev == 0) then", "if false then"],
-      ["if not there[i] then\n    r.flag = 'g'", "if false then\n    r.flag = 'g'"],
+      ["if not there[i] then\n    push(queue", "if false then\n    push(queue"],
     ],
   },
   {
@@ -127,6 +127,17 @@ export const MUTANTS: Mutant[] = [
   },
   // ---- other guards of the scripts
   {
+    name: "an inferred removal purges",
+    guard: "absence is not intent",
+    where: "src/freeze.ts",
+    patches: [['outcomes[i] === "removed" && gone === "removed"', 'outcomes[i] === "removed"']],
+  },
+  {
+    name: "commit takes a key that is missing for one that was removed on purpose",
+    where: "commit",
+    patches: [["if not there[i] then\n    push(queue", "if not there[i] then\n    r.flag = 'g'\n    push(queue"]],
+  },
+  {
     name: "commit forgets that the key changed meanwhile",
     where: "commit",
     patches: [["r.rev == tonumber(ARGV[a])", "true"]],
@@ -154,7 +165,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "a marked removal deletes an evicted value",
     where: "mark",
-    patches: [["if evicted then\n      except(i, 'B')\n    elseif r.flag == 'r'", "if r.flag ~= 'g'"]],
+    patches: [["if evicted then\n      except(i, 'B')\n    elseif r.flag == 'm' or r.flag == 'r'", "if r.flag ~= 'g'"]],
   },
   {
     name: "evict does not compare the own expiry",

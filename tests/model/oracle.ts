@@ -8,6 +8,7 @@
  * @module
  */
 import { Decoder } from "cbor-x/decode";
+import { versionMicros } from "../../src/keys.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/record.ts";
 import { type ModelRedis, parseDump, type RedisReply, type RedisState } from "./redis.ts";
 import { scriptName, scriptOf } from "./scripts.ts";
@@ -66,6 +67,8 @@ export interface Truth {
   unmarked: boolean;
   /** When it was last marked. */
   markedAt: number;
+  /** Versions up to this time (microseconds) were removed on purpose: their objects may be deleted. */
+  deletableUs: number;
 }
 
 /** What a schedule gives up, because it takes more away than Tundra can make good. */
@@ -74,6 +77,8 @@ export interface Leniency {
   brokenScripts: boolean;
   /** Redis went back to an earlier state: values may be older, records and values apart. */
   rolledBack: boolean;
+  /** Single keys of Redis went back: a record, its value and its place in the queues may be of different times. */
+  apart: boolean;
   /** The bucket lost objects: `LOST` is right for them. */
   lostObjects: boolean;
 }
@@ -109,6 +114,8 @@ export interface Oracle {
   load(state: OracleState): void;
   /** Redis goes back to an earlier state, and with it what is right. */
   rollBack(redis: RedisState, truths: Map<string, Truth>): void;
+  /** A key or its record alone goes back, as on a Redis that replicates key by key: any of its values may be right. */
+  rollBackOne(earlier: RedisState, key: string, which: "value" | "record"): void;
   truths(): Map<string, Truth>;
   /** All that it knows, but of operations; and back to it. */
   mark(): OracleMark;
@@ -145,10 +152,11 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     right: [null],
     unmarked: false,
     markedAt: 0,
+    deletableUs: 0,
   }]));
   const archive = new Map<string, ArchiveObject>();
   const running = new Set<SimulatedOp>();
-  const leniency: Leniency = { brokenScripts: false, rolledBack: false, lostObjects: false };
+  const leniency: Leniency = { brokenScripts: false, rolledBack: false, apart: false, lostObjects: false };
   let time = 0;
   let latestMs = 0;
 
@@ -175,7 +183,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
 
   /** What `ensureKs()` brings back of a key that Redis does not hold: its record decides. */
   function outcomeOf(key: string, record: KeyRecord): KeyState {
-    if (record.ver === "" || record.rev !== 0 || record.flag === "g" || expired(record.exp)) return null;
+    if (record.ver === "" || record.rev !== 0 || isGone(record) || expired(record.exp)) return null;
     const object = archived(key, record.ver);
     if (!object) {
       if (leniency.lostObjects || leniency.rolledBack) return null;
@@ -185,8 +193,9 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }
 
   /** Does its record name an object that is gone? */
-  function isLost(key: string, { rev, ver, flag, exp }: KeyRecord): boolean {
-    return rev === 0 && ver !== "" && flag !== "g" && !expired(exp) && !archived(key, ver);
+  function isLost(key: string, record: KeyRecord): boolean {
+    const { rev, ver, exp } = record;
+    return rev === 0 && ver !== "" && !isGone(record) && !expired(exp) && !archived(key, ver);
   }
 
   function isRight(truth: Truth, state: KeyState): boolean {
@@ -200,7 +209,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   function afterLoss(key: string, truth: Truth, record: KeyRecord): void {
     if (evicted(record)) return; // what was removed was a blind write: the archived value lives
     truth.right = [null];
-    if (record.rev === 0 && record.ver !== "" && record.flag !== "g") {
+    if (record.rev === 0 && record.ver !== "" && !isGone(record)) {
       // behind Tundra's back: what is archived comes back, or stays away where the removal is marked later
       truth.right.push(archived(key, record.ver)?.state ?? null);
     }
@@ -305,6 +314,11 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     if (moved && !MOVERS.has(script)) {
       fail("only evict, restore and del move values", `${script} made ${key} ${show(now)}`);
     }
+    const meanwhile = script === "commit" && was.flag === "g"; // what was removed while a tick archived it
+    if (is.flag === "g" && (script === "remove" || script === "mark" || meanwhile)) {
+      // what the record named when somebody said that the key is removed, and what is older
+      truth.deletableUs = Math.max(truth.deletableUs, versionMicros(is.ver));
+    }
     switch (script) {
       case "mark": {
         const count = Number(command[2]);
@@ -382,7 +396,8 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
         }
         break;
       case "commit":
-        if (is.flag === "g" && was.flag !== "g") {
+        if (is.flag === "g" && was.flag !== "g") fail("9 absence is not intent", `commit says that ${key} was removed`);
+        if (isGone(is) && !isGone(was)) {
           if (now !== null || !truth.right.includes(null)) {
             fail("1 a tombstone only over what is gone", `${key}, ${show(now)}, right is ${truth.right.map(show)}`);
           }
@@ -410,6 +425,12 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     );
   }
 
+  /** An object is deleted on purpose only: its version was removed by del() or by a marked removal. */
+  function deletionIsRight({ key, ver, state }: ArchiveObject, truth: Truth): void {
+    if (versionMicros(ver) <= truth.deletableUs) return;
+    fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
+  }
+
   /** What holds after every command. */
   function standing(key: string, truth: Truth): void {
     const record = read(truth.record);
@@ -425,7 +446,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     if (record.rev !== 0) {
       const queued = redis.score(PREFIX + "dirty", key) !== undefined ||
         redis.score(PREFIX + "dead", key) !== undefined;
-      if (!queued && !leniency.brokenScripts) {
+      if (!queued && !leniency.brokenScripts && !leniency.apart) {
         fail("7 a dirty key is queued", `${key} is in neither queue: ${truth.record}`);
       }
       if (redis.peek(recordName(key))!.exp !== 0) fail("a dirty record has no TTL", key);
@@ -463,7 +484,12 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
       archive.set(name, { bytes, ...readObject(name, bytes) });
     },
     drop(names) {
-      for (const name of names) archive.delete(name);
+      for (const name of names) {
+        const object = archive.get(name);
+        const truth = object && truths.get(object.key);
+        if (truth) deletionIsRight(object, truth);
+        archive.delete(name);
+      }
       for (const [key, truth] of truths) standing(key, truth);
     },
     get time() {
@@ -509,6 +535,21 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
       }
       for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0 });
     },
+    rollBackOne(earlier, key, which) {
+      look();
+      const name = which === "value" ? key : recordName(key);
+      const state = new Map(redis.save());
+      const entry = earlier.get(name);
+      if (entry) state.set(name, entry);
+      else state.delete(name);
+      redis.load(state);
+      leniency.rolledBack = leniency.apart = true;
+      const truth = truths.get(key)!;
+      const archivedStates = [...archive.values()].filter((object) => object.key === key).map((object) => object.state);
+      truth.right = [...truth.right, null, truth.held, held(key), ...archivedStates];
+      truth.held = held(key);
+      look();
+    },
     truths: () => copy(truths),
     mark: () => ({ truths: copy(truths), archive: new Map(archive), latestMs, leniency: { ...leniency } }),
     revert(mark) {
@@ -520,7 +561,9 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     },
     rollBack(state, earlier) {
       redis.load(state);
+      const now = truths;
       truths = copy(earlier);
+      for (const [key, truth] of truths) truth.deletableUs = Math.max(truth.deletableUs, now.get(key)!.deletableUs);
       leniency.rolledBack = true;
       look();
     },
@@ -560,7 +603,7 @@ function readObject(name: string, bytes: Uint8Array): { key: string; ver: string
   const fields = decoder.decode(bytes.slice(CBOR_AT)) as Map<string, unknown>;
   const [key, ver] = [fields.get("key") as string, fields.get("ver") as string];
   if (name !== `default/${key}/${ver}`) throw new Violation("objects lie under their names", name);
-  if (fields.get("gone") === true) return { key, ver, state: null };
+  if (fields.has("gone")) return { key, ver, state: null };
   let dump = "";
   for (const byte of fields.get("dump") as Uint8Array) dump += String.fromCharCode(byte);
   return { key, ver, state: { value: parseDump(dump)!, exp: fields.get("exp") as number } };
@@ -568,6 +611,10 @@ function readObject(name: string, bytes: Uint8Array): { key: string; ver: string
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function isGone({ flag }: KeyRecord): boolean {
+  return flag === "g" || flag === "m";
 }
 
 /** Are they the same? */

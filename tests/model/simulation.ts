@@ -431,6 +431,12 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
       world.note(() => "Redis goes back to an earlier state");
       oracle.rollBack(point.redis, point.truths);
     });
+    acts.push(() => {
+      const key = choices.pick(box.keys);
+      const which = choices.pick(["value", "record"] as const);
+      world.note(() => `Redis loses the last writes of the ${which} of ${key}`);
+      oracle.rollBackOne(point.redis, key, which);
+    });
   }
   if (mode === "lost objects") {
     acts.push(() => {

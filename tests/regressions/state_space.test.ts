@@ -13,7 +13,7 @@ import { HOUR, withArchive } from "../store/kit.ts";
 
 interface State {
   key: string;
-  flag: "r" | "e" | "g";
+  flag: "r" | "e" | "g" | "m";
   dirty: boolean;
   archived: boolean;
   exp: "none" | "past" | "future";
@@ -25,7 +25,7 @@ interface State {
 const QUEUES = ["none", "due", "leased", "dead", "idle", "due and idle", "dead and due"] as const;
 
 function* allStates(): Generator<State> {
-  for (const flag of ["r", "e", "g"] as const) {
+  for (const flag of ["r", "e", "g", "m"] as const) {
     for (const dirty of [false, true]) {
       for (const archived of [false, true]) {
         for (const exp of archived ? ["none", "past", "future"] as const : ["none"] as const) {
@@ -120,7 +120,7 @@ describe("in every state of a key", () => {
   function truthOf({ flag, dirty, archived, exp, bytes }: State): Truth {
     const expired = archived && exp === "past";
     if (bytes === "missing") {
-      const evictable = archived && !dirty && flag !== "g" && !expired;
+      const evictable = archived && !dirty && flag !== "g" && flag !== "m" && !expired;
       return evictable ? `archived ${expiryOf(exp)}` : "absent";
     }
     if (flag === "e" && !expired && (bytes === "other" || !archived)) return "conflict";

@@ -120,7 +120,7 @@ describe("commit", () => {
       freezeDelayMs: 5000,
     });
     assertEquals(outcomes, ["gone", "gone", "gone"]);
-    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 5, ver: VER, fp: FP, exp: 1, flag: "g", touch: 3 });
+    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 5, ver: VER, fp: FP, exp: 1, touch: 3 });
     assertEquals([(await t.readRecord("changed")).rev, (await t.readRecord("removed")).flag], [9, "g"]);
     const { a, changed, removed } = await looks.scores("dirty");
     assertBetween(Number(a), from, await t.nowMs());
@@ -133,8 +133,12 @@ describe("commit", () => {
     await looks.setScores("idle", { a: 3, other: 4 });
     const from = await t.nowMs();
     assertEquals(await commit(t.index, [tombstone("a"), tombstone("b")], OPTIONS), ["removed", "removed"]);
-    const record = { ...EMPTY, ver: VER, flag: "g" as const, touch: 3, error: "CORRUPT x" };
-    assertEquals([await t.readRecord("a"), await t.readRecord("b")], [record, record]);
+    const record = { ...EMPTY, ver: VER, touch: 3, error: "CORRUPT x" };
+    // nobody had said that a was removed
+    assertEquals([await t.readRecord("a"), await t.readRecord("b")], [{ ...record, flag: "m" }, {
+      ...record,
+      flag: "g",
+    }]);
     assertBetween(await t.expiry(keys.record("a")), from + GRACE_MS, await t.nowMs() + GRACE_MS);
     assertEquals([await looks.scores("dirty"), await looks.scores("idle")], [{}, { other: "4" }]);
     assertEquals(await looks.stats(), {});
@@ -144,7 +148,7 @@ describe("commit", () => {
     await lease({ a: { ...DIRTY, rev: 6 } });
     const from = await t.nowMs();
     assertEquals(await commit(t.index, [tombstone("a")], OPTIONS), ["requeued"]);
-    const record = { ...EMPTY, rev: 6, ver: VER, flag: "g" as const, touch: 3, error: "CORRUPT x" };
+    const record = { ...EMPTY, rev: 6, ver: VER, touch: 3, error: "CORRUPT x" };
     assertEquals(await t.readRecord("a"), record);
     assertBetween(Number((await looks.scores("dirty")).a), from, await t.nowMs());
     assertEquals(await t.expiry(keys.record("a")), -1);

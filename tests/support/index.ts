@@ -16,7 +16,7 @@ import type { Stack } from "./stack.ts";
 export interface RecordFields {
   rev: number;
   ver: string;
-  flag: "r" | "e" | "g";
+  flag: "r" | "e" | "g" | "m";
   fp: string;
   exp: number;
   touch: number;
@@ -118,7 +118,7 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
     recordText: async (key) => asText(await raw("GET", keys.record(key))),
     async readRecord(key) {
       const text = await tools.recordText(key);
-      const fields = /^1 (\d+) (\S+) ([reg]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (.*)$/.exec(text ?? "");
+      const fields = /^1 (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (.*)$/.exec(text ?? "");
       if (!fields) throw new Error(`No record of ${key}: ${text}`);
       const [rev, ver, flag, fp, exp, touch, attempts, before, after, error] = fields.slice(1) as string[];
       return {

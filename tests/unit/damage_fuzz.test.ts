@@ -299,7 +299,7 @@ describe("the text of a record", () => {
     fc.constantFrom("", "UNAVAILABLE Cannot", "a\nb", "\n", "\r", "\u2028", "\u0085", "x "),
     text(12),
   );
-  const flags = fc.constantFrom("r", "e", "g", "r", "e", "g", "x", "", "rr");
+  const flags = fc.constantFrom("r", "e", "g", "m", "r", "e", "g", "x", "", "rr");
   const version = fc.constantFrom("1", "1", "1", "1", "2", "", " 1", "1 ");
   const line = fc.tuple(version, digits, word, flags, word, digits, digits, digits, word, word, tail)
     .map((fields) => fields.join(" "));
