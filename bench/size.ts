@@ -1,17 +1,24 @@
 /**
- * What a whole Worker weighs, and what an application on S3: all dependencies, minified and gzipped, in KB of 1,024 bytes.
+ * What a whole Worker weighs, Tundra's own part of it, and each entry point alone: minified and gzipped, in KB of 1,024
+ * bytes.
  * @module
  */
 import { stop } from "esbuild";
-import { type BundleSize, bundleSize, WORKER, WORKER_BUDGET_KB } from "../dev/bundle.ts";
+import { type BundleSize, bundleSize, ENTRY_POINTS, OWN_BUDGET_KB, WORKER, WORKER_BUDGET_KB } from "../dev/bundle.ts";
+import { DEPENDENCIES } from "../dev/manifests.ts";
 import type { Row } from "./main.ts";
 
 const inKb = ({ bytes }: BundleSize): string => `${(bytes / 1024).toFixed(1)} KB`;
 
-/** Weighs both. */
+/** Weighs them all. */
 export async function size(): Promise<Row[]> {
   const worker = await bundleSize(WORKER);
-  const all = await bundleSize(`export * from "./mod.ts"`);
+  const own = await bundleSize(WORKER, new RegExp(`^(${DEPENDENCIES.join("|")})`));
+  const entries: Row[] = [];
+  for (const [name, path] of Object.entries(ENTRY_POINTS)) {
+    const measured = inKb(await bundleSize(`export * from "${path}"`, /^node:/));
+    entries.push({ what: `bundle of everything in ${name}`, budget: "", measured });
+  }
   await stop();
   return [
     {
@@ -20,8 +27,14 @@ export async function size(): Promise<Row[]> {
       measured: inKb(worker),
       good: worker.bytes <= WORKER_BUDGET_KB * 1024,
     },
+    {
+      what: "  of which Tundra's own",
+      budget: `<= ${OWN_BUDGET_KB} KB`,
+      measured: inKb(own),
+      good: own.bytes <= OWN_BUDGET_KB * 1024,
+    },
     { what: "  of which, before gzip", budget: "", measured: shares(worker) },
-    { what: "bundle of mod.ts, with S3", budget: "", measured: inKb(all) },
+    ...entries,
   ];
 }
 

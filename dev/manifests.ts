@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 export type Manifest = Record<string, unknown>;
 
 /** The runtime dependencies, no more. */
-export const DEPENDENCIES: readonly string[] = ["@upstash/redis", "aws4fetch", "fflate"];
+export const DEPENDENCIES: readonly string[] = ["@upstash/redis", "aws4fetch", "cbor-x", "fflate"];
 
 /** What JSR reads. Deno ignores jsr.json where there is a deno.json, so only this keeps it true. */
 const PUBLISHED = ["name", "version", "license", "exports", "publish", "imports"];
@@ -28,7 +28,7 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
   }
   differ("exports of deno.json, built, and those of package.json", built(deno.exports), npm.exports);
   const dependencies = (npm.dependencies ?? {}) as Record<string, string>;
-  differ("dependencies of package.json and the three allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
+  differ("dependencies of package.json and the four allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
   for (const [specifier, target] of Object.entries((deno.imports ?? {}) as Record<string, string>)) {
     const match = /^npm:(@[^/]+\/[^/@]+|[^/@]+)@([^/]+)(\/.*)?$/.exec(target);
     if (!match) {
@@ -40,6 +40,27 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
     const [, name, range, path] = match;
     differ(`the specifier of ${target} in deno.json`, specifier, `${name}${path ?? ""}`);
     differ(`the range of ${name} in deno.json and package.json`, range, dependencies[name!]);
+  }
+  return problems;
+}
+
+/**
+ * What the published files import and a manifest does not declare, a sentence each; and what it declares for nothing.
+ *
+ * @param specifiers all imports of the files that the entry points reach; without relative ones and built-ins
+ */
+export function importProblems(specifiers: Iterable<string>, jsr: Manifest, npm: Manifest): string[] {
+  const problems: string[] = [];
+  const used = new Set(specifiers);
+  const declared = Object.keys((jsr.imports ?? {}) as Record<string, string>);
+  const dependencies = Object.keys((npm.dependencies ?? {}) as Record<string, string>);
+  const packageOf = (specifier: string): string => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)![0];
+  for (const specifier of used) {
+    if (!declared.includes(specifier)) problems.push(`jsr.json declares no ${specifier}`);
+    if (!dependencies.includes(packageOf(specifier))) problems.push(`package.json declares no ${packageOf(specifier)}`);
+  }
+  for (const name of dependencies) {
+    if (![...used].some((specifier) => packageOf(specifier) === name)) problems.push(`nothing imports ${name}`);
   }
   return problems;
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { badArgument, show, TundraError } from "../errors.ts";
-import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./cbor.ts";
+import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
 import { FREEZER_ID, MAX_FREEZERS, openContainer, sealContainer } from "./container.ts";
 import { deflateFreezer } from "./deflate.ts";
 import type { Freezer } from "./freezer.ts";

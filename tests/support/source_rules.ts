@@ -15,6 +15,8 @@ export interface SourceFile {
 export const BARE_IMPORTS: readonly string[] = [
   "@upstash/redis",
   "aws4fetch",
+  "cbor-x/decode",
+  "cbor-x/encode",
   "fflate",
 ];
 
@@ -145,6 +147,27 @@ export function importCycles(files: SourceFile[]): string[] {
   };
   for (const path of graph.keys()) walk(path, []);
   return cycles;
+}
+
+/** What the entry points reach, each import once: relative ones are followed, built-ins left out. */
+export function bareImports(entries: string[], read: (path: string) => string): string[] {
+  const bare = new Set<string>();
+  const waiting = [...entries];
+  const seen = new Set(entries);
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    const source = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
+    for (const { specifier } of importsOf(source)) {
+      if (specifier === undefined) continue; // a rule of its own refuses it
+      if (!specifier.startsWith(".")) {
+        if (!BUILT_IN.test(specifier)) bare.add(specifier);
+      } else {
+        const target = resolveImport(path, specifier);
+        if (!seen.has(target)) waiting.push(target);
+        seen.add(target);
+      }
+    }
+  }
+  return [...bare].sort();
 }
 
 function importsOf(source: ts.SourceFile): { node: ts.Node; specifier: string | undefined }[] {

@@ -6,8 +6,8 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Manifest, manifestProblems } from "../../dev/manifests.ts";
-import { fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
+import { importProblems, type Manifest, manifestProblems } from "../../dev/manifests.ts";
+import { bareImports, fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -62,6 +62,15 @@ describe("the source of the package", () => {
     const [deno, jsr, npm] = ["deno.json", "jsr.json", "package.json"].map((name): Manifest => JSON.parse(read(name)));
     assertEquals(manifestProblems(deno!, jsr!, npm!), []);
   });
+
+  it("imports from mod.ts and each subpath only what the published manifests declare, and all of it", () => {
+    const [jsr, npm] = ["jsr.json", "package.json"].map((name): Manifest => JSON.parse(read(name)));
+    const entries = Object.values(jsr!.exports as Record<string, string>).map((path) => path.replace("./", ""));
+    assert(entries.length >= 3, String(entries));
+    const imports = bareImports(entries, read);
+    assertEquals(imports.filter((specifier) => specifier.startsWith("cbor-x")), ["cbor-x/decode", "cbor-x/encode"]);
+    assertEquals(importProblems(imports, jsr!, npm!), []);
+  });
 });
 
 describe("the rules about source", () => {
@@ -73,9 +82,9 @@ describe("the rules about source", () => {
       "imports node:crypto, which is no runtime",
     ],
     ["a Node built-in without prefix", "src/x.ts", `export * from "fs";`, "imports fs, which is no runtime dependency"],
-    ["a fourth dependency", "src/x.ts", `import "zod";`, "imports zod, which is no runtime dependency"],
+    ["a fifth dependency", "src/x.ts", `import "zod";`, "imports zod, which is no runtime dependency"],
     [
-      "a development tool",
+      "cbor-x as a whole, which reads the environment and loads an addon",
       "src/x.ts",
       `import { encode } from "cbor-x";`,
       "imports cbor-x, which is no runtime dependency",
@@ -208,10 +217,11 @@ describe("the rules about manifests", () => {
   const imports = {
     "@std/assert": "jsr:@std/assert@^1",
     "fflate": "npm:fflate@^1",
+    "cbor-x/encode": "npm:cbor-x@^1/encode",
     "aws4fetch/part": "npm:aws4fetch@^1/part",
   };
   const deno: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports: "./mod.ts", publish: {}, imports };
-  const dependencies = { "@upstash/redis": "^1", "aws4fetch": "^1", "fflate": "^1" };
+  const dependencies = { "@upstash/redis": "^1", "aws4fetch": "^1", "cbor-x": "^1", "fflate": "^1" };
   const exports = { ".": { types: "./dist/mod.d.ts", default: "./dist/mod.js" } };
   const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports, dependencies };
 
@@ -233,7 +243,7 @@ describe("the rules about manifests", () => {
       { ...npm, exports: {} },
       "exports of deno.json, built, and those of package.json",
     ],
-    ["a fourth dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "the three allowed"],
+    ["a fifth dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "the four allowed"],
     ["another range", deno, { ...npm, dependencies: { ...dependencies, fflate: "^2" } }, "the range of fflate"],
   ];
   for (const [what, jsr, packageJson, sentence] of cases) {
@@ -241,6 +251,21 @@ describe("the rules about manifests", () => {
       assertStringIncludes(manifestProblems(deno, jsr, packageJson).join("\n"), sentence);
     });
   }
+
+  it("refuse an import that no manifest declares, a subpath too, and a dependency that nothing imports", () => {
+    const all = ["@upstash/redis", "aws4fetch/part", "cbor-x/encode", "fflate"];
+    const jsr = { ...deno, imports: { ...imports, "@upstash/redis": "npm:@upstash/redis@^1" } };
+    assertEquals(importProblems(all, jsr, npm), []);
+    assertEquals(importProblems(all, deno, npm), ["jsr.json declares no @upstash/redis"]);
+    assertEquals(importProblems([...all, "cbor-x/decode"], jsr, npm), ["jsr.json declares no cbor-x/decode"]);
+    assertEquals(importProblems(all, jsr, { ...npm, dependencies: { ...dependencies, zod: "^1" } }), [
+      "nothing imports zod",
+    ]);
+    assertEquals(importProblems([...all, "zod/mini"], jsr, npm), [
+      "jsr.json declares no zod/mini",
+      "package.json declares no zod",
+    ]);
+  });
 
   it("refuse an import that is mapped to another package", () => {
     const wrong = { ...deno, imports: { fflate: "npm:pako@^1" } };

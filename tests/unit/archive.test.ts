@@ -1,7 +1,9 @@
 /** The archive format: what goes in comes out, on every runtime the same, or an error says why. */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { sealContainer } from "../../src/archive/container.ts";
@@ -154,6 +156,22 @@ describe("an archive object", () => {
     assertEquals(thawed.dump.buffer.byteLength, 3);
   });
 
+  it("leaves no memory taken: the encoder's buffer does not stay as large as its largest record", async () => {
+    const record = { ...RECORD, dump: new Uint8Array(3_000_000) };
+    assertEquals(await thawRecord(await freezeRecord(record, []), record, []), record);
+    const { buffer } = new Encoder({}).encode("all encoders share one buffer");
+    assertEquals(buffer.byteLength <= 65_536, true, String(buffer.byteLength));
+    const text = { ...RECORD, key: "k".repeat(300) };
+    assertEquals(await thawRecord(await freezeRecord(text, []), text, []), text);
+  });
+
+  it("needs no permission: neither to read the environment nor to load an addon", () => {
+    const program = fileURLToPath(new URL("../support/freeze_record.ts", import.meta.url));
+    const deno = process.versions.deno ? process.execPath : "deno";
+    const run = spawnSync(deno, ["run", "--no-prompt", "--quiet", program], { encoding: "utf8" });
+    assertEquals([run.stdout.trim(), run.status], ["1000", 0], run.stderr);
+  });
+
   it("refuses to freeze what could not be thawed", async () => {
     for (const wrong of [{ key: "\ud800" }, { at: -1 }, { at: 1.5 }, { exp: NaN }, { exp: Infinity }]) {
       assertEquals((await failure(freezeRecord({ ...RECORD, ...wrong }, []))).code, "BAD_ARGUMENT");
@@ -223,6 +241,12 @@ describe("an intact archive object", () => {
     const version = await failure(thawRecord(await sealed({ v: 2, ...RECORD }), RECORD, []));
     assertEquals(version.code, "UNSUPPORTED");
     assertStringIncludes(version.message, "must have record version 1: current value is 2");
+    // whatever else such a record holds
+    for (const rest of [{ list: [[1], { a: new Date(0) }] }, { big: 2n ** 80n }, { more: null }]) {
+      const other = await failure(thawRecord(await sealed({ v: 300, ...rest }), RECORD, []));
+      assertEquals([other.code, other.keys], ["UNSUPPORTED", ["user:1"]]);
+      assertStringIncludes(other.message, "current value is 300");
+    }
   });
 
   it("is CORRUPT where it holds anything but a record in its one form", async () => {
