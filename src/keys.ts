@@ -12,14 +12,25 @@
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `stats` | hash | totals since the beginning |
  *
- * Archive objects: `<tqname>/<key>/<version>`, the key url-safe; and `<tqname>/~owner`.
+ * Archive objects: `<tqname>/<segment>/<version>`, and `<tqname>/~owner`. The segment of a key:
+ *
+ * | key | segment |
+ * | --- | --- |
+ * | no `A-Z`, at most 200 characters url-safe | the key, url-safe: `user:1` is `user.3A1` |
+ * | with `A-Z` | that, `~`, and 32 digits of its SHA-256: a disk that ignores case tells them apart |
+ * | longer | its first 167 characters, `~`, and the digits: a part of a path may have 255 bytes on a disk |
+ * | empty | `~` |
+ *
+ * No key's segment begins with `~` and goes on: such names (`~owner`) are Tundra's own.
  * @module
  */
 import { digest } from "./ambient.ts";
 import { badArgument, show } from "./errors.ts";
 
 const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
-const MAX_SEGMENT = 768;
+/** A disk takes 255 bytes; stores put endings of their own behind a name. */
+const MAX_SEGMENT = 200;
+const HASH_DIGITS = 32;
 const utf8 = new TextEncoder();
 
 /**
@@ -119,14 +130,34 @@ export function ownerObject(tqname: string): string {
   return `${tqname}/~owner`;
 }
 
-/** The common beginning of the names of all versions of one key. A long key becomes a prefix and a SHA-256. */
+/** The common beginning of the names of all versions of one key, and of no other's, whatever their case. */
 export async function objectPrefix(tqname: string, key: string): Promise<string> {
-  const segment = toUrlsafe(key);
-  if (segment === "") return `${tqname}/~/`;
-  if (segment.length <= MAX_SEGMENT) return `${tqname}/${segment}/`;
+  return `${tqname}/${await segmentOf(key)}/`;
+}
+
+/** The part of an object's name that stands for the key; see the head of this file. */
+async function segmentOf(key: string): Promise<string> {
+  const whole = toUrlsafe(key);
+  if (whole === "") return "~";
+  // the hexadecimal digits of what is escaped are no letters of the key: they always come out in upper case
+  if (whole.length <= MAX_SEGMENT && !/[A-Z]/.test(key)) return whole;
   const hash = await digest("SHA-256", utf8.encode(key));
-  const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return `${tqname}/${segment.slice(0, MAX_SEGMENT - 65)}~${hex}/`;
+  const digits = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("").slice(0, HASH_DIGITS);
+  const room = MAX_SEGMENT - 1 - HASH_DIGITS;
+  const start = whole.length <= room ? whole : whole.slice(0, room).replace(/\.[0-9A-F]?$/, ""); // no half escape
+  return `${start}~${digits}`;
+}
+
+/** The key whose object has this name; `undefined` for a shortened one (its record names it) and what is no key's. */
+export async function keyOfObject(name: string): Promise<string | undefined> {
+  const segment = name.split("/")[1] ?? "";
+  if (segment === "~") return "";
+  try {
+    const key = fromUrlsafe(segment.split("~")[0]!);
+    return key !== "" && await segmentOf(key) === segment ? key : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The name of one version of one key. */
