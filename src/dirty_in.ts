@@ -8,6 +8,7 @@ import type { Context } from "./context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
 import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
+import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
 
 /** What `dirtyIn()` needs of a pipeline: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it. */
@@ -65,7 +66,7 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
       answers = await exec.call(pipeline, { keepErrors: true }) as Answer[];
     } catch (thrown) { // the whole request: dirty() would have named these keys
       const error = thrown instanceof errors.UpstashError
-        ? replyError("mark in a pipeline", thrown.message)
+        ? replyError("mark in a pipeline", thrown.message, saidOf(thrown))
         : asTundraError(thrown, "mark in a pipeline");
       for (const { keys } of marks) for (const key of keys) failures.set(key, error);
       throw dirtyError(failures, thrown);
@@ -79,7 +80,10 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
         for (const exception of markExceptions(mark.keys, answer.result)) {
           failures.set(exception.key, markError(exception));
         }
-      } else for (const key of mark.keys) failures.set(key, replyError("mark in a pipeline", answer.error));
+      } else {
+        const error = replyError("mark in a pipeline", answer.error, saidOf(commands?.[i]?.command));
+        for (const key of mark.keys) failures.set(key, error);
+      }
     });
     const first = others.findIndex(({ answer }) => answer.error !== undefined);
     // worded as the client words it

@@ -2,8 +2,8 @@
  * snapshot: one consistent view of keys and their records. A transaction, no script: DUMPs go straight to the reply.
  * @module
  */
-import { TundraError } from "../errors.ts";
 import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
+import { saidOf, saysFull } from "../upstash/said.ts";
 import { defineScript, results } from "../upstash/script.ts";
 import { type Index, type KeyRecord, layout, parseRecord } from "./record.ts";
 
@@ -70,7 +70,7 @@ async function read(connection: Connection, index: Index, keys: string[], call?:
       ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),
     ], call);
   } catch (error) {
-    if (!(error instanceof TundraError && /\bOOM\b/.test(error.message))) throw error;
+    if (!saysFull(saidOf(error))) throw error;
     return await index.scripts.run(SNAPSHOT, layout(index, [], keys), [], call) as Reply[];
   }
   return results("read keys to archive", answers);

@@ -37,6 +37,10 @@ export interface UpstashOptions {
   maxReplyBytes?: number;
   /** Keep what was asked in `log`? Default: false. */
   record?: boolean;
+  /** The only flags of a shebang that it takes, and its words for any other. Default: Redis decides. */
+  scriptFlags?: { taken: readonly string[]; refusal: (flag: string) => string };
+  /** Commands that it does not know, in upper case. */
+  unknownCommands?: readonly string[];
 }
 
 /** One request in {@linkcode UpstashServer.log}. */
@@ -131,13 +135,13 @@ export async function startUpstash(options: UpstashOptions): Promise<UpstashServ
 
   const runAll = async (commands: CommandPart[][]) => {
     const prepared = commands.map((command) => prepare(command, keyLocking));
-    const refused = commands.map(refusal);
+    const refused = commands.map((command) => refusal(command, options));
     const replies = await connection.pipeline(prepared.filter((_, i) => !refused[i]).map(({ command }) => command));
     return prepared.map((one, i) => refused[i] ? { error: refused[i] } : entry(one.restore(replies.shift()!)));
   };
 
   const runTransaction = async (commands: CommandPart[][]): Promise<Answer> => {
-    const no = commands.map(refusal).find((text) => text !== undefined);
+    const no = commands.map((command) => refusal(command, options)).find((text) => text !== undefined);
     if (no) return { status: 400, body: { error: `EXECABORT Transaction discarded because of: ${no}` }, commands };
     const prepared = commands.map((command) => prepare(command, keyLocking));
     const replies = await connection.pipeline([["MULTI"], ...prepared.map(({ command }) => command), ["EXEC"]]);
@@ -335,8 +339,17 @@ function restoreError(script: LockedScript, error: RedisError): RedisError {
   return new RedisError(originalError(script, error.message));
 }
 
-function refusal(command: CommandPart[]): string | undefined {
+function refusal(command: CommandPart[], { scriptFlags, unknownCommands }: UpstashOptions): string | undefined {
   const name = partText(command[0]!).toUpperCase();
+  if (unknownCommands?.includes(name)) {
+    const echo = command.slice(1).map((part) => `'${partText(part).slice(0, 128)}'`).join(" ");
+    return `ERR unknown command '${name}', with args beginning with: ${echo}`;
+  }
+  if (scriptFlags && (name === "EVAL" || name === "EVAL_RO")) {
+    const flags = /^#!lua flags=(\S*)/.exec(partText(command[1] ?? ""))?.[1]?.split(",") ?? [];
+    const refused = flags.find((flag) => !scriptFlags.taken.includes(flag));
+    if (refused !== undefined) return scriptFlags.refusal(refused);
+  }
   const blocks = name.startsWith("XREAD") && command.some((part) => partText(part).toUpperCase() === "BLOCK");
   return REFUSED.has(name) || blocks ? `ERR Command is not available: '${name}'` : undefined;
 }

@@ -5,9 +5,10 @@
  */
 import type { Requester } from "@upstash/redis";
 import { TundraError } from "../errors.ts";
-import { defaultBackoff, errorOf, httpClient, type SyncToken, throwIfTooLarge } from "./http.ts";
+import { defaultBackoff, errorOf, httpClient, type SyncToken } from "./http.ts";
 import { cacheOf, checkOptions, type RedisOptions } from "./options.ts";
 import { stockRequester } from "./requester.ts";
+import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 
 export { binary, bytes, text } from "./binary.ts";
@@ -24,7 +25,7 @@ export type Reply = null | number | string | Reply[];
 export interface Answer {
   /** The reply. */
   result?: Reply;
-  /** The server's message, without anything that came from the command's arguments. */
+  /** The server's message, without anything that came from the command's arguments; decisions go by `saidOf()`. */
   error?: string;
 }
 
@@ -106,7 +107,7 @@ export function connect(options: RedisOptions): Connection {
   const runBatch = (path: string, commands: RedisCommand[], call: CallOptions): Promise<Answer[]> =>
     run([path], commands, commands, call, (json) => {
       const refused = errorOf(json);
-      if (refused !== undefined) throw refusal(scrub(refused, commands, [token]), commands);
+      if (refused !== undefined) throw refusal(refused, commands, token);
       if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
       return json.map((one, i) => answer(one, commands[i]!, token));
     });
@@ -114,12 +115,12 @@ export function connect(options: RedisOptions): Connection {
   return {
     async command(command, call = {}) {
       const answered = await run([], command, [command], call, (json) => answer(json, command, token));
-      throwIfTooLarge(answered.error, [command]);
+      throwIfTooLarge(saidOf(answered), answered.error ?? "", [command]);
       return answered;
     },
     async multi(commands, call = {}) {
       const answers = await runBatch("multi-exec", commands, call);
-      for (const { error } of answers) throwIfTooLarge(error, commands);
+      for (const each of answers) throwIfTooLarge(saidOf(each), each.error ?? "", commands);
       return answers;
     },
     async pipeline(commands, call = {}) {
@@ -140,19 +141,18 @@ export function connect(options: RedisOptions): Connection {
 /** One answer as the server gave it; throws for anything else. */
 function answer(json: unknown, command: RedisCommand, token: string): Answer {
   const error = errorOf(json);
-  if (error !== undefined) return { error: scrub(error, [command], [token]) };
+  if (error !== undefined) return keepSaid({ error: scrub(error, [command], [token]) }, error);
   if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
   return { result: decode(json.result) };
 }
 
 /** A pipeline or a transaction that was refused as a whole. */
-function refusal(error: string, commands: RedisCommand[]): TundraError {
-  throwIfTooLarge(error, commands);
+function refusal(said: string, commands: RedisCommand[], token: string): TundraError {
+  const shown = scrub(said, commands, [token]);
+  throwIfTooLarge(said, shown, commands);
   const names = commandNames(commands);
-  return new TundraError(
-    "UNAVAILABLE",
-    `Cannot run ${names} as the server must accept the request: current value is ${error}`,
-  );
+  const message = `Cannot run ${names} as the server must accept the request: current value is ${shown}`;
+  return keepSaid(new TundraError("UNAVAILABLE", message), said);
 }
 
 /** Base64 to binary strings. The status reply OK is the only string that isn't encoded (and no base64 either). */

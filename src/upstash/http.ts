@@ -138,8 +138,8 @@ async function once<T>(
       }
       try {
         return JSON.parse(read);
-      } catch {
-        throw new TypeError("not JSON"); // the engine's own error would quote the reply
+      } catch { // the engine's own error would quote the reply
+        throw /^\s*[^\s{[]/.test(read) ? new ForeignPage("not JSON") : new TypeError("not JSON");
       }
     };
     const reply: ReplyBody = {
@@ -159,8 +159,10 @@ async function once<T>(
         return { why: `an unreadable reply (HTTP ${status})`, cause: error, final: false };
       }
     }
+    let cutShort = false;
     const refused = await json(MAX_ERROR_BYTES).catch((error) => {
       if (signal.aborted) throw error;
+      cutShort = !(error instanceof ForeignPage || error instanceof TundraError);
       return undefined;
     });
     const message = errorOf(refused);
@@ -174,7 +176,8 @@ async function once<T>(
     if (status === 401 || status === 403) {
       return { why: `HTTP ${status}: the server refused the token${said}`, final: true };
     }
-    const passing = status === 408 || status === 429 || status >= 500;
+    // Redis' own errors come with 400: one that is cut short says nothing yet
+    const passing = status === 408 || status === 429 || status >= 500 || (status === 400 && cutShort);
     return {
       why: `HTTP ${status}${said}`,
       final: !passing,
@@ -189,6 +192,9 @@ async function once<T>(
     if (!kept) link.release();
   }
 }
+
+/** Something else than JSON, or its beginning: not from the server that was asked. */
+class ForeignPage extends TypeError {}
 
 /** The `error` of `{ error }`, where it is that. */
 export function errorOf(json: unknown): string | undefined {
@@ -213,15 +219,6 @@ function stopIfAborted(exchange: Exchange<unknown>, what: string): void {
   throw new TundraError("UNAVAILABLE", `${what} as its signal must not be aborted: current value is aborted`, {
     cause: aborted.reason,
   });
-}
-
-/** `TOO_LARGE` where a server's message, already scrubbed, says so. */
-export function throwIfTooLarge(error: string | undefined, commands: readonly (readonly unknown[])[]): void {
-  if (error === undefined || !/max (request|response|reply|result) size/i.test(error)) return;
-  throw new TundraError(
-    "TOO_LARGE",
-    `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${error}`,
-  );
 }
 
 /** The body as text; undefined where it is larger: then the rest isn't read. */

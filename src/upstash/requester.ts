@@ -6,7 +6,8 @@ import { errors, type Requester } from "@upstash/redis";
 import { TundraError } from "../errors.ts";
 import { bytes } from "./binary.ts";
 import { readEvents } from "./events.ts";
-import { errorOf, type Exchange, type ReplyBody, type Send, type SyncToken, throwIfTooLarge } from "./http.ts";
+import { errorOf, type Exchange, type ReplyBody, type Send, type SyncToken } from "./http.ts";
+import { keepSaid, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 
 /** What a requester needs of its connection. */
@@ -62,11 +63,12 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
   const commands = isBatch ? body as unknown[][] : [[...path, ...body]];
   const streaming = request.headers?.Accept === "text/event-stream";
   const decode = base64Replies ? stockDecode : (raw: unknown): unknown => raw;
-  const said = (error: string, commands: unknown[][]): string => scrub(error, commands, [token]);
   const named = (error: string, commands: unknown[][]): string => `${error}, command was: ${commandNames(commands)}`;
   const errorAt = (error: unknown, i: number): string | undefined => {
+    if (typeof error !== "string") return undefined;
     const one = [commands[i] ?? []];
-    return typeof error === "string" ? named(said(error, one), one) : undefined;
+    keepSaid(one[0]!, error); // the client hands texts on only: with the command it is found again
+    return named(scrub(error, one, [token]), one);
   };
   return {
     path,
@@ -87,10 +89,10 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
       }
       const refused = errorOf(json);
       if (refused !== undefined) {
-        const error = said(refused, commands);
-        throwIfTooLarge(error, commands);
+        const error = scrub(refused, commands, [token]);
+        throwIfTooLarge(refused, error, commands);
         // handed back, not thrown: what a reader throws makes another attempt
-        if (isBatch) return new errors.UpstashError(named(error, commands));
+        if (isBatch) return keepSaid(new errors.UpstashError(named(error, commands)), refused);
         return { result: undefined, error: named(error, commands) };
       }
       if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");

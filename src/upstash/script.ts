@@ -5,6 +5,7 @@
 import { digest as digestOf } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
 import type { Answer, CallOptions, Connection, Reply } from "./connection.ts";
+import { saidOf, saysUnsupported } from "./said.ts";
 
 /** Flags of a script's shebang line. */
 export type ScriptFlag = "allow-key-locking" | "allow-oom" | "no-writes";
@@ -22,11 +23,11 @@ export function defineScript(name: string, flags: readonly ScriptFlag[], lua: st
   return { name, flags: ["allow-key-locking", ...flags], lua };
 }
 
-/** Runs scripts on one connection and remembers which flags its server refused. */
+/** Runs scripts on one connection and remembers what its server refused. */
 export interface ScriptRunner {
   /**
-   * One request; one more where the server does not know the script (yet, or any more), and once more, once, where it
-   * refuses a flag.
+   * One request; one more where the server does not know the script (yet, or any more), and some more, once, where it
+   * refuses flags or the commands that only read.
    */
   run(script: Script, keys: string[], args: (string | number)[], options?: CallOptions): Promise<Reply>;
   /**
@@ -36,41 +37,69 @@ export interface ScriptRunner {
   inlineSource(script: Script, insideMulti: boolean): string;
 }
 
+/** Among what a server refused: EVAL_RO and EVALSHA_RO. */
+const READ_ONLY_COMMANDS = "_RO";
+
 export function scriptRunner(connection: Connection): ScriptRunner {
   const refused = new Set<string>();
   let keyLockingWorks = false;
 
   const run: ScriptRunner["run"] = async (script, keys, args, options) => {
-    const readOnly = script.flags.includes("no-writes") ? "_RO" : "";
     const rest = [keys.length, ...keys, ...args];
+    // kept for this call: one beside it may learn of a refusal meanwhile
+    const without = new Set(refused);
     for (;;) {
-      // kept for this call: one beside it may learn of a refusal meanwhile
-      const sent = new Set(script.flags.filter((flag) => !refused.has(flag)));
-      const source = sourceOf(script, refused);
-      let answer = await connection.command([`EVALSHA${readOnly}`, await sha1Hex(source), ...rest], options);
-      if (answer.error?.startsWith("NOSCRIPT")) {
-        answer = await connection.command([`EVAL${readOnly}`, source, ...rest], options);
+      const flags = script.flags.filter((flag) => !without.has(flag));
+      const source = sourceOf(script, flags);
+      const suffix = flags.includes("no-writes") && !without.has(READ_ONLY_COMMANDS) ? "_RO" : "";
+      let answer = await connection.command([`EVALSHA${suffix}`, await sha1Hex(source), ...rest], options);
+      if (saidOf(answer)?.startsWith("NOSCRIPT")) {
+        answer = await connection.command([`EVAL${suffix}`, source, ...rest], options);
       }
-      if (answer.error === undefined) {
-        keyLockingWorks ||= sent.has("allow-key-locking");
+      const unwanted = answer.error === undefined ? undefined : whatItRefuses(saidOf(answer)!, flags, suffix !== "");
+      if (unwanted === undefined) { // it has taken what was left: now the refusals are certain
+        for (const each of without) refused.add(each);
+        if (answer.error !== undefined) throw scriptError(script, answer);
+        keyLockingWorks ||= flags.includes("allow-key-locking");
         return answer.result ?? null;
       }
-      const flag = /unexpected flag in script shebang:? *([a-z-]+)/i.exec(answer.error)?.[1];
-      if (flag === undefined || !sent.has(flag as ScriptFlag)) throw scriptError(script, answer.error);
-      refused.add(flag);
+      if (unwanted.length === 0) throw scriptError(script, answer);
+      for (const each of unwanted) without.add(each);
     }
   };
 
   return {
     run,
-    inlineSource: (script, insideMulti) =>
-      sourceOf(script, keyLockingWorks && !insideMulti ? refused : new Set([...refused, "allow-key-locking"])),
+    inlineSource(script, insideMulti) {
+      const locking = keyLockingWorks && !insideMulti;
+      return sourceOf(
+        script,
+        script.flags.filter((flag) => !refused.has(flag) && (locking || flag !== "allow-key-locking")),
+      );
+    },
   };
 }
 
-function sourceOf(script: Script, refused: ReadonlySet<string>): string {
-  const flags = script.flags.filter((flag) => !refused.has(flag));
-  return `#!lua${flags.length > 0 ? ` flags=${flags.join(",")}` : ""}\n-- ${script.name}\n${script.lua}`;
+/**
+ * What to do without, as a server has refused it in whatever words; nothing: it speaks of flags that are left out
+ * already; `undefined`: it speaks of something else. Optional flags go first: locks are what keeps others from waiting.
+ */
+function whatItRefuses(said: string, flags: readonly ScriptFlag[], readOnly: boolean): string[] | undefined {
+  if (readOnly && /\beval(sha)?_ro\b|\*_ro\b|unknown command/i.test(said)) return [READ_ONLY_COMMANDS];
+  // a server in a state that a flag has to do with, or an error in the middle of the script
+  if (/^(OOM|READONLY|MASTERDOWN|MISCONF|NOREPLICAS|NOPERM)\b/.test(said) || said.includes("@user_script:")) {
+    return undefined;
+  }
+  const named = flags.filter((flag) => said.includes(flag));
+  if (named.length === 0 && !/\bflags?\b|shebang|near '#'/i.test(said)) return undefined;
+  if (named.length === 1) return named;
+  const optional = flags.filter((flag) => flag !== "allow-key-locking");
+  return optional.length > 0 ? optional : [...flags];
+}
+
+/** Without flags there is no shebang either: every server takes that. */
+function sourceOf(script: Script, flags: readonly ScriptFlag[]): string {
+  return `${flags.length > 0 ? `#!lua flags=${flags.join(",")}` : ""}\n-- ${script.name}\n${script.lua}`;
 }
 
 const digests = new Map<string, string>(); // few and small: one for each script and set of flags
@@ -90,20 +119,20 @@ function hex(digest: Uint8Array): string {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What a server's error reply means for the caller. */
-export function replyError(what: string, error: string): TundraError {
-  const unsupported = /^ERR (unknown|wrong number|syntax|error compiling|unexpected)|^NOPROTO/i.test(error);
-  return new TundraError(unsupported ? "UNSUPPORTED" : "UNAVAILABLE", `Cannot ${what} as Redis refused it: ${error}`);
+/** What a server's error reply means for the caller: decided by what it `said`, told as it is `shown`. */
+export function replyError(what: string, shown: string, said: string = shown): TundraError {
+  const code = saysUnsupported(said) ? "UNSUPPORTED" : "UNAVAILABLE";
+  return new TundraError(code, `Cannot ${what} as Redis refused it: ${shown}`);
 }
 
-function scriptError(script: Script, error: string): TundraError {
-  return replyError(`run the script ${script.name}`, error);
+function scriptError(script: Script, answer: Answer): TundraError {
+  return replyError(`run the script ${script.name}`, answer.error!, saidOf(answer));
 }
 
 /** The results of a pipeline or transaction; throws for the first error in it. */
 export function results(what: string, answers: Answer[]): Reply[] {
   return answers.map((answer) => {
-    if (answer.error !== undefined) throw replyError(what, answer.error);
+    if (answer.error !== undefined) throw replyError(what, answer.error, saidOf(answer));
     return answer.result ?? null;
   });
 }

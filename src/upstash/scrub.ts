@@ -3,12 +3,13 @@
  * @module
  */
 
-type Commands = readonly (readonly unknown[])[];
+/** Commands of a request. */
+export type Commands = readonly (readonly unknown[])[];
 
 const MAX_MESSAGE = 300;
 /** Shorter ones are only hidden in quotes: as words of their own they would tear holes into every message. */
 const MIN_BARE = 6;
-/** Words of the server's own that callers look for, and no secrets: a key called "script" must not hide them. */
+/** Words of the server's own that say what is wrong, and no secrets: a key called "script" must not hide them. */
 const SERVER_WORDS = new Set(
   "command compiling exceeded number request response script shebang syntax unexpected unknown".split(" ")
     .concat("allow-key-locking", "allow-oom", "no-writes"),
@@ -29,13 +30,18 @@ export function commandNames(commands: Commands): string {
   return list.length > 4 ? `${shown} and ${list.length - 4} more` : shown;
 }
 
+/** The server's message up to where it repeats the request's arguments. */
+export function ownWords(message: string): string {
+  const echo = message.search(/[,;]? *(with args beginning with|command was)\b/i);
+  return echo < 0 ? message : message.slice(0, echo);
+}
+
 /** The server's message on one line, without anything that came from the request but the commands' names. */
 export function scrub(message: string, commands: Commands, secrets: readonly string[] = []): string {
-  const echo = message.search(/[,;]? *(with args beginning with|command was)\b/i);
-  let rest = (echo < 0 ? message : message.slice(0, echo)).replace(/\s+/g, " ");
+  let rest = ownWords(message).replace(/\s+/g, " ");
   const code = /^[A-Z][A-Z0-9]* /.exec(rest)?.[0] ?? "";
   rest = rest.slice(code.length);
-  for (const secret of secrets) if (secret !== "") rest = rest.replaceAll(secret, "...");
+  for (const secret of secrets) rest = hidden(rest, secret);
   for (const argument of echoed(rest, commands)) {
     rest = argument.length >= MIN_BARE && !SERVER_WORDS.has(argument)
       ? rest.replaceAll(argument, "...")
@@ -58,6 +64,12 @@ function echoed(message: string, commands: Commands): string[] {
     }
   }
   return [...found].sort((a, b) => b.length - a.length);
+}
+
+/** A secret that is as short as a word is only hidden where it is one: not in the middle of every other word. */
+function hidden(message: string, secret: string): string {
+  if (secret.length >= MIN_BARE) return message.replaceAll(secret, "...");
+  return message.split(/([A-Za-z0-9]+)/).map((part) => part === secret ? "..." : part).join("");
 }
 
 function quoted(message: string, argument: string): string {

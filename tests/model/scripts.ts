@@ -12,7 +12,7 @@ export const loadedScripts = new Map<string, string>();
 
 /** The digests of all processes: at once, and it keeps the scripts that it sees. */
 export const digest: Ambient["digest"] = (algorithm, data) => {
-  if (algorithm === "SHA-1" && data[0] === 35 && data[1] === 33) { // "#!"
+  if (algorithm === "SHA-1" && ((data[0] === 35 && data[1] === 33) || (data[0] === 10 && data[1] === 45))) { // "#!", "\n-"
     const source = String.fromCharCode(...data);
     loadedScripts.set(sha1(source), source);
   }

@@ -222,11 +222,11 @@ describe("dirtyIn", () => {
       assertEquals(await queue.exec(), ["OK"]);
       return [stack.server.requests, ...shebangs(stack)];
     };
-    assertEquals(await run("pipeline"), [1, "#!lua"]);
-    assertEquals(await run("multi"), [1, "#!lua"]);
+    assertEquals(await run("pipeline"), [1, ""]);
+    assertEquals(await run("multi"), [1, ""]);
     await store.dirty("a");
     assertEquals(await run("pipeline"), [1, "#!lua flags=allow-key-locking"]);
-    assertEquals(await run("multi"), [1, "#!lua"]);
+    assertEquals(await run("multi"), [1, ""]);
   });
 
   it("sends no flag to a queue that does not say whether it is a transaction, and needs no more than three methods", async () => {
@@ -252,9 +252,9 @@ describe("dirtyIn", () => {
     store.dirtyIn(queue, { missing: "del", overwrite: true }, "b");
     assertEquals(queued, [
       ["first"],
-      ["eval", "#!lua", [keys.dirty, keys.dead, keys.record("a"), "a"], [0, "throw", "never"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.record("a"), "a"], [0, "throw", "never"]],
       ["third"],
-      ["eval", "#!lua", [keys.dirty, keys.dead, keys.record("b"), "b"], [0, "del", "now"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.record("b"), "b"], [0, "del", "now"]],
     ]);
     const error = await rejects(() => queue.exec());
     assertEquals([error.code, error.keys, execs], ["MISSING", ["b"], 1]);
@@ -356,7 +356,7 @@ describe("dirtyIn on a server that refuses key locking", () => {
         const queue = store.redis[kind]().set(kind, "1");
         store.dirtyIn(queue, kind);
         assertEquals([await queue.exec(), stack.server.requests, round], [["OK"], 1, round]);
-        assertEquals(shebangs(stack), ["#!lua"]);
+        assertEquals(shebangs(stack), [""]);
       }
       await store.dirty("pipeline");
     }

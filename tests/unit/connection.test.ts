@@ -365,6 +365,21 @@ describe("retries", () => {
     }
   });
 
+  for (
+    const [what, body] of [
+      ["in its middle", '{"error":"NOSCRIPT No matching scr'],
+      ["at its beginning", ""],
+      ["by the network", new ReadableStream({ pull: (c) => c.error(new TypeError("terminated")) })],
+    ] as const
+  ) {
+    it(`follow an error of Redis that is cut short ${what}`, async () => {
+      const whole = () => status(400, { error: "NOSCRIPT No matching script." });
+      const { connection, calls } = connected(({ n }) => n === 0 ? new Response(body, { status: 400 }) : whole());
+      assertEquals(await connection.command(["EVALSHA", "f0"]), { error: "NOSCRIPT No matching script." });
+      assertEquals(calls.length, 2);
+    });
+  }
+
   it("are announced by onRequest each, which may stop them", async () => {
     let requests = 0;
     const { connection, calls } = connected(() => status(500));

@@ -1,0 +1,48 @@
+/**
+ * What the server said, and what it means. Decisions go by its words as they came: what people and logs see of them is
+ * scrubbed, and a key's name may tear a hole into any of them.
+ * @module
+ */
+import { TundraError } from "../errors.ts";
+import { commandNames, type Commands, ownWords } from "./scrub.ts";
+
+// beside the objects and not in them: whoever logs an answer or an error must not show it
+const words = new WeakMap<object, string>();
+
+/** Keeps what the server said with an answer, an error or a command. */
+export function keepSaid<T extends object>(of: T, message: string): T {
+  words.set(of, ownWords(message));
+  return of;
+}
+
+/** The server's words, without the arguments that it repeats at their end; `undefined`: it said nothing. */
+export function saidOf(of: unknown): string | undefined {
+  return typeof of === "object" && of !== null ? words.get(of) : undefined;
+}
+
+/** Is what was asked unknown to this server? */
+export function saysUnsupported(said: string): boolean {
+  return /^ERR (unknown|wrong number|syntax|error compiling|unexpected)|^NOPROTO/i.test(said);
+}
+
+/** Is it full? */
+export function saysFull(said: string | undefined): boolean {
+  return said !== undefined && /\bOOM\b/.test(said);
+}
+
+/** Is the request too large for it, or the reply? */
+export function saysTooLarge(said: string | undefined): "request" | "reply" | undefined {
+  if (said === undefined) return undefined;
+  const what = /\bmax(?:imum)? (request|response|reply|result|payload|body) size\b/i.exec(said)?.[1] ??
+    /\b(request|response|reply|result|payload|body|entity)\b.{0,20}\btoo (?:large|big|long)\b/i.exec(said)?.[1];
+  return what === undefined ? undefined : /^re(sponse|ply|sult)$/i.test(what) ? "reply" : "request";
+}
+
+/** Throws `TOO_LARGE` where that is what the server said; `shown` is its message as people may see it. */
+export function throwIfTooLarge(said: string | undefined, shown: string, commands: Commands): void {
+  if (saysTooLarge(said) === undefined) return;
+  throw new TundraError(
+    "TOO_LARGE",
+    `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${shown}`,
+  );
+}
