@@ -135,6 +135,19 @@ describe("the npm package", () => {
     });
   }
 
+  it("installed from git is built: what is committed here", async () => {
+    const path = project("from-git");
+    const repository = `git+${pathToFileURL(ROOT).href.replace(/\/$/, "")}`;
+    await run("npm", ["install", "--no-fund", "--no-audit", "--loglevel=error", repository], path);
+    const code = `
+      import * as mod from "@tundra/store";
+      import { r2Datastore } from "@tundra/store/cloudflare";
+      import { cronHandler } from "@tundra/store/http";
+      console.log([mod.tundraStore, mod.tundraFromEnv, r2Datastore, cronHandler].map((each) => typeof each).join());`;
+    writeFileSync(join(path, "imports.mjs"), code);
+    assertStringIncludes(await run("node", ["imports.mjs"], path), "function,function,function,function");
+  });
+
   it("brings types that a strict compiler accepts, under both ways to resolve modules", async () => {
     const path = join(folder, "on-node");
     writeFileSync(
@@ -155,6 +168,19 @@ describe("the npm package", () => {
         ...[compiler, "--noEmit", "--strict", "--target", "ES2022", "--lib", "ES2024,DOM,DOM.Iterable"],
         ...["--module", module, "--moduleResolution", resolution, "example.ts"],
       ], path);
+    }
+  });
+});
+
+describe("a fresh clone", () => {
+  it("installs without a warning of the package manager, so that the demo's first line is its own", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tundra-clone-"));
+    try {
+      await run("git", ["clone", "--quiet", "--no-tags", pathToFileURL(ROOT).href, folder], ROOT);
+      const output = await run(bin("deno"), ["install"], folder);
+      assertEquals(/^.*(warning|ignored).*$/im.exec(output)?.[0], undefined);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
   });
 });
