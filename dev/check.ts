@@ -37,8 +37,8 @@ const frozen = process.env.CI ? ["--frozen"] : [];
 const steps: Record<string, () => boolean> = {
   "dependencies": () => run("install", "--quiet", ...frozen),
   "types": () => run("check", "--quiet", ...present("mod.ts", "src", "dev", "tests", "bench", "examples")),
-  "types of the examples in docstrings and README": () =>
-    run("check", "--quiet", "--doc", ...present("mod.ts", "src", "README.md")),
+  "types of the examples in docstrings, README and docs": () =>
+    run("check", "--quiet", "--doc", ...present("mod.ts", "src", "README.md", "docs")),
   "lint": () => run("lint"),
   "format": () => run("fmt", "--check"),
   "manifests": () => {
