@@ -92,7 +92,7 @@ export interface TundraStore {
    * const cart = await store.redis.hgetall("cart:7");
    * ```
    */
-  ensureKs(...keys: string[] | [string[]]): Promise<void>;
+  ensureKs(...keys: string[] | [readonly string[]]): Promise<void>;
 
   /**
    * Marks keys that have changed. All that exist are marked before it throws for the others.
@@ -108,9 +108,9 @@ export interface TundraStore {
    * await store.dirty({ missing: "del" }, "jobs");
    * ```
    */
-  dirty(...keys: string[] | [string[]]): Promise<void>;
+  dirty(...keys: string[] | [readonly string[]]): Promise<void>;
   /** With options: see {@linkcode DirtyOptions}. */
-  dirty(options: DirtyOptions, ...keys: string[] | [string[]]): Promise<void>;
+  dirty(options: DirtyOptions, ...keys: string[] | [readonly string[]]): Promise<void>;
 
   /**
    * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The results
@@ -129,9 +129,9 @@ export interface TundraStore {
    * await tx.exec();
    * ```
    */
-  dirtyIn(pipeline: EvalQueue, ...keys: string[] | [string[]]): void;
+  dirtyIn(pipeline: EvalQueue, ...keys: string[] | [readonly string[]]): void;
   /** With options: see {@linkcode DirtyOptions}. `overwrite` acts at once here: there is no looking first. */
-  dirtyIn(pipeline: EvalQueue, options: DirtyOptions, ...keys: string[] | [string[]]): void;
+  dirtyIn(pipeline: EvalQueue, options: DirtyOptions, ...keys: string[] | [readonly string[]]): void;
 
   /**
    * Archives what is due and evicts what is idle, within bounds; for a cron trigger. Any number may run at once.
@@ -173,7 +173,7 @@ export interface TundraStore {
    * const { evicted, kept } = await store.evict("cart:7", "cart:8");
    * ```
    */
-  evict(...keys: string[] | [string[]]): Promise<EvictReport>;
+  evict(...keys: string[] | [readonly string[]]): Promise<EvictReport>;
 
   /**
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
@@ -187,7 +187,7 @@ export interface TundraStore {
    * await store.del("cart:7");
    * ```
    */
-  del(...keys: string[] | [string[]]): Promise<number>;
+  del(...keys: string[] | [readonly string[]]): Promise<number>;
 
   /** How much waits, and totals. Cost: 1 request, 8 commands. */
   status(): Promise<Status>;
@@ -196,7 +196,7 @@ export interface TundraStore {
   deadLetters(options?: DeadLetterOptions): Promise<DeadLetter[]>;
 
   /** Gives dead keys another chance; a new `dirty()` does so too. Returns how many were dead. Cost: 1 request, 7 commands. */
-  retryDead(...keys: string[] | [string[]]): Promise<number>;
+  retryDead(...keys: string[] | [readonly string[]]): Promise<number>;
 }
 
 /** Below this a key's last use could not be told: touches are written every quarter of it. */

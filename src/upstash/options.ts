@@ -81,7 +81,7 @@ export function checkOptions(options: RedisOptions): RedisOptions {
       make,
       "redis.url",
       "an http or https URL without credentials, query or spaces",
-      length(options.url),
+      tcpAddress(options.url) ?? length(options.url),
     );
   }
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
@@ -101,6 +101,12 @@ export function checkOptions(options: RedisOptions): RedisOptions {
     throw badArgument(make, "redis.signal", "an AbortSignal or a function that returns one", typeof signal);
   }
   return { ...options, url };
+}
+
+/** What to say of the address that the console shows beside the REST URL; it holds the password. */
+function tcpAddress(url: unknown): string | undefined {
+  const [scheme] = /^rediss?:\/\//i.exec(String(url)) ?? [];
+  return scheme && `${scheme}..., an address for TCP; the database's REST URL begins with https://`;
 }
 
 /** The URL without trailing slashes, or undefined where it is none that may be used. */

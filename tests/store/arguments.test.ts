@@ -55,7 +55,14 @@ describe("tundraStore refuses", () => {
     ["a freezer without thaw", { freezer: { id: "x", freeze: () => {} } }, ["freezer"]],
     ["an option that does not exist", { redisTTLMs: 5 }, ["redisTTLMs"]],
     ["redis.url that is none", { redis: { url: "db.example", token: TOKEN } }, ["redis.url", "10 characters"]],
-    ["redis.url of another scheme", { redis: { url: "rediss://db.example", token: TOKEN } }, ["redis.url"]],
+    ["redis.url for TCP", { redis: { url: `rediss://default:${TOKEN}@db.example:6379`, token: TOKEN } }, [
+      "redis.url",
+      "rediss://..., an address for TCP; the database's REST URL begins with https://",
+    ]],
+    ["redis.url of another scheme", { redis: { url: "ftp://db.example", token: TOKEN } }, [
+      "redis.url",
+      "16 characters",
+    ]],
     ["redis.url that is empty", { redis: { url: "", token: TOKEN } }, ["redis.url", "0 characters"]],
     ["redis.url with credentials", { redis: { url: "https://a:b@db.example", token: TOKEN } }, ["redis.url"]],
     ["no redis.token", { redis: { url: "https://db.example" } }, ["redis.token", "undefined"]],
@@ -167,11 +174,21 @@ describe("every call refuses, before any request,", () => {
     assertEquals([sent(), pipeline.length()], [0, 0]);
   });
 
+  it("and takes an array that nobody may write to", async () => {
+    const keys: readonly string[] = Object.freeze(["a", "b"]);
+    for (
+      const act of [() => store.ensureKs(keys), () => store.dirty({ overwrite: true }, keys), () => store.del(keys)]
+    ) {
+      assertEquals((await tundraError("UNAVAILABLE", act)).keys, ["a", "b"]);
+    }
+  });
+
   it("and takes what is just allowed: 32 KB, a key like Tundra's in other letters", async () => {
+    const before = sent();
     for (const key of ["k".repeat(32_768), "é".repeat(16_384), "Tundra:default:dirty", "tundra", ""]) {
       const error = await tundraError("UNAVAILABLE", () => store.dirty(key));
       assert(error instanceof TundraError && error.keys[0] === key);
     }
-    assertEquals(sent(), 5);
+    assertEquals(sent() - before, 5);
   });
 });
