@@ -60,7 +60,7 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
 export async function retryDead(context: Context, keys: string[]): Promise<number> {
   const failures = new Map<string, TundraError>();
   let revived = 0;
-  await forBatches(keys, failures, "revive keys", async (batch) => {
+  await forBatches(context, keys, failures, "revive keys", async (batch) => {
     revived += await revive(context.index, batch);
   });
   if (failures.size > 0) throw failed("revive", failures, [], "UNAVAILABLE");

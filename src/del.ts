@@ -15,7 +15,7 @@ import { remove } from "./scripts/remove.ts";
 export async function del(context: Context, keys: string[]): Promise<number> {
   const failures = new Map<string, TundraError>();
   let deleted = 0;
-  await forBatches(keys, failures, "delete keys", async (batch) => {
+  await forBatches(context, keys, failures, "delete keys", async (batch) => {
     let waiting = batch;
     for (let round = 1; waiting.length > 0; round++) {
       if (round > MAX_ROUNDS) {

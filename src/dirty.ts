@@ -75,7 +75,7 @@ export function dirtyError(failures: ReadonlyMap<string, TundraError>, alsoFaile
 export async function dirty(context: Context, keys: string[], options: DirtyOptions): Promise<void> {
   const missing = options.missing ?? "throw";
   const failures = new Map<string, TundraError>();
-  await forBatches(keys, failures, "mark keys", async (batch) => {
+  await forBatches(context, keys, failures, "mark keys", async (batch) => {
     const { freezeDelayMs, index } = context;
     const overwrite = options.overwrite ? "look" : "never";
     const exceptions: MarkException[] = [];

@@ -3,11 +3,11 @@
  * @module
  */
 import { errors } from "@upstash/redis";
-import { batches, keyBytes } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
 import { asTundraError, badArgument, type TundraError } from "./errors.ts";
 import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
+import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
 
@@ -42,7 +42,7 @@ export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], o
   const insideMulti = (pipeline as { multiExec?: boolean }).multiExec !== false;
   const source = context.index.scripts.inlineSource(MARK, insideMulti);
   const marks = wrapped.get(pipeline) ?? wrapExec(pipeline);
-  for (const batch of batches(keys, keyBytes)) {
+  for (const batch of batches(keys, keyBytes, context.connection.requestLimit())) {
     const [scriptKeys, args] = markArguments(context.index, batch, {
       freezeDelayMs: context.freezeDelayMs,
       missing: options.missing ?? "throw",

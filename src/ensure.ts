@@ -10,7 +10,7 @@
  * @module
  */
 import { thawRecord } from "./archive/record.ts";
-import { batches, failed, forBatches, keyBytes, MAX_ROUNDS } from "./batches.ts";
+import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
@@ -23,6 +23,7 @@ import { parseRecord } from "./scripts/record.ts";
 import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { touch } from "./scripts/touch.ts";
 import { binary } from "./upstash/connection.ts";
+import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 
 /** Objects in memory at once. */
 const WAVE = 128;
@@ -36,7 +37,7 @@ type Failures = Map<string, TundraError>;
 export async function ensureKs(context: Context, fetches: Fetches | undefined, keys: string[]): Promise<void> {
   const failures: Failures = new Map(); // of keys
   const calls: Failures = new Map(); // of whole calls
-  await forBatches(keys, calls, "ensure keys", async (batch) => {
+  await forBatches(context, keys, calls, "ensure keys", async (batch) => {
     let waiting = batch;
     for (let round = 1; waiting.length > 0; round++) {
       if (round > MAX_ROUNDS) {
@@ -92,7 +93,7 @@ async function bringBack(
   failures: Failures,
 ): Promise<string[]> {
   const again: string[] = [];
-  const send = async (batch: Thawed[]) => {
+  const sendPart = async (batch: Thawed[]) => {
     try {
       const outcomes = await restore(context.index, batch);
       batch.forEach(({ key }, i) => {
@@ -102,15 +103,17 @@ async function bringBack(
       });
     } catch (thrown) {
       const error = asTundraError(thrown, "restore keys");
+      if (error.code === "TOO_LARGE" && batch.length > 1) throw error;
       for (const { key } of batch) failures.set(key, error);
     }
   };
 
   const weigh = (t: Thawed) => keyBytes(t.key) + payloadBytes(t.payload);
+  const send = (batch: Thawed[]) => inParts(batch, weigh, context.connection.requestLimit, sendPart);
   let thawed: Thawed[] = [];
   for (let start = 0; start < evicted.length; start += WAVE) {
     thawed.push(...await thawWave(context, fetches, evicted.slice(start, start + WAVE), failures, again));
-    const requests = batches(thawed, weigh);
+    const requests = batches(thawed, weigh, context.connection.requestLimit());
     const last = start + WAVE >= evicted.length;
     thawed = last ? [] : requests.pop() ?? []; // the last one may still grow
     for (const request of requests) await send(request);

@@ -2,7 +2,7 @@
  * evict: what is provably archived leaves Redis, when asked for and when idle.
  * @module
  */
-import { batches, failed, forBatches, keyBytes } from "./batches.ts";
+import { failed, forBatches } from "./batches.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { isNotFound, type TundraError } from "./errors.ts";
@@ -12,12 +12,13 @@ import { type Candidate, evict as evictScript, type EvictOutcome } from "./scrip
 import { parseRecord } from "./scripts/record.ts";
 import { results } from "./upstash/script.ts";
 import type { CallOptions } from "./upstash/connection.ts";
+import { inRequests, keyBytes } from "./upstash/requests.ts";
 
 /** The result of {@linkcode TundraStore.evict}. */
 export interface EvictReport {
   /** Keys that are in the archive alone now. */
   evicted: string[];
-  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark: marked now), `conflict`, `unsupported`. */
+  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark: marked now), `conflict`, `too large` (no request could bring it back), `unsupported`. */
   kept: Record<string, string>;
 }
 
@@ -25,7 +26,7 @@ export interface EvictReport {
 export async function evict(context: Context, keys: string[]): Promise<EvictReport> {
   const report: EvictReport = { evicted: [], kept: Object.create(null) };
   const failures = new Map<string, TundraError>();
-  await forBatches(keys, failures, "evict keys", async (batch) => {
+  await forBatches(context, keys, failures, "evict keys", async (batch) => {
     const candidates = batch.map((key): Candidate => ({ key, action: "evict", ver: "" }));
     let { id, outcomes } = await evictScript(context.index, candidates, undefined);
     if (await checkIdentity(context, id)) ({ id, outcomes } = await evictScript(context.index, candidates, undefined));
@@ -61,14 +62,12 @@ export async function evictIdle(
   { limitMs, nowMs, questionsLeft }: IdleOptions,
   call: CallOptions & DataStoreCallOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
-  const all: { key: string; outcome: EvictOutcome }[] = [];
-  for (const batch of batches(keys, keyBytes)) {
+  return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
     const candidates = await askArchive(context, batch, nowMs, questionsLeft, call);
-    if (candidates.length === 0) continue;
+    if (candidates.length === 0) return [];
     const { outcomes } = await evictScript(context.index, candidates, limitMs, call);
-    outcomes.forEach((outcome, i) => all.push({ key: candidates[i]!.key, outcome }));
-  }
-  return all;
+    return outcomes.map((outcome, i) => ({ key: candidates[i]!.key, outcome }));
+  });
 }
 
 async function askArchive(

@@ -4,8 +4,8 @@
  */
 import { monotonicMs, nonce } from "./ambient.ts";
 import { freezeRecord } from "./archive/record.ts";
-import { MAX_REQUEST_BYTES } from "./batches.ts";
 import { buryOlder } from "./bury.ts";
+import type { Context } from "./context.ts";
 import { asTundraError, isKeysOwn, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { objectName, versionMicros } from "./keys.ts";
@@ -16,6 +16,7 @@ import { encodePayload, payloadBytes } from "./scripts/restore.ts";
 import { type Snapshot, snapshot } from "./scripts/snapshot.ts";
 import type { TickRun } from "./tick_run.ts";
 import { binary } from "./upstash/connection.ts";
+import { keyBytes, roomIn } from "./upstash/requests.ts";
 import { sha1Hex } from "./upstash/script.ts";
 
 /** Keys under one lease. */
@@ -139,7 +140,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
       { keys: [key], retryable: true },
     );
   }
-  checkRestorable(key, dump);
+  checkRestorable(context, key, dump);
   const object = await freezeRecord({ key, ver, at, exp, dump }, context.freezers);
   const fp = await sha1Hex(dump);
   await putObject(run, lease, key, ver, object);
@@ -159,14 +160,15 @@ async function putObject(run: TickRun, lease: Lease, key: string, ver: string, o
 }
 
 /** Never archive (and so evict) what a request could not bring back. */
-function checkRestorable(key: string, dump: Uint8Array): void {
-  if (2 * dump.length < MAX_REQUEST_BYTES / 2) return;
+function checkRestorable({ connection }: Context, key: string, dump: Uint8Array): void {
+  const most = roomIn(connection.requestLimit()) - keyBytes(key);
+  if (2 * dump.length <= most) return;
   const bytes = payloadBytes(encodePayload(binary(dump)));
-  if (bytes > MAX_REQUEST_BYTES - 500_000) {
+  if (bytes > most) {
     throw new TundraError(
       "TOO_LARGE",
       `Cannot archive ${show(key)} as its value must fit into one request to be restored, ` +
-        `at most ${MAX_REQUEST_BYTES - 500_000} bytes: it takes ${bytes}; it stays in Redis`,
+        `at most ${most} bytes: it takes ${bytes}; it stays in Redis`,
       { keys: [key] },
     );
   }

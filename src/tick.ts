@@ -6,7 +6,6 @@
  * @module
  */
 import { monotonicMs } from "./ambient.ts";
-import { batches, keyBytes } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show } from "./errors.ts";
 import { evictIdle } from "./evict.ts";
@@ -19,6 +18,7 @@ import { parseRecord } from "./scripts/record.ts";
 import { checkTickOptions, type TickOptions, type TickReport } from "./tick_options.ts";
 import { type TickRun, tickRun } from "./tick_run.ts";
 import { text } from "./upstash/connection.ts";
+import { batches, keyBytes } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
 /** A tick gives the last quarter of its time to suspects, if there are any. */
@@ -212,7 +212,7 @@ async function freezeSuspects(run: TickRun, suspects: Suspect[]): Promise<void> 
 async function byAttempts(run: TickRun, suspects: Suspect[]): Promise<Suspect[]> {
   const { connection, index } = run.context;
   const rated: { suspect: Suspect; attempts: number }[] = [];
-  for (const batch of batches(suspects, ({ key }) => keyBytes(key))) {
+  for (const batch of batches(suspects, ({ key }) => keyBytes(key), connection.requestLimit())) {
     const command = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
     const [records] = results("read records", [await connection.command(command, run.call)]);
     batch.forEach((suspect, i) => {

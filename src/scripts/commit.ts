@@ -3,6 +3,7 @@
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, layout, PRELUDE } from "./record.ts";
 
@@ -149,15 +150,17 @@ export async function commit(
   call?: CallOptions,
 ): Promise<CommitOutcome[]> {
   const { dirty, idle, stats } = index.keys;
-  const reply = await index.scripts.run(
-    COMMIT,
-    layout(index, [dirty, idle, stats], archived.map((a) => a.key)),
-    [
-      options.token,
-      options.freezeDelayMs,
-      ...archived.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes]),
-    ],
-    call,
-  );
-  return codes(reply).map((code) => OUTCOMES[code]!);
+  return await inRequests(archived, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
+    const reply = await index.scripts.run(
+      COMMIT,
+      layout(index, [dirty, idle, stats], batch.map((a) => a.key)),
+      [
+        options.token,
+        options.freezeDelayMs,
+        ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes]),
+      ],
+      call,
+    );
+    return codes(reply).map((code) => OUTCOMES[code]!);
+  });
 }

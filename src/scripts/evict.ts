@@ -3,6 +3,7 @@
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
+import { roomIn } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, layout, PRELUDE } from "./record.ts";
 
@@ -26,6 +27,7 @@ export type EvictOutcome =
   | "conflict"
   | "unknown"
   | "moved on"
+  | "too large"
   | "unsupported";
 
 /**
@@ -33,10 +35,10 @@ export type EvictOutcome =
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, n records, n keys
- *     ARGV  idle limit (ms; '' from evict()), then for each key: action (evict mark keep), ver ('' any)
+ *     ARGV  idle limit (ms; '' from evict()), room in a request, then for each key: action (evict mark keep), ver ('' any)
  *     OUT   id, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
- *             U record of another version
+ *             L too large for one request to bring it back: later   U record of another version
  *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
  */
 const EVICT = defineScript(
@@ -46,7 +48,7 @@ const EVICT = defineScript(
 ${PRELUDE}
 local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local n = (#KEYS - 5) / 2
-local limit = tonumber(ARGV[1])
+local limit, room = tonumber(ARGV[1]), tonumber(ARGV[2])
 local id = redis.call('GET', ID)
 if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', '' } end
 
@@ -64,8 +66,15 @@ local function rescue(i, r)
   return 'R'
 end
 
+local function restorable(key, dump)
+  local left = room - 12 * #key - 1000
+  if 2 * #dump <= left then return true end
+  local _, twice = string.gsub(dump, '[%c"\\\\\\128-\\255]', '') -- see encodePayload
+  return #dump + twice <= left
+end
+
 local function one(i, r)
-  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i], ARGV[2 * i + 1]
+  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i + 1], ARGV[2 * i + 2]
   if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
   if r.rev ~= 0 then
     if not queued[i] and not redis.call('ZSCORE', DEAD, key) then push(queue, int(now), key) end
@@ -90,6 +99,10 @@ local function one(i, r)
   if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then
     if r.flag == 'e' then return 'C' end
     return rescue(i, r)
+  end
+  if not restorable(key, dump) then
+    push(later, int((limit or now) + HOUR_MS), key)
+    return 'L', true
   end
   r.flag = 'e'
   push(changes, KEYS[5 + i], r)
@@ -131,6 +144,7 @@ const OUTCOMES: Record<string, EvictOutcome> = {
   C: "conflict",
   K: "unknown",
   V: "moved on",
+  L: "too large",
   U: "unsupported",
 };
 
@@ -148,7 +162,11 @@ export async function evict(
   const reply = await index.scripts.run(
     EVICT,
     layout(index, [dirty, idle, dead, id, stats], candidates.map((c) => c.key)),
-    [idleLimitMs === undefined ? "" : idleLimitMs, ...candidates.flatMap((c) => [c.action, c.ver])],
+    [
+      idleLimitMs === undefined ? "" : idleLimitMs,
+      roomIn(index.scripts.requestLimit()),
+      ...candidates.flatMap((c) => [c.action, c.ver]),
+    ],
     call,
   ) as [string, string];
   return { id: reply[0], outcomes: codes(reply[1]).map((code) => OUTCOMES[code]!) };

@@ -3,6 +3,7 @@
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { errorText, type Index, PRELUDE } from "./record.ts";
 
@@ -91,24 +92,26 @@ export async function fail(
   call?: CallOptions,
 ): Promise<FailOutcome[]> {
   const { dirty, dead, record } = index.keys;
-  const reply = await index.scripts.run(
-    FAIL,
-    [dirty, dead, ...failures.map((f) => record(f.key))],
-    [
-      options.token,
-      options.nattempts,
-      ...failures.flatMap((f) => [
-        f.key,
-        Math.round(f.backoffMs),
-        f.counted ? 1 : 0,
-        f.begun ? 1 : 0,
-        errorText(f.code, f.message),
-      ]),
-    ],
-    call,
-  ) as (string | number)[];
-  return failures.map((_, i) => ({
-    outcome: OUTCOMES[reply[2 * i] as keyof typeof OUTCOMES],
-    attempts: Number(reply[2 * i + 1]),
-  }));
+  return await inRequests(failures, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
+    const reply = await index.scripts.run(
+      FAIL,
+      [dirty, dead, ...batch.map((f) => record(f.key))],
+      [
+        options.token,
+        options.nattempts,
+        ...batch.flatMap((f) => [
+          f.key,
+          Math.round(f.backoffMs),
+          f.counted ? 1 : 0,
+          f.begun ? 1 : 0,
+          errorText(f.code, f.message),
+        ]),
+      ],
+      call,
+    ) as (string | number)[];
+    return batch.map((_, i) => ({
+      outcome: OUTCOMES[reply[2 * i] as keyof typeof OUTCOMES],
+      attempts: Number(reply[2 * i + 1]),
+    }));
+  });
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, PRELUDE } from "./record.ts";
 
@@ -44,7 +45,9 @@ export async function release(
   token: string,
   call?: CallOptions,
 ): Promise<number> {
-  const args = keys.flatMap(({ key, suspect }) => [key, suspect ? 1 : 0]);
-  return codes(await index.scripts.run(RELEASE, [index.keys.dirty], [token, ...args], call))
-    .filter((code) => code === "R").length;
+  const outcomes = await inRequests(keys, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
+    const args = batch.flatMap(({ key, suspect }) => [key, suspect ? 1 : 0]);
+    return codes(await index.scripts.run(RELEASE, [index.keys.dirty], [token, ...args], call));
+  });
+  return outcomes.filter((code) => code === "R").length;
 }

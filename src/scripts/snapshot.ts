@@ -3,6 +3,7 @@
  * @module
  */
 import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
+import { batches, keyBytes } from "../upstash/requests.ts";
 import { saidOf, saysFull } from "../upstash/said.ts";
 import { defineScript, results } from "../upstash/script.ts";
 import { type Index, type KeyRecord, layout, parseRecord } from "./record.ts";
@@ -40,7 +41,8 @@ return out
 );
 
 /**
- * One request, 2 billable commands a key and 3; one request more on a full Redis.
+ * One request, 2 billable commands a key and 3; one request more on a full Redis. Keys with long names take several, each
+ * of them one view.
  *
  * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys
  */
@@ -50,6 +52,14 @@ export async function snapshot(
   keys: string[],
   call?: CallOptions,
 ): Promise<Snapshot[]> {
+  const snapshots: Snapshot[] = [];
+  for (const batch of batches(keys, keyBytes, connection.requestLimit())) {
+    snapshots.push(...await view(connection, index, batch, call));
+  }
+  return snapshots;
+}
+
+async function view(connection: Connection, index: Index, keys: string[], call?: CallOptions): Promise<Snapshot[]> {
   const [records, ...views] = await read(connection, index, keys, call);
   return keys.map((key, i) => {
     const dump = views[2 * i + 1];

@@ -33,6 +33,8 @@ export interface UpstashOptions {
   keyLocking?: boolean;
   /** Longest request body. Default: 10 MB (10 * 1024 * 1024), as Upstash's. */
   maxRequestBytes?: number;
+  /** A longer one is answered by a proxy in front, with HTTP 413 and a page. Default: by Upstash's own error. */
+  proxyLimits?: boolean;
   /** Longest reply body. Default: no limit. */
   maxReplyBytes?: number;
   /** Keep what was asked in `log`? Default: false. */
@@ -221,6 +223,10 @@ export async function startUpstash(options: UpstashOptions): Promise<UpstashServ
 
     const base64 = request.headers["upstash-encoding"] === "base64";
     let text = Buffer.from(JSON.stringify(encode(result.body, base64)));
+    if (!body && options.proxyLimits) {
+      result.status = 413;
+      text = Buffer.from("<html><title>413 Request Entity Too Large</title></html>");
+    }
     if (text.length > maxReplyBytes) {
       result.status = 400;
       text = Buffer.from(JSON.stringify({ error: tooLong("response", maxReplyBytes, text.length) }));

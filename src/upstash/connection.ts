@@ -6,7 +6,7 @@
 import type { Requester } from "@upstash/redis";
 import { TundraError } from "../errors.ts";
 import { defaultBackoff, errorOf, httpClient, type SyncToken } from "./http.ts";
-import { cacheOf, checkOptions, type RedisOptions } from "./options.ts";
+import { cacheOf, checkOptions, LEAST_REQUEST_BYTES, type RedisOptions } from "./options.ts";
 import { stockRequester } from "./requester.ts";
 import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
@@ -17,6 +17,8 @@ export type { RedisOptions } from "./options.ts";
 const TIMEOUT_MS = 30_000;
 const MAX_REPLY_BYTES = 16 * 1024 * 1024;
 const RETRIES = 5;
+/** Upstash refuses requests over 10 MB. */
+const MAX_REQUEST_BYTES = 9_000_000;
 
 /** A reply. Strings are binary strings: one character a byte (0 to 255); `text()` decodes UTF-8, `bytes()` makes an array. */
 export type Reply = null | number | string | Reply[];
@@ -53,6 +55,8 @@ export interface Connection {
   multi(commands: RedisCommand[], options?: CallOptions): Promise<Answer[]>;
   /** Runs commands in one request, one after the other, others in between. */
   pipeline(commands: RedisCommand[], options?: CallOptions): Promise<Answer[]>;
+  /** Bytes that one request may have: `maxRequestBytes`, or less where the server has refused that. */
+  requestLimit(): number;
   /**
    * For the `@upstash/redis` client: its decoding, its results. An aborted request rejects with the signal's reason, as
    * `fetch` does; a failure with a TundraError; a refused pipeline or transaction with an UpstashError.
@@ -71,6 +75,7 @@ export function connect(options: RedisOptions): Connection {
   const retry = checked.retry === false ? { retries: 0 } : checked.retry;
   const sync: SyncToken = { readYourWrites: checked.readYourWrites ?? true, token: "" };
   const cache = cacheOf(checked);
+  let requestLimit = checked.maxRequestBytes ?? MAX_REQUEST_BYTES;
   const send = httpClient({
     url,
     token,
@@ -78,6 +83,11 @@ export function connect(options: RedisOptions): Connection {
     retries: retry?.retries ?? RETRIES,
     backoff: retry?.backoff ?? defaultBackoff,
     maxReplyBytes,
+    tooLarge(requestBytes, limitBytes) {
+      // where no limit is named, it lies somewhere below
+      const learned = limitBytes > 0 && limitBytes < requestBytes ? limitBytes : Math.floor(requestBytes / 2);
+      requestLimit = Math.min(requestLimit, Math.max(learned, LEAST_REQUEST_BYTES));
+    },
     init: { ...(cache && { cache }), ...(keepAlive !== undefined && { keepalive: keepAlive }) },
   }, sync);
 
@@ -104,28 +114,38 @@ export function connect(options: RedisOptions): Connection {
       read: async (reply) => read(await reply.json()),
     });
 
-  const runBatch = (path: string, commands: RedisCommand[], call: CallOptions): Promise<Answer[]> =>
+  const runBatch = (
+    path: string,
+    commands: RedisCommand[],
+    call: CallOptions,
+    check: (answers: Answer[]) => void = () => {},
+  ): Promise<Answer[]> =>
     run([path], commands, commands, call, (json) => {
       const refused = errorOf(json);
       if (refused !== undefined) throw refusal(refused, commands, token);
       if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
-      return json.map((one, i) => answer(one, commands[i]!, token));
+      const answers = json.map((one, i) => answer(one, commands[i]!, token));
+      check(answers);
+      return answers;
     });
 
   return {
     async command(command, call = {}) {
-      const answered = await run([], command, [command], call, (json) => answer(json, command, token));
-      throwIfTooLarge(saidOf(answered), answered.error ?? "", [command]);
-      return answered;
+      return await run([], command, [command], call, (json) => {
+        const answered = answer(json, command, token);
+        throwIfTooLarge(saidOf(answered), answered.error ?? "", [command]);
+        return answered;
+      });
     },
     async multi(commands, call = {}) {
-      const answers = await runBatch("multi-exec", commands, call);
-      for (const each of answers) throwIfTooLarge(saidOf(each), each.error ?? "", commands);
-      return answers;
+      return await runBatch("multi-exec", commands, call, (answers) => {
+        for (const each of answers) throwIfTooLarge(saidOf(each), each.error ?? "", commands);
+      });
     },
     async pipeline(commands, call = {}) {
       return await runBatch("pipeline", commands, call);
     },
+    requestLimit: () => requestLimit,
     requester: stockRequester({
       send,
       sync,

@@ -5,6 +5,7 @@
 import { linkSignals, sleep, untilAborted } from "../abort.ts";
 import { random, wallClockMs } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
+import { keepLimit, limitOf } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 
 const MAX_BACKOFF_MS = 2_000;
@@ -20,6 +21,8 @@ export interface HttpSettings {
   retries: number;
   backoff: (retryCount: number) => number;
   maxReplyBytes: number;
+  /** Told of the size of a request that was refused as too large, and the limit that the server named (0: none). */
+  tooLarge: (requestBytes: number, limitBytes: number) => void;
   /** Further members of each fetch's init. */
   init: RequestInit;
 }
@@ -82,7 +85,11 @@ export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
     for (let attempt = 0;; attempt++) {
       stopIfAborted(exchange, what);
       exchange.onRequest?.();
-      const outcome = await once(settings, sync, exchange, url, body, what);
+      const outcome = await once(settings, sync, exchange, url, body, what).catch((error) => {
+        const limit = limitOf(error);
+        if (limit !== undefined) settings.tooLarge(new TextEncoder().encode(body).length, limit);
+        throw error;
+      });
       if ("value" in outcome) return outcome.value;
       stopIfAborted(exchange, what);
       const { why, cause, final, retryAfterMs = 0 } = outcome;
@@ -171,7 +178,8 @@ async function once<T>(
     }
     const said = message === undefined ? "" : ` (${scrub(message, exchange.commands, [settings.token])})`;
     if (status === 413) {
-      throw new TundraError("TOO_LARGE", `${what} as the request must be smaller: current value is HTTP 413${said}`);
+      const shown = `${what} as the request must be smaller: current value is HTTP 413${said}`;
+      throw keepLimit(new TundraError("TOO_LARGE", shown), message);
     }
     if (status === 401 || status === 403) {
       return { why: `HTTP ${status}: the server refused the token${said}`, final: true };

@@ -6,6 +6,8 @@ import { checkFunction, checkNumber } from "../check.ts";
 import { badArgument } from "../errors.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** However small the requests are that somebody refuses: below this nothing can be batched. */
+export const LEAST_REQUEST_BYTES = 32_768;
 
 /**
  * How to reach Redis: an Upstash database's REST URL and token, and the options of the `@upstash/redis` client with its
@@ -36,6 +38,12 @@ export interface RedisOptions {
   timeoutMs?: number;
   /** Bytes of one reply's body, base64 included, default 16 MiB; a larger one is not read: `TOO_LARGE`. */
   maxReplyBytes?: number;
+  /**
+   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it where
+   * the plan or a proxy takes less: what one request could not bring back is then never archived nor evicted. A refusal
+   * also teaches it, but only to the process that has met one.
+   */
+  maxRequestBytes?: number;
   /** Aborts every request of this connection. As a function it is asked for at each request. */
   signal?: AbortSignal | (() => AbortSignal);
   /** Sees its own writes on a database with read regions: sends the last reply's sync token. Default true. */
@@ -74,7 +82,7 @@ export function checkOptions(options: RedisOptions): RedisOptions {
   if (typeof client.pipeline === "function" || typeof client.request === "function") {
     throw badArgument(make, "redis", "options: pass { url, token } and use store.redis", "a Redis client");
   }
-  const { token, fetch: givenFetch, retry, timeoutMs, maxReplyBytes, signal } = options;
+  const { token, fetch: givenFetch, retry, timeoutMs, maxReplyBytes, maxRequestBytes, signal } = options;
   const url = typeof options.url === "string" ? baseUrl(options.url) : undefined;
   if (url === undefined) {
     throw badArgument(
@@ -97,6 +105,9 @@ export function checkOptions(options: RedisOptions): RedisOptions {
   }
   if (timeoutMs !== undefined) checkNumber(make, "redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
   if (maxReplyBytes !== undefined) checkNumber(make, "redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
+  if (maxRequestBytes !== undefined) {
+    checkNumber(make, "redis.maxRequestBytes", maxRequestBytes, LEAST_REQUEST_BYTES, 2 ** 29);
+  }
   if (signal !== undefined && typeof signal !== "function" && typeof signal?.addEventListener !== "function") {
     throw badArgument(make, "redis.signal", "an AbortSignal or a function that returns one", typeof signal);
   }

@@ -6,6 +6,8 @@
 import { TundraError } from "../errors.ts";
 import { commandNames, type Commands, ownWords } from "./scrub.ts";
 
+// what an error says of requests: the limit that the server named; 0 for none
+const limits = new WeakMap<object, number>();
 // beside the objects and not in them: whoever logs an answer or an error must not show it
 const words = new WeakMap<object, string>();
 
@@ -40,9 +42,22 @@ export function saysTooLarge(said: string | undefined): "request" | "reply" | un
 
 /** Throws `TOO_LARGE` where that is what the server said; `shown` is its message as people may see it. */
 export function throwIfTooLarge(said: string | undefined, shown: string, commands: Commands): void {
-  if (saysTooLarge(said) === undefined) return;
-  throw new TundraError(
-    "TOO_LARGE",
-    `Cannot run ${commandNames(commands)} as it must be below the server's limits: current value is ${shown}`,
-  );
+  const what = saysTooLarge(said);
+  if (what === undefined) return;
+  const message = `Cannot run ${
+    commandNames(commands)
+  } as it must be below the server's limits: current value is ${shown}`;
+  const error = new TundraError("TOO_LARGE", message);
+  throw what === "request" ? keepLimit(error, said) : error;
+}
+
+/** Marks an error as one about the size of its request. */
+export function keepLimit(error: TundraError, said: string | undefined): TundraError {
+  limits.set(error, Number(/\blimit\b\D{0,20}(\d{1,12})\b/i.exec(said ?? "")?.[1] ?? 0));
+  return error;
+}
+
+/** The limit that the server named for requests, bytes; 0: it named none; `undefined`: it is about something else. */
+export function limitOf(error: unknown): number | undefined {
+  return typeof error === "object" && error !== null ? limits.get(error) : undefined;
 }

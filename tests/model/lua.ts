@@ -153,7 +153,13 @@ function pattern(lua: string): RegExp {
       const c = lua[i]!;
       if (c === "%") {
         const next = lua[++i]!;
-        const classes: Record<string, string> = { d: "0-9", s: " \\t\\n\\v\\f\\r", a: "A-Za-z", w: "A-Za-z0-9" };
+        const classes: Record<string, string> = {
+          d: "0-9",
+          s: " \\t\\n\\v\\f\\r",
+          a: "A-Za-z",
+          w: "A-Za-z0-9",
+          c: "\\0-\\x1f\\x7f",
+        };
         const set = classes[next.toLowerCase()];
         if (/[a-z]/i.test(next) && !set) throw new Error(`pattern %${next} is not in the subset`);
         if (!set) js += "\\" + next;
@@ -512,11 +518,16 @@ function translate(source: string): { js: string; numbers: string[] } {
     const values = adjusted(codes, names.length);
     if (typeof values === "string") {
       const temp = `t$${++named}`;
-      const declared = names.map((lua, i) => `${declareAs(lua, codes[i] ?? codes.at(-1)!)} = ${temp}[${i}]`);
+      const declared = names.map((lua, i) => `${declareAs(lua, codes[i] ?? later(codes.at(-1)!))} = ${temp}[${i}]`);
       return `const ${temp} = [${values}]; let ${declared.join(", ")};`;
     }
     // evaluated before any of the names is declared: `local x = x` means the outer one
     return `let ${names.map((lua, i) => [declareAs(lua, codes[i]), values[i]].join(" = ")).join(", ")};`;
+  }
+
+  /** The results of a call after its first: how often gsub() has replaced is a number. */
+  function later(call: Code): Code {
+    return call.js.startsWith("R.string.gsub(") ? { js: call.js, isNumber: true } : call;
   }
 
   function declareAs(lua: string, given: Code | undefined): string {
@@ -569,7 +580,7 @@ function translate(source: string): { js: string; numbers: string[] } {
     const codes = expressions();
     if (targets.some((target) => !target.assign)) throw new Error("not in the subset of Lua: an assignment to a value");
     targets.forEach((target, i) => {
-      const given = codes[i] ?? (codes.at(-1)!.isCall ? codes.at(-1) : undefined);
+      const given = codes[i] ?? (codes.at(-1)!.isCall ? later(codes.at(-1)!) : undefined);
       if (given) target.flow!.store ? target.flow!.store(given) : target.flow!.variable!.values.push(given);
     });
     if (targets.length === 1) return first.assign!(value(codes[0]!)) + ";";

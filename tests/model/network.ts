@@ -4,7 +4,7 @@
  * @module
  */
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
-import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED } from "./endpoint.ts";
+import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED, utf8 } from "./endpoint.ts";
 import type { Oracle, SimulatedOp } from "./oracle.ts";
 import type { ModelRedis, RedisReply, RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
@@ -34,6 +34,8 @@ export interface Faults {
   storeDenied: boolean;
   /** Whoever uploads this key dies. */
   killer: string | undefined;
+  /** Redis takes no longer request. */
+  requestBytes: number;
   /** How many requests to Redis got no answer in time, or none that says what became of them. */
   unheard: number;
   /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
@@ -103,6 +105,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     storeDenied: false,
     killer: undefined,
     unheard: 0,
+    requestBytes: Infinity,
   };
 
   function strikes(rate: number): boolean {
@@ -146,6 +149,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
   // ---- Redis
 
   function execute(url: string, body: string, ops: readonly SimulatedOp[], name: string): Answer {
+    if (body.length * 3 > faults.requestBytes && utf8(body).length > faults.requestBytes) {
+      world.note(() => `${name}: a request of ${body.length} bytes is refused`);
+      return { status: 413, body: "<html>" };
+    }
     if (faults.redisDenied) {
       faults.unheard++;
       return { status: 401, body: `{"error":"WRONGPASS"}` };

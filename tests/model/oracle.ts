@@ -81,6 +81,8 @@ export interface Leniency {
   apart: boolean;
   /** The bucket lost objects: `LOST` is right for them. */
   lostObjects: boolean;
+  /** Requests may have so many bytes and no more: what is larger stays in Redis, `TOO_LARGE`. */
+  smallRequests: boolean;
 }
 
 /** A saved judge. */
@@ -156,7 +158,13 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }]));
   const archive = new Map<string, ArchiveObject>();
   const running = new Set<SimulatedOp>();
-  const leniency: Leniency = { brokenScripts: false, rolledBack: false, apart: false, lostObjects: false };
+  const leniency: Leniency = {
+    brokenScripts: false,
+    rolledBack: false,
+    apart: false,
+    lostObjects: false,
+    smallRequests: false,
+  };
   let time = 0;
   let latestMs = 0;
 

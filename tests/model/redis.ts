@@ -429,7 +429,11 @@ export function dumpString(value: string): string {
   let dump = dumps.get(value);
   if (dump === undefined) {
     const { length } = value;
-    const head = length < 64 ? String.fromCharCode(length) : String.fromCharCode(0x40 | (length >> 8), length & 255);
+    const head = length < 64
+      ? String.fromCharCode(length)
+      : length < 16_384
+      ? String.fromCharCode(0x40 | (length >> 8), length & 255)
+      : String.fromCharCode(0x80, 0, length >> 16, (length >> 8) & 255, length & 255);
     const body = `\0${head}${value}\x0a\0`;
     dump = body + crc64(body);
     if (dumps.size > 50_000) dumps.clear();
@@ -442,8 +446,7 @@ export function dumpString(value: string): string {
 export function parseDump(payload: string): string | undefined {
   if (payload.length < 12 || crc64(payload.slice(0, -8)) !== payload.slice(-8) || payload[0] !== "\0") return undefined;
   const first = payload.charCodeAt(1);
-  const long = first >= 64;
-  return payload.slice(long ? 3 : 2, -10);
+  return payload.slice(first >= 128 ? 6 : first >= 64 ? 3 : 2, -10);
 }
 
 const CRC_TABLE = Array.from({ length: 256 }, (_, byte) => {

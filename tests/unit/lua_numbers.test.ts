@@ -53,6 +53,7 @@ describe("what scripts hand to Redis", () => {
     ["a list that is removed", `${PRELUDE}local l = { now }\nzrem(KEYS[1], l)`, ["ZREM, argument 2"]],
     ["a field", "local r = { at = tonumber(ARGV[1]) }\nredis.call('SET', KEYS[1], r.at)", ["SET, argument 2"]],
     ["a parameter", "local function f(x) redis.call('GET', x) end\nf('a')\nf(1)", ["GET, argument 1"]],
+    ["how often it was replaced", "local _, n = string.gsub('a', 'b', '')\nredis.call('GET', n)", ["GET, argument 1"]],
     ["a result", "local function f() return 1 end\nredis.call('GET', f())", ["GET, argument 1"]],
     ["either of two", "redis.call('GET', ARGV[1] or 0)", ["GET, argument 1"]],
     ["text made of a number", "redis.call('GET', 'a' .. #KEYS)", ["GET, argument 1"]],

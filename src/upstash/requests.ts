@@ -1,0 +1,74 @@
+/**
+ * Requests of a size that the server takes: as full as may be, and halved where it takes less than was known.
+ * @module
+ */
+import { TundraError } from "../errors.ts";
+
+/** Lua's `unpack` ends near 8,000 values. */
+const MAX_KEYS = 1_000;
+/** A script's text goes along where the server does not know it. */
+const SCRIPT_BYTES = 16_000;
+
+/** What a request may hold besides the script. */
+export function roomIn(limitBytes: number): number {
+  return Math.max(1, limitBytes - SCRIPT_BYTES);
+}
+
+/** What one key takes in a script's request: its record's name and its own, its record's text, and arguments. */
+export function keyBytes(key: string): number {
+  return 3 * 3 * JSON.stringify(key).length + 700;
+}
+
+/** Splits `items` so that no batch has more than 1,000 or weighs more than a request may. */
+export function batches<T>(items: readonly T[], weigh: (item: T) => number, limitBytes: number): T[][] {
+  const all: T[][] = [];
+  let room = 0;
+  for (const item of items) {
+    const weight = weigh(item);
+    const last = all.at(-1);
+    if (last === undefined || last.length === MAX_KEYS || weight > room) {
+      all.push([item]);
+      room = roomIn(limitBytes) - weight;
+    } else {
+      last.push(item);
+      room -= weight;
+    }
+  }
+  return all;
+}
+
+/**
+ * Acts on `items` in as few parts as their size allows. A part that is `TOO_LARGE` is halved, and what follows is as small
+ * as has been learned by then: a server may take less than was known, or a reply be larger. Ends at any other error.
+ */
+export async function inParts<T>(
+  items: readonly T[],
+  weigh: (item: T) => number,
+  limitBytes: () => number,
+  act: (part: T[]) => Promise<void>,
+): Promise<void> {
+  let waiting = [[...items]];
+  while (waiting.length > 0) {
+    const [part, ...others] = batches(waiting[0]!, weigh, limitBytes());
+    waiting = [...others, ...waiting.slice(1)];
+    try {
+      if (part !== undefined) await act(part);
+    } catch (error) {
+      if (!(error instanceof TundraError && error.code === "TOO_LARGE") || part!.length < 2) throw error;
+      const middle = Math.ceil(part!.length / 2);
+      waiting.unshift(part!.slice(0, middle), part!.slice(middle));
+    }
+  }
+}
+
+/** What a script answers to each of `items`, in order, in as few requests as their size allows. */
+export async function inRequests<T, R>(
+  items: readonly T[],
+  weigh: (item: T) => number,
+  limitBytes: () => number,
+  send: (part: T[]) => Promise<R[]>,
+): Promise<R[]> {
+  const answers: R[] = [];
+  await inParts(items, weigh, limitBytes, async (part) => void answers.push(...await send(part)));
+  return answers;
+}
