@@ -4,6 +4,7 @@
  */
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { listPages } from "./datastores/guarded.ts";
 import { asTundraError, show } from "./errors.ts";
 import { objectPrefix, versionMicros } from "./keys.ts";
 import type { TickRun } from "./tick_run.ts";
@@ -61,15 +62,11 @@ async function upTo(
   call: DataStoreCallOptions,
 ): Promise<string[]> {
   const names: string[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await context.datastore.listKeys!(prefix, cursor, call);
-    for (const name of page.names) {
-      if (!name.startsWith(prefix)) continue; // another key's: never on a datastore's word
+  for await (const page of listPages(context.datastore, prefix, call)) {
+    for (const name of page) {
       const micros = versionMicros(name.slice(prefix.length));
       if (micros > 0 && micros <= versionMicros(last)) names.push(name);
     }
-    cursor = page.cursor;
-  } while (cursor !== undefined);
+  }
   return names;
 }

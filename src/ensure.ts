@@ -12,6 +12,7 @@
 import { thawRecord } from "./archive/record.ts";
 import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
 import type { Context } from "./context.ts";
+import { listPages } from "./datastores/guarded.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
 import { movedOn, unsupportedRecord } from "./key_errors.ts";
@@ -28,7 +29,7 @@ import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 /** Objects in memory at once. */
 const WAVE = 128;
 
-/** Fetches under way, by object name: concurrent calls for the same version share one. */
+/** Fetches under way, by object name: concurrent calls for the same version share one. The guard ends each in time. */
 export type Fetches = Map<string, Promise<Uint8Array | Error>>;
 
 type Failures = Map<string, TundraError>;
@@ -184,25 +185,22 @@ async function thawNewer(
       `Cannot bring ${show(key)} back as the archive must hold version ${ver} or a newer one: ${rest}`,
       { keys: [key] },
     );
-  const { listKeys, fetchKeys } = context.datastore;
-  if (!listKeys) throw lost("it does not, and this datastore cannot list others");
+  const { datastore } = context;
+  if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
   const prefix = await objectPrefix(context.tqname, key);
   let newest = "";
   let rival = ""; // of the same time: nothing says which of the two came later
-  let cursor: string | undefined;
-  do {
-    const page = await listKeys.call(context.datastore, prefix, cursor);
-    for (const name of page.names) {
+  for await (const names of listPages(datastore, prefix)) {
+    for (const name of names) {
       const found = name.slice(prefix.length);
       if (versionMicros(found) === 0 || found === newest || versionMicros(found) < versionMicros(newest)) continue;
       rival = versionMicros(found) === versionMicros(newest) ? found : "";
       if (rival === "") newest = found;
     }
-    cursor = page.cursor;
-  } while (cursor !== undefined);
+  }
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
-  const [object] = await fetchKeys.call(context.datastore, [prefix + newest]);
+  const [object] = await datastore.fetchKeys([prefix + newest]);
   if (isNotFound(object)) throw lost(`its newest, ${newest}, went before it was fetched`);
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
   return await thaw(context, { key, record, ver: newest }, object);
@@ -216,8 +214,7 @@ async function fetchObjects(
 ): Promise<(Uint8Array | Error)[]> {
   const fetchAll = async (wanted: string[]): Promise<(Uint8Array | Error)[]> => {
     try {
-      const objects = await context.datastore.fetchKeys(wanted);
-      return wanted.map((name, i) => objects[i] ?? unanswered(name));
+      return await context.datastore.fetchKeys(wanted);
     } catch (thrown) {
       return wanted.map(() => asTundraError(thrown, "fetch objects"));
     }
@@ -231,13 +228,6 @@ async function fetchObjects(
     });
   }
   return await Promise.all(names.map((name) => fetches.get(name)!));
-}
-
-function unanswered(name: string): TundraError {
-  return new TundraError(
-    "UNAVAILABLE",
-    `Cannot fetch ${show(name)} as the datastore must answer each name: it did not`,
-  );
 }
 
 function blindWrite(key: string): TundraError {

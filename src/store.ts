@@ -8,6 +8,7 @@ import { checkFreezers } from "./archive/record.ts";
 import { checkNames, checkNumber } from "./check.ts";
 import type { Context } from "./context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
+import { guardedDatastore } from "./datastores/guarded.ts";
 import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
 import { del } from "./del.ts";
 import { dirty, dirtyArguments, type DirtyOptions } from "./dirty.ts";
@@ -236,7 +237,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     tqname,
     connection,
     index: { scripts: scriptRunner(connection), keys: redisKeys(tqname) },
-    datastore,
+    datastore: guardedDatastore(datastore),
     freezers: checkFreezers(options.freezer),
     redisTtlMs,
     freezeDelayMs,

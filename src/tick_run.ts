@@ -2,7 +2,7 @@
  * One tick under way: its bounds, its counters, its report.
  * @module
  */
-import { linkSignals, untilAborted } from "./abort.ts";
+import { linkSignals } from "./abort.ts";
 import { monotonicMs } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
@@ -37,8 +37,7 @@ export interface TickRun {
   /** Requests left for work. */
   requestsLeft(): number;
   /**
-   * Calls the datastore; counts one request where it does not count by itself. Waits no longer than the signal allows,
-   * also where a datastore does not heed it: what it still does concerns nobody.
+   * Calls the datastore; counts one request where it does not count by itself.
    */
   counted<T>(act: (call: DataStoreCallOptions) => Promise<T>, signal: AbortSignal): Promise<T>;
   /** A signal that also ends at `endsAt` of the monotonic clock; `end()` when done. */
@@ -103,7 +102,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
       };
       if (run.requestsLeft() <= 0) open();
       try {
-        return await untilAborted(act({ signal, onRequest }), signal);
+        return await act({ signal, onRequest });
       } finally {
         if (!counts) subrequests++;
       }

@@ -32,6 +32,11 @@ export interface DataStoreCallOptions {
  */
 export interface DataStore {
   /**
+   * The longest that one request may take by the store's own limit, in ms; default 10,000. Tundra gives up a call after
+   * twice that and 10 s, 0.2 s more a name, and 2 s more a MB that is put.
+   */
+  readonly timeoutMs?: number;
+  /**
    * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is no
    * TundraError) blames the store, and no key is given up for it; another code that is not `retryable` blames the object.
    */

@@ -31,6 +31,7 @@ export function memoryDatastore(): MemoryDatastore {
   // Asynchronous functions, so that an aborted signal rejects and never throws.
   return {
     objects,
+    timeoutMs: 10_000,
     // deno-lint-ignore require-await
     async putKey(name, value, options) {
       options?.signal?.throwIfAborted();

@@ -105,6 +105,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
   }
 
   return {
+    timeoutMs: 10_000,
     async putKey(name, value, call) {
       const at = objectPath("put", prefix, name);
       const what = `put ${show(name)}`;

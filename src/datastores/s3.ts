@@ -7,7 +7,7 @@ import { badArgument, notFound, show, TundraError } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
-import { type S3Call, type S3Connection, type S3Reply, s3Requester } from "./s3_request.ts";
+import { RETRY_WITHIN_MS, type S3Call, type S3Connection, type S3Reply, s3Requester } from "./s3_request.ts";
 import { xmlElements, xmlText } from "./xml.ts";
 
 /** Options of {@linkcode s3Datastore}. */
@@ -94,6 +94,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
   }
 
   return {
+    timeoutMs: connection.timeoutMs + RETRY_WITHIN_MS,
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
       const path = objectPath("put", prefix, name);

@@ -51,7 +51,7 @@ export interface S3Reply {
 export type S3Requester = (call: S3Call, options?: DataStoreCallOptions) => Promise<S3Reply>;
 
 /** No retry begins later than this after the first attempt. */
-const RETRY_WITHIN_MS = 5000;
+export const RETRY_WITHIN_MS = 5000;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 1500;
 /** A slow line: time for an upload grows with its size. */

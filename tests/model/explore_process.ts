@@ -197,24 +197,18 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
 
   // ---- the process' side of the network
 
-  function opened(instance: Instance, demand: Demand, signal: AbortSignal | undefined, timeoutMs: number) {
+  function opened(instance: Instance, demand: Demand, signal: AbortSignal | undefined) {
     return new Promise<unknown>((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const id = instance.requests++;
       const request = { id, demand, same: same(demand), call: instance.call };
-      let untime = () => {};
       const settle = (act: (value: unknown) => void) => (value: unknown) => {
         instance.open.delete(id); // or nobody waits for it any more
-        untime();
         act(value);
       };
       const open = { request, resolve: settle(resolve), reject: settle(reject) };
       instance.open.set(id, open);
       signal?.addEventListener("abort", () => open.reject(signal.reason), { once: true });
-      if (timeoutMs === 0) return;
-      untime = ambient.after(timeoutMs, () => {
-        open.reject(new subject.TundraError("UNAVAILABLE", "no answer", { retryable: true }));
-      });
     });
   }
 
@@ -232,13 +226,14 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         batch: body.startsWith("[["),
         commands: requestCommands(body),
       };
-      return opened(instance, demand, init!.signal ?? undefined, 0) as Promise<Response>;
+      return opened(instance, demand, init!.signal ?? undefined) as Promise<Response>;
     };
     const ask = <T>(demand: Demand, options: DataStoreCallOptions | undefined): Promise<T> => {
       options?.onRequest?.();
-      return opened(instance, demand, options?.signal, STORE_TIMEOUT_MS) as Promise<T>;
+      return opened(instance, demand, options?.signal) as Promise<T>;
     };
     const datastore: DataStore = {
+      timeoutMs: STORE_TIMEOUT_MS / 2, // what hangs does so for ever: Tundra gives it up
       putKey: (name, value, options) => ask({ to: "put", name, bytes: new Uint8Array(value) }, options),
       fetchKeys: async (names, options) => {
         const found = await ask<(Uint8Array | undefined)[]>({ to: "get", names }, options);

@@ -266,6 +266,16 @@ export const MUTANTS: Mutant[] = [
     ]],
   },
   {
+    name: "whatever putKey() resolves with says that the object is stored",
+    where: "src/datastores/guarded.ts",
+    patches: [["if (stored === true) return true;", "return true;"]],
+  },
+  {
+    name: "a datastore that never answers is waited for",
+    where: "src/datastores/guarded.ts",
+    patches: [['link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));', ""]],
+  },
+  {
     name: "the upload's failure is ignored",
     where: "src/freeze.ts",
     patches: [[

@@ -318,6 +318,7 @@ async function play(box: Sandbox, mode: Mode): Promise<void> {
   faults.redis = choices.pick([30, 0, 100, 250]);
   faults.store = choices.pick([30, 0, 150]);
   if (has("poison")) faults.poison = 250;
+  if (has("outages")) faults.lies = 250;
   if (has("stale")) {
     faults.stale = 300;
     staleRuns.add(world);

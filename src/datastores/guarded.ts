@@ -1,0 +1,143 @@
+/**
+ * What stands between Tundra and every datastore. A datastore may be anybody's code: it may never answer, answer
+ * something else, or promise what it did not do; and an object that only seems to be stored is evicted and lost. So
+ *
+ * - only `true` of `putKey` says that an object is stored;
+ * - an answer that is missing, or of another kind, is an error in its slot;
+ * - each call has a time limit, and ends at once when its signal is aborted, also where the datastore heeds neither;
+ * - a listing is understood as a whole or refused, and it ends.
+ * @module
+ */
+import { linkSignals, untilAborted } from "../abort.ts";
+import { asTundraError, show, TundraError } from "../errors.ts";
+import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
+
+/**
+ * Limit of a call, ms: twice the time in which a store of ours gives up one request without progress, some for its
+ * retries; more for each name, as a store asks a few at a time; and for each KB, as slow as 4 Mbit/s.
+ */
+const LIMIT = { base: 10_000, requests: 2, request: 10_000, name: 200, kilobyte: 2 };
+/** Pages of one listing: ten million names of S3. */
+const MAX_PAGES = 10_000;
+
+/** The only way in which the core calls a datastore. */
+export function guardedDatastore(datastore: DataStore): DataStore {
+  async function within<T>(
+    what: string,
+    size: { names?: number; bytes?: number },
+    options: DataStoreCallOptions | undefined,
+    act: (options: DataStoreCallOptions) => Promise<T>,
+  ): Promise<T> {
+    options?.signal?.throwIfAborted();
+    const { names = 1, bytes = 0 } = size;
+    const ms = LIMIT.base + LIMIT.requests * (datastore.timeoutMs ?? LIMIT.request) + LIMIT.name * names +
+      LIMIT.kilobyte * Math.ceil(bytes / 1000);
+    const link = linkSignals([options?.signal]);
+    link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));
+    try {
+      return await untilAborted((async () => await act({ ...options, signal: link.signal }))(), link.signal);
+    } catch (thrown) {
+      if (options?.signal?.aborted) throw options.signal.reason;
+      throw asTundraError(thrown, what);
+    } finally {
+      link.release();
+    }
+  }
+
+  const slots = <T>(what: string, names: string[], answers: unknown, fits: (answer: unknown) => answer is T) =>
+    names.map((name, i): T | Error => {
+      const answer: unknown = Array.isArray(answers) ? answers[i] : answers;
+      if (Array.isArray(answers) && (fits(answer) || answer instanceof Error)) return answer;
+      return failure(`${what} ${show(name)}`, "answer each name", `current value is ${kindOf(answer)}`);
+    });
+
+  const guarded: DataStore = {
+    async putKey(name, value, options) {
+      const what = `put ${show(name)}`;
+      const call = (own: DataStoreCallOptions): Promise<unknown> => datastore.putKey(name, value, own);
+      const stored = await within(what, { bytes: value.length }, options, call);
+      if (stored === true) return true;
+      throw stored instanceof TundraError
+        ? stored
+        : failure(what, "resolve with true once it is stored", `current value is ${kindOf(stored)}`);
+    },
+    async fetchKeys(names, options) {
+      if (names.length === 0) return [];
+      const call = (own: DataStoreCallOptions) => datastore.fetchKeys(names, own);
+      const answers = await within(`fetch ${names.length} objects`, { names: names.length }, options, call);
+      return slots("fetch", names, answers, (answer) => answer instanceof Uint8Array);
+    },
+  };
+  if (datastore.deleteKeys) {
+    guarded.deleteKeys = async (names, options) => {
+      if (names.length === 0) return;
+      const call = (own: DataStoreCallOptions) => datastore.deleteKeys!(names, own);
+      await within(`delete ${names.length} objects`, { names: names.length }, options, call);
+    };
+  }
+  if (datastore.hasKeys) {
+    guarded.hasKeys = async (names, options) => {
+      if (names.length === 0) return [];
+      const call = (own: DataStoreCallOptions) => datastore.hasKeys!(names, own);
+      const answers = await within(`look for ${names.length} objects`, { names: names.length }, options, call);
+      return slots("look for", names, answers, (answer) => typeof answer === "boolean");
+    };
+  }
+  if (datastore.listKeys) {
+    guarded.listKeys = async (prefix, cursor, options) => {
+      const what = `list objects under ${show(prefix)}`;
+      const page: unknown = await within(what, {}, options, (own) => datastore.listKeys!(prefix, cursor, own));
+      return readPage(what, prefix, page);
+    };
+  }
+  return guarded;
+}
+
+/**
+ * All names that begin with `prefix`, page by page. Cost: a request a page.
+ *
+ * @throws TundraError `UNAVAILABLE` where the listing goes round in a circle, or never ends
+ */
+export async function* listPages(
+  datastore: DataStore,
+  prefix: string,
+  options?: DataStoreCallOptions,
+): AsyncGenerator<string[], void, void> {
+  const what = `list objects under ${show(prefix)}`;
+  const cursors = new Set<string>();
+  let last = "";
+  let cursor: string | undefined;
+  do {
+    const page = await datastore.listKeys!(prefix, cursor, options);
+    cursor = page.cursor;
+    const [first] = page.names;
+    if (first !== undefined && first <= last) throw failure(what, "go on page by page", `${show(first)} came again`);
+    last = page.names.at(-1) ?? last;
+    if (cursor !== undefined && cursors.has(cursor)) throw failure(what, "go on page by page", "a cursor came again");
+    if (cursor !== undefined) cursors.add(cursor);
+    if (cursors.size > MAX_PAGES) throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
+    yield page.names;
+  } while (cursor !== undefined);
+}
+
+function readPage(what: string, prefix: string, page: unknown): { names: string[]; cursor?: string } {
+  const { names, cursor } = (page ?? {}) as { names?: unknown; cursor?: unknown };
+  if (!Array.isArray(names)) throw failure(what, "reply { names, cursor }", `current value is ${kindOf(page)}`);
+  // one that is passed over may be the one that was looked for
+  const stranger = names.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
+  if (stranger >= 0) throw failure(what, "list names that begin so", `current value is ${show(names[stranger])}`);
+  if (cursor === undefined || cursor === null) return { names };
+  if (typeof cursor !== "string") throw failure(what, "reply a cursor that is text", `it is ${kindOf(cursor)}`);
+  return { names, cursor };
+}
+
+function failure(what: string, must: string, is: string): TundraError {
+  return new TundraError("UNAVAILABLE", `Cannot ${what} as the datastore must ${must}: ${is}`);
+}
+
+/** Never an object's bytes. */
+function kindOf(value: unknown): string {
+  if (value instanceof Error) return `an Error: ${value.message}`;
+  if (typeof value === "boolean" || value === undefined || value === null) return String(value);
+  return Array.isArray(value) ? "an array" : typeof value;
+}
