@@ -150,7 +150,13 @@ async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<File
   await Promise.all(Array.from({ length: Number(options.jobs) }, async () => {
     while (next < queue.length) {
       const index = next++;
-      results.push(await runFile(queue[index]!.runtime, queue[index]!.file, join(scratch, `${index}.xml`)));
+      const result = await runFile(queue[index]!.runtime, queue[index]!.file, join(scratch, `${index}.xml`));
+      results.push(result);
+      const { runtime, file, tests, seconds } = result;
+      const soFar = `[${results.length} of ${queue.length}, ${((performance.now() - started) / 1000).toFixed(0)} s]`;
+      console.log(
+        `${runtime.padEnd(4)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s  ${soFar}`,
+      );
     }
   }));
   return results;
@@ -181,7 +187,6 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
   }
   for (const test of failed) console.log(`${runtime.name} FAILED ${file}: ${test.name}`);
   for (const test of skipped) console.log(`${runtime.name} SKIPPED ${file}: ${test.name}`);
-  console.log(`${runtime.name.padEnd(4)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s`);
   return { runtime: runtime.name, file, tests, seconds };
 }
 
