@@ -66,6 +66,21 @@ describe("what archiving, evicting and bringing back cost", () => {
     assertEquals(await measured(() => store.ensureKs(keys[0]!)), expected(BILLED.bringBack, 1));
   });
 
+  it("each ensureKs reads the archive until the first tick, and not afterwards", async () => {
+    const store = stack.store();
+    await raw("SET", "resident", "value");
+    const gets = async () => {
+      const before = stack.s3Count("GetObject");
+      await store.ensureKs("missing");
+      await store.ensureKs("resident");
+      return stack.s3Count("GetObject") - before;
+    };
+    assertEquals([await gets(), await gets()], [2, 2]);
+    await store.dirty("resident");
+    await store.tick();
+    assertEquals(await gets(), 0);
+  });
+
   it("an evicted key's record takes what the tables take off each value", async () => {
     const used = async () => Number(/^used_memory:(\d+)/m.exec(String(await raw("INFO", "memory")))![1]);
     const keys = names(1000, "session:0123456789:");
