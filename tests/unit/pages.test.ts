@@ -44,7 +44,7 @@ describe("README and docs", () => {
 
   it("name the runtime dependencies that there are", () => {
     const { dependencies } = JSON.parse(read("package.json"));
-    const [, named] = /with all \w+\s+dependencies \(([^)]+)\)/.exec(read("README.md")) ?? [];
+    const [, named] = /with\s+all\s+\w+\s+dependencies \(([^)]+)\)/.exec(read("README.md")) ?? [];
     assertEquals([...named!.matchAll(/`([^`]+)`/g)].map(([, name]) => name).sort(), Object.keys(dependencies).sort());
   });
 
