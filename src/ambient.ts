@@ -12,9 +12,12 @@ export interface Ambient {
   random(): number;
   after(ms: number, act: () => void): () => void;
   digest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
+  /** Default: 1,000. */
+  readonly leastDurationMs?: number;
 }
 
-const platform: Ambient = {
+/** The platform's own. */
+export const PLATFORM: Ambient = {
   monotonicMs: () => performance.now(),
   wallClockMs: () => Date.now(),
   uuid: () => crypto.randomUUID(),
@@ -27,11 +30,16 @@ const platform: Ambient = {
   digest: (algorithm, data) => crypto.subtle.digest(algorithm, data),
 };
 
-let ambient = platform;
+let ambient = PLATFORM;
 
 /** For simulations in tests only: everything below comes from `other` from now on; without it from the platform again. */
 export function setAmbient(other?: Ambient): void {
-  ambient = other ?? platform;
+  ambient = other ?? PLATFORM;
+}
+
+/** The least `leaseMs` and `deadlineMs` of a tick: who gives less means seconds. Tests may need less. */
+export function leastDurationMs(): number {
+  return ambient.leastDurationMs ?? 1_000;
 }
 
 /** Milliseconds of a clock that never goes back; only differences mean anything. */

@@ -5,11 +5,19 @@
 import { badArgument } from "./errors.ts";
 
 /** A whole number in this range; infinite where the range is. */
-export function checkNumber(what: string, name: string, value: unknown, least: number, most: number): number {
+export function checkNumber(
+  what: string,
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+  unit: "" | " of milliseconds" = "",
+): number {
   const fits = typeof value === "number" && value >= least && value <= most &&
     (Number.isInteger(value) || value === Infinity);
   if (!fits) {
-    const must = most === Infinity ? `a whole number, at least ${least}` : `a whole number from ${least} to ${most}`;
+    const number = `a whole number${unit}`;
+    const must = most === Infinity ? `${number}, at least ${least}` : `${number} from ${least} to ${most}`;
     throw badArgument(what, name, must, value);
   }
   return value;

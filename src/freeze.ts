@@ -1,112 +1,136 @@
 /**
- * Freezing one batch of claimed keys: snapshot, put, commit; what fails is queued again, what was not begun is released.
+ * Freezing what a snapshot shows: put, commit; what fails is queued again, what was not begun is released.
  * @module
  */
-import { monotonicMs, nonce } from "./ambient.ts";
+import { after, nonce } from "./ambient.ts";
 import { freezeRecord } from "./archive/record.ts";
 import { buryOlder } from "./bury.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, isKeysOwn, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { objectName, versionMicros } from "./keys.ts";
+import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import { type Archived, commit } from "./scripts/commit.ts";
-import { fail, type FailOutcome, type Failure } from "./scripts/fail.ts";
-import { release } from "./scripts/release.ts";
+import type { Failure } from "./scripts/fail.ts";
 import { encodePayload, payloadBytes } from "./scripts/restore.ts";
-import { type Snapshot, snapshot } from "./scripts/snapshot.ts";
+import type { Snapshot } from "./scripts/snapshot.ts";
 import type { TickRun } from "./tick_run.ts";
 import { binary } from "./upstash/connection.ts";
 import { keyBytes, roomIn } from "./upstash/requests.ts";
 import { sha1Hex } from "./upstash/script.ts";
 
-/** Keys under one lease. */
-export interface Lease {
-  keys: string[];
-  token: string;
-  /** Redis time of the claim, microseconds. */
-  nowUs: number;
-  /** The tick's own monotonic clock: uploads end here, a little before the lease does. */
-  endsAt: number;
-  /** A suspect that was begun: its attempt is counted already. */
-  begun: boolean;
-}
+/** What is archived is committed this long after the first upload of it has ended, so that a tick that is killed keeps it. */
+const COMMIT_MS = 1_000;
 
-/** The rest of a lease is for saying what became of its keys: said too late, an attempt would stay counted. */
-const UPLOADS_SHARE = 0.95;
-
-/** When the uploads of a lease end that is asked for now. */
-export function uploadsEnd(leaseMs: number): number {
-  return monotonicMs() + UPLOADS_SHARE * leaseMs;
-}
-
-/** Have its uploads ended? A timer may fire a little early. */
-function isOver(lease: Lease): boolean {
-  return monotonicMs() >= lease.endsAt - 2;
-}
-
-/** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
-export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
-  let waiting = lease.keys;
-  while (waiting.length > 0) {
-    if (!run.mayBegin()) return await giveBack(run, lease, waiting);
-    const keys = waiting.slice(0, run.snapshotKeys);
-    let views: Snapshot[];
-    try {
-      views = await snapshot(run.context.connection, run.context.index, keys, run.call);
-    } catch (thrown) {
-      const error = asTundraError(thrown, "read keys to archive");
-      if (error.code === "TOO_LARGE" && keys.length > 1) {
-        run.snapshotKeys = Math.ceil(keys.length / 2);
-        continue;
-      }
-      if (run.stopped()) return await giveBack(run, lease, waiting);
-      if (error.code !== "TOO_LARGE") {
-        run.fail(error);
-        // Redis refused or did not answer: that is no key's own fault
-        const failures = waiting.map((key) => ({ ...failure(run, lease, key, error, 0), counted: false }));
-        return await recordFailures(run, lease, failures);
-      }
-      await recordFailures(run, lease, [failure(run, lease, keys[0]!, error, 0)]);
-      waiting = waiting.slice(1);
-      continue;
-    }
-    waiting = waiting.slice(keys.length);
-    await freezeViews(run, lease, views);
-  }
+/** One key that could not be put, and who has refused it. */
+interface Refused {
+  key: string;
+  error: TundraError;
+  attempts: number;
+  by: "us" | "the archive" | "the lease's end";
 }
 
 /** Puts what a snapshot shows, and commits it. */
 export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[]): Promise<void> {
-  const archived: PutObject[] = [];
-  const failures: Failure[] = [];
+  const commits = commitsOf(run, lease);
+  const refused: Refused[] = [];
   const untouched: string[] = [];
+  let stored = 0;
+  let waiting = views.length;
   await Promise.all(views.map(async (view) => {
     const { key, record } = view;
-    if (record === undefined) {
-      failures.push(failure(run, lease, key, unsupportedRecord("archive", key), 0));
-      return;
-    }
     run.report.bytesRead += view.dump?.length ?? 0;
     const done = await run.uploads.acquire();
+    waiting--;
     try {
+      if (record === undefined) throw unsupportedRecord("archive", key);
       if (!run.mayBegin() || isOver(lease)) untouched.push(key);
-      else archived.push(await put(run, lease, view));
+      else {
+        const object = await put(run, lease, view);
+        if (object.bytes > 0) stored++;
+        commits.add(object, waiting);
+      }
     } catch (thrown) {
       if (run.stopped()) untouched.push(key);
-      else {
-        const error = asTundraError(thrown, `archive ${show(key)}`);
-        const failed = failure(run, lease, key, error, record.attempts);
-        // where only the time ran out, the key is due at once, for whoever has more
-        failures.push(isOver(lease) && !failed.counted ? { ...failed, backoffMs: 0 } : failed);
-      }
+      else refused.push(refusal(lease, key, record?.attempts ?? 0, thrown));
     } finally {
       done();
     }
   }));
-  if (archived.length === 0 && failures.length > 0 && failures.every((each) => !each.counted)) run.storeIsDown = true;
-  if (archived.length > 0) await commitArchived(run, lease, archived);
-  if (failures.length > 0) await recordFailures(run, lease, failures);
-  if (untouched.length > 0) await giveBack(run, lease, untouched);
+  await commits.end();
+  await recordRefused(run, lease, refused, stored);
+  await giveBack(run, lease, untouched);
+}
+
+/** What the archive, or a freezer, has thrown. */
+class ArchiveRefused extends Error {
+  constructor(override readonly cause: unknown) {
+    super();
+  }
+}
+
+function refusal(lease: Lease, key: string, attempts: number, thrown: unknown): Refused {
+  const archives = thrown instanceof ArchiveRefused;
+  const error = asTundraError(archives ? thrown.cause : thrown, `archive ${show(key)}`);
+  const by = !archives ? "us" : isOver(lease) && !isKeysOwn(error) ? "the lease's end" : "the archive";
+  return { key, error, attempts, by };
+}
+
+/**
+ * Whose fault is it? What the archive refuses of all that it was given is its own trouble. Where it takes others, or there
+ * were none, a refusal that is said to be the key's is; trouble that meets this one while others fare well is odd.
+ */
+async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], stored: number): Promise<void> {
+  const byArchive = refused.filter(({ by }) => by === "the archive");
+  run.refusals = stored > 0 ? 0 : run.refusals + byArchive.length;
+  if (refused.length === 0) return;
+  const others = byArchive.length > 1 ? stored : run.stored;
+  const fault = ({ error, by }: Refused): Failure["fault"] => {
+    if (isKeysOwn(error)) return "own";
+    return by === "the archive" && others >= byArchive.length ? "odd" : "passing";
+  };
+  const failures = (some: Refused[]) =>
+    some.map((each) => {
+      const made = failure(run, lease, each.key, each.error, each.attempts, fault(each));
+      // where only the time ran out, the key is due at once, for whoever has more
+      return each.by === "the lease's end" ? { ...made, backoffMs: 0 } : made;
+    });
+  if (refused.some(({ by }) => by === "the lease's end")) run.unfinished = true;
+  const isTrouble = stored === 0 && byArchive.length > 1;
+  if (isTrouble) await recordTrouble(run, lease, failures(byArchive), byArchive[0]!.error);
+  const single = isTrouble ? refused.filter(({ by }) => by !== "the archive") : refused;
+  if (single.length > 0) await recordFailures(run, lease, failures(single));
+}
+
+/** Commits of one batch: soon after the first upload has ended, again and again, and at the end. */
+function commitsOf(run: TickRun, lease: Lease): { add(put: PutObject, waiting: number): void; end(): Promise<void> } {
+  let ready: PutObject[] = [];
+  let cancel: (() => void) | undefined;
+  let requestsWanted = 0;
+  const underWay: Promise<void>[] = [];
+  const commitReady = () => {
+    cancel?.();
+    cancel = undefined;
+    if (ready.length > 0) underWay.push(commitArchived(run, lease, ready));
+    ready = [];
+  };
+  const early = () => {
+    cancel = undefined;
+    // where requests are bounded, an upload is worth more than a commit that can be joined with another
+    if (run.requestsLeft() > requestsWanted) commitReady();
+  };
+  return {
+    add(put, waiting) {
+      if (put.bytes > 0) run.stored++;
+      ready.push(put);
+      requestsWanted = waiting + run.settings.nthreads;
+      cancel ??= after(COMMIT_MS, early);
+    },
+    async end() {
+      commitReady();
+      await Promise.all(underWay);
+    },
+  };
 }
 
 /** What was put, and the version that it replaces. */
@@ -128,7 +152,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
     if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
     const removed = record.flag === "g";
-    const tombstone = await freezeRecord({ key, ver, at, gone: removed || "inferred" }, context.freezers);
+    const tombstone = await theirs(() => freezeRecord({ key, ver, at, gone: removed || "inferred" }, context.freezers));
     await putObject(run, lease, key, ver, tombstone);
     const gone = removed ? "removed" : record.exp > 0 && record.exp <= at ? "expired" : "missing";
     return { ...base, fp: "", bytes: tombstone.length, gone };
@@ -141,10 +165,19 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
     );
   }
   checkRestorable(context, key, dump);
-  const object = await freezeRecord({ key, ver, at, exp, dump }, context.freezers);
+  const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, context.freezers));
   const fp = await sha1Hex(dump);
   await putObject(run, lease, key, ver, object);
   return { ...base, fp, bytes: object.length };
+}
+
+/** What others throw is marked as theirs. */
+async function theirs<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (thrown) {
+    throw new ArchiveRefused(thrown);
+  }
 }
 
 async function putObject(run: TickRun, lease: Lease, key: string, ver: string, object: Uint8Array): Promise<void> {
@@ -152,7 +185,7 @@ async function putObject(run: TickRun, lease: Lease, key: string, ver: string, o
   const { signal, end } = run.until(lease.endsAt);
   try {
     const name = await objectName(context.tqname, key, ver);
-    await run.counted((call) => context.datastore.putKey(name, object, call), signal);
+    await theirs(() => run.counted((call) => context.datastore.putKey(name, object, call), signal));
   } finally {
     end();
   }
@@ -187,7 +220,7 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
     const outcomes = await commit(
       context.index,
       archived,
-      { token: lease.token, freezeDelayMs: context.freezeDelayMs },
+      { token: lease.token, leaseMs: run.settings.leaseMs, freezeDelayMs: context.freezeDelayMs },
       run.closing,
     );
     removed = archived.filter(({ previous, gone }, i) =>
@@ -206,12 +239,14 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
       } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
         report.missing++;
         run.queuedAgain++;
-      } else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", archived[i]!.key));
+      } else if (outcome === "stale") run.unfinished = true;
+      else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", archived[i]!.key));
     });
   } catch (thrown) {
     // the lease ends, and the keys are claimed again: nothing is lost but the work
     const error = asTundraError(thrown, "commit what was archived");
     report.failed += archived.length;
+    run.unfinished = true;
     run.fail(error);
     if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
   }
@@ -227,72 +262,4 @@ function reportMissing(run: TickRun, key: string, previous: string): void {
       `it is missing; the archive keeps its versions up to ${previous}`,
     0,
   );
-}
-
-/** A failure of one key. What says that the store is to blame counts no attempt. */
-function failure(run: TickRun, lease: Lease, key: string, error: TundraError, attempts: number): Failure {
-  return {
-    key,
-    code: error.code,
-    message: error.message,
-    counted: isKeysOwn(error),
-    begun: lease.begun,
-    backoffMs: run.settings.backoffMs(attempts + (lease.begun ? 0 : 1)),
-  };
-}
-
-async function recordFailures(run: TickRun, lease: Lease, failures: Failure[]): Promise<void> {
-  const { report } = run;
-  report.failed += failures.length;
-  try {
-    const outcomes = await queueAgain(run, lease, failures);
-    outcomes.forEach(({ outcome, attempts }, i) => {
-      if (outcome === "dead") report.dead++;
-      const { key, code, message } = failures[i]!;
-      run.error(key, code as TundraError["code"], message, attempts);
-    });
-  } catch (thrown) {
-    for (const { key, code, message } of failures) run.error(key, code as TundraError["code"], message, 0);
-    run.fail(asTundraError(thrown, "queue failed keys again"));
-  }
-}
-
-async function queueAgain(run: TickRun, lease: Lease, failures: Failure[]): Promise<FailOutcome[]> {
-  const { context, settings, closing } = run;
-  return await fail(context.index, failures, { token: lease.token, nattempts: settings.nattempts }, closing);
-}
-
-/** Puts a key aside whose record is of another version. */
-export async function queueUnsupported(run: TickRun, lease: Lease, key: string): Promise<void> {
-  await recordFailures(run, lease, [failure(run, lease, key, unsupportedRecord("archive", key), 0)]);
-}
-
-/** Gives keys back that were not begun. */
-export async function giveBack(run: TickRun, lease: Lease, keys: string[]): Promise<void> {
-  if (lease.begun) { // takes the counted attempt back
-    const stopped = new TundraError("UNAVAILABLE", "The tick reached a bound before it had archived the key");
-    const failures = keys.map((key) => ({ ...failure(run, lease, key, stopped, 0), backoffMs: 0 }));
-    try {
-      await queueAgain(run, lease, failures);
-      run.queuedAgain += keys.length;
-    } catch (thrown) {
-      run.fail(asTundraError(thrown, "release keys"));
-    }
-    return;
-  }
-  await releaseKeys(run, lease.token, keys.map((key) => ({ key, suspect: false })));
-}
-
-/** Releases keys; a lease that cannot be given back ends by itself. */
-export async function releaseKeys(
-  run: TickRun,
-  token: string,
-  keys: { key: string; suspect: boolean }[],
-): Promise<void> {
-  if (keys.length === 0) return;
-  try {
-    run.queuedAgain += await release(run.context.index, keys, token, run.closing);
-  } catch (thrown) {
-    run.fail(asTundraError(thrown, "release keys"));
-  }
 }

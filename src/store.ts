@@ -228,9 +228,13 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
   }
   const { redisTtlMs, freezeDelayMs = 0 } = options;
   if (redisTtlMs !== undefined) {
-    checkNumber(what, "redisTtlMs", redisTtlMs, LEAST_REDIS_TTL_MS, Number.MAX_SAFE_INTEGER);
+    const fits = Number.isSafeInteger(redisTtlMs) && redisTtlMs >= LEAST_REDIS_TTL_MS;
+    if (!fits) {
+      const must = `a whole number of milliseconds, at least ${LEAST_REDIS_TTL_MS} (10 hours)`;
+      throw badArgument(what, "redisTtlMs", must, redisTtlMs);
+    }
   }
-  checkNumber(what, "freezeDelayMs", freezeDelayMs, 0, MAX_DURATION_MS);
+  checkNumber(what, "freezeDelayMs", freezeDelayMs, 0, MAX_DURATION_MS, " of milliseconds");
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const context: Context = {

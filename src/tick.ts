@@ -1,36 +1,45 @@
 /**
  * tick: archives what is due and evicts what is idle, batch after batch, until a bound is reached.
  *
- * Two batches overlap: while one is uploaded, the next is claimed and read. Keys over which a tick died come last and
- * alone, so that one that kills ticks delays no other.
+ * Two batches overlap: while one is uploaded, the next is claimed and read. Suspects, keys over which a tick died, are
+ * claimed apart. Which come first, fresh keys or suspects, is drawn by lot: whatever ends ticks early, both have their
+ * turn.
  * @module
  */
-import { monotonicMs } from "./ambient.ts";
+import { monotonicMs, random } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show } from "./errors.ts";
 import { evictIdle } from "./evict.ts";
-import { freezeLease, type Lease, queueUnsupported, releaseKeys, uploadsEnd } from "./freeze.ts";
 import { establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
-import { begin } from "./scripts/begin.ts";
+import { type Lease, releaseAll, uploadsEnd } from "./leases.ts";
+import { freezeLease } from "./read_keys.ts";
 import { type Claim, claim } from "./scripts/claim.ts";
-import { parseRecord } from "./scripts/record.ts";
+import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts";
 import { checkTickOptions, type TickOptions, type TickReport } from "./tick_options.ts";
 import { type TickRun, tickRun } from "./tick_run.ts";
 import { text } from "./upstash/connection.ts";
-import { batches, keyBytes } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
-/** A tick gives the last quarter of its time to suspects, if there are any. */
+/** Suspects that come first get a quarter of a tick; where they come last, fresh keys leave them that much. */
 const SUSPECTS_SHARE = 0.25;
 /** Where requests are bounded, eviction gets a quarter of them: asked for key by key, idle keys would leave none to freeze. */
 const EVICTION_SHARE = 0.25;
 /** What an eviction needs besides a question to the archive for each old key: records, the script, and its source. */
 const EVICTION_REQUESTS = 3;
 
-interface Suspect {
-  key: string;
-  lease: Lease;
+/** What a claim may take. */
+interface Wanted {
+  maxKeys: number;
+  maxSuspects: number;
+  maxIdle: number;
+}
+
+/** What the queue holds, as the last claim saw it. */
+interface Seen {
+  left: number;
+  suspects: number;
+  idle: boolean;
 }
 
 /** Runs one tick; see {@linkcode TundraStore.tick}. */
@@ -38,52 +47,66 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
   const run = tickRun(context, checkTickOptions(options));
   const { report } = run;
   const startedAt = monotonicMs();
-  const suspects: Suspect[] = [];
-  const underWay: Promise<void>[] = [];
-  // with a bound on requests, one batch at a time: its closing requests are kept back
-  const overlap = run.settings.maxSubrequests === Infinity ? 1 : 0;
-  let left = 0;
-  let idleLeft = false;
+  const seen: Seen = { left: 0, suspects: 0, idle: false };
   try {
-    let evicting = context.redisTtlMs !== undefined;
-    for (let first = true; mayClaim(run, suspects.length > 0, startedAt); first = false) {
-      const endsAt = uploadsEnd(run.settings.leaseMs);
-      const claimed = await claimNext(run, evicting, first);
-      if (claimed === undefined) break;
-      left = claimed.left;
-      report.claimed += claimed.keys.length;
-      const lease: Lease = { keys: [], token: claimed.token, nowUs: claimed.nowUs, endsAt, begun: false };
-      const suspicious = new Set(claimed.suspects);
-      for (const key of claimed.keys) {
-        if (suspicious.has(key)) suspects.push({ key, lease });
-        else lease.keys.push(key);
-      }
-      if (lease.keys.length > 0) underWay.push(freezeLease(run, lease));
-      if (overlap === 0) await Promise.all(underWay.splice(0));
-      idleLeft = claimed.idle.length === run.settings.batchKeys;
-      if (claimed.idle.length > 0) {
-        const all = run.requestsLeft() > EVICTION_REQUESTS && await evictClaimed(run, claimed);
-        evicting = all !== undefined;
-        idleLeft = evicting && (idleLeft || !all);
-      }
-      while (underWay.length > overlap) await underWay.shift();
-      if (left === 0 && !idleLeft) break;
+    await freezeDue(run, seen);
+    while (seen.suspects > 0 && mayClaim(run, 1) && run.requestsLeft() >= SUSPECT_REQUESTS) {
+      const most = suspectsToClaim(run, run.requestsLeft() - 1);
+      const lease = await claimLease(run, seen, { maxKeys: 0, maxSuspects: most, maxIdle: 0 }, false);
+      if (lease === undefined || lease.keys.length === 0) break;
+      await freezeSuspects(run, lease, Infinity);
     }
   } finally {
-    await Promise.all(underWay);
-    await freezeSuspects(run, suspects);
-    report.remaining = left + run.queuedAgain;
-    report.done = report.remaining === 0 && !idleLeft && !run.stopped();
+    await releaseAll(run);
+    report.remaining = seen.left + run.queuedAgain;
+    report.done = report.remaining === 0 && !seen.idle && !run.unfinished && !run.stopped();
     report.durationMs = Math.round(monotonicMs() - startedAt);
   }
   return { ...report };
 }
 
-function mayClaim(run: TickRun, suspects: boolean, startedAt: number): boolean {
+/** Fresh keys, and what is idle; if the lot says so, some suspects before them. */
+async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
+  const { settings } = run;
+  const underWay: Promise<void>[] = [];
+  // with a bound on requests, one batch at a time: its closing requests are kept back
+  const overlap = settings.maxSubrequests === Infinity ? 1 : 0;
+  let suspectsFirst = random() < 0.5;
+  let evicting = run.context.redisTtlMs !== undefined;
+  try {
+    for (let first = true; mayClaim(run, seen.suspects > 0 ? 1 - SUSPECTS_SHARE : 1); first = false) {
+      const lease = await claimLease(run, seen, wanted(run, suspectsFirst, evicting), first);
+      if (lease === undefined) break;
+      if (lease.suspects) await freezeSuspects(run, lease, settings.deadlineMs * SUSPECTS_SHARE);
+      else if (lease.keys.length > 0) underWay.push(freezeLease(run, lease));
+      suspectsFirst = false;
+      if (overlap === 0) await Promise.all(underWay.splice(0));
+      if (lease.idle.length > 0) {
+        const all = run.requestsLeft() > EVICTION_REQUESTS && await evictClaimed(run, lease);
+        evicting = all !== undefined;
+        seen.idle = evicting && (seen.idle || !all);
+      }
+      while (underWay.length > overlap) await underWay.shift();
+      if (seen.left <= seen.suspects && !seen.idle) break;
+    }
+  } finally {
+    await Promise.all(underWay);
+  }
+}
+
+function mayClaim(run: TickRun, timeShare: number): boolean {
   const { settings, report } = run;
-  const timeMs = settings.deadlineMs * (suspects ? 1 - SUSPECTS_SHARE : 1);
-  return run.mayBegin() && monotonicMs() - startedAt < timeMs && !run.storeIsDown &&
+  return run.mayBegin() && run.elapsedMs() < settings.deadlineMs * timeShare && !run.storeIsDown() &&
     report.claimed < settings.maxKeys && report.bytesRead < settings.maxBytes && keysToClaim(run, false) > 0;
+}
+
+function wanted(run: TickRun, suspects: boolean, evicting: boolean): Wanted {
+  const share = run.requestsLeft() === Infinity ? Infinity : Math.floor(run.requestsLeft() * SUSPECTS_SHARE);
+  return {
+    maxKeys: keysToClaim(run, evicting),
+    maxSuspects: suspects && run.requestsLeft() >= SUSPECT_REQUESTS ? suspectsToClaim(run, share) : 0,
+    maxIdle: evicting ? run.settings.batchKeys : 0,
+  };
 }
 
 /** A batch, but no more than what the bounds on keys and requests leave: a claim and a snapshot go off the latter. */
@@ -97,15 +120,35 @@ function keysToClaim(run: TickRun, evicting: boolean): number {
   return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, requests - kept);
 }
 
+/** Claims, and says what is left; `undefined` where the tick has to end. */
+async function claimLease(
+  run: TickRun,
+  seen: Seen,
+  most: Wanted,
+  first: boolean,
+): Promise<(Claim & Lease) | undefined> {
+  const endsAt = uploadsEnd(run.settings.leaseMs);
+  const queuedBefore = run.queuedAgain;
+  const claimed = await claimNext(run, most, first);
+  if (claimed === undefined) return undefined;
+  run.queuedAgain -= queuedBefore; // the claim has seen those
+  seen.left = claimed.left;
+  seen.suspects = claimed.passed;
+  seen.idle = most.maxIdle > 0 && claimed.idle.length === run.settings.batchKeys;
+  run.report.claimed += claimed.keys.length;
+  return { ...claimed, endsAt, begun: false };
+}
+
 /** The next batch; `undefined` where the tick has to end, which is an error only for its first claim. */
-async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promise<Claim | undefined> {
+async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Claim | undefined> {
   const { context, settings } = run;
+  const evicting = most.maxIdle > 0;
   const ask = () =>
     claim(context.index, {
-      maxKeys: keysToClaim(run, evicting),
+      ...most,
       leaseMs: settings.leaseMs,
-      maxIdle: evicting ? settings.batchKeys : 0,
       redisTtlMs: context.redisTtlMs ?? 0,
+      mendIdle: first,
     }, run.call);
   try {
     let claimed: Claim;
@@ -124,6 +167,7 @@ async function claimNext(run: TickRun, evicting: boolean, first: boolean): Promi
     const error = asTundraError(thrown, "claim dirty keys");
     if (run.stopped()) return undefined;
     if (first) throw error;
+    run.unfinished = true;
     run.fail(error);
     return undefined;
   }
@@ -134,6 +178,7 @@ async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: Claim): 
   try {
     return await evictKeys(run, idle, idleLimitMs, nowUs / 1000) === idle.length;
   } catch (thrown) {
+    run.unfinished = true;
     if (!run.stopped()) run.fail(asTundraError(thrown, "evict idle keys"));
     return undefined;
   }
@@ -170,54 +215,4 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
     if (outcome === "unsupported") run.fail(unsupportedRecord("evict", key));
   }
   return outcomes.length;
-}
-
-/** Fewest attempts first: what has killed ticks before comes after what was only near it. */
-async function freezeSuspects(run: TickRun, suspects: Suspect[]): Promise<void> {
-  const { context, settings, report } = run;
-  let waiting = suspects;
-  try {
-    if (waiting.length > 1 && run.mayBegin()) waiting = await byAttempts(run, waiting);
-    while (waiting.length > 0 && run.mayBegin() && run.requestsLeft() > 2) {
-      const { key, lease } = waiting[0]!;
-      const endsAt = uploadsEnd(settings.leaseMs);
-      // not aborted: whoever does not know whether it began cannot take the attempt back
-      const call = { onRequest: run.call.onRequest };
-      const begun = await begin(context.index, key, { ...settings, token: lease.token }, call);
-      waiting = waiting.slice(1);
-      if (typeof begun === "object") {
-        await freezeLease(run, { keys: [key], token: begun.token, nowUs: lease.nowUs, endsAt, begun: true });
-      } else if (begun === "unsupported") {
-        await queueUnsupported(run, lease, key);
-      } else if (begun === "dead") {
-        report.failed++;
-        report.dead++;
-        run.error(
-          key,
-          "UNAVAILABLE",
-          `Cannot archive ${show(key)} as a tick must live through it: ${settings.nattempts} did not`,
-          settings.nattempts,
-        );
-      }
-    }
-  } catch (thrown) {
-    if (!run.stopped()) run.fail(asTundraError(thrown, "archive suspects"));
-  }
-  for (const lease of new Set(waiting.map((suspect) => suspect.lease))) {
-    const keys = waiting.filter((suspect) => suspect.lease === lease).map(({ key }) => ({ key, suspect: true }));
-    await releaseKeys(run, lease.token, keys);
-  }
-}
-
-async function byAttempts(run: TickRun, suspects: Suspect[]): Promise<Suspect[]> {
-  const { connection, index } = run.context;
-  const rated: { suspect: Suspect; attempts: number }[] = [];
-  for (const batch of batches(suspects, ({ key }) => keyBytes(key), connection.requestLimit())) {
-    const command = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
-    const [records] = results("read records", [await connection.command(command, run.call)]);
-    batch.forEach((suspect, i) => {
-      rated.push({ suspect, attempts: parseRecord((records as (string | null)[])[i])?.attempts ?? 0 });
-    });
-  }
-  return rated.sort((a, b) => a.attempts - b.attempts).map(({ suspect }) => suspect);
 }

@@ -2,6 +2,7 @@
  * The options of a tick, and what it reports.
  * @module
  */
+import { leastDurationMs } from "./ambient.ts";
 import { checkFunction, checkNames, checkNumber } from "./check.ts";
 import { badArgument, type TundraError } from "./errors.ts";
 
@@ -11,7 +12,10 @@ export interface TickOptions {
   maxKeys?: number;
   /** Keys to claim at a time: 1 to 1000, default 100. */
   batchKeys?: number;
-  /** Nothing is begun after this many milliseconds: 1 to 43,200,000, default 20,000. What is under way is completed. */
+  /**
+   * Nothing is begun after this many milliseconds: 1,000 to 43,200,000, default 8,000. What is under way is completed, so
+   * leave some time until the platform's own limit: the default fits one of 10 s. More is archived where there is more time.
+   */
   deadlineMs?: number;
   /** HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default: no bound. */
   maxSubrequests?: number;
@@ -19,9 +23,13 @@ export interface TickOptions {
   maxBytes?: number;
   /** Uploads at once: 1 to 1000, default 6. */
   nthreads?: number;
-  /** A claimed key is nobody else's for this many milliseconds: 1 to 43,200,000 (12 h), default 60,000. Let it outlast a batch's uploads. */
+  /** A claimed key is nobody else's for this many milliseconds: 1,000 to 43,200,000 (12 h), default 60,000. Let it outlast a batch's uploads. */
   leaseMs?: number;
-  /** A key that fails this many times by its own fault is dead: 1 to 1000, default 3. */
+  /**
+   * A key that fails this many times by its own fault is dead: 1 to 1000, default 3. Its own is what the archive refuses
+   * for this object while it takes others, not what it refuses for all; and trouble that would pass, where it meets this
+   * key in ten ticks in a row and others in none of them.
+   */
   nattempts?: number;
   /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most an hour. */
   retryBackoffMs?: number | ((attempt: number) => number);
@@ -59,9 +67,9 @@ export interface TickReport {
   bytesWritten: number;
   /** Milliseconds it took. */
   durationMs: number;
-  /** Nothing was left to do: no bound was reached. */
+  /** Nothing due is left that this tick knows of: no bound was reached, nothing to evict failed, no lease ended before its keys were archived. */
   done: boolean;
-  /** Each failure; `key` is "" where it is the tick's own. */
+  /** Each failure; `key` is "" where it is the tick's own, or the store's: once, however many keys it concerns. */
   errors: { key: string; code: string; message: string; attempt: number }[];
 }
 
@@ -71,7 +79,7 @@ export const MAX_DURATION_MS = 12 * 60 * 60 * 1000;
 const DEFAULTS = {
   maxKeys: 1000,
   batchKeys: 100,
-  deadlineMs: 20_000,
+  deadlineMs: 8_000,
   maxSubrequests: Infinity,
   maxBytes: 256 * 1024 * 1024,
   nthreads: 6,
@@ -79,14 +87,15 @@ const DEFAULTS = {
   nattempts: 3,
 };
 
+/** What is counted in milliseconds begins at {@linkcode leastDurationMs}. */
 const BOUNDS: Record<keyof typeof DEFAULTS, [least: number, most: number]> = {
   maxKeys: [1, 1_000_000],
   batchKeys: [1, 1_000],
-  deadlineMs: [1, MAX_DURATION_MS],
+  deadlineMs: [0, MAX_DURATION_MS],
   maxSubrequests: [12, Infinity],
   maxBytes: [1, Infinity],
   nthreads: [1, 1_000],
-  leaseMs: [1, MAX_DURATION_MS],
+  leaseMs: [0, MAX_DURATION_MS],
   nattempts: [1, 1_000],
 };
 
@@ -111,11 +120,15 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick"): Tick
   const settings = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]) {
     const value = options[name];
-    if (value !== undefined) settings[name] = checkNumber(what, name, value, ...BOUNDS[name]);
+    if (value === undefined) continue;
+    const [least, most] = BOUNDS[name];
+    settings[name] = name.endsWith("Ms")
+      ? checkNumber(what, name, value, leastDurationMs(), most, " of milliseconds")
+      : checkNumber(what, name, value, least, most);
   }
   const { retryBackoffMs, signal, onError } = options;
   if (retryBackoffMs !== undefined && typeof retryBackoffMs !== "function") {
-    checkNumber(what, "retryBackoffMs", retryBackoffMs, 0, MAX_DURATION_MS);
+    checkNumber(what, "retryBackoffMs", retryBackoffMs, 0, MAX_DURATION_MS, " of milliseconds");
   }
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw badArgument(what, "signal", "an AbortSignal", typeof signal);

@@ -7,10 +7,11 @@ import { monotonicMs } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { TundraError, type TundraErrorCode } from "./errors.ts";
+import type { Release } from "./scripts/release.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
 import type { CallOptions } from "./upstash/connection.ts";
 
-/** Requests that are kept back for commit, fail and release, each of which may have to send its script once more. */
+/** Requests that are kept back for commit, fail and one release, each of which may have to send its script once more. */
 const CLOSING_REQUESTS = 6;
 
 /** The state that all parts of a tick share. */
@@ -28,12 +29,22 @@ export interface TickRun {
   snapshotKeys: number;
   /** Keys that this tick has put back and that are due again. */
   queuedAgain: number;
-  /** A whole batch failed and no key was to blame: no use in claiming more. */
-  storeIsDown: boolean;
+  /** Something due is left that `remaining` does not count: an eviction that failed, a lease that ended. */
+  unfinished: boolean;
+  /** Objects that the archive has taken in this tick. */
+  stored: number;
+  /** Objects that failed since it last took one. */
+  refusals: number;
+  /** One after the other failed, and none succeeded: no use in claiming more. */
+  storeIsDown(): boolean;
+  /** Keys to give back when the tick ends: one request for all leases. */
+  readonly toRelease: Release[];
   /** Was it aborted, or are its requests used up? */
   stopped(): boolean;
   /** May work still be begun? */
   mayBegin(): boolean;
+  /** Milliseconds since it began. */
+  elapsedMs(): number;
   /** Requests left for work. */
   requestsLeft(): number;
   /**
@@ -90,9 +101,14 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     uploads: limiter(settings.nthreads),
     snapshotKeys: settings.batchKeys,
     queuedAgain: 0,
-    storeIsDown: false,
+    unfinished: false,
+    stored: 0,
+    refusals: 0,
+    storeIsDown: () => run.refusals > 1,
+    toRelease: [],
     stopped: () => settings.signal?.aborted === true || run.requestsLeft() <= 0,
-    mayBegin: () => !run.stopped() && monotonicMs() - startedAt < settings.deadlineMs,
+    mayBegin: () => !run.stopped() && run.elapsedMs() < settings.deadlineMs,
+    elapsedMs: () => monotonicMs() - startedAt,
     requestsLeft: () => most - CLOSING_REQUESTS - subrequests,
     async counted(act, signal) {
       let counts = false;

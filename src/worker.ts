@@ -72,9 +72,9 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
   checkNames(what, options, [...TICK_OPTION_NAMES, "eoqBackoffMs", "throttleMs", "monitor", "autoStart"]);
   const { eoqBackoffMs, throttleMs = 0, monitor, autoStart = true, ...tickOptions } = options;
   checkTickOptions(tickOptions, what);
-  checkNumber(what, "throttleMs", throttleMs, 0, MAX_DURATION_MS);
+  checkNumber(what, "throttleMs", throttleMs, 0, MAX_DURATION_MS, " of milliseconds");
   if (typeof eoqBackoffMs !== "function" && eoqBackoffMs !== undefined) {
-    checkNumber(what, "eoqBackoffMs", eoqBackoffMs, 0, MAX_DURATION_MS);
+    checkNumber(what, "eoqBackoffMs", eoqBackoffMs, 0, MAX_DURATION_MS, " of milliseconds");
   }
   checkFunction(what, "monitor", monitor);
   if (typeof autoStart !== "boolean") throw badArgument(what, "autoStart", "true or false", autoStart);

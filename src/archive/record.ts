@@ -39,7 +39,7 @@ export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): 
 /**
  * The archive bytes of a record.
  *
- * @throws TundraError, never retryable: the code of the TundraError that a freezer threw, else `UNSUPPORTED`
+ * @throws TundraError with the code of the TundraError that a freezer threw, `UNAVAILABLE` for whatever else it threw
  */
 export async function freezeRecord(
   record: ArchiveRecord | Tombstone,
@@ -55,12 +55,11 @@ export async function freezeRecord(
     try {
       bytes = await freezer.freeze(bytes);
     } catch (cause) {
-      const code = cause instanceof TundraError ? cause.code : "UNSUPPORTED";
-      throw new TundraError(code, `${must} accept it: ${reason(cause)}`, {
-        keys: [record.key],
-        retryable: false,
-        cause,
-      });
+      // as a datastore's: a key service that is away is nobody's fault
+      const [code, retryable] = cause instanceof TundraError
+        ? [cause.code, cause.retryable]
+        : ["UNAVAILABLE" as const, true];
+      throw new TundraError(code, `${must} accept it: ${reason(cause)}`, { keys: [record.key], retryable, cause });
     }
     if (!(bytes instanceof Uint8Array)) {
       throw new TundraError("UNSUPPORTED", `${must} return a Uint8Array: current value is ${typeof bytes}`, {

@@ -2,19 +2,23 @@
  * claim: a tick takes a batch of due keys under a lease.
  * @module
  */
-import { type CallOptions, type Reply, text } from "../upstash/connection.ts";
+import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./record.ts";
 
 /** What a tick asks for. */
 export interface ClaimOptions {
-  /** At most this many dirty keys. */
+  /** At most this many fresh keys: marked, failed before or given back, but no suspects. */
   maxKeys: number;
+  /** At most this many suspects, and where there are any of them, no fresh keys: 0 for none. */
+  maxSuspects: number;
   leaseMs: number;
   /** At most this many idle keys... */
   maxIdle: number;
   /** ... that were last touched this long ago. */
   redisTtlMs: number;
+  /** Where none is idle, those that a clock touched which ran ahead are put right. */
+  mendIdle: boolean;
 }
 
 /** What a tick got. */
@@ -26,24 +30,32 @@ export interface Claim {
   /** The fencing token of all keys claimed. */
   token: string;
   keys: string[];
-  /** Those of them whose last lease expired: a tick died over that batch. */
-  suspects: string[];
+  /** The keys are suspects: their last lease ran out, so a tick died over their batch. Else all of them are fresh. */
+  suspects: boolean;
   /** Clean keys that are due for eviction, last touched at or before `idleLimitMs`. */
   idle: string[];
   idleLimitMs: number;
   /** Due keys that are left. */
   left: number;
+  /** Of those: suspects that stood before the last key that was looked at. */
+  passed: number;
 }
 
 /**
- * The first due keys, under a lease; and keys that are due for eviction.
+ * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
  *     KEYS  dirty, idle, id
- *     ARGV  maxKeys, leaseMs, maxIdle, redisTtlMs
- *     OUT   id, now (us), token, keys, suspects (0 or 1 a key), idle keys, idle limit (ms), due keys left
- *     INV   3: the score of a leased key is its fencing token. Two leases share one only where the first was given
- *           back in
- *           the millisecond of both claims: a late copy then costs work, never data. Nothing is claimed without an id
+ *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1)
+ *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed
+ *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
+ *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
+ *           work, never data. Nothing is claimed without an id
+ *           7: suspects and fresh keys are claimed apart, so neither wait behind the other, and what suspects do to
+ *           a tick befalls no fresh key
+ *
+ * - Fresh keys are looked for behind any number of suspects, a command for each 1,000 of those; suspects only among
+ *   as many keys as are asked for: older keys come first, and so their turn comes.
+ * - What a clock queued or touched that ran ahead by more than a day counts as now: due, or in use just now.
  */
 const CLAIM = defineScript(
   "claim",
@@ -51,56 +63,95 @@ const CLAIM = defineScript(
   `
 ${PRELUDE}
 local DIRTY, IDLE, ID = KEYS[1], KEYS[2], KEYS[3]
-local max, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local limit = int(now - tonumber(ARGV[4]))
+local max, max_suspects, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local limit = int(now - tonumber(ARGV[5]))
 local id = redis.call('GET', ID)
-if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us), '', {}, '', {}, limit, 0 } end
+if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0 } end
 
-local DAY_MS = 86400000
-local due, left = {}, 0
-if max > 0 then
-  due = redis.call('ZRANGEBYSCORE', DIRTY, '-inf', int(now), 'WITHSCORES', 'LIMIT', '0', int(max))
-  if #due == 2 * max then
-    left = redis.call('ZCOUNT', DIRTY, '-inf', int(now)) - max
-  else -- queued by a clock that ran ahead
-    local ahead = redis.call('ZRANGEBYSCORE', DIRTY, '(' .. int(now + DAY_MS), '+inf', 'WITHSCORES', 'LIMIT', '0',
-      int(max - #due / 2))
-    for i = 1, #ahead do due[#due + 1] = ahead[i] end
+local WINDOW, MOST_WINDOWS = 1000, 100
+local fresh, suspects, passed, seen, left = {}, {}, 0, 0, 0
+
+local function look(from, to, size)
+  local window = redis.call('ZRANGEBYSCORE', DIRTY, from, to, 'WITHSCORES', 'LIMIT', int(seen), int(size))
+  for i = 1, #window, 2 do
+    if tonumber(window[i + 1]) % 1 == 0 then
+      if #fresh < max then fresh[#fresh + 1] = window[i] end
+    elseif #suspects < max_suspects then
+      suspects[#suspects + 1] = window[i]
+    else
+      passed = passed + 1
+    end
+  end
+  seen = seen + #window / 2
+  return #window == 2 * size
+end
+
+if max + max_suspects > 0 then
+  local size = max == 0 and WINDOW or max + max_suspects
+  local full = look('-inf', int(now), size)
+  local windows = 0
+  while full and #suspects == 0 and #fresh < max and windows < MOST_WINDOWS do
+    windows = windows + 1
+    full = look('-inf', int(now), WINDOW)
+  end
+  if full then
+    left = redis.call('ZCOUNT', DIRTY, '-inf', int(now))
+  else
+    left = seen
+    seen = 0
+    look('(' .. int(now + DAY_MS), '+inf', size)
+    left = left + seen
   end
 end
+local keys = #suspects > 0 and suspects or fresh
+
 local idle = {}
-if max_idle > 0 then idle = redis.call('ZRANGEBYSCORE', IDLE, '-inf', limit, 'LIMIT', '0', int(max_idle)) end
+if max_idle > 0 then
+  idle = redis.call('ZRANGEBYSCORE', IDLE, '-inf', limit, 'LIMIT', '0', int(max_idle))
+  if #idle == 0 and ARGV[6] == '1' then
+    local touched = {}
+    local ahead = redis.call('ZRANGEBYSCORE', IDLE, '(' .. int(now + DAY_MS), '+inf', 'LIMIT', '0', int(max_idle))
+    for i = 1, #ahead do push(touched, int(now), ahead[i]) end
+    zadd(IDLE, 'XX', touched)
+  end
+end
 
 local token = string.format('%.1f', now + lease + 0.5)
-local keys, suspects, scores = {}, {}, {}
-for i = 1, #due, 2 do
-  keys[#keys + 1] = due[i]
-  suspects[#suspects + 1] = tonumber(due[i + 1]) % 1 == 0.5 and '1' or '0'
-  push(scores, token, due[i])
-end
+local scores = {}
+for i = 1, #keys do push(scores, token, keys[i]) end
 zadd(DIRTY, 'XX', scores)
-return { id, int(now_us), token, keys, table.concat(suspects), idle, limit, left }
+return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed }
 `,
 );
 
-/** One request, 6 billable commands (5 where nothing is due), one more with `maxIdle`. */
+/**
+ * One request, 6 billable commands (5 where nothing is due), and one for each 1,000 suspects before the fresh keys; with
+ * `maxIdle` one more, two where nothing is idle and `mendIdle` is set.
+ */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {
   const { dirty, idle, id } = index.keys;
   const reply = await index.scripts.run(
     CLAIM,
     [dirty, idle, id],
-    [options.maxKeys, options.leaseMs, options.maxIdle, options.redisTtlMs],
+    [
+      options.maxKeys,
+      options.maxSuspects,
+      options.leaseMs,
+      options.maxIdle,
+      options.redisTtlMs,
+      options.mendIdle ? 1 : 0,
+    ],
     call,
-  ) as [string, string, string, string[], string, string[], string, number];
-  const keys = reply[3].map(text);
+  ) as [string, string, string, string[], number, string[], string, number, number];
   return {
     id: reply[0],
     nowUs: Number(reply[1]),
     token: reply[2],
-    keys,
-    suspects: keys.filter((_, i) => reply[4][i] === "1"),
+    keys: reply[3].map(text),
+    suspects: reply[4] === 1,
     idle: reply[5].map(text),
     idleLimitMs: Number(reply[6]),
-    left: reply[7] as Reply as number,
+    left: reply[7],
+    passed: reply[8],
   };
 }

@@ -35,7 +35,7 @@ export type CommitOutcome =
  * The archive holds these bytes (or tombstones): say so, where the lease is still mine.
  *
  *     KEYS  dirty, idle, stats, n records, n keys
- *     ARGV  token, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
+ *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
  *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone, but changed since: queued again
  *             X tombstone, but there again: queued again
@@ -51,7 +51,8 @@ const COMMIT = defineScript(
 ${PRELUDE}
 local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
 local n = (#KEYS - 3) / 2
-local token, delay = tonumber(ARGV[1]), tonumber(ARGV[2])
+local token, delay = tonumber(ARGV[1]), tonumber(ARGV[3])
+local soon = again(token, tonumber(ARGV[2]))
 local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 4 + n, 3 + 2 * n))
 local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
 local there = existing(4 + n, n)
@@ -59,11 +60,11 @@ local out, changes, queue, idle, done, left = {}, {}, {}, {}, {}, {}
 local frozen, bytes = 0, 0
 
 local function one(i, r)
-  local key, a = KEYS[3 + n + i], 5 * i - 2
+  local key, a = KEYS[3 + n + i], 5 * i - 1
   local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   if fp == '' then -- a tombstone
     if there[i] then
-      push(queue, int(now), key)
+      push(queue, int(soon), key)
       return 'X'
     end
     if r.flag == 'e' or r.rev == 0 then
@@ -73,7 +74,7 @@ local function one(i, r)
     r.ver, r.fp, r.exp, r.attempts = ver, '-', 0, 0
     push(changes, KEYS[3 + i], r)
     if not same then
-      push(queue, int(now), key)
+      push(queue, int(soon), key)
       return 'R'
     end
     r.rev = 0
@@ -90,13 +91,13 @@ local function one(i, r)
   r.ver, r.fp, r.exp, r.attempts, r.error = ver, fp, exp, 0, ''
   push(changes, KEYS[3 + i], r)
   if not there[i] then
-    push(queue, int(now), key)
+    push(queue, int(soon), key)
     return 'G'
   end
   r.flag = 'r'
   if r.touch == 0 then r.touch = now end
   if not same then
-    push(queue, int(now + delay), key)
+    push(queue, int(math.max(soon, now + delay)), key)
     return 'Q'
   end
   r.rev = 0
@@ -146,7 +147,7 @@ const OUTCOMES: Record<string, CommitOutcome> = {
 export async function commit(
   index: Index,
   archived: Archived[],
-  options: { token: string; freezeDelayMs: number },
+  options: { token: string; leaseMs: number; freezeDelayMs: number },
   call?: CallOptions,
 ): Promise<CommitOutcome[]> {
   const { dirty, idle, stats } = index.keys;
@@ -156,6 +157,7 @@ export async function commit(
       layout(index, [dirty, idle, stats], batch.map((a) => a.key)),
       [
         options.token,
+        options.leaseMs,
         options.freezeDelayMs,
         ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes]),
       ],

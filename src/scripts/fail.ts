@@ -12,13 +12,21 @@ export interface Failure {
   key: string;
   code: string;
   message: string;
-  /** The key's own fault, not the store's: counts an attempt. */
-  counted: boolean;
+  /**
+   * `own`: the key's own fault, counts an attempt. `passing`: the store's, counts none. `odd`: the store's by its code, but
+   * others fared well meanwhile: counts none until that has happened in {@linkcode MAX_ODD} ticks in a row.
+   */
+  fault: "own" | "passing" | "odd";
   /** Begun alone: its attempt is counted already. */
   begun: boolean;
+  /** It comes alone from now on, as suspects do: it spoils what it shares a request with. */
+  alone: boolean;
   /** Due again after this long. */
   backoffMs: number;
 }
+
+/** So often in a row the store's trouble may meet one key while others fare well; from then on each time is an attempt. */
+export const MAX_ODD = 10;
 
 /** What became of the key. */
 export interface FailOutcome {
@@ -30,12 +38,17 @@ export interface FailOutcome {
  * What could not be archived waits for its next attempt; what had all its attempts is dead: resident, never evicted.
  *
  *     KEYS  dirty, dead, n records
- *     ARGV  token, nattempts, then for each key: key, backoffMs, counted (0 1), begun (0 1), error
+ *     ARGV  token, leaseMs, nattempts, most odd ones, then for each key: key, backoffMs, fault (own passing odd),
+ *           begun (0 1), alone (0 1), error
  *     OUT   for each key: code, attempts. Q queued   D dead   S stale, nothing changed
  *             U record of another version: queued
- *     INV   3: only with the latest token, so a repeat does nothing; 7: an outage of the store counts no attempt
+ *     INV   3: only with the latest token, so a repeat does nothing. The token before a begin is one too: its reply may
+ *           not have come
+ *           7: an outage of the store counts no attempt
  *
- * A suspect about which nothing was learned stays one: its score keeps the .5.
+ * - A suspect about which nothing was learned stays one: its score keeps the .5.
+ * - How often in a row a key was the odd one stands before its error: "UNAVAILABLE (4 in a row) ...". What passes
+ *   leaves it as it is.
  */
 const FAIL = defineScript(
   "fail",
@@ -44,34 +57,49 @@ const FAIL = defineScript(
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = #KEYS - 2
-local token, nattempts = tonumber(ARGV[1]), tonumber(ARGV[2])
+local token, nattempts, most_odd = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local soon = again(token, tonumber(ARGV[2]))
 local keys = {}
-for i = 1, n do keys[i] = ARGV[5 * i - 2] end
+for i = 1, n do keys[i] = ARGV[6 * i - 1] end
 local scores = redis.call('ZMSCORE', DIRTY, unpack(keys))
 local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
 local out, changes, queue, dead, died = {}, {}, {}, {}, {}
+
+local function one(i, r, begun)
+  local a = 6 * i - 1
+  local backoff, fault, alone, error = tonumber(ARGV[a + 1]), ARGV[a + 2], ARGV[a + 4] == '1', ARGV[a + 5]
+  local odd = tonumber(string.match(r.error, '^%S+ %((%d+) in a row%) ') or '0')
+  if fault == 'odd' then odd = odd + 1 end
+  local counted = fault == 'own' or (fault == 'odd' and odd >= most_odd)
+  if fault ~= 'own' and odd > 0 then
+    local code, message = string.match(error, '^(%S+) (.*)$')
+    error = code .. ' (' .. int(odd) .. ' in a row) ' .. message
+  end
+  if counted and not begun then r.attempts = r.attempts + 1 end
+  if begun and not counted then r.attempts = math.max(0, r.attempts - 1) end
+  r.error = error
+  push(changes, KEYS[2 + i], r)
+  if counted and r.attempts >= nattempts then
+    push(dead, int(now), keys[i])
+    died[#died + 1] = keys[i]
+    push(out, 'D', r.attempts)
+  else
+    push(queue, int(math.max(soon, now + backoff)) .. ((alone or (begun and not counted)) and '.5' or ''), keys[i])
+    push(out, 'Q', r.attempts)
+  end
+end
+
 for i = 1, n do
-  local a = 5 * i - 2
-  local backoff, counted, begun = tonumber(ARGV[a + 1]), ARGV[a + 2] == '1', ARGV[a + 3] == '1'
   local r = parse(texts[i])
-  if not scores[i] or tonumber(scores[i]) ~= token then
+  local score = scores[i] and tonumber(scores[i])
+  local unheard = r and r.before == ARGV[1] and score == tonumber(r.after)
+  if not score or not (score == token or unheard) then
     push(out, 'S', 0)
   elseif not r then
     push(queue, int(now + HOUR_MS), keys[i])
     push(out, 'U', 0)
   else
-    if counted and not begun then r.attempts = r.attempts + 1 end
-    if begun and not counted then r.attempts = math.max(0, r.attempts - 1) end
-    r.error = ARGV[a + 4]
-    push(changes, KEYS[2 + i], r)
-    if counted and r.attempts >= nattempts then
-      push(dead, int(now), keys[i])
-      died[#died + 1] = keys[i]
-      push(out, 'D', r.attempts)
-    else
-      push(queue, int(now + backoff) .. (begun and not counted and '.5' or ''), keys[i])
-      push(out, 'Q', r.attempts)
-    end
+    one(i, r, unheard or ARGV[6 * i + 2] == '1')
   end
 end
 save(changes)
@@ -88,7 +116,7 @@ const OUTCOMES = { Q: "queued", D: "dead", S: "stale", U: "unsupported" } as con
 export async function fail(
   index: Index,
   failures: Failure[],
-  options: { token: string; nattempts: number },
+  options: { token: string; leaseMs: number; nattempts: number },
   call?: CallOptions,
 ): Promise<FailOutcome[]> {
   const { dirty, dead, record } = index.keys;
@@ -98,12 +126,15 @@ export async function fail(
       [dirty, dead, ...batch.map((f) => record(f.key))],
       [
         options.token,
+        options.leaseMs,
         options.nattempts,
+        MAX_ODD,
         ...batch.flatMap((f) => [
           f.key,
           Math.round(f.backoffMs),
-          f.counted ? 1 : 0,
+          f.fault,
           f.begun ? 1 : 0,
+          f.alone ? 1 : 0,
           errorText(f.code, f.message),
         ]),
       ],

@@ -83,15 +83,19 @@ export function codes(reply: Reply): string[] {
  * - GRACE_MS: how long the record of a removed or expired key outlives it, so that a request that comes late still
  * finds
  *   the record changed. HOUR_MS: when to look again at what cannot be dealt with now.
- * - parse: nil for a layout of another version
+ * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none: the
+ *   key's next use is noted, and whoever puts it into idle takes now.
  * - save: record key, record, ...; a clean record of a key that expires, and a gone one, expire a grace period later
  * - bump: a change is a new revision, even where the clock went back
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
+ * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
+ *   token could be given once more
  * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
 local HOUR_MS = 3600000
+local DAY_MS = 86400000
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
@@ -102,7 +106,9 @@ local function parse(text)
   local rev, ver, flag, fp, exp, touch, attempts, before, after, error =
     string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
   if not rev then return nil end
-  return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = tonumber(touch),
+  touch = tonumber(touch)
+  if touch > now + DAY_MS then touch = 0 end
+  return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
     attempts = tonumber(attempts), before = before, after = after, error = error }
 end
 
@@ -146,6 +152,10 @@ end
 
 local function zrem(key, list)
   if #list > 0 then redis.call('ZREM', key, unpack(list)) end
+end
+
+local function again(token, lease)
+  return math.floor(token) - lease == now and now + 1 or now
 end
 
 local function existing(first, n)

@@ -7,11 +7,19 @@ import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, PRELUDE } from "./record.ts";
 
+/** A key that its tick gives back. */
+export interface Release {
+  key: string;
+  /** Its fencing token. */
+  token: string;
+  suspect: boolean;
+}
+
 /**
  * Gives leases back: due at once, nothing counted.
  *
  *     KEYS  dirty
- *     ARGV  token, then for each key: key, suspect (0 1)
+ *     ARGV  leaseMs, then for each key: token, key, suspect (0 1)
  *     OUT   a code a key: R released   S stale, nothing changed
  *     INV   3: only with the latest token; 7: a suspect stays one (.5), or a poison key would hide in the next batch
  */
@@ -20,14 +28,15 @@ const RELEASE = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local DIRTY, token = KEYS[1], tonumber(ARGV[1])
+local DIRTY, lease = KEYS[1], tonumber(ARGV[1])
 local keys = {}
-for i = 2, #ARGV, 2 do keys[#keys + 1] = ARGV[i] end
+for i = 3, #ARGV, 3 do keys[#keys + 1] = ARGV[i] end
 local scores = redis.call('ZMSCORE', DIRTY, unpack(keys))
 local out, queue = {}, {}
 for i = 1, #keys do
+  local token = tonumber(ARGV[3 * i - 1])
   if scores[i] and tonumber(scores[i]) == token then
-    push(queue, int(now) .. (ARGV[2 * i + 1] == '1' and '.5' or ''), keys[i])
+    push(queue, int(again(token, lease)) .. (ARGV[3 * i + 1] == '1' and '.5' or ''), keys[i])
     out[i] = 'R'
   else
     out[i] = 'S'
@@ -38,16 +47,16 @@ return table.concat(out)
 `,
 );
 
-/** One request, 4 billable commands; how many were released. */
+/** One request, 4 billable commands, whatever the number of leases; how many keys were released. */
 export async function release(
   index: Index,
-  keys: { key: string; suspect: boolean }[],
-  token: string,
+  keys: Release[],
+  leaseMs: number,
   call?: CallOptions,
 ): Promise<number> {
   const outcomes = await inRequests(keys, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
-    const args = batch.flatMap(({ key, suspect }) => [key, suspect ? 1 : 0]);
-    return codes(await index.scripts.run(RELEASE, [index.keys.dirty], [token, ...args], call));
+    const args = batch.flatMap(({ key, token, suspect }) => [token, key, suspect ? 1 : 0]);
+    return codes(await index.scripts.run(RELEASE, [index.keys.dirty], [leaseMs, ...args], call));
   });
   return outcomes.filter((code) => code === "R").length;
 }

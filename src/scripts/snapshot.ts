@@ -2,11 +2,12 @@
  * snapshot: one consistent view of keys and their records. A transaction, no script: DUMPs go straight to the reply.
  * @module
  */
+import { show, type TundraError } from "../errors.ts";
 import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
 import { saidOf, saysFull } from "../upstash/said.ts";
-import { defineScript, results } from "../upstash/script.ts";
-import { type Index, type KeyRecord, layout, parseRecord } from "./record.ts";
+import { defineScript, replyError, results } from "../upstash/script.ts";
+import { type Index, type KeyRecord, parseRecord } from "./record.ts";
 
 /** One key as it was. */
 export interface Snapshot {
@@ -15,8 +16,10 @@ export interface Snapshot {
   record: KeyRecord | undefined;
   /** The key's own expiry, ms since 1970; 0: none. */
   exp: number;
-  /** The DUMP payload; `undefined`: the key is missing. */
+  /** The DUMP payload; `undefined`: the key is missing, or was not shown. */
   dump: Uint8Array | undefined;
+  /** Why Redis did not show this key: its own slot of the reply. */
+  error?: TundraError;
 }
 
 /**
@@ -42,7 +45,7 @@ return out
 
 /**
  * One request, 2 billable commands a key and 3; one request more on a full Redis. Keys with long names take several, each
- * of them one view.
+ * of them one view. What Redis says of one key is that key's `error`.
  *
  * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys
  */
@@ -60,28 +63,61 @@ export async function snapshot(
 }
 
 async function view(connection: Connection, index: Index, keys: string[], call?: CallOptions): Promise<Snapshot[]> {
-  const [records, ...views] = await read(connection, index, keys, call);
+  const [records, ...views] = await read(connection, index, keys.map(index.keys.record), keys, call);
+  const [texts] = results(WHAT, [records!]);
   return keys.map((key, i) => {
-    const dump = views[2 * i + 1];
+    const record = parseRecord((texts as (string | null)[])[i]);
+    const pair = views.slice(2 * i, 2 * i + 2);
+    const refused = pair.find(({ error }) => error !== undefined);
+    if (refused) {
+      return {
+        key,
+        record,
+        exp: 0,
+        dump: undefined,
+        error: replyError(`read ${show(key)}`, refused.error!, saidOf(refused)),
+      };
+    }
+    const [exp, dump] = pair.map(({ result }) => result ?? null);
     return {
       key,
-      record: parseRecord((records as (string | null)[])[i]),
-      exp: Math.max(0, Number(views[2 * i])),
+      record,
+      exp: Math.max(0, Number(exp)),
       dump: typeof dump === "string" ? bytes(dump) : undefined,
     };
   });
 }
 
-async function read(connection: Connection, index: Index, keys: string[], call?: CallOptions): Promise<Reply[]> {
-  let answers: Answer[];
+/**
+ * Does Redis show what is no application's: the index's own id? Where it does, a refusal concerns the keys that were
+ * asked for.
+ */
+export async function showsOthers(connection: Connection, index: Index, call?: CallOptions): Promise<boolean> {
   try {
-    answers = await connection.multi([
-      ["MGET", ...keys.map(index.keys.record)],
+    const answers = await read(connection, index, [index.keys.id], [index.keys.id], call);
+    return answers.every(({ error }) => error === undefined);
+  } catch {
+    return false;
+  }
+}
+
+const WHAT = "read keys to archive";
+
+async function read(
+  connection: Connection,
+  index: Index,
+  records: string[],
+  keys: string[],
+  call?: CallOptions,
+): Promise<Answer[]> {
+  try {
+    return await connection.multi([
+      ["MGET", ...records],
       ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),
     ], call);
   } catch (error) {
     if (!saysFull(saidOf(error))) throw error;
-    return await index.scripts.run(SNAPSHOT, layout(index, [], keys), [], call) as Reply[];
+    const replies = await index.scripts.run(SNAPSHOT, [...records, ...keys], [], call) as Reply[];
+    return replies.map((result) => ({ result }));
   }
-  return results("read keys to archive", answers);
 }

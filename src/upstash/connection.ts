@@ -37,6 +37,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Milliseconds for one attempt; default: the connection's. */
   timeoutMs?: number;
+  /** How often to try again; default: as often as the connection does. */
+  retries?: number;
   /** Called right before each HTTP request, retries included. May throw: then no further request, and the call fails with that. */
   onRequest?: () => void;
 }
@@ -110,6 +112,7 @@ export function connect(options: RedisOptions): Connection {
       headers: { "Upstash-Encoding": "base64" },
       signals: signals(call.signal),
       timeoutMs: call.timeoutMs ?? timeoutMs,
+      retries: call.retries,
       onRequest: call.onRequest,
       read: async (reply) => read(await reply.json()),
     });

@@ -43,6 +43,8 @@ export interface Exchange<T> {
   signals: AbortSignal[];
   /** Milliseconds an attempt; 0 is no limit. */
   timeoutMs: number;
+  /** Default: the connection's. */
+  retries?: number | undefined;
   onRequest?: (() => void) | undefined;
   /** Reads a 2xx reply, or the JSON of a 400. A TundraError is final; whatever else it throws makes another attempt. */
   read(reply: ReplyBody): Promise<T> | T;
@@ -93,7 +95,7 @@ export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
       if ("value" in outcome) return outcome.value;
       stopIfAborted(exchange, what);
       const { why, cause, final, retryAfterMs = 0 } = outcome;
-      if (final || attempt >= settings.retries || retryAfterMs > MAX_RETRY_AFTER_MS) {
+      if (final || attempt >= (exchange.retries ?? settings.retries) || retryAfterMs > MAX_RETRY_AFTER_MS) {
         const times = attempt === 0 ? "" : ` after ${attempt + 1} attempts`;
         throw new TundraError("UNAVAILABLE", `${what} as the server must answer: current value is ${why}${times}`, {
           cause,

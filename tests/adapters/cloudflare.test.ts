@@ -85,13 +85,16 @@ describe("scheduledHandler", () => {
   });
 
   it("logs the first five errors of a tick", async () => {
-    const store = stack.store({ datastore: { ...stack.datastore(), putKey: () => Promise.reject(new Error("no")) } });
+    const archive = stack.datastore();
+    const putKey: typeof archive.putKey = (name, ...rest) =>
+      name.includes("key") ? Promise.reject(new Error("no")) : archive.putKey(name, ...rest);
+    const store = stack.store({ datastore: { ...archive, putKey } });
     await trigger(() => stack.store()); // the archive has its owner object
     const keys = Array.from({ length: 9 }, (_, i) => `key ${i}`);
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
-    await store.dirty(keys);
+    await stack.raw("MSET", ...[...keys, "fine"].flatMap((key) => [key, "value"]));
+    await store.dirty(...keys, "fine");
     const { logged } = await trigger(() => store);
-    assertEquals([logged.ok, logged.failed, logged.errors.length], [true, 9, 5]);
+    assertEquals([logged.ok, logged.frozen, logged.failed, logged.errors.length], [true, 1, 9, 5]);
   });
 
   it("outlives a log that throws", async () => {

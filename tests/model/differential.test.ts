@@ -234,7 +234,8 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
     putKey: async (name: string, value: Uint8Array) => {
       // somebody else is quick: between a snapshot and its commit
       for (let i = random.int(3); i > 0; i--) await random.pick(acts.slice(0, MEANWHILE))().catch(() => {});
-      if (broken !== "no" && !name.endsWith("~owner")) {
+      // what is refused of all is no key's own fault
+      if ((broken === "store" || (broken === "key" && random.int(2) === 0)) && !name.endsWith("~owner")) {
         throw new TundraError(broken === "store" ? "UNAVAILABLE" : "UNSUPPORTED", "no");
       }
       return await archive.putKey(name, value);

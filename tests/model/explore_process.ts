@@ -173,6 +173,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     uuid: () => `uuid-${drawn()}`,
     nonce: drawn,
     random: () => 0.5,
+    leastDurationMs: 1,
     after(ms, act) {
       const { timers, nowUs } = current;
       const timer = { at: nowUs + ms * 1000, act };

@@ -100,7 +100,7 @@ export const MUTANTS: Mutant[] = [
     name: "a repeated fail acts again",
     guard: "retry-safety: fail",
     where: "fail",
-    patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
+    patches: [["if not score or not (score == token or unheard) then", "if not score then"]],
   },
   {
     name: "a repeated release acts again",
@@ -239,12 +239,12 @@ export const MUTANTS: Mutant[] = [
   {
     name: "claim does not know suspects",
     where: "claim",
-    patches: [["% 1 == 0.5 and '1' or '0'", "% 1 == 0.5 and '0' or '0'"]],
+    patches: [["if tonumber(window[i + 1]) % 1 == 0 then", "if true then"]],
   },
   {
     name: "claim does not wait for the index to have an id",
     where: "claim",
-    patches: [["return { id or '', int(now_us), '', {}, '', {}, limit, 0 } end", "id = 'none' end"]],
+    patches: [["return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0 } end", "id = 'none' end"]],
   },
   {
     name: "begin counts no attempt",
@@ -288,15 +288,15 @@ export const MUTANTS: Mutant[] = [
     met: 116,
     where: "src/scripts/snapshot.ts",
     patches: [[
-      'answers = await connection.multi([\n      ["MGET", ...keys.map(index.keys.record)],\n      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),\n    ], call);',
+      'return await connection.multi([\n      ["MGET", ...records],\n      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),\n    ], call);',
       'const early = await connection.multi(keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]), call);\n' +
-      'answers = [...await connection.multi([["MGET", ...keys.map(index.keys.record)]], call), ...early];',
+      'return [...await connection.multi([["MGET", ...records]], call), ...early];',
     ]],
   },
   {
     name: "an outage counts as the key's own fault",
-    where: "src/freeze.ts",
-    patches: [["counted: isKeysOwn(error)", "counted: true"]],
+    where: "src/scripts/fail.ts",
+    patches: [["        f.fault,", '        "own",']],
   },
   {
     name: "dirty() resolves although keys were not marked",

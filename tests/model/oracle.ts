@@ -462,16 +462,15 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }
 
   function leasesBefore(script: string, command: readonly string[]) {
-    const { token, keys } = LEASED[script]!(command);
-    return keys.flatMap((key) => {
+    return LEASED[script]!(command).flatMap(({ key, token }) => {
       const score = redis.score(PREFIX + "dirty", key);
+      const record = redis.peek(recordName(key))?.value;
       if (score === Number(token)) return [];
-      return [{
-        key,
-        score,
-        record: redis.peek(recordName(key))?.value,
-        dead: redis.score(PREFIX + "dead", key),
-      }];
+      if (script === "fail") {
+        const [before, after] = (record ?? "").split(" ").slice(8, 10);
+        if (before === token && score === Number(after)) return []; // begun by the same tick
+      }
+      return [{ key, score, record, dead: redis.score(PREFIX + "dead", key) }];
     });
   }
 
@@ -584,24 +583,24 @@ function copy(truths: Map<string, Truth>): Map<string, Truth> {
 
 const MOVERS = new Set(["evict", "restore", "remove"]);
 
-/** Scripts that act under a lease: their token, and the keys that it is for. */
-const LEASED: Record<string, (command: readonly string[]) => { token: string; keys: string[] }> = {
+/** Scripts that act under a lease: each key with its token. */
+const LEASED: Record<string, (command: readonly string[]) => { key: string; token: string }[]> = {
   commit(command) {
     const count = Number(command[2]);
     const n = (count - 3) / 2;
-    return { token: command[3 + count]!, keys: command.slice(6 + n, 6 + 2 * n) };
+    return command.slice(6 + n, 6 + 2 * n).map((key) => ({ key, token: command[3 + count]! }));
   },
   fail(command) {
     const args = command.slice(3 + Number(command[2]));
-    return { token: args[0]!, keys: args.filter((_, i) => i >= 2 && (i - 2) % 5 === 0) };
+    return args.filter((_, i) => i >= 4 && (i - 4) % 6 === 0).map((key) => ({ key, token: args[0]! }));
   },
   release(command) {
-    const args = command.slice(3 + Number(command[2]));
-    return { token: args[0]!, keys: args.filter((_, i) => i % 2 === 1) };
+    const [, ...args] = command.slice(3 + Number(command[2]));
+    return args.flatMap((token, i) => i % 3 === 0 ? [{ token, key: args[i + 1]! }] : []);
   },
   begin(command) {
     const args = command.slice(3 + Number(command[2]));
-    return { token: args[1]!, keys: [args[0]!] };
+    return [{ token: args[1]!, key: args[0]! }];
   },
 };
 

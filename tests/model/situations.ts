@@ -123,12 +123,15 @@ function ensureStep(...keys: string[]): Step {
   };
 }
 
+/** A hung request takes longer than a tick's default deadline: what comes after it is wanted too. */
+const PATIENT = { deadlineMs: 20_000 };
+
 function tickStep(options: TickOptions = {}, act?: Step["act"], afterMs = 0): Step {
   return {
     kind: "tick",
     keys: [],
     afterMs,
-    act: act ?? (({ store }) => store.tick(options)),
+    act: act ?? (({ store }) => store.tick({ ...PATIENT, ...options })),
     judge: (oracle, _op, report) => judgeTick(oracle, (report as TickReport | undefined)?.errors ?? []),
   };
 }
@@ -339,7 +342,7 @@ export const SITUATIONS: readonly Situation[] = [
           store.dirtyIn(transaction, { missing: "del" }, "clean", "dirty");
           await transaction.exec();
         });
-        return store.tick();
+        return store.tick(PATIENT);
       }),
     ],
   },
@@ -354,7 +357,7 @@ export const SITUATIONS: readonly Situation[] = [
           store.dirtyIn(transaction, "deleting");
           await transaction.exec();
         });
-        return store.tick();
+        return store.tick(PATIENT);
       }),
     ],
   },
@@ -408,7 +411,7 @@ export const SITUATIONS: readonly Situation[] = [
       tickStep({}, ({ store }, stage) => {
         const controller = new AbortController();
         stage.onUpload = () => stage.box.world.ready.push({ run: () => controller.abort(new Error("no more time")) });
-        return store.tick({ signal: controller.signal, nthreads: 1 });
+        return store.tick({ ...PATIENT, signal: controller.signal, nthreads: 1 });
       }),
     ],
   },

@@ -28,11 +28,12 @@ const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT",
 
 /**
  * Is this a cause to worry? The archive's refusal of one object, as the faults have it, explains itself; so does what
- * a tick leaves in Redis as no request could bring it back.
+ * a tick leaves in Redis as no request could bring it back, and a write that is too large together with its mark.
  */
 function isAlarming({ leniency }: Witness, { code, message }: { code: string; message: string }): boolean {
-  const stays = leniency.smallRequests && code === "TOO_LARGE" && message.startsWith("Cannot archive ");
-  return ALARMING.has(code) && message !== REFUSED && !stays;
+  const stays = leniency.smallRequests && code === "TOO_LARGE" &&
+    (message.startsWith("Cannot archive ") || /^Cannot run [A-Z]+, EVAL as the request/.test(message));
+  return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
 }
 
 /** Makes a call, judges its answer; `undefined`: it failed, as it may. */

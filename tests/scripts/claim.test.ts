@@ -1,14 +1,21 @@
 import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
 import { redisKeys } from "../../src/keys.ts";
-import { claim, type ClaimOptions } from "../../src/scripts/claim.ts";
+import { type Claim, claim, type ClaimOptions } from "../../src/scripts/claim.ts";
 import { withIndex } from "../support/index.ts";
 import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
 const DAY_MS = 86_400_000;
-const OPTIONS: ClaimOptions = { maxKeys: 100, leaseMs: 60_000, maxIdle: 0, redisTtlMs: 0 };
+const OPTIONS: ClaimOptions = {
+  maxKeys: 100,
+  maxSuspects: 0,
+  leaseMs: 60_000,
+  maxIdle: 0,
+  redisTtlMs: 0,
+  mendIdle: false,
+};
 
 describe("claim", () => {
   const stack = withStack();
@@ -33,10 +40,11 @@ describe("claim", () => {
       nowUs: claimed.nowUs,
       token,
       keys: ["a", "z", "b"],
-      suspects: [],
+      suspects: false,
       idle: [],
       idleLimitMs: Math.floor(claimed.nowUs / 1000),
       left: 2,
+      passed: 0,
     });
     assertEquals(await looks.scores("dirty"), {
       c: String(now - 1),
@@ -57,21 +65,55 @@ describe("claim", () => {
       const before = await looks.everything();
       const { nowUs, ...claimed } = await claim(t.index, { ...OPTIONS, maxIdle: 10 });
       const idleLimitMs = Math.floor(nowUs / 1000);
-      assertEquals(claimed, { id: seen, token: "", keys: [], suspects: [], idle: [], idleLimitMs, left: 0 });
+      assertEquals(claimed, {
+        id: seen,
+        token: "",
+        keys: [],
+        suspects: false,
+        idle: [],
+        idleLimitMs,
+        left: 0,
+        passed: 0,
+      });
       assertEquals(await looks.everything(), before);
     }
   });
 
-  it("names those keys as suspects whose last lease has expired, and leaves living leases alone", async () => {
+  it("claims suspects, whose last lease has expired, apart from fresh keys, and leaves living leases alone", async () => {
     const now = await t.nowMs();
     const living = `${now + 60_000}.5`;
     await looks.setScores("dirty", { plain: 8, dead: "7.5", living, older: "6.5", retried: now - 3 });
-    const claimed = await claim(t.index, OPTIONS);
-    assertEquals([claimed.keys, claimed.suspects], [["older", "dead", "plain", "retried"], ["older", "dead"]]);
+    const some = await claim(t.index, { ...OPTIONS, maxSuspects: 1 });
+    assertEquals([some.keys, some.suspects, some.left, some.passed], [["older"], true, 3, 1]);
+    const fresh = await claim(t.index, OPTIONS);
+    assertEquals([fresh.keys, fresh.suspects, fresh.left, fresh.passed], [["plain", "retried"], false, 1, 1]);
+    const last = await claim(t.index, { ...OPTIONS, maxKeys: 0, maxSuspects: 5 });
+    assertEquals([last.keys, last.suspects, last.left, last.passed], [["dead"], true, 0, 0]);
     assertEquals((await looks.scores("dirty")).living, living);
+    const { older, dead, plain } = await looks.scores("dirty");
+    assertEquals([older, dead, plain], [some.token, last.token, fresh.token]);
   });
 
-  it("takes keys that a clock which ran ahead has queued, after those that are due", async () => {
+  it("takes fresh keys where there are no suspects among as many keys as were asked for", async () => {
+    await looks.setScores("dirty", { a: 5, b: 6, c: 7, suspect: "8.5" });
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 2, maxSuspects: 1 });
+    assertEquals([claimed.keys, claimed.suspects, claimed.left, claimed.passed], [["a", "b"], false, 2, 0]);
+    const next = await claim(t.index, { ...OPTIONS, maxKeys: 2, maxSuspects: 1 });
+    assertEquals([next.keys, next.suspects, next.left, next.passed], [["suspect"], true, 1, 0]);
+  });
+
+  it("finds a fresh key behind 3,000 suspects: a command for each 1,000 of them, and no suspect is leased", async () => {
+    await looks.setScores("dirty", Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`s${i}`, `${i}.5`])));
+    await looks.setScores("dirty", { fresh: 4000, next: 4001 });
+    await claim(t.index, { ...OPTIONS, maxKeys: 0 });
+    let claimed: Claim | undefined;
+    const bill = await t.bill(async () => claimed = await claim(t.index, { ...OPTIONS, maxKeys: 1 }));
+    assertEquals([claimed!.keys, claimed!.suspects, claimed!.left, claimed!.passed], [["fresh"], false, 3001, 3000]);
+    assertEquals(bill, { requests: 1, billable: 6 + 3 });
+    assertEquals((await looks.scores("dirty")).s0, "0.5");
+  });
+
+  it("takes keys that a clock which ran ahead has queued, after those that are due; suspects apart", async () => {
     const now = await t.nowMs();
     await looks.setScores("dirty", {
       due: 5,
@@ -80,18 +122,32 @@ describe("claim", () => {
       leased: `${now + 2 * DAY_MS}.5`,
       far: now + 9 * DAY_MS,
     });
-    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 3 });
-    assertEquals([claimed.keys, claimed.suspects, claimed.left], [["due", "ahead", "leased"], ["leased"], 0]);
+    const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 2 });
+    assertEquals([claimed.keys, claimed.suspects, claimed.left, claimed.passed], [["due", "ahead"], false, 1, 1]);
     const { token } = claimed;
     const nextDay = String(now + DAY_MS - 5000);
+    const leased = `${now + 2 * DAY_MS}.5`;
     assertEquals(await looks.scores("dirty"), {
       due: token,
       ahead: token,
-      leased: token,
+      leased,
       nextDay,
       far: String(now + 9 * DAY_MS),
     });
+    const next = await claim(t.index, { ...OPTIONS, maxKeys: 1, maxSuspects: 1 });
+    assertEquals([next.keys, next.suspects], [["leased"], true]);
     assertEquals((await claim(t.index, OPTIONS)).keys, ["far"]);
+  });
+
+  it("takes a touch of a clock that ran ahead for one of now: idle keys come back into the order of their use", async () => {
+    const now = await t.nowMs();
+    const tomorrow = now + DAY_MS - 5000;
+    await looks.setScores("idle", { ahead: now + 365 * DAY_MS, tomorrow, used: now - 5000 });
+    const claimed = await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 60_000, mendIdle: true });
+    assertEquals(claimed.idle, []);
+    const { ahead, ...others } = await looks.scores("idle");
+    assertEquals(others, { tomorrow: String(tomorrow), used: String(now - 5000) });
+    assertBetween(Number(ahead), now, await t.nowMs());
   });
 
   it("counts the due keys that are left, and asks for none of the future where the present is enough", async () => {
@@ -124,12 +180,18 @@ describe("claim", () => {
     assertEquals(await looks.everything(), before);
   });
 
-  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys", async () => {
+  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys, two where none is and those of a clock ahead are looked for", async () => {
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, i]));
     await claim(t.index, OPTIONS);
     await looks.setScores("dirty", { a: 5 });
     assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 6 });
     assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 5 });
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5, mendIdle: true })), {
+      requests: 1,
+      billable: 7,
+    });
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5 })), { requests: 1, billable: 6 });
+    await looks.setScores("idle", { i: 5 });
     assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5 })), { requests: 1, billable: 6 });
     await looks.setScores("dirty", many);
     assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxKeys: 1000 })), { requests: 1, billable: 6 });
@@ -160,8 +222,8 @@ describe("claim", () => {
     await looks.setScores("dirty", { a: 5 });
     const first = await claim(t.index, { ...OPTIONS, leaseMs: 1 });
     while (await t.nowMs() < Number(first.token)) await new Promise((resolve) => setTimeout(resolve, 1));
-    const second = await claim(t.index, { ...OPTIONS, leaseMs: 1 });
-    assertEquals([second.keys, second.suspects], [["a"], ["a"]]);
+    const second = await claim(t.index, { ...OPTIONS, maxSuspects: 1, leaseMs: 1 });
+    assertEquals([second.keys, second.suspects], [["a"], true]);
     assertEquals(Number(second.token) > Number(first.token), true);
     assertEquals(await looks.scores("dirty"), { a: second.token });
   });

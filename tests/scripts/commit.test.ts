@@ -9,7 +9,7 @@ import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
 const TOKEN = "1900000000000.5";
-const OPTIONS = { token: TOKEN, freezeDelayMs: 0 };
+const OPTIONS = { token: TOKEN, leaseMs: 60_000, freezeDelayMs: 0 };
 const HOUR_MS = 3_600_000;
 const VER = "1800000000000000-abcdef01";
 const [OLD_FP, FP] = ["0".repeat(40), "f".repeat(40)];

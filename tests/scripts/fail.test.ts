@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
 import { redisKeys } from "../../src/keys.ts";
-import { fail, type Failure } from "../../src/scripts/fail.ts";
+import { commit } from "../../src/scripts/commit.ts";
+import { fail, type Failure, MAX_ODD } from "../../src/scripts/fail.ts";
 import { mark } from "../../src/scripts/mark.ts";
 import { EMPTY, OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
 import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
@@ -9,13 +10,22 @@ import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
 const TOKEN = "1900000000000.5";
-const OPTIONS = { token: TOKEN, nattempts: 3 };
+const OPTIONS = { token: TOKEN, leaseMs: 60_000, nattempts: 3 };
 const HOUR_MS = 3_600_000;
 const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
 
 /** A failure that is the key's own fault, unless told otherwise. */
 function failure(key: string, fields: Partial<Failure> = {}): Failure {
-  return { key, code: "UNAVAILABLE", message: "a 4xx", counted: true, begun: false, backoffMs: 1000, ...fields };
+  return {
+    key,
+    code: "UNAVAILABLE",
+    message: "a 4xx",
+    fault: "own",
+    begun: false,
+    alone: false,
+    backoffMs: 1000,
+    ...fields,
+  };
 }
 
 describe("fail", () => {
@@ -62,7 +72,7 @@ describe("fail", () => {
     await looks.setScores("dirty", Object.fromEntries(all.map(([key]) => [key, TOKEN])));
     const outcomes = await fail(
       t.index,
-      all.map(([key, , counted, begun]) => failure(key, { counted, begun })),
+      all.map(([key, , counted, begun]) => failure(key, { fault: counted ? "own" : "passing", begun })),
       OPTIONS,
     );
     assertEquals(outcomes, all.map(([, , , , attempts]) => ({ outcome: "queued" as const, attempts })));
@@ -71,6 +81,63 @@ describe("fail", () => {
       assertEquals([key, (await t.readRecord(key)).attempts], [key, after]);
       assertEquals([key, scores[key]!.endsWith(".5")], [key, half]);
     }
+  });
+
+  it("takes trouble that meets one key in ten ticks in a row, while others fare well, for that key's own from then on", async () => {
+    await looks.setKeys("odd");
+    await looks.setRecords({ odd: DIRTY });
+    const attempts: number[] = [];
+    const errors: string[] = [];
+    for (let n = 1; n <= MAX_ODD + 2; n++) {
+      await looks.setScores("dirty", { odd: TOKEN });
+      // an outage in between changes nothing
+      await fail(t.index, [failure("odd", { fault: "passing", message: "away" })], OPTIONS);
+      errors.push((await t.readRecord("odd")).error);
+      await looks.setScores("dirty", { odd: TOKEN });
+      const [outcome] = await fail(t.index, [failure("odd", { fault: "odd", message: "HTTP 500" })], OPTIONS);
+      attempts.push(outcome!.attempts);
+    }
+    assertEquals(attempts, [...Array(MAX_ODD - 1).fill(0), 1, 2, 3]);
+    assertEquals(errors.slice(0, 3), [
+      "UNAVAILABLE away",
+      "UNAVAILABLE (1 in a row) away",
+      "UNAVAILABLE (2 in a row) away",
+    ]);
+    assertEquals((await t.readRecord("odd")).error, `UNAVAILABLE (${MAX_ODD + 2} in a row) HTTP 500`);
+    assertEquals([Object.keys(await looks.scores("dead")), await looks.scores("dirty")], [["odd"], {}]);
+  });
+
+  it("counts anew where the key was archived in between", async () => {
+    await looks.setKeys("odd");
+    await looks.setRecords({ odd: DIRTY });
+    for (let n = 1; n <= 2 * (MAX_ODD - 1); n++) {
+      await looks.setScores("dirty", { odd: TOKEN });
+      const [outcome] = await fail(t.index, [failure("odd", { fault: "odd" })], OPTIONS);
+      assertEquals([n, outcome!.attempts], [n, 0]);
+      if (n !== MAX_ODD - 1) continue;
+      await looks.setScores("dirty", { odd: TOKEN });
+      const archived = { key: "odd", rev: 4, ver: "1900000000000000-00000001", fp: "f", exp: 0, bytes: 5 };
+      assertEquals(await commit(t.index, [archived], { ...OPTIONS, freezeDelayMs: 0 }), ["requeued"]);
+    }
+  });
+
+  it("takes back the attempt of a begin whose reply never came: the token before it is good enough, once", async () => {
+    const [before, after] = [TOKEN, "1900000000007.5"];
+    await looks.setRecords({ k: { ...DIRTY, attempts: 2, before, after } });
+    await looks.setScores("dirty", { k: after });
+    const unheard = () => fail(t.index, [failure("k", { fault: "passing", alone: true, backoffMs: 0 })], OPTIONS);
+    assertEquals(await unheard(), [{ outcome: "queued", attempts: 1 }]);
+    assertEquals((await looks.scores("dirty")).k!.endsWith(".5"), true);
+    await changesNothing(unheard);
+    await looks.setScores("dirty", { k: "1900000000008.5" }); // begun by another since
+    await changesNothing(unheard);
+  });
+
+  it("lets a key come alone from now on: its score keeps the half of a suspect", async () => {
+    await looks.setRecords({ k: DIRTY });
+    await looks.setScores("dirty", { k: TOKEN });
+    assertEquals(await fail(t.index, [failure("k", { alone: true })], OPTIONS), [{ outcome: "queued", attempts: 1 }]);
+    assertEquals((await looks.scores("dirty")).k!.endsWith(".5"), true);
   });
 
   it("makes a key dead at nattempts, no attempt sooner; it stays in Redis", async () => {
@@ -105,7 +172,7 @@ describe("fail", () => {
       await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
       const outcomes = await fail(
         t.index,
-        [failure("a", { counted: false }), failure("b", { counted: false })],
+        [failure("a", { fault: "passing" }), failure("b", { fault: "passing" })],
         OPTIONS,
       );
       assertEquals(outcomes, [{ outcome: "queued", attempts: 2 }, { outcome: "queued", attempts: 3 }]);
@@ -152,7 +219,11 @@ describe("fail", () => {
     });
     await looks.setScores("dirty", Object.fromEntries(kinds.map((key) => [key, TOKEN])));
     const { value, again } = await t.copied(() =>
-      fail(t.index, kinds.map((key) => failure(key, key === "suspect" ? { counted: false, begun: true } : {})), OPTIONS)
+      fail(
+        t.index,
+        kinds.map((key) => failure(key, key === "suspect" ? { fault: "passing", begun: true } : {})),
+        OPTIONS,
+      )
     );
     assertEquals(value.map(({ outcome }) => outcome), ["queued", "dead", "queued", "unsupported"]);
     await changesNothing(again);

@@ -114,16 +114,23 @@ describe("snapshot", () => {
     assertEquals(Buffer.from(b!.dump!), await stack.raw("DUMP", "b") as Buffer);
   });
 
-  it("fails as a whole where one of its replies is an error: a key that could not be read is not a missing one", async () => {
+  it("says of a key that could not be read why, and takes it for no missing one; without records it fails as a whole", async () => {
     for (const failing of [0, 1, 2]) {
-      const replies = [{ result: [null] }, { result: -2 }, { result: null }];
+      const replies = [{ result: [null, null] }, { result: -2 }, { result: null }, { result: -2 }, { result: null }];
       const { fetch } = fakeFetch(() =>
         replies.map((reply, i) => i === failing ? { error: "ERR out of luck" } : reply)
       );
       const connection = connect({ url: "https://db.example", token: "tok", fetch, retry: false });
-      const error = await assertRejects(() => snapshot(connection, t.index, ["a"])) as TundraError;
-      assertEquals(error.code, "UNAVAILABLE");
-      assertEquals(error.message, "Cannot read keys to archive as Redis refused it: ERR out of luck");
+      const read = () => snapshot(connection, t.index, ["a", "b"]);
+      if (failing === 0) {
+        const error = await assertRejects(read) as TundraError;
+        assertEquals(error.code, "UNAVAILABLE");
+        assertEquals(error.message, "Cannot read keys to archive as Redis refused it: ERR out of luck");
+        continue;
+      }
+      const [a, b] = await read();
+      assertEquals(a!.error!.message, 'Cannot read "a" as Redis refused it: ERR out of luck');
+      assertEquals([b!.error, b!.dump, b!.exp], [undefined, undefined, 0]);
     }
   });
 });

@@ -39,7 +39,11 @@ async function refusal(act: () => unknown): Promise<string> {
 
 describe("tundraStore refuses", () => {
   const wrong: [string, Record<string, unknown>, string[]][] = [
-    ["redisTtlMs below 10 hours", { redisTtlMs: 35_999_999 }, ["redisTtlMs", "36000000", "35999999"]],
+    [
+      "redisTtlMs below 10 hours",
+      { redisTtlMs: 35_999_999 },
+      ["redisTtlMs", "milliseconds", "36000000", "10 hours", "35999999"],
+    ],
     ["redisTtlMs 0", { redisTtlMs: 0 }, ["redisTtlMs", "is 0"]],
     ["redisTtlMs that is negative", { redisTtlMs: -36_000_000 }, ["redisTtlMs", "-36000000"]],
     ["redisTtlMs that is no number", { redisTtlMs: NaN }, ["redisTtlMs", "NaN"]],

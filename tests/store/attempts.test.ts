@@ -1,8 +1,9 @@
 /** Failures: whose fault they are, what they cost a key, and how it comes back to life. */
-import { beforeEach, describe, it } from "node:test";
+import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { faultyFetch } from "../../dev/faults.ts";
 import { type DataStore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
+import { PLATFORM, setAmbient } from "../../src/ambient.ts";
 import { type Gate, gate, hooked, isOwner, names, sleep, withArchive } from "./kit.ts";
 
 const NOW = { retryBackoffMs: 0 };
@@ -20,7 +21,7 @@ describe("a key that fails by its own fault", () => {
       freeze(bytes: Uint8Array) {
         if (freezer.poisonous && String.fromCharCode(...bytes).includes("poison")) {
           freezer.refused++;
-          throw new Error("I do not like it");
+          throw new TundraError("UNSUPPORTED", "I do not like it");
         }
         return bytes;
       },
@@ -375,6 +376,8 @@ describe("an outage of the store", () => {
 
 describe("a tick that is slower than its lease", () => {
   const stack = withArchive();
+  before(() => setAmbient({ ...PLATFORM, leastDurationMs: 1 }));
+  after(() => setAmbient());
   beforeEach(() => stack.flush());
 
   /** A store whose uploads take so long (`Infinity`: they hang); `heeds` its signal, as S3's does, or not. */

@@ -1,7 +1,7 @@
 /** Writes to evicted keys, keys that a command removed, and keys that end by themselves. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import type { TundraError, TundraStore } from "../../mod.ts";
+import { TundraError, type TundraStore } from "../../mod.ts";
 import { HOUR, names, sleep, tundraError, withArchive } from "./kit.ts";
 
 const GRACE_MS = 24 * HOUR;
@@ -493,6 +493,6 @@ describe("status", () => {
 });
 
 function refusePoison(bytes: Uint8Array): Uint8Array {
-  if (String.fromCharCode(...bytes).includes("poison")) throw new Error("no");
+  if (String.fromCharCode(...bytes).includes("poison")) throw new TundraError("UNSUPPORTED", "no");
   return bytes;
 }

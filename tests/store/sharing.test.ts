@@ -121,7 +121,7 @@ describe("calls with many keys", () => {
     await fill();
     await store.dirty(...keys);
     assertEquals((await store.status()).dirty, 5000);
-    assertEquals((await store.tick({ maxKeys: 5000, batchKeys: 1000 })).frozen, 5000);
+    assertEquals((await store.tick({ maxKeys: 5000, batchKeys: 1000, deadlineMs: 60_000 })).frozen, 5000);
     const { evicted, kept } = await store.evict(...keys);
     assertEquals([evicted, kept], [keys, {}]);
     assertEquals(await stack.exists(...keys), 0);
@@ -130,7 +130,7 @@ describe("calls with many keys", () => {
     assertEquals(values.map(String), keys.map((key) => `value of ${key}`));
     assertEquals(await store.del(...keys), 5000);
     assertEquals(await stack.exists(...keys), 0);
-    assertEquals((await store.tick({ maxKeys: 5000, batchKeys: 1000 })).missing, 5000);
+    assertEquals((await store.tick({ maxKeys: 5000, batchKeys: 1000, deadlineMs: 60_000 })).missing, 5000);
     await store.ensureKs(...keys);
     assertEquals(await stack.exists(...keys), 0);
   });

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertGreaterOrEqual } from "@std/assert";
 import { faultyFetch } from "../../dev/faults.ts";
-import type { TundraError, TundraWorker, WorkerEvent } from "../../mod.ts";
+import { TundraError, type TundraWorker, type WorkerEvent } from "../../mod.ts";
 import { gate, hooked, HOUR, isOwner, names, sleep, tundraError, until, withArchive } from "./kit.ts";
 
 const QUICK = { eoqBackoffMs: 5 };
@@ -198,7 +198,7 @@ describe("worker", () => {
       freezer: {
         id: "never",
         freeze() {
-          throw new Error("no");
+          throw new TundraError("UNSUPPORTED", "no");
         },
         thaw: (bytes) => bytes,
       },

@@ -335,7 +335,7 @@ describe("freezers", () => {
     assertStringIncludes(error.message, '"flip"');
   });
 
-  it("that throw make CORRUPT in thaw, and an error that no retry mends in freeze", async () => {
+  it("that throw make CORRUPT in thaw, and in freeze the error that they throw, or trouble that passes", async () => {
     const cause = new RangeError("no such luck");
     const broken: Freezer = {
       id: "broken",
@@ -348,11 +348,13 @@ describe("freezers", () => {
     const thawing = await failure(thawRecord(frozen, RECORD, [broken]));
     assertEquals([thawing.code, thawing.cause, thawing.keys], ["CORRUPT", cause, ["user:1"]]);
     const freezing = await failure(freezeRecord(RECORD, [broken]));
-    assertEquals([freezing.code, freezing.retryable, freezing.cause], ["UNSUPPORTED", false, cause]);
+    assertEquals([freezing.code, freezing.retryable, freezing.cause], ["UNAVAILABLE", true, cause]);
     assertStringIncludes(freezing.message, 'freezer "broken" must accept it: no such luck');
-    const busy: Freezer = { ...broken, freeze: () => Promise.reject(new TundraError("UNAVAILABLE", "Cannot")) };
-    const again = await failure(freezeRecord(RECORD, [busy]));
-    assertEquals([again.code, again.retryable], ["UNAVAILABLE", false]);
+    for (const [code, retryable] of [["UNAVAILABLE", false], ["UNSUPPORTED", false], ["TOO_LARGE", true]] as const) {
+      const own = new TundraError(code, "Cannot", { retryable });
+      const said = await failure(freezeRecord(RECORD, [{ ...broken, freeze: () => Promise.reject(own) }]));
+      assertEquals([said.code, said.retryable, said.cause], [code, retryable, own]);
+    }
   });
 
   it("that return anything but bytes are found out", async () => {
