@@ -47,8 +47,8 @@ export async function del(context: Context, keys: string[]): Promise<number> {
 /** Is there anything to delete, in Redis, in the archive or in a queue? `undefined`: the record is of another version. */
 function holdsSomething(sight: Sight): boolean | undefined {
   const read = parseRecord(sight.record === "" ? null : sight.record);
-  // what went missing has left its versions in the archive
-  return read && (isThere(sight) || read.flag === "m" || (read.rev !== 0 && read.flag !== "g"));
+  // what expired or went missing has left its versions in the archive
+  return read && (isThere(sight) || (read.flag !== "g" && (read.rev !== 0 || read.ver !== "")));
 }
 
 /** Would the application find it? Not what expired, and not what was removed while dirty. */

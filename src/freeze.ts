@@ -4,7 +4,6 @@
  */
 import { after, nonce } from "./ambient.ts";
 import { freezeRecord } from "./archive/record.ts";
-import { buryOlder } from "./bury.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, isKeysOwn, show, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
@@ -136,6 +135,8 @@ function commitsOf(run: TickRun, lease: Lease): { add(put: PutObject, waiting: n
 /** What was put, and the version that it replaces. */
 interface PutObject extends Archived {
   previous: string;
+  /** Objects up to this version were removed on purpose; "" for none. */
+  old: string;
   /** A tombstone: was the key removed on purpose, did its own expiry pass, or is it missing and nobody knows why? */
   gone?: "removed" | "expired" | "missing";
 }
@@ -147,7 +148,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   const record = view.record!;
   const ver = versionAfter(lease.nowUs, record.ver);
   const at = Math.floor(lease.nowUs / 1000);
-  const base = { key, rev: record.rev, ver, exp, previous: record.ver };
+  const base = { key, rev: record.rev, ver, exp, previous: record.ver, old: record.old };
   if (dump === undefined) {
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
     if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
@@ -215,7 +216,6 @@ export function versionAfter(nowUs: number, previous: string): string {
 
 async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {
   const { context, report } = run;
-  let removed: PutObject[] = [];
   try {
     const outcomes = await commit(
       context.index,
@@ -223,10 +223,9 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
       { token: lease.token, leaseMs: run.settings.leaseMs, freezeDelayMs: context.freezeDelayMs },
       run.closing,
     );
-    removed = archived.filter(({ previous, gone }, i) =>
-      outcomes[i] === "removed" && gone === "removed" && previous !== ""
-    );
     outcomes.forEach((outcome, i) => {
+      const { key, old } = archived[i]!;
+      if (old !== "" && (outcome === "clean" || outcome === "removed")) run.purges.push({ key, upTo: old });
       if (outcome === "clean") report.frozen++;
       else if (outcome === "requeued" && archived[i]!.fp !== "") {
         report.frozen++;
@@ -234,13 +233,13 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
         if (context.freezeDelayMs === 0) run.queuedAgain++;
       } else if (outcome === "removed") {
         report.missing++;
-        const { key, gone, previous } = archived[i]!;
+        const { gone, previous } = archived[i]!;
         if (gone === "missing" && previous !== "") reportMissing(run, key, previous);
       } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
         report.missing++;
         run.queuedAgain++;
       } else if (outcome === "stale") run.unfinished = true;
-      else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", archived[i]!.key));
+      else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", key));
     });
   } catch (thrown) {
     // the lease ends, and the keys are claimed again: nothing is lost but the work
@@ -250,7 +249,6 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
     run.fail(error);
     if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
   }
-  await buryOlder(run, lease.endsAt, removed);
 }
 
 /** Its last version was acknowledged, and so was a change since: neither del() nor an expiry says why it is not there. */

@@ -9,6 +9,7 @@
  * | `dirty` | zset | key -> time (ms) from which it may be claimed; while leased, the fencing token |
  * | `idle` | zset | clean archived key -> its last touch (ms) |
  * | `dead` | zset | dead key -> when it died (ms) |
+ * | `purge` | zset | key with objects to delete -> time (ms) from which that may be tried |
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `stats` | hash | totals since the beginning |
  *
@@ -107,6 +108,7 @@ export interface RedisKeys {
   readonly dirty: string;
   readonly idle: string;
   readonly dead: string;
+  readonly purge: string;
   readonly id: string;
   readonly stats: string;
   record(key: string): string;
@@ -119,6 +121,7 @@ export function redisKeys(tqname: string): RedisKeys {
     dirty: prefix + "dirty",
     idle: prefix + "idle",
     dead: prefix + "dead",
+    purge: prefix + "purge",
     id: prefix + "id",
     stats: prefix + "stats",
     record: (key) => `${prefix}rec:${key}`,

@@ -52,6 +52,8 @@ export interface Status {
   idle: number;
   /** Keys that ran out of attempts; see `deadLetters()`. */
   dead: number;
+  /** Removed and expired keys with objects in the archive that are to be deleted by now. */
+  purge: number;
   /** Milliseconds for which the oldest due key has been waiting; 0: none is due. */
   oldestDueMs: number;
   /** Since the beginning. */
@@ -190,7 +192,7 @@ export interface TundraStore {
    */
   del(...keys: string[] | [readonly string[]]): Promise<number>;
 
-  /** How much waits, and totals. Cost: 1 request, 8 commands. */
+  /** How much waits, and totals. Cost: 1 request, 9 commands. */
   status(): Promise<Status>;
 
   /** Keys that ran out of attempts, oldest first: an operator must look. Cost: 2 requests, 2 commands. */
@@ -276,13 +278,14 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
       call<EvictReport>("evict keys", keys, { evicted: [], kept: {} }, (checked) => evict(context, checked)),
     del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
     async status() {
-      const { queued, due, idle, dead, oldestDueMs, totals } = await readStatus(context.index);
+      const { queued, due, idle, dead, purge, oldestDueMs, totals } = await readStatus(context.index);
       const { frozen = 0, evicted = 0, restored = 0, rescued = 0, bytes = 0 } = totals;
       return {
         dirty: queued + dead,
         due,
         idle,
         dead,
+        purge,
         oldestDueMs,
         totals: { frozen, evicted, restored, rescued, bytes },
       };

@@ -13,6 +13,7 @@ import { evictIdle } from "./evict.ts";
 import { establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { type Lease, releaseAll, uploadsEnd } from "./leases.ts";
+import { keepForPurges, purgeClaimed, purgeRest } from "./purge.ts";
 import { freezeLease } from "./read_keys.ts";
 import { type Claim, claim } from "./scripts/claim.ts";
 import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts";
@@ -58,8 +59,10 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
     }
   } finally {
     await releaseAll(run);
+    const stopped = run.stopped();
+    await purgeRest(run);
     report.remaining = seen.left + run.queuedAgain;
-    report.done = report.remaining === 0 && !seen.idle && !run.unfinished && !run.stopped();
+    report.done = report.remaining === 0 && !seen.idle && report.purging === 0 && !run.unfinished && !stopped;
     report.durationMs = Math.round(monotonicMs() - startedAt);
   }
   return { ...report };
@@ -77,6 +80,10 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
     for (let first = true; mayClaim(run, seen.suspects > 0 ? 1 - SUSPECTS_SHARE : 1); first = false) {
       const lease = await claimLease(run, seen, wanted(run, suspectsFirst, evicting), first);
       if (lease === undefined) break;
+      if (lease.purge.length > 0) {
+        keepForPurges(run, lease.purge.length);
+        underWay.push(purgeClaimed(run, lease.purge, lease.nowUs / 1000));
+      }
       if (lease.suspects) await freezeSuspects(run, lease, settings.deadlineMs * SUSPECTS_SHARE);
       else if (lease.keys.length > 0) underWay.push(freezeLease(run, lease));
       suspectsFirst = false;
@@ -149,6 +156,7 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
       leaseMs: settings.leaseMs,
       redisTtlMs: context.redisTtlMs ?? 0,
       mendIdle: first,
+      maxPurge: first ? settings.batchKeys : 0,
     }, run.call);
   try {
     let claimed: Claim;

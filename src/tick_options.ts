@@ -59,6 +59,10 @@ export interface TickReport {
   dead: number;
   /** Keys that are due and not archived yet, as far as this tick knows. */
   remaining: number;
+  /** Removed or expired keys whose objects were deleted from the archive. */
+  purged: number;
+  /** Keys that have objects to delete by now, as far as this tick knows. */
+  purging: number;
   /** HTTP requests made. */
   subrequests: number;
   /** Bytes of values read from Redis. */

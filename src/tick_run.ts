@@ -8,6 +8,7 @@ import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { TundraError, type TundraErrorCode } from "./errors.ts";
 import type { Release } from "./scripts/release.ts";
+import type { Purge } from "./scripts/purged.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
 import type { CallOptions } from "./upstash/connection.ts";
 
@@ -23,6 +24,12 @@ export interface TickRun {
   readonly call: CallOptions & DataStoreCallOptions;
   /** For requests that end work: never aborted, or leases and attempts would be left behind. */
   readonly closing: CallOptions & DataStoreCallOptions;
+  /** For requests that purge: they may use what is kept back for them. */
+  readonly purging: CallOptions & DataStoreCallOptions;
+  /** Of a bounded number of requests: those that only purging may use. */
+  keptForPurges: number;
+  /** Keys of which this tick has archived what supersedes objects to delete. */
+  readonly purges: Purge[];
   /** Uploads at once. */
   readonly uploads: Limiter;
   /** Keys to read at a time; less where their values are large. */
@@ -45,12 +52,18 @@ export interface TickRun {
   mayBegin(): boolean;
   /** Milliseconds since it began. */
   elapsedMs(): number;
+  /** May purging go on? */
+  mayPurge(): boolean;
   /** Requests left for work. */
   requestsLeft(): number;
   /**
    * Calls the datastore; counts one request where it does not count by itself.
    */
-  counted<T>(act: (call: DataStoreCallOptions) => Promise<T>, signal: AbortSignal): Promise<T>;
+  counted<T>(
+    act: (call: DataStoreCallOptions) => Promise<T>,
+    signal: AbortSignal,
+    kind?: "purging",
+  ): Promise<T>;
   /** A signal that also ends at `endsAt` of the monotonic clock; `end()` when done. */
   until(endsAt: number): { signal: AbortSignal; end: () => void };
   /** Reports one key's failure. */
@@ -72,6 +85,8 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     failed: 0,
     dead: 0,
     remaining: 0,
+    purged: 0,
+    purging: 0,
     get subrequests() {
       return subrequests;
     },
@@ -82,8 +97,8 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     errors: [],
   };
   const most = settings.maxSubrequests;
-  const spend = (kept: number) => () => {
-    if (subrequests >= most - kept) {
+  const spend = (kept: () => number) => () => {
+    if (subrequests >= most - kept()) {
       throw new TundraError(
         "UNAVAILABLE",
         `Cannot send another request as a tick may make maxSubrequests: current value is ${most}`,
@@ -91,13 +106,24 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     }
     subrequests++;
   };
-  const open = spend(CLOSING_REQUESTS);
+  const open = spend(() => CLOSING_REQUESTS + run.keptForPurges);
+  const spendKept = spend(() => CLOSING_REQUESTS);
+  const openPurge = () => {
+    if (most < Infinity && run.keptForPurges === 0) open();
+    else {
+      spendKept();
+      if (run.keptForPurges > 0) run.keptForPurges--;
+    }
+  };
   const run: TickRun = {
     context,
     settings,
     report,
     call: { signal: settings.signal, onRequest: open },
-    closing: { onRequest: spend(0) },
+    closing: { onRequest: spend(() => 0) },
+    purging: { signal: settings.signal, onRequest: openPurge },
+    keptForPurges: 0,
+    purges: [],
     uploads: limiter(settings.nthreads),
     snapshotKeys: settings.batchKeys,
     queuedAgain: 0,
@@ -108,19 +134,26 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     toRelease: [],
     stopped: () => settings.signal?.aborted === true || run.requestsLeft() <= 0,
     mayBegin: () => !run.stopped() && run.elapsedMs() < settings.deadlineMs,
+    mayPurge: () =>
+      settings.signal?.aborted !== true && run.elapsedMs() < settings.deadlineMs &&
+      (most === Infinity || run.keptForPurges > 0),
     elapsedMs: () => monotonicMs() - startedAt,
-    requestsLeft: () => most - CLOSING_REQUESTS - subrequests,
-    async counted(act, signal) {
+    requestsLeft: () => most - CLOSING_REQUESTS - run.keptForPurges - subrequests,
+    async counted(act, signal, kind) {
       let counts = false;
+      const count = kind === "purging" ? openPurge : open;
       const onRequest = () => {
         counts = true;
-        open();
+        count();
       };
-      if (run.requestsLeft() <= 0) open();
+      if (kind !== "purging" && run.requestsLeft() <= 0) open();
       try {
         return await act({ signal, onRequest });
       } finally {
-        if (!counts) subrequests++;
+        if (!counts) {
+          subrequests++;
+          if (kind === "purging" && run.keptForPurges > 0) run.keptForPurges--;
+        }
       }
     },
     until(endsAt) {

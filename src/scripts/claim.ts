@@ -19,6 +19,8 @@ export interface ClaimOptions {
   redisTtlMs: number;
   /** Where none is idle, those that a clock touched which ran ahead are put right. */
   mendIdle: boolean;
+  /** At most this many keys with objects to delete. */
+  maxPurge: number;
 }
 
 /** What a tick got. */
@@ -35,6 +37,8 @@ export interface Claim {
   /** Clean keys that are due for eviction, last touched at or before `idleLimitMs`. */
   idle: string[];
   idleLimitMs: number;
+  /** Keys with objects to delete. */
+  purge: string[];
   /** Due keys that are left. */
   left: number;
   /** Of those: suspects that stood before the last key that was looked at. */
@@ -44,9 +48,10 @@ export interface Claim {
 /**
  * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
- *     KEYS  dirty, idle, id
- *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1)
- *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed
+ *     KEYS  dirty, idle, id, purge
+ *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1), maxPurge
+ *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed,
+ *           keys with objects to delete
  *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
  *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
  *           work, never data. Nothing is claimed without an id
@@ -62,11 +67,11 @@ const CLAIM = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local DIRTY, IDLE, ID = KEYS[1], KEYS[2], KEYS[3]
+local DIRTY, IDLE, ID, PURGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local max, max_suspects, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit = int(now - tonumber(ARGV[5]))
 local id = redis.call('GET', ID)
-if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0 } end
+if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end
 
 local WINDOW, MOST_WINDOWS = 1000, 100
 local fresh, suspects, passed, seen, left = {}, {}, 0, 0, 0
@@ -115,24 +120,28 @@ if max_idle > 0 then
     zadd(IDLE, 'XX', touched)
   end
 end
+local purge = {}
+if tonumber(ARGV[7]) > 0 then
+  purge = redis.call('ZRANGEBYSCORE', PURGE, '-inf', int(now), 'LIMIT', '0', ARGV[7])
+end
 
 local token = string.format('%.1f', now + lease + 0.5)
 local scores = {}
 for i = 1, #keys do push(scores, token, keys[i]) end
 zadd(DIRTY, 'XX', scores)
-return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed }
+return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed, purge }
 `,
 );
 
 /**
  * One request, 6 billable commands (5 where nothing is due), and one for each 1,000 suspects before the fresh keys; with
- * `maxIdle` one more, two where nothing is idle and `mendIdle` is set.
+ * `maxIdle` one more, two where nothing is idle and `mendIdle` is set; with `maxPurge` one more.
  */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {
-  const { dirty, idle, id } = index.keys;
+  const { dirty, idle, id, purge } = index.keys;
   const reply = await index.scripts.run(
     CLAIM,
-    [dirty, idle, id],
+    [dirty, idle, id, purge],
     [
       options.maxKeys,
       options.maxSuspects,
@@ -140,9 +149,10 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
       options.maxIdle,
       options.redisTtlMs,
       options.mendIdle ? 1 : 0,
+      options.maxPurge,
     ],
     call,
-  ) as [string, string, string, string[], number, string[], string, number, number];
+  ) as [string, string, string, string[], number, string[], string, number, number, string[]];
   return {
     id: reply[0],
     nowUs: Number(reply[1]),
@@ -153,5 +163,6 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
     idleLimitMs: Number(reply[6]),
     left: reply[7],
     passed: reply[8],
+    purge: reply[9].map(text),
   };
 }

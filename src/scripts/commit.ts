@@ -34,7 +34,7 @@ export type CommitOutcome =
 /**
  * The archive holds these bytes (or tombstones): say so, where the lease is still mine.
  *
- *     KEYS  dirty, idle, stats, n records, n keys
+ *     KEYS  dirty, idle, stats, purge, n records, n keys
  *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
  *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone, but changed since: queued again
@@ -49,18 +49,22 @@ const COMMIT = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local DIRTY, IDLE, STATS = KEYS[1], KEYS[2], KEYS[3]
-local n = (#KEYS - 3) / 2
+local DIRTY, IDLE, STATS, PURGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local n = (#KEYS - 4) / 2
 local token, delay = tonumber(ARGV[1]), tonumber(ARGV[3])
 local soon = again(token, tonumber(ARGV[2]))
-local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 4 + n, 3 + 2 * n))
-local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
-local there = existing(4 + n, n)
-local out, changes, queue, idle, done, left = {}, {}, {}, {}, {}, {}
+local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 5 + n, 4 + 2 * n))
+local texts = redis.call('MGET', unpack(KEYS, 5, 4 + n))
+local there = existing(5 + n, n)
+local out, changes, queue, idle, purge, done, left = {}, {}, {}, {}, {}, {}, {}
 local frozen, bytes = 0, 0
 
+local function purge_from(at, r, key)
+  if r.old ~= '-' and r.old ~= r.ver then push(purge, int(at), key) end
+end
+
 local function one(i, r)
-  local key, a = KEYS[3 + n + i], 5 * i - 1
+  local key, a = KEYS[4 + n + i], 5 * i - 1
   local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   if fp == '' then -- a tombstone
     if there[i] then
@@ -71,14 +75,19 @@ local function one(i, r)
       done[#done + 1] = key
       return 'E'
     end
+    local due = now
+    if same and r.flag ~= 'g' then -- nobody had said so: its own expiry did, or nothing
+      if r.ver ~= '-' and expired(r) then r.old, due = r.ver, r.exp + EXPIRED_MS end
+      r.flag = 'm'
+    end
     r.ver, r.fp, r.exp, r.attempts = ver, '-', 0, 0
-    push(changes, KEYS[3 + i], r)
+    purge_from(due, r, key)
+    push(changes, KEYS[4 + i], r)
     if not same then
       push(queue, int(soon), key)
       return 'R'
     end
     r.rev = 0
-    if r.flag ~= 'g' then r.flag = 'm' end
     done[#done + 1] = key
     left[#left + 1] = key
     return 'T'
@@ -89,7 +98,10 @@ local function one(i, r)
   end
   frozen, bytes = frozen + 1, bytes + tonumber(ARGV[a + 4])
   r.ver, r.fp, r.exp, r.attempts, r.error = ver, fp, exp, 0, ''
-  push(changes, KEYS[3 + i], r)
+  -- removed, and not made anew: what was just archived is to be deleted, too
+  if r.flag == 'g' and not (same and there[i]) then remove(r) end
+  purge_from(now, r, key)
+  push(changes, KEYS[4 + i], r)
   if not there[i] then
     push(queue, int(soon), key)
     return 'G'
@@ -103,6 +115,7 @@ local function one(i, r)
   r.rev = 0
   done[#done + 1] = key
   push(idle, int(r.touch), key)
+  if exp > 0 and r.old == '-' then push(purge, int(exp + EXPIRED_MS), key) end
   return 'C'
 end
 
@@ -111,7 +124,7 @@ for i = 1, n do
   if not scores[i] or tonumber(scores[i]) ~= token then
     out[i] = 'S'
   elseif not r then
-    push(queue, int(now + HOUR_MS), KEYS[3 + n + i])
+    push(queue, int(now + HOUR_MS), KEYS[4 + n + i])
     out[i] = 'U'
   else
     out[i] = one(i, r)
@@ -120,6 +133,7 @@ end
 
 save(changes)
 zadd(IDLE, nil, idle)
+zadd(PURGE, nil, purge)
 zadd(DIRTY, 'XX', queue)
 zrem(DIRTY, done)
 zrem(IDLE, left)
@@ -143,18 +157,18 @@ const OUTCOMES: Record<string, CommitOutcome> = {
   U: "unsupported",
 };
 
-/** One request, 10 billable commands (and one for each key with an expiry of its own); outcomes in the order of `archived`. */
+/** One request, 10 billable commands (11 where a key has an expiry of its own or objects to delete); outcomes in the order of `archived`. */
 export async function commit(
   index: Index,
   archived: Archived[],
   options: { token: string; leaseMs: number; freezeDelayMs: number },
   call?: CallOptions,
 ): Promise<CommitOutcome[]> {
-  const { dirty, idle, stats } = index.keys;
+  const { dirty, idle, stats, purge } = index.keys;
   return await inRequests(archived, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
     const reply = await index.scripts.run(
       COMMIT,
-      layout(index, [dirty, idle, stats], batch.map((a) => a.key)),
+      layout(index, [dirty, idle, stats, purge], batch.map((a) => a.key)),
       [
         options.token,
         options.leaseMs,

@@ -56,7 +56,8 @@ end
 local function mark(i, r, flag)
   if r.rev == 0 and flag == 'r' then r.touch = now end
   bump(r)
-  r.flag = flag
+  r.flag, r.rescues = flag, 0
+  if flag == 'g' then remove(r) end
   push(changes, KEYS[2 + i], r)
   push(queue, int(now + delay), KEYS[2 + n + i])
   if r.attempts > 0 then push(failed, KEYS[2 + n + i], r) end

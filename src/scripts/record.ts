@@ -1,7 +1,7 @@
 /**
  * The record of one key: a line of text under `tundra:<tqname>:rec:<key>`, and the Lua that all scripts begin with.
  *
- *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <error>
+ *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <old> <rescues> <error>
  *
  * | field | what |
  * | --- | --- |
@@ -14,6 +14,8 @@
  * | touch | last use, ms |
  * | attempts | failed attempts to freeze it that were its own fault |
  * | before, after | the tokens of the last begin |
+ * | old | objects up to this version were removed on purpose and are to be deleted, `-` for none |
+ * | rescues | how many evictions in a row have found other bytes than those archived, though nobody had marked the key |
  * | error | `CODE message` of the last failure, printable ASCII |
  * @module
  */
@@ -37,19 +39,23 @@ export interface KeyRecord {
   exp: number;
   touch: number;
   attempts: number;
+  /** "" for none */
+  old: string;
+  rescues: number;
   error: string;
 }
 
 /** What a missing record counts as. */
-const EMPTY = "1 0 - r - 0 0 0 - - ";
+const EMPTY = "1 0 - r - 0 0 0 - - - 0 ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
-const LAYOUT = /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ (.*)$/s;
+const LAYOUT =
+  /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (.*)$/s;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
   const fields = LAYOUT.exec(typeof text === "string" ? text : EMPTY);
   if (!fields) return undefined;
-  const [, rev, ver, flag, fp, exp, touch, attempts, error] = fields as unknown as string[];
+  const [, rev, ver, flag, fp, exp, touch, attempts, old, rescues, error] = fields as unknown as string[];
   return {
     rev: Number(rev),
     ver: ver === "-" ? "" : ver!,
@@ -58,6 +64,8 @@ export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
     exp: Number(exp),
     touch: Number(touch),
     attempts: Number(attempts),
+    old: old === "-" ? "" : old!,
+    rescues: Number(rescues),
     error: error!,
   };
 }
@@ -80,13 +88,16 @@ export function codes(reply: Reply): string[] {
 /**
  * All scripts begin with this. Its heads and theirs are outside of the Lua, as every Worker carries that.
  *
- * - GRACE_MS: how long the record of a removed or expired key outlives it, so that a request that comes late still
- * finds
- *   the record changed. HOUR_MS: when to look again at what cannot be dealt with now.
+ * - GRACE_MS: how long the record of a removed key outlives it, so that a request that comes late still finds the
+ *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to look again at
+ *   what cannot be dealt with now.
  * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none: the
  *   key's next use is noted, and whoever puts it into idle takes now.
- * - save: record key, record, ...; a clean record of a key that expires, and a gone one, expire a grace period later
+ * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
  * - bump: a change is a new revision, even where the clock went back
+ * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
+ * - purgeable: objects up to which version may be deleted? Those removed on purpose, once something newer is archived; what
+ *   has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record purgeable puts it there
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
@@ -94,6 +105,7 @@ export function codes(reply: Reply): string[] {
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
+local EXPIRED_MS = 172800000
 local HOUR_MS = 3600000
 local DAY_MS = 86400000
 local clock = redis.call('TIME')
@@ -103,29 +115,27 @@ local now = math.floor(now_us / 1000)
 local function int(x) return string.format('%.0f', x) end
 
 local function parse(text)
-  local rev, ver, flag, fp, exp, touch, attempts, before, after, error =
-    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
+  local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, error =
+    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (.*)$')
   if not rev then return nil end
   touch = tonumber(touch)
   if touch > now + DAY_MS then touch = 0 end
   return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
-    attempts = tonumber(attempts), before = before, after = after, error = error }
+    attempts = tonumber(attempts), before = before, after = after, old = old,
+    rescues = tonumber(rescues), error = error }
 end
 
 local function format(r)
-  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s',
-    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.error)
+  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s %d %s',
+    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.error)
 end
 
 local function save(changes)
   local plain = {}
   for i = 1, #changes, 2 do
-    local key, r, ends = changes[i], changes[i + 1], 0
-    if r.rev == 0 then
-      if r.flag == 'g' or r.flag == 'm' then ends = now + GRACE_MS elseif r.exp > 0 then ends = r.exp + GRACE_MS end
-    end
-    if ends > 0 then
-      redis.call('SET', key, format(r), 'PXAT', int(ends))
+    local key, r = changes[i], changes[i + 1]
+    if r.rev == 0 and (r.flag == 'g' or r.flag == 'm') and r.old == '-' then
+      redis.call('SET', key, format(r), 'PXAT', int(now + GRACE_MS))
     else
       plain[#plain + 1] = key
       plain[#plain + 1] = format(r)
@@ -137,6 +147,18 @@ end
 local function bump(r) r.rev = math.max(now_us, r.rev + 1) end
 
 local function expired(r) return r.exp > 0 and r.exp <= now end
+
+local function remove(r)
+  r.flag = 'g'
+  if r.ver ~= '-' then r.old = r.ver end
+end
+
+local function expires(r) return r.rev == 0 and r.exp > 0 and (r.flag == 'r' or r.flag == 'e') end
+
+local function purgeable(r)
+  if r.old ~= '-' and r.old ~= r.ver then return r.old end
+  if expires(r) and now >= r.exp + EXPIRED_MS then return r.ver end
+end
 
 local function evictable(r) return r.ver ~= '-' and r.rev == 0 and (r.flag == 'r' or r.flag == 'e') and not expired(r) end
 

@@ -32,7 +32,8 @@ for i = 1, n do
   elseif (texts[i] or '') ~= ARGV[i] then
     out[i] = 'A'
   else
-    r.flag, r.attempts, r.error = 'g', 0, ''
+    remove(r)
+    r.attempts, r.error = 0, ''
     if texts[i] then
       bump(r)
       push(queue, int(now), key)

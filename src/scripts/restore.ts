@@ -27,7 +27,7 @@ export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "re
 /**
  * Archived values come back, each only where its key is missing and its record is what the decision was based on.
  *
- *     KEYS  idle, stats, n records, n keys
+ *     KEYS  idle, stats, purge, n records, n keys
  *     ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)
  *     OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry
  *             F Redis refused it
@@ -46,11 +46,11 @@ const RESTORE = defineScript(
   [],
   `
 ${PRELUDE}
-local IDLE, STATS = KEYS[1], KEYS[2]
-local n = (#KEYS - 2) / 2
-local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
-local there = existing(3 + n, n)
-local out, wanted, first, changes = {}, {}, {}, {}
+local IDLE, STATS, PURGE = KEYS[1], KEYS[2], KEYS[3]
+local n = (#KEYS - 3) / 2
+local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
+local there = existing(4 + n, n)
+local out, wanted, first, changes, purge = {}, {}, {}, {}, {}
 for i = 1, n do
   local r, exp = parse(texts[i]), tonumber(ARGV[4 * i - 1])
   local code = 'A'
@@ -63,13 +63,14 @@ for i = 1, n do
       if gone or exp ~= r.exp then
         if gone then r.flag, r.fp = 'g', '-' end
         r.ver, r.exp = ARGV[4 * i - 2], exp
-        push(changes, KEYS[2 + i], r)
+        if exp > 0 then push(purge, int(exp + EXPIRED_MS), KEYS[3 + n + i]) end
+        push(changes, KEYS[3 + i], r)
       end
     else
       code = 'R'
       wanted[i] = r
       r.flag, r.touch = 'r', now
-      push(first, KEYS[2 + i], format(r))
+      push(first, KEYS[3 + i], format(r))
     end
   end
   out[2 * i - 1], out[2 * i] = code, ''
@@ -85,7 +86,7 @@ local idle = {}
 for i = 1, n do
   local r = wanted[i]
   if r then
-    local key = KEYS[2 + n + i]
+    local key = KEYS[3 + n + i]
     local payload = string.gsub(ARGV[4 * i], '[\\194-\\197][\\128-\\191]', BYTES)
     local reply = redis.pcall('RESTORE', key, ARGV[4 * i - 1], payload, 'ABSTTL')
     if type(reply) == 'table' and reply.err then
@@ -94,12 +95,14 @@ for i = 1, n do
     else
       r.fp, r.ver, r.exp = redis.sha1hex(redis.call('DUMP', key)), ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
       push(idle, int(now), key)
+      if r.ver ~= parse(texts[i]).ver and r.exp > 0 then push(purge, int(r.exp + EXPIRED_MS), key) end
     end
-    push(changes, KEYS[2 + i], r)
+    push(changes, KEYS[3 + i], r)
   end
 end
 save(changes)
 zadd(IDLE, nil, idle)
+zadd(PURGE, 'NX', purge)
 if #idle > 0 then redis.call('HINCRBY', STATS, 'restored', int(#idle / 2)) end
 return out
 `,
@@ -140,12 +143,12 @@ export function payloadBytes(payload: string): number {
 
 const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired", G: "removed" } as const;
 
-/** One request, 2 billable commands a key and 8 (and one for each key with an expiry of its own); outcomes in order. */
+/** One request, 2 billable commands a key and 8; outcomes in order. */
 export async function restore(index: Index, thawed: Thawed[], call?: CallOptions): Promise<RestoreOutcome[]> {
-  const { idle, stats } = index.keys;
+  const { idle, stats, purge } = index.keys;
   const reply = await index.scripts.run(
     RESTORE,
-    layout(index, [idle, stats], thawed.map((t) => t.key)),
+    layout(index, [idle, stats, purge], thawed.map((t) => t.key)),
     thawed.flatMap((t) => [t.expected, t.ver, String(t.exp), t.payload]),
     call,
   ) as string[];

@@ -53,7 +53,6 @@ export interface World extends ColdStack {
   audit(allowed: Allowed): Promise<string[]>;
 }
 
-const GRACE_MS = 24 * 3_600_000;
 const FREEZERS = [deflateFreezer()];
 const KEYS = redisKeys("default");
 const RECORD = KEYS.record("");
@@ -196,10 +195,10 @@ export function withWorld(options: StackOptions = {}): World {
         const record = parseRecord(text);
         if (!record) return void wrong.push(`the record of ${key} is no record: ${text}`);
         records.set(key, record);
-        const { rev, ver, flag, exp } = record;
+        const { rev, ver, flag, old } = record;
         const places = Number(queued!.has(key)) + Number(died!.has(key));
         if (places !== (rev === 0 ? 0 : 1)) wrong.push(`${key} is in ${places} queues, its record: ${text}`);
-        const ends = rev !== 0 ? -1 : flag === "g" ? undefined : exp > 0 ? exp + GRACE_MS : -1;
+        const ends = rev === 0 && /[gm]/.test(flag) && old === "" ? undefined : -1;
         const ttl = Number(ttls[i]);
         if (ends === undefined ? !(ttl > nowMs) : ttl !== ends) wrong.push(`record of ${key} ends at ${ttl}: ${text}`);
         const clean = rev === 0 && ver !== "" && flag === "r" && there.get(key) !== "absent";

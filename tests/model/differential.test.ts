@@ -167,7 +167,7 @@ function comparedPair(real: RedisConnection, random: SeededRandom): Pair {
         const raw = Buffer.from(key, "latin1");
         const read = key.endsWith(":stats")
           ? ["HGETALL"]
-          : /:(dirty|idle|dead)$/.test(key)
+          : /:(dirty|idle|dead|purge)$/.test(key)
           ? ["ZRANGE", "0", "-1", "WITHSCORES"]
           : ["GET"];
         const [name, ...rest] = read as [string, ...string[]];

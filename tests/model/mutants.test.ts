@@ -15,6 +15,7 @@ const GUARDS = [
   "version check on restore",
   "guarded del",
   "absence is not intent",
+  "purging deletes nothing newer",
   "a dirty key that is missing is absent",
   "commit looks whether the key exists",
   "retry-safety: commit",

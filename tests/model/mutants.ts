@@ -143,13 +143,40 @@ export const MUTANTS: Mutant[] = [
   {
     name: "an inferred removal purges",
     guard: "absence is not intent",
-    where: "src/freeze.ts",
-    patches: [['outcomes[i] === "removed" && gone === "removed"', 'outcomes[i] === "removed"']],
+    where: "commit",
+    patches: [[
+      "r.ver ~= '-' and expired(r) then r.old, due = r.ver, r.exp + EXPIRED_MS end",
+      "r.ver ~= '-' then r.old = r.ver end",
+    ]],
   },
   {
     name: "commit takes a key that is missing for one that was removed on purpose",
     where: "commit",
     patches: [["if not there[i] then\n    push(queue", "if not there[i] then\n    r.flag = 'g'\n    push(queue"]],
+  },
+  {
+    name: "commit forgets to queue what is to be deleted",
+    where: "commit",
+    patches: [["zadd(PURGE, nil, purge)", ""]],
+  },
+  {
+    name: "what could not be deleted is not tried again",
+    where: "purged",
+    patches: [["upto == asked and deleted then", "upto == asked then"]],
+  },
+  {
+    name: "a purge deletes newer versions, too",
+    guard: "purging deletes nothing newer",
+    where: "src/purge.ts",
+    patches: [[
+      "if (micros > 0 && micros <= versionMicros(last)) names.push(name);",
+      "if (micros > 0) names.push(name);",
+    ]],
+  },
+  {
+    name: "a purge goes by the version that the record names by now: a key made anew loses its value",
+    where: "src/scripts/purged.ts",
+    patches: [['if (old !== "" && old !== ver) return old;', 'if (old !== "" && old !== ver) return ver;']],
   },
   {
     name: "commit forgets that the key changed meanwhile",
@@ -229,7 +256,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "the record of a dirty key expires",
     where: "mark",
-    patches: [["if r.rev == 0 then\n      if r.flag == 'g'", "if true then\n      if r.flag == 'g'"]],
+    patches: [["if r.rev == 0 and (r.flag == 'g' or r.flag == 'm') and r.old == '-' then", "if true then"]],
   },
   {
     name: "claim does not take a lease",
@@ -244,7 +271,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "claim does not wait for the index to have an id",
     where: "claim",
-    patches: [["return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0 } end", "id = 'none' end"]],
+    patches: [["return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end", "id = 'none' end"]],
   },
   {
     name: "begin counts no attempt",

@@ -67,8 +67,12 @@ export interface Truth {
   unmarked: boolean;
   /** When it was last marked. */
   markedAt: number;
-  /** Versions up to this time (microseconds) were removed on purpose: their objects may be deleted. */
+  /** Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted. */
   deletableUs: number;
+  /** Of those: the ones removed on purpose, which must be deleted. */
+  removedUs: number;
+  /** Versions that its record has named, and that are to expire: they may be deleted from `atMs` on. */
+  expiring: { us: number; atMs: number };
 }
 
 /** What a schedule gives up, because it takes more away than Tundra can make good. */
@@ -109,6 +113,10 @@ export interface Oracle {
   outcome(key: string): KeyState;
   /** Does its record name an object that is gone? */
   isLost(key: string): boolean;
+  /**
+   * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has deleted.
+   */
+  undeleted(key: string): string[];
   sight(key: string): KeySight;
   /** Time has passed: keys may have expired. */
   look(): void;
@@ -142,6 +150,8 @@ export interface OracleMark {
   leniency: Leniency;
 }
 
+/** How long what has expired stays in the archive. */
+export const EXPIRED_MS = 48 * 3_600_000;
 const PREFIX = "tundra:default:";
 const CBOR_AT = 38;
 const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
@@ -155,6 +165,8 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     unmarked: false,
     markedAt: 0,
     deletableUs: 0,
+    removedUs: 0,
+    expiring: { us: 0, atMs: 0 },
   }]));
   const archive = new Map<string, ArchiveObject>();
   const running = new Set<SimulatedOp>();
@@ -165,6 +177,8 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     lostObjects: false,
     smallRequests: false,
   };
+  const named = new Set<string>();
+  const dropped = new Set<string>();
   let time = 0;
   let latestMs = 0;
 
@@ -322,10 +336,11 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     if (moved && !MOVERS.has(script)) {
       fail("only evict, restore and del move values", `${script} made ${key} ${show(now)}`);
     }
-    const meanwhile = script === "commit" && was.flag === "g"; // what was removed while a tick archived it
-    if (is.flag === "g" && (script === "remove" || script === "mark" || meanwhile)) {
+    const meanwhile = script === "commit" && was.flag === "g" && is.rev !== 0; // removed while a tick archived it
+    if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
       // what the record named when somebody said that the key is removed, and what is older
-      truth.deletableUs = Math.max(truth.deletableUs, versionMicros(is.ver));
+      truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
+      truth.deletableUs = Math.max(truth.deletableUs, truth.removedUs);
     }
     switch (script) {
       case "mark": {
@@ -417,6 +432,15 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
           }
         }
         break;
+      case "purged":
+        if (is.ver !== "" || (was.exp > 0 && nowMs() < was.exp + EXPIRED_MS)) {
+          const { old: _, ...others } = is;
+          const { old: __, ...before } = was;
+          if (JSON.stringify(others) !== JSON.stringify(before)) {
+            fail("records change for a reason", `${script} of ${key}`);
+          }
+        }
+        break;
       default:
         if (is.flag !== was.flag || is.ver !== was.ver || is.fp !== was.fp || is.exp !== was.exp) {
           fail("records change for a reason", `${script} made ${JSON.stringify(was)} of ${key} ${JSON.stringify(is)}`);
@@ -435,13 +459,35 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
 
   /** An object is deleted on purpose only: its version was removed by del() or by a marked removal. */
   function deletionIsRight({ key, ver, state }: ArchiveObject, truth: Truth): void {
+    noteExpiry(truth);
     if (versionMicros(ver) <= truth.deletableUs) return;
     fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
+  }
+
+  /** What has expired for two days may be deleted. */
+  function noteExpiry(truth: Truth): void {
+    nowMs();
+    const { us, atMs } = truth.expiring;
+    if (us > 0 && latestMs >= atMs) truth.deletableUs = Math.max(truth.deletableUs, us);
+    const { ver, exp } = read(truth.record);
+    if (exp > 0 && ver !== "") truth.expiring = { us: versionMicros(ver), atMs: exp + EXPIRED_MS };
+  }
+
+  /** What is to be deleted from the archive, or will be when it has expired, is queued for that. */
+  function purgeIsQueued(key: string, { rev, flag, ver, exp, old }: KeyRecord): void {
+    const waits = (old !== "" && old !== ver) || (rev === 0 && exp > 0 && (flag === "r" || flag === "e"));
+    if (!waits || leniency.brokenScripts || leniency.apart) return;
+    if (redis.score(PREFIX + "purge", key) === undefined) {
+      fail("4 what is to be deleted is queued", `${key} is not: ${redis.peek(recordName(key))?.value}`);
+    }
   }
 
   /** What holds after every command. */
   function standing(key: string, truth: Truth): void {
     const record = read(truth.record);
+    noteExpiry(truth);
+    if (record.ver !== "") named.add(`default/${key}/${record.ver}`);
+    purgeIsQueued(key, record);
     if (truth.held === null) {
       const outcome = outcomeOf(key, record);
       if (!isLost(key, record) && !isRight(truth, outcome)) {
@@ -496,6 +542,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
         const truth = object && truths.get(object.key);
         if (truth) deletionIsRight(object, truth);
         archive.delete(name);
+        dropped.add(name); // a late copy may put it again
       }
       for (const [key, truth] of truths) standing(key, truth);
     },
@@ -526,6 +573,18 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     record: (key) => read(redis.peek(recordName(key))?.value),
     outcome: (key) => outcomeOf(key, read(redis.peek(recordName(key))?.value)),
     isLost: (key) => isLost(key, read(redis.peek(recordName(key))?.value)),
+    undeleted(key) {
+      const truth = truths.get(key)!;
+      const { rev, ver, flag, exp } = read(truth.record);
+      if (rev !== 0) return []; // dead: nothing newer is archived yet
+      const isOver = exp > 0 && (flag === "r" || flag === "e") && nowMs() >= exp + EXPIRED_MS;
+      const lastUs = Math.max(truth.removedUs, isOver ? versionMicros(ver) : 0);
+      return [...named].filter((name) => {
+        const object = archive.get(name);
+        if (object?.key !== key || object.state === null) return false; // a tombstone stays until a later one comes
+        return versionMicros(object.ver) <= lastUs && !dropped.has(name);
+      });
+    },
     sight(key) {
       const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];
       return {
@@ -587,8 +646,8 @@ const MOVERS = new Set(["evict", "restore", "remove"]);
 const LEASED: Record<string, (command: readonly string[]) => { key: string; token: string }[]> = {
   commit(command) {
     const count = Number(command[2]);
-    const n = (count - 3) / 2;
-    return command.slice(6 + n, 6 + 2 * n).map((key) => ({ key, token: command[3 + count]! }));
+    const n = (count - 4) / 2;
+    return command.slice(7 + n, 7 + 2 * n).map((key) => ({ key, token: command[3 + count]! }));
   },
   fail(command) {
     const args = command.slice(3 + Number(command[2]));

@@ -28,7 +28,7 @@ describe("a suspect", () => {
     return /^EVAL/.test(String(name)) && n === count && first.every((key, i) => rest[i] === key);
   };
   const isBegin = (body: string) => isScript(body, [keys.dirty, keys.dead, keys.record("k")], 3);
-  const isCommit = (body: string) => isScript(body, [keys.dirty, keys.idle, keys.stats], 5);
+  const isCommit = (body: string) => isScript(body, [keys.dirty, keys.idle, keys.stats, keys.purge], 6);
 
   async function isHealthy(store: TundraStore, ticks: number): Promise<void> {
     assertEquals([ticks, (await stack.record("k"))!.attempts], [ticks, 0]);

@@ -15,6 +15,7 @@ const OPTIONS: ClaimOptions = {
   maxIdle: 0,
   redisTtlMs: 0,
   mendIdle: false,
+  maxPurge: 0,
 };
 
 describe("claim", () => {
@@ -43,6 +44,7 @@ describe("claim", () => {
       suspects: false,
       idle: [],
       idleLimitMs: Math.floor(claimed.nowUs / 1000),
+      purge: [],
       left: 2,
       passed: 0,
     });
@@ -74,6 +76,7 @@ describe("claim", () => {
         idleLimitMs,
         left: 0,
         passed: 0,
+        purge: [],
       });
       assertEquals(await looks.everything(), before);
     }
@@ -169,6 +172,15 @@ describe("claim", () => {
     assertEquals((await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 1 })).idle, ["a", "b", "c", "young"]);
     assertEquals((await claim(t.index, { ...OPTIONS, maxIdle: 0, redisTtlMs: 1 })).idle, []);
     assertEquals(await looks.scores("idle"), { a: "10", b: "20", c: "30", young: String(now - 5000) });
+  });
+
+  it("replies the first keys with objects to delete that are due, for one command", async () => {
+    const now = await t.nowMs();
+    await looks.setScores("purge", { b: 20, a: 10, later: now + 60_000 });
+    assertEquals((await claim(t.index, { ...OPTIONS, maxPurge: 1 })).purge, ["a"]);
+    assertEquals((await claim(t.index, { ...OPTIONS, maxPurge: 5 })).purge, ["a", "b"]);
+    assertEquals((await claim(t.index, OPTIONS)).purge, []);
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxPurge: 5 })), { requests: 1, billable: 6 });
   });
 
   it("evicts on where nothing may be claimed: maxKeys 0 leases nothing", async () => {

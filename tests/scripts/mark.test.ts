@@ -233,7 +233,15 @@ describe("mark", () => {
     const { rev } = await t.readRecord("clean");
     assertBetween(rev, from, await looks.nowUs());
     assertEquals(await t.readRecord("dirty"), { ...EMPTY, rev, touch: 3, flag: "g" });
-    assertEquals(await t.readRecord("clean"), { ...EMPTY, rev, touch: 3, flag: "g", ver: OLD_VER, fp: FP });
+    assertEquals(await t.readRecord("clean"), {
+      ...EMPTY,
+      rev,
+      touch: 3,
+      flag: "g",
+      ver: OLD_VER,
+      old: OLD_VER,
+      fp: FP,
+    });
     assertEquals(await t.readRecord("dead"), { ...EMPTY, rev, touch: 3, flag: "g" });
     const score = String(Math.floor(rev / 1000) + 20);
     assertEquals(await looks.scores("dirty"), { dirty: "44", clean: score, dead: score });

@@ -41,7 +41,7 @@ describe("release", () => {
       LEASE_MS,
     );
     await new Promise((resolve) => setTimeout(resolve, 3));
-    const options = { maxKeys: 9, leaseMs: 1000, maxIdle: 0, redisTtlMs: 0, mendIdle: false };
+    const options = { maxKeys: 9, leaseMs: 1000, maxIdle: 0, redisTtlMs: 0, mendIdle: false, maxPurge: 0 };
     const fresh = await claim(t.index, { ...options, maxSuspects: 0 });
     const suspects = await claim(t.index, { ...options, maxSuspects: 9 });
     assertEquals([fresh.keys, suspects.keys, suspects.suspects], [["a"], ["poison"], true]);

@@ -19,13 +19,13 @@ describe("remove", () => {
       await Promise.all(keys.map(async (key) => ({ key, record: await tools.recordText(key) ?? "" }))),
     );
 
-  it("deletes an archived key: gone, a new revision, queued for its tombstone, not idle", async () => {
+  it("deletes an archived key: gone, what it named to be deleted, queued for its tombstone, not idle", async () => {
     await tools.clean("a", "1", { touch: 5, attempts: 1, error: "UNAVAILABLE once" });
     const before = await tools.readRecord("a");
     assertEquals(await removed("a"), ["deleted"]);
     const after = await tools.readRecord("a");
     assertAlmostEquals(after.rev / 1000, await tools.nowMs(), 2000);
-    assertEquals(after, { ...before, rev: after.rev, flag: "g", attempts: 0, error: "" });
+    assertEquals(after, { ...before, rev: after.rev, flag: "g", old: before.ver, attempts: 0, error: "" });
     assertEquals(await raw("EXISTS", "a"), 0);
     assertAlmostEquals(Number(await tools.score("dirty", "a")), await tools.nowMs(), 2000);
     assertEquals(await tools.score("idle", "a"), undefined);

@@ -11,7 +11,18 @@ import { looksInto } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
-const NONE = { rev: 0, ver: "", flag: "r" as const, fp: "", exp: 0, touch: 0, attempts: 0, error: "" };
+const NONE = {
+  rev: 0,
+  ver: "",
+  flag: "r" as const,
+  fp: "",
+  exp: 0,
+  touch: 0,
+  attempts: 0,
+  old: "",
+  rescues: 0,
+  error: "",
+};
 
 describe("snapshot", () => {
   const stack = withStack({ upstash: { record: true } });
@@ -34,6 +45,8 @@ describe("snapshot", () => {
         attempts: 2,
         before: "1.5",
         after: "2.5",
+        old: OLD_VER,
+        rescues: 1,
         error: "A b c",
       },
       gone: { rev: 3, flag: "g" },
@@ -42,7 +55,18 @@ describe("snapshot", () => {
     assertEquals(views.map(({ key, exp }) => [key, exp]), [["list", 0], ["bytes", exp], ["gone", 0], ["never", 0]]);
     assertEquals(views.map(({ record }) => record), [
       NONE,
-      { rev: 1, ver: OLD_VER, flag: "r", fp: "f0", exp: 7, touch: 8, attempts: 2, error: "A b c" },
+      {
+        rev: 1,
+        ver: OLD_VER,
+        flag: "r",
+        fp: "f0",
+        exp: 7,
+        touch: 8,
+        attempts: 2,
+        old: OLD_VER,
+        rescues: 1,
+        error: "A b c",
+      },
       { ...NONE, rev: 3, flag: "g" },
       NONE,
     ]);

@@ -12,7 +12,15 @@ describe("status", () => {
   beforeEach(() => stack.flush());
 
   it("is all zeros for a new store", async () => {
-    assertEquals(await readStatus(tools.index), { queued: 0, due: 0, idle: 0, dead: 0, oldestDueMs: 0, totals: {} });
+    assertEquals(await readStatus(tools.index), {
+      queued: 0,
+      due: 0,
+      idle: 0,
+      dead: 0,
+      purge: 0,
+      oldestDueMs: 0,
+      totals: {},
+    });
   });
 
   it("counts what is queued, due, idle and dead, and says how long the oldest has been due", async () => {
@@ -20,8 +28,9 @@ describe("status", () => {
     await raw("ZADD", "tundra:default:dirty", nowMs - 7000, "a", nowMs - 5000, "b", nowMs + 60_000.5, "leased");
     await raw("ZADD", "tundra:default:idle", 5, "c", 6, "d", 7, "e", 8, "f");
     await raw("ZADD", "tundra:default:dead", 5, "g");
+    await raw("ZADD", "tundra:default:purge", 5, "h", nowMs + 60_000, "later");
     const { oldestDueMs, ...counts } = await readStatus(tools.index);
-    assertEquals(counts, { queued: 3, due: 2, idle: 4, dead: 1, totals: {} });
+    assertEquals(counts, { queued: 3, due: 2, idle: 4, dead: 1, purge: 1, totals: {} });
     assertAlmostEquals(oldestDueMs, 7000, 1000);
   });
 
@@ -43,11 +52,11 @@ describe("status", () => {
     assertEquals([queued, totals], [0, {}]);
   });
 
-  it("writes nothing, is sent as a script that cannot, and costs 1 request and 8 commands", async () => {
+  it("writes nothing, is sent as a script that cannot, and costs 1 request and 9 commands", async () => {
     await raw("ZADD", "tundra:default:dirty", 5, "a");
     await readStatus(tools.index);
     const before = await tools.keyspace();
-    assertEquals(await tools.bill(() => readStatus(tools.index)), { requests: 1, billable: 8 });
+    assertEquals(await tools.bill(() => readStatus(tools.index)), { requests: 1, billable: 9 });
     const names = stack.server.log.flatMap(({ commands }) => commands.map(([name]) => name));
     assert(names.length > 0 && names.every((name) => name === "EVALSHA_RO"), names.join());
     assertEquals(await tools.keyspace(), before);

@@ -243,7 +243,7 @@ describe("del", () => {
     await new Promise((resolve) => setTimeout(resolve, 320));
     assertEquals(await store.del("expired", "removed", "dead"), 0);
     assertEquals(await store.deadLetters(), []);
-    assertEquals((await store.tick()).missing, 2);
+    assertEquals((await store.tick()).missing, 3); // what expired is deleted from the archive, too
     assertEquals((await store.status()).dirty, 0);
   });
 
@@ -325,7 +325,7 @@ describe("a key that ends while it is dirty", () => {
     assertEquals(await stack.exists("k"), 0);
     assertEquals((await store.tick()).missing, 1);
     await store.ensureKs("k");
-    assertEquals([await stack.exists("k"), (await stack.record("k"))!.flag], [0, "g"]);
+    assertEquals([await stack.exists("k"), (await stack.record("k"))!.flag], [0, "m"]);
   });
 
   it("by a DEL behind Tundra's back stays away too", async () => {
@@ -384,22 +384,26 @@ describe("records", () => {
   beforeEach(() => stack.flush());
   const ttl = async (key: string) => await stack.raw("PTTL", `tundra:default:rec:${key}`) as number;
 
-  it("of expiring keys go away a day after them; a new mark keeps them until they are archived again", async () => {
+  it("of expiring keys have no TTL: they go with the keys' objects, two days after them", async () => {
     const store = stack.store();
     await stack.raw("SET", "k", "value", "PX", HOUR);
     await store.dirty("k");
     assertEquals(await ttl("k"), -1);
     await store.tick();
-    assertAlmostEquals(await ttl("k"), HOUR + GRACE_MS, 5_000);
+    const due = await stack.score("purge", "k");
+    assertAlmostEquals(due!, await stack.nowMs() + 49 * HOUR, 5_000);
     await store.evict("k");
-    assertAlmostEquals(await ttl("k"), HOUR + GRACE_MS, 5_000);
+    assertEquals([await ttl("k"), await stack.score("purge", "k")], [-1, due]);
     await store.ensureKs("k");
-    assertAlmostEquals(await ttl("k"), HOUR + GRACE_MS, 5_000);
+    assertEquals([await ttl("k"), await stack.score("purge", "k")], [-1, due]);
     await store.dirty("k");
     assertEquals(await ttl("k"), -1);
     await stack.raw("PERSIST", "k");
     await store.tick();
     assertEquals(await ttl("k"), -1);
+    await stack.raw("ZADD", "tundra:default:purge", 5, "k"); // when that time has come, there is nothing to delete
+    assertEquals([(await store.tick()).purged, await stack.score("purge", "k")], [0, undefined]);
+    assertEquals((await store.evict("k")).evicted, ["k"]);
   });
 
   it("of removed keys go away a day after their tombstone, never before", async () => {
@@ -466,6 +470,7 @@ describe("status", () => {
       due: 0,
       idle: 0,
       dead: 0,
+      purge: 0,
       oldestDueMs: 0,
       totals: { frozen: 0, evicted: 0, restored: 0, rescued: 0, bytes: 0 },
     });
@@ -486,6 +491,7 @@ describe("status", () => {
       due: 1,
       idle: 1,
       dead: 1,
+      purge: 0,
       totals: { frozen: 3, evicted: 2, restored: 1, rescued: 1, bytes },
     });
     assertAlmostEquals(oldestDueMs, 90_000, 5_000);

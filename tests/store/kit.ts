@@ -48,9 +48,9 @@ export interface ColdStack extends Omit<Stack, "flush"> {
   /** Writes some fields of a key's record as they would be had time passed; its TTL stays. */
   editRecord(key: string, changes: Partial<KeyRecord>, tqname?: string): Promise<void>;
   /** A member's score in one of Tundra's sorted sets; `undefined`: it is not in there. */
-  score(set: "dirty" | "idle" | "dead", key: string, tqname?: string): Promise<number | undefined>;
+  score(set: "dirty" | "idle" | "dead" | "purge", key: string, tqname?: string): Promise<number | undefined>;
   /** All members of one of Tundra's sorted sets. */
-  members(set: "dirty" | "idle" | "dead", tqname?: string): Promise<string[]>;
+  members(set: "dirty" | "idle" | "dead" | "purge", tqname?: string): Promise<string[]>;
   /** Redis' clock, milliseconds. */
   nowMs(): Promise<number>;
   /** As if these keys had not been used for `ms`: their touch in record and `idle`. */
@@ -84,7 +84,10 @@ export function withArchive(options: StackOptions = {}): ColdStack {
   const record = async (key: string, tqname = "default") =>
     parseRecord(latin1(await raw("GET", redisKeys(tqname).record(key))));
 
-  const pairs = async (set: "dirty" | "idle" | "dead", tqname = "default"): Promise<[CommandPart, string][]> => {
+  const pairs = async (
+    set: "dirty" | "idle" | "dead" | "purge",
+    tqname = "default",
+  ): Promise<[CommandPart, string][]> => {
     const flat = await raw("ZRANGE", redisKeys(tqname)[set], 0, -1, "WITHSCORES") as Buffer[];
     return flat.flatMap((member, i) => i % 2 === 0 ? [[member, String(flat[i + 1])] as [CommandPart, string]] : []);
   };
@@ -116,7 +119,7 @@ export function withArchive(options: StackOptions = {}): ColdStack {
     async editRecord(key, changes, tqname = "default") {
       const name = redisKeys(tqname).record(key);
       const fields = latin1(await raw("GET", name))!.split(" ");
-      const places = { rev: 1, ver: 2, flag: 3, fp: 4, exp: 5, touch: 6, attempts: 7, error: 10 };
+      const places = { rev: 1, ver: 2, flag: 3, fp: 4, exp: 5, touch: 6, attempts: 7, old: 10, rescues: 11, error: 12 };
       for (const [field, value] of Object.entries(changes)) fields[places[field as keyof KeyRecord]] = String(value);
       await raw("SET", name, fields.join(" "), "KEEPTTL");
     },

@@ -74,6 +74,8 @@ describe("tick", () => {
       failed: 1,
       dead: 0,
       remaining: 1,
+      purged: 0,
+      purging: 0,
       subrequests: (stack.server.requests - 1) + (stack.s3.requests - s3Before) + 1, // a dirty was ours; a refused put sent nothing
       bytesRead: dumps.reduce((sum, dump) => sum + dump.length, 0),
       bytesWritten: written.reduce((sum, name) => sum + stack.s3.objects(BUCKET).get(name)!.length, 0),
@@ -99,6 +101,8 @@ describe("tick", () => {
       failed: 0,
       dead: 0,
       remaining: 0,
+      purged: 0,
+      purging: 0,
       subrequests: 1,
       bytesRead: 0,
       bytesWritten: 0,

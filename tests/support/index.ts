@@ -23,6 +23,8 @@ export interface RecordFields {
   attempts: number;
   before: string;
   after: string;
+  old: string;
+  rescues: number;
   error: string;
 }
 
@@ -37,6 +39,8 @@ export const EMPTY: RecordFields = {
   attempts: 0,
   before: "-",
   after: "-",
+  old: "-",
+  rescues: 0,
   error: "",
 };
 
@@ -72,7 +76,7 @@ export interface TestIndex {
   /** SHA-1 of the key's DUMP. */
   fingerprint(key: string): Promise<string>;
   /** The score of `key` as text, `undefined` where it is no member. */
-  score(zset: "dirty" | "idle" | "dead", key: string): Promise<string | undefined>;
+  score(zset: "dirty" | "idle" | "dead" | "purge", key: string): Promise<string | undefined>;
   /** PEXPIRETIME: -1 for none, -2 where it is missing. */
   expiry(redisKey: string): Promise<number>;
   /** Each Redis key: its DUMP in hexadecimal and its PEXPIRETIME. Two that are equal: nothing changed. */
@@ -118,9 +122,11 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
     recordText: async (key) => asText(await raw("GET", keys.record(key))),
     async readRecord(key) {
       const text = await tools.recordText(key);
-      const fields = /^1 (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (.*)$/.exec(text ?? "");
+      const fields = /^1 (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+) (.*)$/.exec(text ?? "");
       if (!fields) throw new Error(`No record of ${key}: ${text}`);
-      const [rev, ver, flag, fp, exp, touch, attempts, before, after, error] = fields.slice(1) as string[];
+      const [rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, error] = fields.slice(
+        1,
+      ) as string[];
       return {
         rev: Number(rev),
         ver: ver!,
@@ -131,13 +137,15 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
         attempts: Number(attempts),
         before: before!,
         after: after!,
+        old: old!,
+        rescues: Number(rescues),
         error: error!,
       };
     },
     async writeRecord(key, fields) {
       const r = { ...EMPTY, ...fields };
       const text = `1 ${r.rev} ${r.ver} ${r.flag} ${r.fp} ${r.exp} ${r.touch} ${r.attempts} ` +
-        `${r.before} ${r.after} ${r.error}`;
+        `${r.before} ${r.after} ${r.old} ${r.rescues} ${r.error}`;
       await raw("SET", keys.record(key), text);
       return text;
     },

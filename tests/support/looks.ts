@@ -9,7 +9,7 @@ import { EMPTY, type RecordFields } from "./index.ts";
 import type { Stack } from "./stack.ts";
 
 /** One of the sorted sets of an index. */
-export type SortedSet = "dirty" | "idle" | "dead";
+export type SortedSet = "dirty" | "idle" | "dead" | "purge";
 
 /** Redis keys with their expiry (ms since 1970, -1 for none) and the bytes of their DUMP in hexadecimal. */
 export type Keyspace = Record<string, string>;
@@ -34,8 +34,11 @@ export interface Looks {
   userKeys(): Promise<Keyspace>;
 }
 
-/** A TTL of Tundra's own: how long a record outlives a key that was removed or has expired. */
+/** A TTL of Tundra's own: how long a record outlives a key that was removed. */
 export const GRACE_MS = 24 * 60 * 60 * 1000;
+
+/** How long what has expired stays in the archive. */
+export const EXPIRED_MS = 48 * 60 * 60 * 1000;
 
 const EVERYTHING = `
 local out = {}
@@ -90,7 +93,9 @@ export function looksInto(stack: Stack, tqname = "default"): Looks {
 /** A record's text. */
 export function textOf(fields: Partial<RecordFields>): string {
   const r = { ...EMPTY, ...fields };
-  return [1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.error].join(" ");
+  return [1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.error].join(
+    " ",
+  );
 }
 
 /** What a script wrote, in order: the names of its commands, of `scripted()`'s lines. */

@@ -273,7 +273,7 @@ describe("the text of a record", () => {
       local r = parse(ARGV[i])
       if r then
         out[i] = table.concat({ int(r.rev), r.ver == '-' and '' or r.ver, r.flag, r.fp == '-' and '' or r.fp,
-          int(r.exp), int(r.touch), int(r.attempts), r.error }, '|')
+          int(r.exp), int(r.touch), int(r.attempts), r.old == '-' and '' or r.old, int(r.rescues), r.error }, '|')
       else
         out[i] = '-'
       end
@@ -283,8 +283,19 @@ describe("the text of a record", () => {
   function parsed(line: string): string {
     const read = parseRecord(line);
     if (!read) return "-";
-    const { rev, ver, flag, fp, exp, touch, attempts, error } = read;
-    return [BigInt(rev), ver, flag, fp, BigInt(exp), BigInt(touch), BigInt(attempts), error].join("|");
+    const { rev, ver, flag, fp, exp, touch, attempts, old, rescues, error } = read;
+    return [
+      BigInt(rev),
+      ver,
+      flag,
+      fp,
+      BigInt(exp),
+      BigInt(touch),
+      BigInt(attempts),
+      old,
+      BigInt(rescues),
+      error,
+    ].join("|");
   }
 
   const digits = fc.oneof(
@@ -301,10 +312,10 @@ describe("the text of a record", () => {
   );
   const flags = fc.constantFrom("r", "e", "g", "m", "r", "e", "g", "x", "", "rr");
   const version = fc.constantFrom("1", "1", "1", "1", "2", "", " 1", "1 ");
-  const line = fc.tuple(version, digits, word, flags, word, digits, digits, digits, word, word, tail)
+  const line = fc.tuple(version, digits, word, flags, word, digits, digits, digits, word, word, word, digits, tail)
     .map((fields) => fields.join(" "));
   const good = fc.tuple(fc.nat(), fc.nat(), fc.nat(), tail).map(([rev, exp, touch, error]) =>
-    `1 ${rev} 1764000000000001-0a1b2c3d e 0a1b ${exp} ${touch} 2 - 17.5 ${error}`
+    `1 ${rev} 1764000000000001-0a1b2c3d e 0a1b ${exp} ${touch} 2 - 17.5 - 0 ${error}`
   );
 
   it("means the same to the scripts and to the package, whatever it is", async () => {

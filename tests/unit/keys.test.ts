@@ -150,6 +150,7 @@ describe("the keys and objects of a store", () => {
       dirty: "tundra:default:dirty",
       idle: "tundra:default:idle",
       dead: "tundra:default:dead",
+      purge: "tundra:default:purge",
       id: "tundra:default:id",
       stats: "tundra:default:stats",
     });

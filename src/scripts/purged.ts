@@ -1,0 +1,96 @@
+/**
+ * purged: a tick says which keys' objects it has deleted, and which it could not.
+ * @module
+ */
+import type { CallOptions } from "../upstash/connection.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
+import { defineScript } from "../upstash/script.ts";
+import { type Index, type KeyRecord, PRELUDE } from "./record.ts";
+
+/** One key whose objects a tick wanted to delete. */
+export interface Purge {
+  key: string;
+  /** Objects up to this version; "" for none: the key stood in the queue for something that is no more. */
+  upTo: string;
+}
+
+/** How long what expired stays in the archive, as the scripts have it. */
+const EXPIRED_MS = 48 * 60 * 60 * 1000;
+
+/** Objects up to which version may be deleted? As `purgeable` in the scripts, which decide. "" for none. */
+export function purgeableUpTo(record: KeyRecord, nowMs: number): string {
+  const { rev, ver, flag, exp, old } = record;
+  if (old !== "" && old !== ver) return old;
+  const expires = rev === 0 && exp > 0 && (flag === "r" || flag === "e");
+  return expires && nowMs >= exp + EXPIRED_MS ? ver : "";
+}
+
+/**
+ * Objects have been deleted, or could not be: then again after as long as that has been tried, a minute at least and an
+ * hour at most.
+ *
+ *     KEYS  purge, idle, n records
+ *     ARGV  deleted (0 1), then for each key: key, upTo ('-' for nothing)
+ *     OUT   how many keys still have objects to delete that are due
+ *     INV   6: a late copy finds another version to delete, or none; 4: what is to be deleted stays queued until it is
+ *
+ * - The record of an expired key goes with its objects; a removed key's expires a grace period later.
+ * - A key leaves the queue only where its record says that there is nothing to wait for.
+ */
+const PURGED = defineScript(
+  "purged",
+  ["allow-oom"],
+  `
+${PRELUDE}
+local MINUTE_MS = 60000
+local PURGE, IDLE = KEYS[1], KEYS[2]
+local n, deleted = #KEYS - 2, ARGV[1] == '1'
+local texts = redis.call('MGET', unpack(KEYS, 3))
+local changes, expired_records, queue, done, idle, left = {}, {}, {}, {}, {}, 0
+for i = 1, n do
+  local r, key, asked = parse(texts[i]), ARGV[2 * i], ARGV[2 * i + 1]
+  local upto = r and purgeable(r)
+  local at
+  if not r then
+    at = now + HOUR_MS
+  elseif upto and upto == asked and deleted then
+    if r.old == upto then
+      r.old = '-'
+      push(changes, KEYS[2 + i], r)
+      if expires(r) then at = r.exp + EXPIRED_MS end
+    else
+      expired_records[#expired_records + 1] = KEYS[2 + i]
+      idle[#idle + 1] = key
+    end
+  elseif upto then
+    local since = expires(r) and r.exp + EXPIRED_MS or tonumber(string.match(r.ver, '^%d+') or '0') / 1000
+    at = upto == asked and now + math.max(MINUTE_MS, math.min(HOUR_MS, now - since)) or now
+    left = left + 1
+  elseif expires(r) then
+    at = r.exp + EXPIRED_MS
+  end
+  if at then push(queue, int(at), key) else done[#done + 1] = key end
+end
+save(changes)
+zadd(PURGE, nil, queue)
+if #expired_records > 0 then redis.call('UNLINK', unpack(expired_records)) end
+zrem(PURGE, done)
+zrem(IDLE, idle)
+return left
+`,
+);
+
+/** One request, 5 to 8 billable commands; how many of the keys still have objects to delete that are due. */
+export async function purged(index: Index, purges: Purge[], deleted: boolean, call?: CallOptions): Promise<number> {
+  const { purge, idle, record } = index.keys;
+  const left = await inRequests(purges, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
+    const count = await index.scripts.run(
+      PURGED,
+      [purge, idle, ...batch.map(({ key }) => record(key))],
+      [deleted ? 1 : 0, ...batch.flatMap(({ key, upTo }) => [key, upTo === "" ? "-" : upTo])],
+      call,
+    );
+    return [count as number];
+  });
+  return left.reduce((sum, one) => sum + one, 0);
+}

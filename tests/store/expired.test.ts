@@ -1,0 +1,76 @@
+/** What has expired by itself leaves `idle` and the archive: a store is bounded by the keys that live. */
+import { beforeEach, describe, it } from "node:test";
+import { assertEquals } from "@std/assert";
+import { memoryDatastore } from "../../mod.ts";
+import { HOUR, names, withArchive } from "./kit.ts";
+
+describe("keys that expire by themselves", () => {
+  const stack = withArchive();
+  let archive: ReturnType<typeof memoryDatastore>;
+  beforeEach(async () => {
+    await stack.flush();
+    archive = memoryDatastore();
+  });
+
+  /** Keys archived with an expiry; then time goes by until `hours` after it. */
+  async function expired(keys: string[], hours: number, evicted = false) {
+    const store = stack.store({ datastore: archive });
+    await stack.raw("MSET", ...["living", ...keys].flatMap((key) => [key, "value"]));
+    const exp = Math.floor(await stack.nowMs()) + HOUR;
+    for (const key of keys) await stack.raw("PEXPIREAT", key, exp);
+    await store.dirty(["living", ...keys]);
+    await store.tick();
+    if (evicted) await store.evict(keys);
+    const past = exp - (hours + 1) * HOUR;
+    for (const key of keys) {
+      await stack.editRecord(key, { exp: past });
+      await stack.raw("DEL", key);
+      await stack.raw("ZADD", "tundra:default:purge", "XX", past + 48 * HOUR, key);
+    }
+    return store;
+  }
+
+  const redisKeys = async () => (await stack.raw("KEYS", "*") as unknown[]).map(String).sort();
+  const LEFT = ["dirty", "idle", "id", "rec:living", "stats"];
+
+  for (const evicted of [false, true]) {
+    it(`${evicted ? "evicted" : "resident until then"}: two days later their objects, their records and their places are gone`, async () => {
+      const keys = names(5);
+      const store = await expired(keys, 48, evicted);
+      const report = await store.tick();
+      assertEquals([report.purged, report.purging, report.done, report.errors], [5, 0, true, []]);
+      assertEquals([...archive.objects.keys()].filter((name) => !name.startsWith("default/living/")).length, 1); // owner
+      assertEquals(await stack.raw("ZRANGE", "tundra:default:idle", 0, -1).then(String), "living");
+      assertEquals(await redisKeys(), ["living", ...LEFT.slice(1).map((name) => `tundra:default:${name}`)].sort());
+    });
+  }
+
+  it("stay until then: a clock that is wrong for a day deletes nothing", async () => {
+    const store = await expired(["k"], 47);
+    await stack.raw("ZADD", "tundra:default:purge", 5, "k"); // even if it is looked at
+    const report = await store.tick();
+    assertEquals([report.purged, report.purging, archive.objects.size], [0, 0, 3]);
+    assertEquals(await stack.score("purge", "k") !== undefined, true);
+  });
+
+  it("made anew and archived again they are keys like any other", async () => {
+    const store = await expired(["k"], 48);
+    await stack.raw("SET", "k", "anew");
+    await store.dirty("k");
+    await store.tick();
+    await store.evict("k");
+    assertEquals((await store.tick()).purged, 0);
+    await store.ensureKs("k");
+    assertEquals(await stack.get("k"), "anew");
+  });
+
+  it("del() deletes the objects of one that has expired, and counts it as absent", async () => {
+    const store = await expired(["k", "other"], 1);
+    assertEquals(await store.del("k"), 0);
+    const report = await store.tick();
+    assertEquals([report.missing, report.purged, report.errors], [1, 1, []]);
+    const objects = [...archive.objects.keys()].filter((name) => name.startsWith("default/k/"));
+    assertEquals(objects, [`default/k/${(await stack.record("k"))!.ver}`]); // the tombstone
+    assertEquals((await stack.record("k"))!.flag, "g");
+  });
+});
