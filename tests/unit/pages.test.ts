@@ -50,6 +50,8 @@ describe("README and docs", () => {
 
   it("show, per platform, options that a tick takes", () => {
     const page = read("docs/hosting.md");
+    const [, deadlineMs] = /default deadline is ([\d,]+) ms/.exec(page) ?? [];
+    assertEquals(Number(deadlineMs!.replace(",", "")), checkTickOptions().deadlineMs);
     const shown = [...page.matchAll(/`(?:store\.worker\()?\{ ([^}]+) \}\)?`/g)].map(([, options]) => options!);
     assert(shown.length >= 8, String(shown.length));
     for (const options of shown) {
