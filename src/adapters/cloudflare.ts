@@ -62,8 +62,11 @@ export interface ScheduledContext {
   waitUntil(promise: Promise<unknown>): void;
 }
 
-/** The free plan allows 50 sub-requests; a few are left for the store's own I/O, such as a secret's or a log's. */
-const DEFAULTS = { maxSubrequests: 45 };
+/**
+ * The free plan allows 50 sub-requests; a few are left for the store's own I/O, such as a secret's or a log's. A cron
+ * event may take 15 minutes: a tick ends before the next minute's event.
+ */
+const DEFAULTS = { maxSubrequests: 45, deadlineMs: 50_000 };
 /** A log line is cut off at some kilobytes. */
 const MAX_ERRORS = 5;
 
@@ -71,7 +74,8 @@ const MAX_ERRORS = 5;
  * A Worker's `scheduled` handler: each cron event runs one tick. Any number of events may overlap or come twice.
  *
  * A tick makes at most 45 sub-requests unless `maxSubrequests` says otherwise: the free plan allows 50, and so some 35
- * keys a tick; on a paid plan (10,000) pass 1,000 or more. Its outcome is logged as one line of JSON: the report with its first five errors, or
+ * keys a tick; on a paid plan (10,000) pass 1,000 or more. It begins nothing after 50 s unless `deadlineMs` says otherwise:
+ * a cron event may take 15 minutes, and this suits a trigger each minute. Its outcome is logged as one line of JSON: the report with its first five errors, or
  * `{ "ok": false, "code", "message" }`; then the event fails too, so that the dashboard shows it.
  *
  * @param store makes the store of one event from the Worker's bindings

@@ -26,6 +26,8 @@ export interface CronOptions extends TickOptions {
   secret: string | undefined;
 }
 
+/** The shortest common limit of a request is 10 s. */
+const DEFAULTS = { deadlineMs: 8_000 };
 const MIN_SECRET = 16;
 /** Redis is away: ask again this many seconds later. */
 const RETRY_AFTER_S = 60;
@@ -42,6 +44,9 @@ const RETRY_AFTER_S = 60;
  * | 503 | Redis is away, nothing could be claimed; `Retry-After: 60` | the same |
  * | 500 | an operator must look: `LOST`, say, or no store could be made | the same |
  *
+ * A tick begins nothing after 8 s unless `deadlineMs` says otherwise, as the shortest common limit of platforms is 10 s.
+ * Where yours is another one, pass it less the time that an upload takes: `deadlineMs: 50_000` for one of 60 s.
+ *
  * No answer holds a secret or a value; a report names keys. `onError` is told all errors, also those behind 500 and 503.
  *
  * @param store the store, or a function that makes it for a request (on Cloudflare Workers: one for each request)
@@ -52,7 +57,7 @@ const RETRY_AFTER_S = 60;
  * import { cronHandler } from "@tundra/store/http";
  *
  * const store = tundraStore(memoryDatastore(), { redis: { url: "https://eu1-example.upstash.io", token: "secret" } });
- * const handle = cronHandler(store, { secret: "at least 16 characters".replaceAll(" ", "-"), deadlineMs: 10_000 });
+ * const handle = cronHandler(store, { secret: "at least 16 characters".replaceAll(" ", "-"), deadlineMs: 50_000 });
  *
  * const response = await handle(new Request("https://shop.example/api/cron"));
  * console.log(response.status); // 401
@@ -64,7 +69,8 @@ export function cronHandler(
 ): (request: Request) => Promise<Response> {
   const what = "make a cron handler";
   if (typeof options !== "object" || options === null) throw badArgument(what, "options", "an object", typeof options);
-  const { secret, ...tickOptions } = options;
+  const { secret, ...given } = options;
+  const tickOptions = { ...DEFAULTS, ...given };
   if (typeof store !== "function" && typeof store?.tick !== "function") {
     throw badArgument(what, "store", "a store, or a function (request) => store", typeof store);
   }

@@ -61,6 +61,17 @@ describe("scheduledHandler", () => {
     assert(requests() - before <= 100 && more.logged.frozen >= 80, JSON.stringify(more.logged));
   });
 
+  it("lets a tick end before the next minute's event, and when it is told", async () => {
+    for (const [given, deadlineMs] of [[{}, 50_000], [{ deadlineMs: 5_000 }, 5_000]] as const) {
+      let seen: number | undefined;
+      const tick = (options: { deadlineMs: number }) =>
+        Promise.resolve({ errors: [], seen: seen = options.deadlineMs });
+      const handle = scheduledHandler(() => ({ tick }) as unknown as TundraStore, { log: () => {}, ...given });
+      await handle({}, {}, { waitUntil: () => {} });
+      assertEquals(seen, deadlineMs);
+    }
+  });
+
   it("drains a backlog over several events, some of which overlap", async () => {
     const store = stack.store();
     const keys = Array.from({ length: 150 }, (_, i) => `key ${i}`);

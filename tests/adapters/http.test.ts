@@ -48,6 +48,17 @@ describe("cronHandler", () => {
     assertEquals([report.claimed, report.remaining, report.done], [2, 1, false]);
   });
 
+  it("lets a tick end within the shortest common limit of platforms, 10 s, and within the one that it is told", async () => {
+    for (const [given, deadlineMs] of [[{}, 8_000], [{ deadlineMs: 50_000 }, 50_000]] as const) {
+      let seen: number | undefined;
+      const store = { tick: (options: { deadlineMs: number }) => Promise.resolve(seen = options.deadlineMs) };
+      const handle = cronHandler(store as unknown as TundraStore, { secret: "s".repeat(16), ...given });
+      const headers = { authorization: `Bearer ${"s".repeat(16)}` };
+      assertEquals((await handle(new Request("http://a.example/", { headers }))).status, 200);
+      assertEquals(seen, deadlineMs);
+    }
+  });
+
   it("answers 401 to a missing, wrong, longer, shorter or differently sent secret, and does nothing", async () => {
     const handle = cronHandler(stack.store(), { secret: SECRET });
     const before = stack.server.requests;
