@@ -18,7 +18,7 @@ import { inRequests, keyBytes } from "./upstash/requests.ts";
 export interface EvictReport {
   /** Keys that are in the archive alone now. */
   evicted: string[];
-  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark: marked now), `conflict`, `too large` (no request could bring it back), `unsupported`. */
+  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark, or lost by the archive: marked now), `conflict`, `unknown` (the archive did not say whether it still has it), `too large` (no request could bring it back), `unsupported`. */
   kept: Record<string, string>;
 }
 
@@ -27,13 +27,26 @@ export async function evict(context: Context, keys: string[]): Promise<EvictRepo
   const report: EvictReport = { evicted: [], kept: Object.create(null) };
   const failures = new Map<string, TundraError>();
   await forBatches(context, keys, failures, "evict keys", async (batch) => {
-    const candidates = batch.map((key): Candidate => ({ key, action: "evict", ver: "" }));
-    let { id, outcomes } = await evictScript(context.index, candidates, undefined);
-    if (await checkIdentity(context, id)) ({ id, outcomes } = await evictScript(context.index, candidates, undefined));
+    const action = context.datastore.hasKeys ? "ask" : "evict";
+    const candidates = batch.map((key): Candidate => ({ key, action, ver: "" }));
+    let { id, outcomes, asked } = await evictScript(context.index, candidates, undefined);
+    if (await checkIdentity(context, id)) {
+      ({ id, outcomes, asked } = await evictScript(context.index, candidates, undefined));
+    }
+    const note = (key: string, outcome: EvictOutcome) => {
+      if (outcome === "evicted") report.evicted.push(key);
+      else report.kept[key] = outcome;
+    };
+    const old: Candidate[] = [];
     batch.forEach((key, i) => {
-      if (outcomes[i] === "evicted") report.evicted.push(key);
-      else report.kept[key] = isConfirmed(id) ? outcomes[i]! : "never archived";
+      if (!isConfirmed(id)) note(key, "never archived");
+      else if (outcomes[i] !== "ask") note(key, outcomes[i]!);
+      else old.push({ key, action: "evict", ver: asked[old.length]! });
     });
+    if (old.length === 0) return;
+    await askArchive(context, old);
+    const again = await evictScript(context.index, old, undefined);
+    old.forEach(({ key }, i) => note(key, again.outcomes[i]!));
   });
   if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");
   return report;
@@ -63,14 +76,15 @@ export async function evictIdle(
   call: CallOptions & DataStoreCallOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
-    const candidates = await askArchive(context, batch, nowMs, questionsLeft, call);
+    const candidates = await askIdle(context, batch, nowMs, questionsLeft, call);
     if (candidates.length === 0) return [];
     const { outcomes } = await evictScript(context.index, candidates, limitMs, call);
     return outcomes.map((outcome, i) => ({ key: candidates[i]!.key, outcome }));
   });
 }
 
-async function askArchive(
+/** What a tick may do to keys; those for which no question is left are not among them. */
+async function askIdle(
   context: Context,
   keys: string[],
   nowMs: number,
@@ -88,10 +102,16 @@ async function askArchive(
   if (allOld.length === 0) return candidates;
   const old = allOld.slice(0, Math.max(0, questionsLeft()));
   const passedOver = new Set(allOld.slice(old.length));
+  if (old.length > 0) await askArchive(context, old, call);
+  return candidates.filter((candidate) => !passedOver.has(candidate));
+}
+
+/** Does the archive still have these versions? What it lost is marked, what it does not say is kept. */
+async function askArchive(context: Context, old: Candidate[], call?: DataStoreCallOptions): Promise<void> {
   const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
   let answers: (boolean | Error)[];
   try {
-    answers = await datastore.hasKeys(names, call);
+    answers = await context.datastore.hasKeys!(names, call);
   } catch (thrown) {
     answers = names.map(() => thrown as Error);
   }
@@ -100,5 +120,4 @@ async function askArchive(
     if (answer === true) return;
     candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
   });
-  return candidates.filter((candidate) => !passedOver.has(candidate));
 }

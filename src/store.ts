@@ -165,10 +165,10 @@ export interface TundraStore {
 
   /**
    * Evicts keys now, but only what is provably archived; `kept` says why others stay. Right after a commit it can lose to
-   * a failover of Redis between the two, as asynchronous replication may forget the commit; a tick's eviction, hours
-   * later, cannot.
+   * a failover of Redis between the two, as asynchronous replication may forget the commit; a tick evicts only what was
+   * archived at least an hour ago, so it loses only to a failover that goes back by more than that (and `leaseMs`).
    *
-   * Cost: 1 request, 2 n + 9 commands (a command more for each key with an expiry of its own).
+   * Cost: 1 request, 2 n + 9 commands; for m keys archived over a day ago one more, m questions to the archive, and m + 9.
    *
    * @throws TundraError `UNAVAILABLE`, `LOST`, `BAD_ARGUMENT`
    * @example

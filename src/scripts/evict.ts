@@ -10,9 +10,12 @@ import { codes, type Index, layout, PRELUDE } from "./record.ts";
 /** A key that may leave Redis. */
 export interface Candidate {
   key: string;
-  /** `mark`: the archive lost it, archive it again; `keep`: the archive did not say, ask again in an hour. */
-  action: "evict" | "mark" | "keep";
-  /** Act on this version only; "": on any. */
+  /**
+   * `ask`: evict it, unless its version is over a day old; `mark`: the archive lost it, archive it again; `keep`: the
+   * archive did not say, ask again in an hour; `drop`: what is in Redis was written while evicted, and may go.
+   */
+  action: "evict" | "ask" | "mark" | "keep" | "drop";
+  /** Act on this version only; "": on any. With `drop`: on this record only. */
   ver: string;
 }
 
@@ -26,6 +29,7 @@ export type EvictOutcome =
   | "rescued"
   | "conflict"
   | "unknown"
+  | "ask"
   | "moved on"
   | "too large"
   | "unsupported";
@@ -35,11 +39,18 @@ export type EvictOutcome =
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, n records, n keys
- *     ARGV  idle limit (ms; '' from evict()), room in a request, then for each key: action (evict mark keep), ver ('' any)
- *     OUT   id, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
+ *     ARGV  idle limit (ms; '' from evict()), room in a request, then for each key: action (evict ask mark keep drop), ver
+ *           ('' any; with drop the record that the decision was based on)
+ *     OUT   id, versions to ask the archive for, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
  *             L too large for one request to bring it back: later   U record of another version
+ *             A over a day old: ask the archive whether it still has this version
  *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
+ *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by key,
+ *           and a forgotten commit must not meet an eviction that was remembered
+ *
+ * - drop: what was written over an evicted value leaves Redis, and the archived value stays what it was.
+ * - A version later than tomorrow is of a clock that ran ahead, and counts as old.
  */
 const EVICT = defineScript(
   "evict",
@@ -50,12 +61,12 @@ local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local n = (#KEYS - 5) / 2
 local limit, room = tonumber(ARGV[1]), tonumber(ARGV[2])
 local id = redis.call('GET', ID)
-if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', '' } end
+if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', {}, '' } end
 
 local texts = redis.call('MGET', unpack(KEYS, 6, 5 + n))
 local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 6 + n, 5 + 2 * n))
 local touched = limit and redis.call('ZMSCORE', IDLE, unpack(KEYS, 6 + n, 5 + 2 * n))
-local out, changes, queue, later, settled, gone = {}, {}, {}, {}, {}, {}
+local out, changes, queue, later, settled, gone, asked = {}, {}, {}, {}, {}, {}, {}
 
 local function rescue(i, r)
   bump(r)
@@ -73,6 +84,11 @@ local function restorable(key, dump)
   return #dump + twice <= left
 end
 
+local function ask(r)
+  asked[#asked + 1] = r.ver
+  return 'A', true
+end
+
 local function one(i, r)
   local key, action, ver = KEYS[5 + n + i], ARGV[2 * i + 1], ARGV[2 * i + 2]
   if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
@@ -82,14 +98,27 @@ local function one(i, r)
   end
   if queued[i] then return 'D' end
   if r.ver == '-' then return 'N' end
+  if action == 'drop' then
+    if texts[i] ~= ver or r.flag ~= 'e' or expired(r) then return 'V', true end
+    gone[#gone + 1] = key
+    return 'E'
+  end
+  local made = tonumber(string.match(r.ver, '^%d+') or '0') / 1000
+  if limit and made > now - HOUR_MS and made < now + DAY_MS then
+    push(later, int(limit + made + HOUR_MS - now), key)
+    return 'I', true
+  end
   if ver ~= '' and ver ~= r.ver then return 'V', true end
   if action == 'keep' then
     push(later, int((limit or now) + HOUR_MS), key)
     return 'K', true
   end
+  local old = action == 'ask' and made < now - DAY_MS
+  if old and r.flag ~= 'e' then return ask(r) end
   local dump = redis.call('DUMP', key)
   if not dump then return r.flag == 'e' and not expired(r) and 'E' or 'M' end
   if r.flag == 'e' and expired(r) then return rescue(i, r) end -- created anew, as after an expiry it may be
+  if old then return ask(r) end
   if r.flag == 'e' then
     if redis.sha1hex(dump) ~= r.fp then return 'C' end
     if action == 'mark' then return rescue(i, r) end
@@ -130,7 +159,7 @@ zrem(IDLE, settled)
 if #gone > 0 then redis.call('HINCRBY', STATS, 'evicted', int(#gone)) end
 if rescued > 0 then redis.call('HINCRBY', STATS, 'rescued', int(rescued)) end
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
-return { id, table.concat(out) }
+return { id, asked, table.concat(out) }
 `,
 );
 
@@ -143,13 +172,14 @@ const OUTCOMES: Record<string, EvictOutcome> = {
   R: "rescued",
   C: "conflict",
   K: "unknown",
+  A: "ask",
   V: "moved on",
   L: "too large",
   U: "unsupported",
 };
 
 /**
- * One request, 2 billable commands a key and 9 (and one for each key with an expiry of its own). Without a confirmed id
+ * One request, 2 billable commands a key and 9. Without a confirmed id
  * nothing is evicted and `outcomes` is empty.
  */
 export async function evict(
@@ -157,7 +187,7 @@ export async function evict(
   candidates: Candidate[],
   idleLimitMs: number | undefined,
   call?: CallOptions,
-): Promise<{ id: string; outcomes: EvictOutcome[] }> {
+): Promise<{ id: string; outcomes: EvictOutcome[]; asked: string[] }> {
   const { dirty, idle, dead, id, stats } = index.keys;
   const reply = await index.scripts.run(
     EVICT,
@@ -168,6 +198,6 @@ export async function evict(
       ...candidates.flatMap((c) => [c.action, c.ver]),
     ],
     call,
-  ) as [string, string];
-  return { id: reply[0], outcomes: codes(reply[1]).map((code) => OUTCOMES[code]!) };
+  ) as [string, string[], string];
+  return { id: reply[0], asked: reply[1], outcomes: codes(reply[2]).map((code) => OUTCOMES[code]!) };
 }

@@ -411,7 +411,7 @@ async function drain(world: World, store: ReturnType<World["store"]>, dead: stri
 async function evictIdle(world: World, store: ReturnType<World["store"]>, keys: string[]): Promise<void> {
   for (let round = 0; await world.exists(...keys) > 0; round++) {
     if (round === 4) throw new Error("idle keys do not leave");
-    await world.commands(["ZADD", redisKeys("default").idle, "XX", ...keys.flatMap((key) => [1, key])]); // hours pass
+    await world.leaveAlone(11 * 3_600_000, ...keys);
     await store.tick();
   }
 }

@@ -215,6 +215,11 @@ export const MUTANTS: Mutant[] = [
     patches: [["if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then", "if false then"]],
   },
   {
+    name: "a tick evicts what was archived just now",
+    where: "evict",
+    patches: [["if limit and made > now - HOUR_MS and made < now + DAY_MS then", "if false then"]],
+  },
+  {
     name: "evict takes dirty keys too",
     met: 86,
     where: "evict",

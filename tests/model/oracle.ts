@@ -374,6 +374,10 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
             );
           }
           const limit = command[3 + Number(command[2])]!;
+          const ageUs = redisUs() - versionMicros(was.ver);
+          if (limit !== "" && ageUs < 3_600_000_000 && ageUs > -86_400_000_000) {
+            fail("1 a tick evicts nothing that was archived just now", `${key}, version ${was.ver}`);
+          }
           // a touch that died before its last write was never acknowledged
           if (limit !== "" && was.flag === "r" && was.touch > Number(limit) && !leniency.brokenScripts) {
             fail("a key in use stays", `${key} was touched at ${was.touch}, evicted by a limit of ${limit}`);

@@ -56,9 +56,59 @@ describe("evict", () => {
       assertEquals(await tools.expiry("tundra:default:rec:a"), -1);
     });
 
+    it("not in a tick before its version is an hour old, and looks again then", async () => {
+      const nowMs = await tools.nowMs();
+      const limit = nowMs - 10 * HOUR_MS;
+      const version = (ageMs: number) => `${nowMs - ageMs}000-00000000`;
+      await tools.clean("new", "1", { touch: 5, ver: version(20 * 60_000) });
+      await tools.clean("old", "1", { touch: 5, ver: version(HOUR_MS + 1) });
+      await tools.clean("ahead", "1", { touch: 5, ver: version(-2 * DAY_MS) }); // of a clock that ran ahead
+      for (const key of ["new", "old", "ahead"]) await raw("ZADD", "tundra:default:idle", "XX", 5, key);
+      const record = await tools.recordText("new");
+      assertEquals(await inTick(limit, "new", "old", "ahead"), ["in use", "evicted", "evicted"]);
+      assertEquals(await tools.recordText("new"), record);
+      assertAlmostEquals(Number(await tools.score("idle", "new")), limit + 40 * 60_000, 5_000);
+      assertEquals(await now("new"), ["evicted"]); // evict() does not wait
+    });
+
+    it("asks for what is over a day old, if it is told to ask: nothing changes", async () => {
+      const young = `${await tools.nowMs() - DAY_MS + 60_000}000-00000000`;
+      await tools.clean("old", "1");
+      await tools.clean("young", "1", { ver: young });
+      await tools.evicted("evicted", "1");
+      await tools.clean("half", "1", { flag: "e" });
+      const ask = ["old", "young", "evicted", "half"].map((key) => candidate(key, { action: "ask" }));
+      const record = await tools.recordText("old");
+      const { outcomes, asked } = await evict(tools.index, ask, undefined);
+      assertEquals([outcomes, asked], [["ask", "evicted", "evicted", "ask"], [OLD_VER, OLD_VER]]);
+      assertEquals([await tools.recordText("old"), await raw("EXISTS", "old", "half")], [record, 2]);
+      assert(await tools.score("idle", "old"));
+    });
+
+    it("drops what was written over an evicted value, and nothing else: its record stays as it is", async () => {
+      await tools.evicted("a", "whole");
+      await raw("SET", "a", "partial");
+      await tools.clean("resident", "1");
+      const drop = async (key: string) => candidate(key, { action: "drop", ver: await tools.recordText(key) ?? "" });
+      const record = await tools.recordText("a");
+      const moved = candidate("a", { action: "drop", ver: record + "x" });
+      assertEquals(await now(moved, await drop("resident")), ["moved on", "moved on"]);
+      assertEquals(await raw("EXISTS", "a", "resident"), 2);
+      const { value, again } = await tools.copied(async () => await now(await drop("a")));
+      assertEquals([value, await raw("EXISTS", "a"), await tools.recordText("a")], [["evicted"], 0, record]);
+      await tools.writeRecord("a", { ...await tools.readRecord("a"), touch: 7 }); // restored and evicted once more
+      await raw("SET", "a", "another");
+      await again();
+      assertEquals(await raw("EXISTS", "a"), 1);
+    });
+
     it("replies the id of the index", async () => {
       await tools.clean("a", "1");
-      assertEquals(await evict(tools.index, [candidate("a")], undefined), { id: "an-id", outcomes: ["evicted"] });
+      assertEquals(await evict(tools.index, [candidate("a")], undefined), {
+        id: "an-id",
+        asked: [],
+        outcomes: ["evicted"],
+      });
     });
 
     it("does it once: a second time and a late copy say evicted and change nothing", async () => {
@@ -430,7 +480,7 @@ describe("evict", () => {
       await raw("DEL", "tundra:default:id");
       if (id) await raw("SET", "tundra:default:id", id);
       const before = await tools.keyspace();
-      assertEquals(await evict(tools.index, [candidate("a")], undefined), { id, outcomes: [] });
+      assertEquals(await evict(tools.index, [candidate("a")], undefined), { id, asked: [], outcomes: [] });
       assertEquals(await tools.keyspace(), before);
     });
   }

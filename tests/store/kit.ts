@@ -133,9 +133,13 @@ export function withArchive(options: StackOptions = {}): ColdStack {
       return Number(String(seconds)) * 1000 + Number(String(micros)) / 1000;
     },
     async leaveAlone(ms, ...keys) {
-      const touch = Math.floor(await cold.nowMs() - ms);
+      const now = await cold.nowMs();
+      const touch = Math.floor(now - ms);
       for (const key of keys) {
-        await cold.editRecord(key, { touch });
+        const ver = (await cold.record(key))?.ver ?? "";
+        const atUs = Math.floor(1000 * Math.max(now - ms, now - 2 * HOUR)); // archived then: young, but over an hour old
+        const aged = Number(ver.slice(0, 16)) > atUs ? { ver: String(atUs).padStart(16, "0") + ver.slice(16) } : {};
+        await cold.editRecord(key, { touch, ...aged });
         await raw("ZADD", redisKeys("default").idle, "XX", touch, key);
       }
     },

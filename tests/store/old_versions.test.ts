@@ -48,6 +48,8 @@ describe("idle keys whose version is older than a day", () => {
     const report = await store.tick();
     assertEquals([report.evicted, report.rescued, await stack.get("k")], [0, 1, "value"]);
     assertEquals((await store.tick()).frozen, 1);
+    assertEquals((await store.tick()).evicted, 0); // not before what was just archived is an hour old
+    await stack.leaveAlone(11 * HOUR, "k");
     assertEquals((await store.tick()).evicted, 1);
     await store.ensureKs("k");
     assertEquals(await stack.get("k"), "value");
@@ -118,5 +120,31 @@ describe("idle keys whose version is older than a day", () => {
     const report = await racing.tick();
     assertEquals([report.evicted, report.rescued, await stack.get("k")], [0, 0, "newer"]);
     assert((await stack.record("k"))!.rev === 0);
+  });
+
+  describe("and evict()", () => {
+    it("asks the archive, too: evicted where it has it", async () => {
+      const { store } = await archivedAgo(3 * DAY);
+      assertEquals(await store.evict("k"), { evicted: ["k"], kept: {} });
+      await store.ensureKs("k");
+      assertEquals(await stack.get("k"), "value");
+    });
+
+    it("marks what the archive has lost", async () => {
+      const { store, name } = await archivedAgo(3 * DAY);
+      stack.s3.objects(BUCKET).delete(name);
+      assertEquals(await store.evict("k"), { evicted: [], kept: { k: "rescued" } });
+      assertEquals([await stack.get("k"), (await store.tick()).frozen], ["value", 1]);
+      assertEquals((await store.evict("k")).evicted, ["k"]);
+      await store.ensureKs("k");
+      assertEquals(await stack.get("k"), "value");
+    });
+
+    it("keeps what the archive says nothing of", async () => {
+      await archivedAgo(3 * DAY);
+      const store = idleStore(hooked(stack.datastore(), { hasKeys: () => Promise.reject(new Error("down")) }));
+      assertEquals(await store.evict("k"), { evicted: [], kept: { k: "unknown" } });
+      assertEquals(await stack.get("k"), "value");
+    });
   });
 });

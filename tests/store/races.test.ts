@@ -315,8 +315,11 @@ describe("a write that nobody marked", () => {
     assertEquals([report.evicted, report.rescued], [0, 1]);
     assertEquals(await stack.get("k"), "marked!");
     assertEquals((await store.status()).totals.rescued, 1);
-    // A rescue is no use of the key: the next ticks archive and evict it.
+    // A rescue is no use of the key: the next ticks archive it, and an hour later evict it.
+    const idle = (await stack.record("k"))!.touch;
     assertEquals((await store.tick()).frozen, 1);
+    assertEquals([(await store.tick()).evicted, (await stack.record("k"))!.touch], [0, idle]);
+    await stack.leaveAlone(11 * HOUR, "k");
     assertEquals((await store.tick()).evicted, 1);
     await store.ensureKs("k");
     assertEquals(await stack.get("k"), "marked!");
@@ -366,6 +369,8 @@ describe("a key in use", () => {
       await stack.editRecord("k", { touch: Math.floor(await stack.nowMs() - 11 * HOUR) });
       if (used) await store.ensureKs("k");
       await store.tick();
+      const hoursAgo = Math.floor(await stack.nowMs() - 2 * HOUR);
+      await stack.editRecord("k", { ver: `${hoursAgo}000-00000000` }); // a tick evicts nothing younger than an hour
       assertEquals([used, (await store.tick()).evicted], [used, used ? 0 : 1]);
     }
   });
