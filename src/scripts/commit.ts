@@ -75,13 +75,11 @@ local function one(i, r)
       done[#done + 1] = key
       return 'E'
     end
-    local due = now
-    if same and r.flag ~= 'g' then -- nobody had said so: its own expiry did, or nothing
-      if r.ver ~= '-' and expired(r) then r.old, due = r.ver, r.exp + EXPIRED_MS end
-      r.flag = 'm'
-    end
-    r.ver, r.fp, r.exp, r.attempts = ver, '-', 0, 0
-    purge_from(due, r, key)
+    if same and r.flag ~= 'g' then r.flag = 'm' end -- nobody had said so: its own expiry did, or nothing
+    local over = r.flag == 'm' and r.ver ~= '-' and expired(r)
+    if over then r.old = r.ver else r.exp = 0 end
+    r.ver, r.fp, r.attempts = ver, '-', 0
+    purge_from(over and r.exp + EXPIRED_MS or now, r, key)
     push(changes, KEYS[4 + i], r)
     if not same then
       push(queue, int(soon), key)

@@ -20,9 +20,9 @@ const EXPIRED_MS = 48 * 60 * 60 * 1000;
 /** Objects up to which version may be deleted? As `purgeable` in the scripts, which decide. "" for none. */
 export function purgeableUpTo(record: KeyRecord, nowMs: number): string {
   const { rev, ver, flag, exp, old } = record;
-  if (old !== "" && old !== ver) return old;
-  const expires = rev === 0 && exp > 0 && (flag === "r" || flag === "e");
-  return expires && nowMs >= exp + EXPIRED_MS ? ver : "";
+  const isOver = exp > 0 && nowMs >= exp + EXPIRED_MS;
+  if (old !== "" && old !== ver) return flag !== "m" || exp === 0 || isOver ? old : "";
+  return isOver && rev === 0 && (flag === "r" || flag === "e") ? ver : "";
 }
 
 /**
@@ -49,25 +49,25 @@ local texts = redis.call('MGET', unpack(KEYS, 3))
 local changes, expired_records, queue, done, idle, left = {}, {}, {}, {}, {}, 0
 for i = 1, n do
   local r, key, asked = parse(texts[i]), ARGV[2 * i], ARGV[2 * i + 1]
-  local upto = r and purgeable(r)
-  local at
+  local upto, from, at
+  if r then upto, from = purgeable(r) end
   if not r then
     at = now + HOUR_MS
+  elseif upto and from > now then
+    at = from
   elseif upto and upto == asked and deleted then
     if r.old == upto then
       r.old = '-'
       push(changes, KEYS[2 + i], r)
-      if expires(r) then at = r.exp + EXPIRED_MS end
+      upto, at = purgeable(r)
     else
       expired_records[#expired_records + 1] = KEYS[2 + i]
       idle[#idle + 1] = key
     end
   elseif upto then
-    local since = expires(r) and r.exp + EXPIRED_MS or tonumber(string.match(r.ver, '^%d+') or '0') / 1000
+    local since = math.max(from, tonumber(string.match(r.ver, '^%d+') or '0') / 1000)
     at = upto == asked and now + math.max(MINUTE_MS, math.min(HOUR_MS, now - since)) or now
     left = left + 1
-  elseif expires(r) then
-    at = r.exp + EXPIRED_MS
   end
   if at then push(queue, int(at), key) else done[#done + 1] = key end
 end

@@ -96,8 +96,8 @@ export function codes(reply: Reply): string[] {
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
  * - bump: a change is a new revision, even where the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
- * - purgeable: objects up to which version may be deleted? Those removed on purpose, once something newer is archived; what
- *   has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record purgeable puts it there
+ * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something newer is
+ *   archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record purgeable puts it there
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
@@ -156,8 +156,8 @@ end
 local function expires(r) return r.rev == 0 and r.exp > 0 and (r.flag == 'r' or r.flag == 'e') end
 
 local function purgeable(r)
-  if r.old ~= '-' and r.old ~= r.ver then return r.old end
-  if expires(r) and now >= r.exp + EXPIRED_MS then return r.ver end
+  if r.old ~= '-' and r.old ~= r.ver then return r.old, r.flag == 'm' and r.exp > 0 and r.exp + EXPIRED_MS or 0 end
+  if expires(r) then return r.ver, r.exp + EXPIRED_MS end
 end
 
 local function evictable(r) return r.ver ~= '-' and r.rev == 0 and (r.flag == 'r' or r.flag == 'e') and not expired(r) end

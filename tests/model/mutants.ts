@@ -144,10 +144,7 @@ export const MUTANTS: Mutant[] = [
     name: "an inferred removal purges",
     guard: "absence is not intent",
     where: "commit",
-    patches: [[
-      "r.ver ~= '-' and expired(r) then r.old, due = r.ver, r.exp + EXPIRED_MS end",
-      "r.ver ~= '-' then r.old = r.ver end",
-    ]],
+    patches: [["if over then r.old = r.ver else r.exp = 0 end", "r.old, r.exp = r.ver, 0"]],
   },
   {
     name: "commit takes a key that is missing for one that was removed on purpose",
@@ -176,7 +173,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "a purge goes by the version that the record names by now: a key made anew loses its value",
     where: "src/scripts/purged.ts",
-    patches: [['if (old !== "" && old !== ver) return old;', 'if (old !== "" && old !== ver) return ver;']],
+    patches: [["isOver ? old :", "isOver ? ver :"]],
   },
   {
     name: "commit forgets that the key changed meanwhile",

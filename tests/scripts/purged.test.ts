@@ -126,6 +126,16 @@ describe("purged", () => {
     assertEquals(await t.bill(() => purged(t.index, all, true)), { requests: 1, billable: 5 });
   });
 
+  it("a key that was missing as it had expired waits for two days, whatever is said of it before", async () => {
+    const exp = await t.nowMs() - HOUR_MS;
+    await queued({ a: { ver: VER, flag: "m", exp, old: OLD_VER } });
+    const before = await t.recordText("a");
+    for (const upTo of ["", OLD_VER, "1763000000000001-0a1b2c3d"]) {
+      assertEquals(await purged(t.index, [{ key: "a", upTo }], true), 0);
+      assertEquals([await t.recordText("a"), await looks.scores("purge")], [before, { a: String(exp + EXPIRED_MS) }]);
+    }
+  });
+
   it("the package and the scripts agree on what may be deleted", async () => {
     const now = await t.nowMs();
     const records: Partial<RecordFields>[] = [];
