@@ -29,9 +29,8 @@ interface Refused {
   by: "us" | "the archive" | "the lease's end";
 }
 
-/** Puts what a snapshot shows, and commits it. */
-export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[]): Promise<void> {
-  const commits = commitsOf(run, lease);
+/** Puts what a snapshot shows, and leaves it to `commits`. */
+export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[], commits: Commits): Promise<void> {
   const refused: Refused[] = [];
   const untouched: string[] = [];
   let stored = 0;
@@ -56,7 +55,6 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[])
       done();
     }
   }));
-  await commits.end();
   await recordRefused(run, lease, refused, stored);
   await giveBack(run, lease, untouched);
 }
@@ -101,8 +99,15 @@ async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], sto
   if (single.length > 0) await recordFailures(run, lease, failures(single));
 }
 
-/** Commits of one batch: soon after the first upload has ended, again and again, and at the end. */
-function commitsOf(run: TickRun, lease: Lease): { add(put: PutObject, waiting: number): void; end(): Promise<void> } {
+/** What was put under one lease, until it is committed. */
+export interface Commits {
+  add(put: PutObject, waiting: number): void;
+  /** Commits the rest; resolves when all are committed. */
+  end(): Promise<void>;
+}
+
+/** Commits of one lease: soon after the first upload has ended, again and again, and at the end. */
+export function commitsOf(run: TickRun, lease: Lease): Commits {
   let ready: PutObject[] = [];
   let cancel: (() => void) | undefined;
   let requestsWanted = 0;

@@ -4,20 +4,41 @@
  * @module
  */
 import { asTundraError, type TundraError } from "./errors.ts";
-import { freezeViews } from "./freeze.ts";
+import { type Commits, commitsOf, freezeViews } from "./freeze.ts";
 import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import { showsOthers, type Snapshot, snapshot } from "./scripts/snapshot.ts";
 import type { TickRun } from "./tick_run.ts";
+
+/** The two halves of what was too large for one reply. */
+interface Halves {
+  /** Keys of the larger one. */
+  size: number;
+  /** Of each that was read. */
+  bytes: number[];
+  tooLarge: number;
+}
 
 /** Keys that are read in one request. */
 interface Group {
   keys: string[];
   /** Half of a request that failed though Redis answers: some key in it is to blame. Tried once, not again and again. */
   spoilt: boolean;
+  /** It failed alone: one failure more, and it is to blame. */
+  again?: boolean;
+  of?: Halves;
 }
 
 /** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
 export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
+  const commits = commitsOf(run, lease);
+  try {
+    await freezeGroups(run, lease, commits);
+  } finally {
+    await commits.end();
+  }
+}
+
+async function freezeGroups(run: TickRun, lease: Lease, commits: Commits): Promise<void> {
   const waiting: Group[] = [{ keys: lease.keys, spoilt: false }];
   while (waiting.length > 0) {
     if (!run.mayBegin()) return await giveBackAll(run, lease, waiting);
@@ -32,8 +53,8 @@ export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
       if (!await resolved(run, lease, group, waiting, error)) return;
       continue;
     }
-    if (group.keys.length === 1) run.snapshotKeys = run.settings.batchKeys; // it was too much for those beside it
-    await freezeViews(run, lease, await shown(run, lease, views));
+    learn(run, group, views.reduce((sum, { dump }) => sum + (dump?.length ?? 0), 0));
+    await freezeViews(run, lease, await shown(run, lease, views), commits);
   }
 }
 
@@ -52,16 +73,19 @@ function nextGroup(run: TickRun, waiting: Group[]): Group {
 async function resolved(
   run: TickRun,
   lease: Lease,
-  { keys, spoilt }: Group,
+  group: Group,
   waiting: Group[],
   error: TundraError,
 ): Promise<boolean> {
+  const { keys, spoilt, again } = group;
   const tooLarge = error.code === "TOO_LARGE";
+  if (tooLarge) learn(run, group);
   if (keys.length > 1 && (spoilt || tooLarge || await redisAnswers(run))) {
     const middle = Math.ceil(keys.length / 2);
-    if (tooLarge) run.snapshotKeys = middle;
-    const halves = [keys.slice(0, middle), keys.slice(middle)];
-    waiting.unshift(...halves.map((each) => ({ keys: each, spoilt: spoilt || !tooLarge })));
+    const half: Omit<Group, "keys"> = tooLarge
+      ? { spoilt, of: { size: middle, bytes: [], tooLarge: 0 } }
+      : { spoilt: true };
+    waiting.unshift({ ...half, keys: keys.slice(0, middle) }, { ...half, keys: keys.slice(middle) });
     return true;
   }
   if (keys.length > 1 || !(tooLarge || await redisAnswers(run))) {
@@ -70,9 +94,26 @@ async function resolved(
     await recordTrouble(run, lease, all.map((key) => failure(run, lease, key, error, 0, "passing")), error);
     return false;
   }
-  run.snapshotKeys = run.settings.batchKeys; // it was too much for those beside it
+  if (!tooLarge && !again) {
+    waiting.unshift({ keys, spoilt: true, again: true });
+    return true;
+  }
   await recordFailures(run, lease, [{ ...failure(run, lease, keys[0]!, error, 0, "own"), alone: true }]);
   return true;
+}
+
+/**
+ * What the two halves of a reply that was too large say of the batches to come; `bytes`: none, where this one is too large
+ * as well. Where neither fits, or both do and weigh much the same, it is a matter of size. Else some value is large, and
+ * once it is alone batches are as they were.
+ */
+function learn(run: TickRun, { keys, of }: Group, bytes?: number): void {
+  if (of === undefined) return;
+  if (bytes !== undefined) of.bytes.push(bytes);
+  else if (++of.tooLarge === 2) run.snapshotKeys = Math.min(run.snapshotKeys, Math.ceil(of.size / 2));
+  const alike = of.bytes.length === 2 && 2 * Math.min(...of.bytes) >= Math.max(...of.bytes);
+  if (alike) run.snapshotKeys = Math.min(run.snapshotKeys, of.size);
+  else if (keys.length === 1) run.snapshotKeys = run.settings.batchKeys;
 }
 
 /** The views of keys that Redis shows; the others' errors are their own, as long as it shows anything. */

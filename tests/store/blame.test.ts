@@ -135,7 +135,7 @@ describe("a key that Redis does not show", () => {
     await stack.server.resetCounters();
     const report = await store.tick();
     assertEquals([report.frozen, report.failed, report.errors[0]!.code], [299, 1, "TOO_LARGE"]);
-    assertLess(stack.server.requests, 36);
+    assertLess(stack.server.requests, 32);
     const reads = stack.server.log.filter(({ path }) => path === "/multi-exec").length;
     assertLess(reads, 25);
     await stack.server.resetCounters();
@@ -156,7 +156,7 @@ describe("a key that Redis does not show", () => {
     await stack.server.resetCounters();
     const report = await store.tick(NOW);
     assertEquals([report.frozen, report.failed], [300, 0]);
-    assertLess(stack.server.requests, 36);
+    assertLess(stack.server.requests, 32);
   });
 });
 
