@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { seededChoices } from "./choices.ts";
+import { runLiveness } from "./liveness.ts";
 import { scriptName } from "./scripts.ts";
 import { runSchedule, SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
 
@@ -21,6 +22,8 @@ export interface Mutant {
   where: string;
   /** A schedule that meets it, where that takes long: saves time as long as schedules stay what they are. */
   met?: number;
+  /** It is hunted in the schedules of liveness.ts. */
+  liveness?: boolean;
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -362,6 +365,64 @@ export const MUTANTS: Mutant[] = [
     where: "src/del.ts",
     patches: [['if (outcomes[i] === "again") waiting.push(key);', ""]],
   },
+  // ---- what must go on
+  {
+    name: "fresh keys always come first",
+    liveness: true,
+    where: "src/tick.ts",
+    patches: [["random() < 0.5", "random() < 0"]],
+  },
+  {
+    name: "suspects always come first",
+    liveness: true,
+    where: "src/tick.ts",
+    patches: [["random() < 0.5", "random() < 1"]],
+  },
+  {
+    name: "what one key spoils is not halved",
+    liveness: true,
+    where: "src/read_keys.ts",
+    patches: [["(spoilt || tooLarge || await redisAnswers(run))", "tooLarge"]],
+  },
+  {
+    name: "an error in a key's slot is the store's trouble",
+    liveness: true,
+    where: "src/read_keys.ts",
+    patches: [["refused.length < views.length || await redisAnswers(run)", "await redisAnswers(run) && false"]],
+  },
+  {
+    name: "what Redis does not show of any key is each key's own",
+    liveness: true,
+    where: "src/scripts/snapshot.ts",
+    patches: [
+      ["return answers.every(({ error }) => error === undefined);", "return answers.length > 0;"],
+      ["  } catch {\n    return false;", "  } catch {\n    return true;"],
+    ],
+  },
+  {
+    name: "trouble that meets one key never becomes its own",
+    liveness: true,
+    where: "fail",
+    patches: [["(fault == 'odd' and odd >= most_odd)", "false"]],
+  },
+  {
+    name: "what the archive refuses of all is each key's own",
+    liveness: true,
+    where: "src/freeze.ts",
+    patches: [["const isTrouble = stored === 0 && byArchive.length > 1;", "const isTrouble = stored < 0;"]],
+  },
+  {
+    name: "what a clock touched that ran ahead is idle when that clock says so",
+    liveness: true,
+    where: "claim",
+    patches: [["if #idle == 0 and ARGV[6] == '1' then", "if false then"]],
+  },
+  {
+    name: "what a clock queued that ran ahead is due when that clock says so",
+    liveness: true,
+    where: "claim",
+    patches: [["look('(' .. int(now + DAY_MS), '+inf', size)", ""]],
+  },
 ];
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -445,7 +506,8 @@ export async function huntMutant(
 ): Promise<{ schedules: number; check: string } | undefined> {
   const subject = await loadMutant(mutant);
   for (let i = 0; i < schedules; i++) {
-    const { violation } = await runSchedule(subject, seededChoices(seed + i));
+    const play = mutant.liveness ? runLiveness : runSchedule;
+    const { violation } = await play(subject, seededChoices(seed + i));
     if (violation?.check === UNJUDGED) throw new Error(`${mutant.name}: ${violation.detail}`);
     if (violation) return { schedules: i + 1, check: violation.check };
   }

@@ -6,7 +6,7 @@
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
 import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED, utf8 } from "./endpoint.ts";
 import type { Oracle, SimulatedOp } from "./oracle.ts";
-import type { ModelRedis, RedisReply, RedisState } from "./redis.ts";
+import { type ModelRedis, RedisError, type RedisReply, type RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
 import { describeCommand, onlyRead } from "./scripts.ts";
 
@@ -36,6 +36,12 @@ export interface Faults {
   storeDenied: boolean;
   /** Whoever uploads this key dies. */
   killer: string | undefined;
+  /** Redis refuses to show this key (`*`: any), in its slot, or a gateway fails over the whole request. */
+  hidden: { key: string; how: "slot" | "gateway" } | undefined;
+  /** Each upload of this key meets trouble that passes for others. */
+  odd: string | undefined;
+  /** The archive refuses every object, as if for its own sake. */
+  refusesAll: boolean;
   /** Redis takes no longer request. */
   requestBytes: number;
   /** How many requests to Redis got no answer in time, or none that says what became of them. */
@@ -106,6 +112,9 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     redisDenied: false,
     storeDenied: false,
     killer: undefined,
+    hidden: undefined,
+    odd: undefined,
+    refusesAll: false,
     unheard: 0,
     requestBytes: Infinity,
   };
@@ -162,8 +171,15 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     if (redis.full && url.endsWith("/multi-exec")) {
       return TRANSACTION_REFUSED;
     }
+    const hides = (command: readonly string[]) =>
+      faults.hidden !== undefined && command[0] === "DUMP" &&
+      (faults.hidden.key === "*" || faults.hidden.key === command[1]);
+    if (faults.hidden?.how === "gateway" && requestCommands(body).some(hides)) {
+      return { status: 502, body: "<html>bad gateway</html>" };
+    }
     let first = true;
     const run = (command: readonly string[]): RedisReply => {
+      if (hides(command)) throw new RedisError("NOPERM this user has no permissions to run the 'dump' command");
       // others come in between the commands of a pipeline
       while (!first && url.endsWith("/pipeline") && world.ready.length > 0 && choices.chance(200)) {
         world.ready.splice(choices.int(world.ready.length), 1)[0]!.run();
@@ -281,6 +297,12 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
       world.ready.push({
         run() {
           if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
+          if (faults.odd !== undefined && what.startsWith(`PUT default/${faults.odd}/`)) {
+            return answered(() => reject(unavailable("HTTP 500")));
+          }
+          if (faults.refusesAll && what.startsWith("PUT")) {
+            return answered(() => reject(errors.unavailable(REFUSED, false)));
+          }
           if (what.startsWith("PUT") && strikes(faults.poison)) {
             world.note(() => `${process.name}: ${what}: the object itself is refused`);
             return answered(() => reject(errors.unavailable(REFUSED, false)));

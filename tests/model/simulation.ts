@@ -70,10 +70,10 @@ const MODES = [
 export type Mode = typeof MODES[number];
 
 export const START_US = 1_800_000_000_000_000;
-const HOUR_US = 3_600_000_000;
+export const HOUR_US = 3_600_000_000;
 const HOUR_MS = 3_600_000;
 const MAX_STEPS = 8_000;
-const NATTEMPTS = 3;
+export const NATTEMPTS = 3;
 
 /** All that one schedule consists of. */
 export interface Sandbox {
@@ -564,7 +564,7 @@ export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[
 }
 
 /** One tick of a process of its own; then time passes. */
-async function drainOnce(box: Sandbox, name: string, passesUs: number): Promise<void> {
+export async function drainOnce(box: Sandbox, name: string, passesUs: number): Promise<void> {
   const bench = makeBench(box, name);
   await complete(box, bench, tick(bench, { leaseMs: 1000, nattempts: NATTEMPTS }));
   kill(bench.process, bench.oracle);
@@ -575,7 +575,7 @@ async function drainOnce(box: Sandbox, name: string, passesUs: number): Promise<
 const DEADLY = new Set<Mode>(["poison", "killer", "all", "crashes", "rollback", "time", "clock", "lost objects"]);
 
 /** Each key through ensureKs(): it must be there as it must be. At the end evicted and brought back once more. */
-async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {
+export async function lookAtAll(box: Sandbox, last: boolean): Promise<void> {
   const bench = makeBench(box, "reader");
   for (const key of box.keys) await ensureRight(box, bench, key);
   if (!last) return;

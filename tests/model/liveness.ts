@@ -1,0 +1,194 @@
+/**
+ * Schedules of what must go on, whatever one key, a bound or a clock does: many suspects under small bounds on requests, a
+ * key that Redis does not show, a key whose uploads meet trouble that passes for others, an archive that refuses
+ * everything, a clock that ran a year ahead. Each ends with the simulation's own last look at every key.
+ * @module
+ */
+import type { Choices } from "./choices.ts";
+import { kill } from "./network.ts";
+import { Violation } from "./oracle.ts";
+import {
+  complete,
+  drain,
+  drainOnce,
+  HOUR_US,
+  lookAtAll,
+  makeBench,
+  makeSandbox,
+  NATTEMPTS,
+  type Outcome,
+  pass,
+  playOut,
+  type Sandbox,
+  START_US,
+  type Subject,
+} from "./simulation.ts";
+import { type Bench, call, command, dirty, ensure, tick } from "./workload.ts";
+
+type Play = (box: Sandbox) => Promise<void>;
+
+const [DIRTY, IDLE, DEAD] = ["dirty", "idle", "dead"].map((name) => `tundra:default:${name}`) as [
+  string,
+  string,
+  string,
+];
+const MINUTE_US = 61_000_000;
+const YEAR_US = 365 * 24 * HOUR_US;
+/** So many ticks in a row in which one kind of keys has no turn are no accident of the lot. */
+const PATIENCE = 20;
+const ROUNDS = 26;
+const SOME = Array.from({ length: 6 }, (_, i) => `k${i}`);
+
+/** Plays one; the same choices, the same schedule. */
+export async function runLiveness(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+  const [mode, keys, play] = choices.pick(PLAYS);
+  const box = makeSandbox(subject, choices, keys, START_US, log);
+  box.retries = choices.pick([0, 1]);
+  log?.push(`mode ${mode}`);
+  const played = await playOut(box, async () => {
+    await drainOnce(box, "first", MINUTE_US); // the index has its id
+    await play(box);
+    await lookAtAll(box, true);
+  });
+  return { mode, ...played };
+}
+
+/** Somebody does something, to its end. */
+async function act(box: Sandbox, name: string, does: (bench: Bench) => Promise<unknown>): Promise<void> {
+  const bench = makeBench(box, name);
+  await complete(box, bench, does(bench));
+  kill(bench.process, bench.oracle);
+}
+
+async function write(box: Sandbox, keys: readonly string[]): Promise<void> {
+  await act(box, "writer", async (bench) => {
+    const values = Object.fromEntries(keys.map((key) => [key, bench.fresh()]));
+    await command(bench, keys, () => bench.store.redis.mset(values));
+    await dirty(bench, keys, { overwrite: true });
+  });
+}
+
+function isDead(box: Sandbox, key: string): boolean {
+  return box.redis.members(DEAD).has(key);
+}
+
+async function revive(box: Sandbox, key: string): Promise<void> {
+  await act(box, "operator", (bench) => call(bench, "retryDead", [key], () => bench.store.retryDead(key)));
+  await drain(box, "network", []);
+}
+
+/** Nobody is to blame for what meets all. */
+function nobodyDied(box: Sandbox): void {
+  const dead = [...box.redis.members(DEAD).keys()];
+  if (dead.length > 0) throw new Violation("7 no outage kills a key", `${dead}`);
+}
+
+/** Many keys over which ticks died, others that come in meanwhile, and a bound on requests. */
+const crowd: Play = async (box) => {
+  const { world, oracle, keys } = box;
+  const { choices } = world;
+  const old = keys.slice(ROUNDS);
+  await write(box, old);
+  for (let i = choices.pick([1, 2, 3]); i > 0; i--) {
+    const bench = makeBench(box, `dying${i}`);
+    void tick(bench, { deadlineMs: 20_000, batchKeys: choices.pick([100, 20]) }).catch(() => {});
+    await world.quiet();
+    for (let steps = choices.int(60); steps > 0 && await world.step(); steps--) box.steps++;
+    kill(bench.process, oracle);
+    pass(box, MINUTE_US);
+  }
+  while (world.ready.length > 0) await world.step();
+  const maxSubrequests = choices.pick([12, 13, 20, 45]);
+  const waits = { fresh: 0, suspect: 0 };
+  for (const key of keys.slice(0, ROUNDS)) {
+    await write(box, [key]);
+    const before = new Map(box.redis.members(DIRTY));
+    await act(box, "bounded", (bench) => tick(bench, { maxSubrequests, nattempts: NATTEMPTS }));
+    pass(box, MINUTE_US);
+    const after = new Map(box.redis.members(DIRTY));
+    const left = (kind: boolean, queue: ReadonlyMap<string, number>) =>
+      [...before].filter(([key, score]) => (score % 1 === 0) === kind && queue.has(key)).length;
+    if (after.size >= before.size) {
+      throw new Violation("7 a tick makes progress", `${after.size} of ${before.size} wait`);
+    }
+    for (const [kind, fresh] of [["fresh", true], ["suspect", false]] as const) {
+      const some = left(fresh, before);
+      waits[kind] = some > 0 && left(fresh, after) === some ? waits[kind] + 1 : 0;
+      if (waits[kind] === PATIENCE) throw new Violation("7 fresh keys and suspects by turns", `no ${kind} key had one`);
+    }
+  }
+  await drain(box, "network", []);
+};
+
+const hiddenKey: Play = async (box) => {
+  const { network: { faults }, world: { choices } } = box;
+  const key = choices.pick(SOME);
+  const how = choices.pick(["slot", "gateway"] as const);
+  await write(box, SOME);
+  if (choices.chance(300)) {
+    faults.hidden = { key: "*", how };
+    for (let i = 0; i <= NATTEMPTS; i++) await drainOnce(box, `blind${i}`, HOUR_US);
+    nobodyDied(box);
+  }
+  faults.hidden = { key, how };
+  await drain(box, "network", [key]);
+  if (!isDead(box, key)) throw new Violation("7 a key that is not shown ends dead", key);
+  faults.hidden = undefined;
+  await revive(box, key);
+};
+
+const oddKey: Play = async (box) => {
+  const { network: { faults }, world: { choices } } = box;
+  const key = choices.pick(SOME);
+  const others = SOME.filter((each) => each !== key);
+  faults.odd = key;
+  await write(box, SOME);
+  for (let i = 0; i < 10 + NATTEMPTS && !isDead(box, key); i++) {
+    await write(box, others);
+    await drainOnce(box, `odd${i}`, HOUR_US);
+  }
+  if (!isDead(box, key)) throw new Violation("7 trouble of one key becomes its own", box.oracle.record(key).error);
+  faults.odd = undefined;
+  await drain(box, "network", [key]);
+  await revive(box, key);
+};
+
+const refusal: Play = async (box) => {
+  const { faults } = box.network;
+  await write(box, SOME);
+  faults.refusesAll = true;
+  for (let i = 0; i <= NATTEMPTS; i++) await drainOnce(box, `refused${i}`, HOUR_US);
+  nobodyDied(box);
+  faults.refusesAll = false;
+  await drain(box, "network", []);
+};
+
+const yearAhead: Play = async (box) => {
+  const { world, redis } = box;
+  await write(box, SOME);
+  await drain(box, "network", []);
+  world.redisSkewUs = YEAR_US;
+  box.oracle.look();
+  const [marked, used] = [SOME.slice(0, 2), SOME.slice(2)];
+  await act(box, "ahead", (bench) => ensure(bench, used));
+  await write(box, marked);
+  world.redisSkewUs = 0;
+  box.oracle.look();
+  await drain(box, "network", []);
+  for (let i = 0; i < 3; i++) await drainOnce(box, `later${i}`, 11 * HOUR_US);
+  const left = used.filter((key) => redis.members(IDLE).has(key));
+  if (left.length > 0) throw new Violation("7 idle keys leave Redis", `${left}`);
+};
+
+const CROWD = [10, 30, 60].map((n) => [
+  ...Array.from({ length: ROUNDS }, (_, i) => `later${i}`),
+  ...Array.from({ length: n }, (_, i) => `old${i}`),
+]);
+
+const PLAYS: [mode: string, keys: readonly string[], play: Play][] = [
+  ["hidden key", SOME, hiddenKey],
+  ["odd key", SOME, oddKey],
+  ["refusal", SOME, refusal],
+  ["year ahead", SOME, yearAhead],
+  ...CROWD.map((keys): [string, readonly string[], Play] => ["crowd", keys, crowd]),
+];
