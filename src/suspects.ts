@@ -13,6 +13,8 @@ import { results } from "./upstash/script.ts";
 
 /** Suspects under one lease: what is not dealt with in time is given back. */
 const MOST_SUSPECTS = 16;
+/** A platform that kills ticks gives them more than this. */
+const EARLY_MS = 250;
 /** Requests that a suspect takes: begin, snapshot, upload, commit. */
 export const SUSPECT_REQUESTS = 4;
 
@@ -23,21 +25,38 @@ export function suspectsToClaim(run: TickRun, requests: number): number {
   return Math.min(MOST_SUSPECTS, settings.batchKeys, settings.maxKeys - report.claimed, fit);
 }
 
-/** Freezes suspects one by one until the tick has lasted so long, but at least one; the others are given back. */
+/** A suspect, and the attempts that it had. */
+interface Rated {
+  key: string;
+  attempts: number;
+}
+
+/**
+ * Freezes suspects one by one until the tick has lasted so long, but at least one; the others are given back. A key's last
+ * attempt is one of the first things that a tick does: else a platform that kills each tick in the middle of some key
+ * would be taken for that key's fault.
+ */
 export async function freezeSuspects(run: TickRun, lease: Lease, untilMs: number): Promise<void> {
-  let waiting = lease.keys;
-  let last: string | undefined;
+  const lastAttempt = Math.max(1, run.settings.nattempts - 1);
+  let waiting: Rated[] = lease.keys.map((key) => ({ key, attempts: 0 }));
   try {
-    if (waiting.length > 1 && run.mayBegin()) waiting = await byAttempts(run, waiting);
-    while (waiting.length > 0 && mayBeginOne(run) && (last === undefined || run.elapsedMs() < untilMs)) {
-      [last] = waiting;
+    if ((waiting.length > 1 || run.busy) && run.mayBegin()) waiting = await byAttempts(run, lease.keys);
+    for (let first = true; waiting.length > 0 && mayBeginOne(run); first = false) {
+      const { key, attempts } = waiting[0]!;
+      if ((!first && run.elapsedMs() >= untilMs) || (attempts === lastAttempt && !isEarly(run))) break;
       waiting = waiting.slice(1);
-      await freezeAlone(run, lease, last!);
+      run.busy = true;
+      await freezeAlone(run, lease, key);
     }
   } catch (thrown) {
     if (!run.stopped()) run.fail(asTundraError(thrown, "archive suspects"));
   }
-  await giveBack(run, lease, waiting, true);
+  await giveBack(run, lease, waiting.map(({ key }) => key), true);
+}
+
+/** Has it done nothing yet, or next to nothing? */
+function isEarly(run: TickRun): boolean {
+  return !run.busy || run.elapsedMs() < EARLY_MS;
 }
 
 function mayBeginOne(run: TickRun): boolean {
@@ -69,9 +88,9 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
 }
 
 /** Fewest attempts first: what has killed ticks before comes after what was only near it. */
-async function byAttempts(run: TickRun, keys: string[]): Promise<string[]> {
+async function byAttempts(run: TickRun, keys: string[]): Promise<Rated[]> {
   const { connection, index } = run.context;
-  const rated: { key: string; attempts: number }[] = [];
+  const rated: Rated[] = [];
   for (const batch of batches(keys, keyBytes, connection.requestLimit())) {
     const command = ["MGET", ...batch.map(index.keys.record)];
     const [records] = results("read records", [await connection.command(command, run.call)]);
@@ -79,5 +98,5 @@ async function byAttempts(run: TickRun, keys: string[]): Promise<string[]> {
       rated.push({ key, attempts: parseRecord((records as (string | null)[])[i])?.attempts ?? 0 });
     });
   }
-  return rated.sort((a, b) => a.attempts - b.attempts).map(({ key }) => key);
+  return rated.sort((a, b) => a.attempts - b.attempts);
 }

@@ -85,10 +85,14 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
         underWay.push(purgeClaimed(run, lease.purge, lease.nowUs / 1000));
       }
       if (lease.suspects) await freezeSuspects(run, lease, settings.deadlineMs * SUSPECTS_SHARE);
-      else if (lease.keys.length > 0) underWay.push(freezeLease(run, lease));
+      else if (lease.keys.length > 0) {
+        run.busy = true;
+        underWay.push(freezeLease(run, lease));
+      }
       suspectsFirst = false;
       if (overlap === 0) await Promise.all(underWay.splice(0));
       if (lease.idle.length > 0) {
+        run.busy = true;
         const all = run.requestsLeft() > EVICTION_REQUESTS && await evictClaimed(run, lease);
         evicting = all !== undefined;
         seen.idle = evicting && (seen.idle || !all);

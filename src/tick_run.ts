@@ -38,6 +38,8 @@ export interface TickRun {
   queuedAgain: number;
   /** Something due is left that `remaining` does not count: an eviction that failed, a lease that ended. */
   unfinished: boolean;
+  /** It has begun to archive or evict something. */
+  busy: boolean;
   /** Objects that the archive has taken in this tick. */
   stored: number;
   /** Objects that failed since it last took one. */
@@ -128,6 +130,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     snapshotKeys: settings.batchKeys,
     queuedAgain: 0,
     unfinished: false,
+    busy: false,
     stored: 0,
     refusals: 0,
     storeIsDown: () => run.refusals > 1,

@@ -130,7 +130,8 @@ describe("a tick that the platform kills", () => {
   const PLANS: [string, killMs: number, uploadMs: number, options: TickOptions][] = [
     ["in the middle of its first batch", 1_600, 100, {}],
     ["after a few uploads, one at a time", 1_500, 200, { nthreads: 1 }],
-    ["before the first commit of a batch", 700, 60, { nthreads: 2 }],
+    ["before the first commit of a batch", 900, 60, { nthreads: 2 }],
+    ["after one suspect, in the middle of the next", 1_000, 450, { nthreads: 1 }],
   ];
   for (const [when, killMs, uploadMs, options] of PLANS) {
     it(`${when}, again and again, while new keys come in: all are archived in the end`, async () => {
@@ -140,7 +141,7 @@ describe("a tick that the platform kills", () => {
       let n = 0;
       for (; n < 60; n++) {
         if (n < 4) {
-          const more = names(25, `wave${n}`);
+          const more = names(uploadMs > 300 ? 5 : 25, `wave${n}`);
           all.push(...more);
           await stack.raw("MSET", ...more.flatMap((key) => [key, `value of ${key}`]));
           await first.dirty(more);
