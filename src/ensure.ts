@@ -11,6 +11,7 @@
  */
 import { thawRecord } from "./archive/record.ts";
 import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import { compare } from "./compare.ts";
 import type { Context } from "./context.ts";
 import { listPages } from "./datastores/guarded.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
@@ -76,10 +77,17 @@ async function ensureBatch(
   const there = needing("reconcile");
   if (there.length > 0) {
     const outcomes = await reconcile(context.index, there);
-    there.forEach(({ key }, i) => {
+    for (const [i, { key, record }] of there.entries()) {
       if (outcomes[i] === "again") again.push(key);
-      if (outcomes[i] === "conflict") failures.set(key, blindWrite(key));
-    });
+      if (outcomes[i] !== "conflict") continue;
+      try {
+        const found = await compare(context, key, record);
+        if (found === "again") again.push(key);
+        else if (found !== "healed") failures.set(key, blindWrite(key));
+      } catch (thrown) {
+        failures.set(key, asTundraError(thrown, `ensure ${show(key)}`));
+      }
+    }
   }
 
   again.push(...await bringBack(context, fetches, needing("evicted"), failures));
@@ -234,7 +242,8 @@ function blindWrite(key: string): TundraError {
   return new TundraError(
     "CONFLICT",
     `Cannot ensure ${show(key)} as what is in Redis must be what was archived: it was written while evicted; ` +
-      `del() it, or mark it with { overwrite: true } to keep what is in Redis`,
+      `evict({ discard: true }, ...) drops what is in Redis and keeps the archived value: then call ensureKs() and repeat ` +
+      `the change; or del() it, or mark it with { overwrite: true } to keep what is in Redis`,
     { keys: [key] },
   );
 }

@@ -3,12 +3,15 @@
  * @module
  */
 import { failed, forBatches } from "./batches.ts";
+import { checkNames } from "./check.ts";
+import { compare } from "./compare.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { isNotFound, type TundraError } from "./errors.ts";
+import { badArgument, isNotFound, type TundraError } from "./errors.ts";
 import { checkIdentity, isConfirmed } from "./identity.ts";
 import { objectName, versionMicros } from "./keys.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
+import { look } from "./scripts/look.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { results } from "./upstash/script.ts";
 import type { CallOptions } from "./upstash/connection.ts";
@@ -22,8 +25,29 @@ export interface EvictReport {
   kept: Record<string, string>;
 }
 
+/** Options of `evict()`. */
+export interface EvictOptions {
+  /**
+   * What a key that was written while it was evicted (`CONFLICT`) holds in Redis is dropped: the archived value stays, and
+   * `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is `conflict`.
+   */
+  discard?: boolean;
+}
+
+/** `evict(...)`'s arguments: options or none, then keys, or one array of keys. */
+export function evictArguments(args: readonly unknown[]): { options: EvictOptions; keys: readonly unknown[] } {
+  const first = args[0];
+  if (typeof first !== "object" || first === null || Array.isArray(first)) return { options: {}, keys: args };
+  checkNames("evict keys", first, ["discard"]);
+  const { discard } = first as EvictOptions;
+  if (discard !== undefined && typeof discard !== "boolean") {
+    throw badArgument("evict keys", "discard", "true or false", discard);
+  }
+  return { options: first, keys: args.slice(1) };
+}
+
 /** Evicts keys now; see {@linkcode TundraStore.evict}. */
-export async function evict(context: Context, keys: string[]): Promise<EvictReport> {
+export async function evict(context: Context, keys: string[], options: EvictOptions = {}): Promise<EvictReport> {
   const report: EvictReport = { evicted: [], kept: Object.create(null) };
   const failures = new Map<string, TundraError>();
   await forBatches(context, keys, failures, "evict keys", async (batch) => {
@@ -33,8 +57,10 @@ export async function evict(context: Context, keys: string[]): Promise<EvictRepo
     if (await checkIdentity(context, id)) {
       ({ id, outcomes, asked } = await evictScript(context.index, candidates, undefined));
     }
+    const conflicts: string[] = [];
     const note = (key: string, outcome: EvictOutcome) => {
-      if (outcome === "evicted") report.evicted.push(key);
+      if (outcome === "conflict") conflicts.push(key);
+      else if (outcome === "evicted") report.evicted.push(key);
       else report.kept[key] = outcome;
     };
     const old: Candidate[] = [];
@@ -43,13 +69,47 @@ export async function evict(context: Context, keys: string[]): Promise<EvictRepo
       else if (outcomes[i] !== "ask") note(key, outcomes[i]!);
       else old.push({ key, action: "evict", ver: asked[old.length]! });
     });
-    if (old.length === 0) return;
-    await askArchive(context, old);
-    const again = await evictScript(context.index, old, undefined);
-    old.forEach(({ key }, i) => note(key, again.outcomes[i]!));
+    if (old.length > 0) {
+      await askArchive(context, old);
+      const again = await evictScript(context.index, old, undefined);
+      old.forEach(({ key }, i) => note(key, again.outcomes[i]!));
+    }
+    for (const key of conflicts) {
+      const outcome = await settleConflict(context, key, options.discard === true);
+      if (outcome === "evicted") report.evicted.push(key);
+      else report.kept[key] = outcome;
+    }
   });
   if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");
   return report;
+}
+
+/** Was what a tick found written while evicted really written? What holds the archived content is resident from now on. */
+export async function isBlindWrite(
+  context: Context,
+  key: string,
+  call: CallOptions & DataStoreCallOptions,
+): Promise<boolean> {
+  const { sights: [sight] } = await look(context.index, [key], call);
+  const found = await compare(context, key, sight!.record, call);
+  return found === "conflict" || found === "absent";
+}
+
+/** The same content is evicted as ever; other content is dropped where that is wanted and the archive has the value. */
+async function settleConflict(context: Context, key: string, discard: boolean): Promise<EvictOutcome> {
+  const { sights: [sight] } = await look(context.index, [key]);
+  const { record } = sight!;
+  let found: Awaited<ReturnType<typeof compare>>;
+  try {
+    found = await compare(context, key, record);
+  } catch {
+    return "unknown"; // the archive does not say what it holds
+  }
+  if (found === "again") return "moved on";
+  if (found !== "healed" && !(discard && found === "conflict")) return "conflict";
+  const action = found === "healed" ? { action: "evict" as const, ver: "" } : { action: "drop" as const, ver: record };
+  const { outcomes: [outcome] } = await evictScript(context.index, [{ key, ...action }], undefined);
+  return outcome ?? "never archived";
 }
 
 /** A version younger than this is in the archive: it was put there just now. */

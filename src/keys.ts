@@ -10,6 +10,7 @@
  * | `idle` | zset | clean archived key -> its last touch (ms) |
  * | `dead` | zset | dead key -> when it died (ms) |
  * | `purge` | zset | key with objects to delete -> time (ms) from which that may be tried |
+ * | `tmp:<uuid>` | any | an archived value to compare with, for the time of one script |
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `stats` | hash | totals since the beginning |
  *
@@ -112,6 +113,8 @@ export interface RedisKeys {
   readonly id: string;
   readonly stats: string;
   record(key: string): string;
+  /** For one script's own use, with a TTL. */
+  temporary(name: string): string;
 }
 
 /** The Redis keys of the store `tqname`. */
@@ -125,6 +128,7 @@ export function redisKeys(tqname: string): RedisKeys {
     id: prefix + "id",
     stats: prefix + "stats",
     record: (key) => `${prefix}rec:${key}`,
+    temporary: (name) => `${prefix}tmp:${name}`,
   };
 }
 

@@ -15,7 +15,7 @@ import { dirty, dirtyArguments, type DirtyOptions } from "./dirty.ts";
 import { dirtyIn, type EvalQueue } from "./dirty_in.ts";
 import { ensureKs, type Fetches } from "./ensure.ts";
 import { badArgument } from "./errors.ts";
-import { evict, type EvictReport } from "./evict.ts";
+import { evict, evictArguments, type EvictOptions, type EvictReport } from "./evict.ts";
 import { checkKeys, checkTqname, redisKeys } from "./keys.ts";
 import { readStatus } from "./scripts/status.ts";
 import { tick } from "./tick.ts";
@@ -177,6 +177,8 @@ export interface TundraStore {
    * ```
    */
   evict(...keys: string[] | [readonly string[]]): Promise<EvictReport>;
+  /** With options: see {@linkcode EvictOptions}. */
+  evict(options: EvictOptions, ...keys: string[] | [readonly string[]]): Promise<EvictReport>;
 
   /**
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
@@ -274,8 +276,15 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     },
     tick: (options) => tick(context, options),
     worker: (options) => worker(context, options),
-    evict: (...keys: unknown[]) =>
-      call<EvictReport>("evict keys", keys, { evicted: [], kept: {} }, (checked) => evict(context, checked)),
+    evict(...args: unknown[]) {
+      const { options, keys } = evictArguments(args);
+      return call<EvictReport>(
+        "evict keys",
+        keys,
+        { evicted: [], kept: {} },
+        (checked) => evict(context, checked, options),
+      );
+    },
     del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
     async status() {
       const { queued, due, idle, dead, purge, oldestDueMs, totals } = await readStatus(context.index);

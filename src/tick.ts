@@ -9,7 +9,7 @@
 import { monotonicMs, random } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show } from "./errors.ts";
-import { evictIdle } from "./evict.ts";
+import { evictIdle, isBlindWrite } from "./evict.ts";
 import { establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { type Lease, releaseAll, uploadsEnd } from "./leases.ts";
@@ -214,6 +214,21 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
   }
 }
 
+/** Where nobody can be asked, ensureKs() will say what it is. */
+async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
+  try {
+    if (run.requestsLeft() <= EVICTION_REQUESTS || !await isBlindWrite(run.context, key, run.call)) return;
+  } catch {
+    return;
+  }
+  run.error(
+    key,
+    "CONFLICT",
+    `Cannot evict ${show(key)} as it was written while evicted: evict({ discard: true }, ...) drops what was written`,
+    0,
+  );
+}
+
 /** Returns how many it has looked at. */
 async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number): Promise<number> {
   const questionsLeft = () => run.requestsLeft() - EVICTION_REQUESTS + 1;
@@ -221,9 +236,7 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
   for (const { key, outcome } of outcomes) {
     if (outcome === "evicted") run.report.evicted++;
     if (outcome === "rescued") run.report.rescued++;
-    if (outcome === "conflict") {
-      run.error(key, "CONFLICT", `Cannot evict ${show(key)} as it was written while evicted: call ensureKs()`, 0);
-    }
+    if (outcome === "conflict") await reportBlindWrite(run, key);
     if (outcome === "unsupported") run.fail(unsupportedRecord("evict", key));
   }
   return outcomes.length;

@@ -24,6 +24,12 @@ export interface Thawed {
 /** What became of it. */
 export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "removed" | { refused: string };
 
+/** Two bytes of UTF-8, and the byte that they carry (see encodePayload), for scripts that take payloads. */
+export const BYTES = `local BYTES = {}
+for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
+for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
+`;
+
 /**
  * Archived values come back, each only where its key is missing and its record is what the decision was based on.
  *
@@ -38,7 +44,6 @@ export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "re
  * be told
  *   to bring it back first.
  * - The records are written before RESTORE: should the script end in between, the keys are missing and still evictable.
- * - BYTES: two bytes of UTF-8, and the byte that they carry (see encodePayload).
  * - The fingerprint is taken again: RESTORE may order a large hash or set anew.
  */
 const RESTORE = defineScript(
@@ -78,9 +83,7 @@ end
 
 if #first > 0 then redis.call('MSET', unpack(first)) end
 
-local BYTES = {}
-for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
-for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
+${BYTES}
 
 local idle = {}
 for i = 1, n do

@@ -419,6 +419,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
         truth.markedAt = time;
         truth.unmarked = false;
         break;
+      case "same":
       case "reconcile":
         if (!before || (archived(key, was.ver)?.state?.value !== before.value && !leniency.lostObjects)) {
           fail("8 reconcile only what is archived", `${key} holds ${show(before)}`);

@@ -118,6 +118,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         const found = entry(key);
         return found?.type === "string" ? found.value as string : null;
       }),
+    TYPE: ([key]) => ({ ok: entry(key!)?.type ?? "none" }),
     EXISTS: (keys) => keys.filter((key) => entry(key)).length,
     SET(args) {
       const [key, value, ...options] = args as [string, string, ...string[]];

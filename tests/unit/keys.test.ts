@@ -145,7 +145,7 @@ describe("checkTqname", () => {
 
 describe("the keys and objects of a store", () => {
   it("are spelled as the protocol says", async () => {
-    const { record, ...keys } = redisKeys("default");
+    const { record, temporary, ...keys } = redisKeys("default");
     assertEquals(keys, {
       dirty: "tundra:default:dirty",
       idle: "tundra:default:idle",
@@ -156,6 +156,7 @@ describe("the keys and objects of a store", () => {
     });
     assertEquals(record("user:1"), "tundra:default:rec:user:1");
     assertEquals(record(""), "tundra:default:rec:");
+    assertEquals(temporary("x"), "tundra:default:tmp:x");
     assertEquals(ownerObject("default"), "default/~owner");
     assertEquals(await objectPrefix("default", "user:1"), "default/user.3A1/");
     assertEquals(await objectName("default", "user:1", "17-ab"), "default/user.3A1/17-ab");
@@ -164,7 +165,7 @@ describe("the keys and objects of a store", () => {
 
   it("give stores of other names nothing in common", () => {
     const all = ["a", "b", "a-b"].flatMap((tqname) => {
-      const { record, ...keys } = redisKeys(tqname);
+      const { record, temporary: _, ...keys } = redisKeys(tqname);
       return [...Object.values(keys), record("dirty"), record("x"), ownerObject(tqname)];
     });
     assertEquals(new Set(all).size, all.length);

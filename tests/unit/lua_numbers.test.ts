@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { PRELUDE } from "../../src/scripts/record.ts";
+import { BYTES } from "../../src/scripts/restore.ts";
 import { numbersForRedis } from "../model/lua.ts";
 
 const ROOM = new URL("../../src/scripts/", import.meta.url);
@@ -16,7 +17,7 @@ function scriptsOf(text: string): [name: string, lua: string][] {
   const found = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
   return found.map(([, name, lua]) => [
     name!,
-    lua!.replace("${PRELUDE}", () => PRELUDE).replaceAll("\\\\", "\\"),
+    lua!.replace("${PRELUDE}", () => PRELUDE).replace("${BYTES}", () => BYTES).replaceAll("\\\\", "\\"),
   ]);
 }
 

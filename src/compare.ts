@@ -1,0 +1,35 @@
+/**
+ * What is in Redis although its record says evicted: an eviction half undone, whose bytes a restarted server orders anew, or
+ * a blind write?
+ * @module
+ */
+import { thawRecord } from "./archive/record.ts";
+import type { Context } from "./context.ts";
+import type { DataStoreCallOptions } from "./datastores/datastore.ts";
+import { asTundraError, isNotFound, show } from "./errors.ts";
+import { objectName } from "./keys.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { encodePayload } from "./scripts/restore.ts";
+import { same } from "./scripts/same.ts";
+import { binary, type CallOptions } from "./upstash/connection.ts";
+
+/**
+ * Fetches the archived value and compares its content with what is there; the same is resident from now on. `"absent"`: the
+ * archive provably lacks it.
+ *
+ * @throws TundraError where the archive does not say, or holds what cannot be read
+ */
+export async function compare(
+  context: Context,
+  key: string,
+  record: string,
+  call?: CallOptions & DataStoreCallOptions,
+): Promise<"healed" | "conflict" | "again" | "absent"> {
+  const ver = parseRecord(record)?.ver ?? "";
+  const [object] = await context.datastore.fetchKeys([await objectName(context.tqname, key, ver)], call);
+  if (isNotFound(object)) return "absent";
+  if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
+  const archived = await thawRecord(object, { key, ver }, context.freezers);
+  if ("gone" in archived) return "absent";
+  return await same(context.index, key, record, encodePayload(binary(archived.dump)), call);
+}
