@@ -110,17 +110,17 @@ describe("a tick that the platform kills", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 
-  /** A store of a process of its own, whose uploads take so long; `kill()` ends it: nothing of it happens any more. */
+  /** A store of a process of its own, whose uploads take so long; `kill()` ends it: nothing of it reaches a server any more. */
   function mortal(uploadMs: number): { store: TundraStore; kill(): void } {
     const archive = stack.datastore();
     let alive = true;
-    const never = new Promise<never>(() => {});
+    const dead = () => Promise.reject(new TypeError("killed"));
     const store = stack.store({
-      redis: { fetch: (input, init) => alive ? fetch(input, init) : never },
+      redis: { retry: false, fetch: (input, init) => alive ? fetch(input, init) : dead() },
       datastore: hooked(archive, {
         async putKey(name, value, options) {
           if (!isOwner(name)) await sleep(uploadMs);
-          return alive ? await archive.putKey(name, value, options) : await never;
+          return alive ? await archive.putKey(name, value, options) : await dead();
         },
       }),
     });
