@@ -21,7 +21,7 @@ import { inRequests, keyBytes } from "./upstash/requests.ts";
 export interface EvictReport {
   /** Keys that are in the archive alone now. */
   evicted: string[];
-  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark, or lost by the archive: marked now), `conflict`, `unknown` (the archive did not say whether it still has it), `too large` (no request could bring it back), `unsupported`. */
+  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark, or lost by the archive: marked now), `conflict`, `unknown` (the archive did not say whether it still has it), `unstable` (four times in a row its bytes were others than those archived, though nobody had marked it: it stays until `dirty()`), `too large` (no request could bring it back), `unsupported`. */
   kept: Record<string, string>;
 }
 

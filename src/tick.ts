@@ -214,6 +214,19 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
   }
 }
 
+/** It has left the idle ones, so this is said once, until it is used again. */
+function reportUnstable(run: TickRun, key: string): void {
+  run.error(
+    key,
+    "UNSUPPORTED",
+    `Cannot evict ${
+      show(key)
+    } as its bytes must be those archived: they were others four times in a row, and no dirty() ` +
+      `said so; it is changed without a mark, or this server's DUMP is not stable. It stays in Redis until dirty()`,
+    0,
+  );
+}
+
 /** Where nobody can be asked, ensureKs() will say what it is. */
 async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
   try {
@@ -236,6 +249,7 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
   for (const { key, outcome } of outcomes) {
     if (outcome === "evicted") run.report.evicted++;
     if (outcome === "rescued") run.report.rescued++;
+    if (outcome === "unstable") reportUnstable(run, key);
     if (outcome === "conflict") await reportBlindWrite(run, key);
     if (outcome === "unsupported") run.fail(unsupportedRecord("evict", key));
   }

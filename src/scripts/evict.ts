@@ -29,6 +29,7 @@ export type EvictOutcome =
   | "rescued"
   | "conflict"
   | "unknown"
+  | "unstable"
   | "ask"
   | "moved on"
   | "too large"
@@ -44,11 +45,14 @@ export type EvictOutcome =
  *     OUT   id, versions to ask the archive for, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
  *             L too large for one request to bring it back: later   U record of another version
+ *             Z found changed without a mark by the last three evictions, too: left alone, resident
  *             A over a day old: ask the archive whether it still has this version
  *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
  *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by key,
  *           and a forgotten commit must not meet an eviction that was remembered
  *
+ * - Z: it is changed again and again without a mark, or this server's DUMP of an unchanged value differs from one time to
+ *   the next: to archive it each time would never end. It waits for a mark.
  * - drop: what was written over an evicted value leaves Redis, and the archived value stays what it was.
  * - A version later than tomorrow is of a clock that ran ahead, and counts as old.
  */
@@ -68,7 +72,10 @@ local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 6 + n, 5 + 2 * n))
 local touched = limit and redis.call('ZMSCORE', IDLE, unpack(KEYS, 6 + n, 5 + 2 * n))
 local out, changes, queue, later, settled, gone, asked = {}, {}, {}, {}, {}, {}, {}
 
-local function rescue(i, r)
+local MOST_RESCUES = 3
+local function rescue(i, r, changed)
+  if changed and r.rescues >= MOST_RESCUES then return 'Z' end
+  r.rescues = changed and r.rescues + 1 or 0
   bump(r)
   r.flag = 'r'
   if r.touch == 0 then r.touch = now end
@@ -123,7 +130,7 @@ local function one(i, r)
     if redis.sha1hex(dump) ~= r.fp then return 'C' end
     if action == 'mark' then return rescue(i, r) end
   elseif action == 'mark' or r.flag == 'g' or redis.sha1hex(dump) ~= r.fp then
-    return rescue(i, r)
+    return rescue(i, r, action ~= 'mark' and r.flag == 'r')
   end
   if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then
     if r.flag == 'e' then return 'C' end
@@ -133,7 +140,7 @@ local function one(i, r)
     push(later, int((limit or now) + HOUR_MS), key)
     return 'L', true
   end
-  r.flag = 'e'
+  r.flag, r.rescues = 'e', 0
   push(changes, KEYS[5 + i], r)
   gone[#gone + 1] = key
   return 'E'
@@ -172,6 +179,7 @@ const OUTCOMES: Record<string, EvictOutcome> = {
   R: "rescued",
   C: "conflict",
   K: "unknown",
+  Z: "unstable",
   A: "ask",
   V: "moved on",
   L: "too large",

@@ -5,6 +5,7 @@ import type { DataStore } from "../../src/datastores/datastore.ts";
 import { evictIdle } from "../../src/evict.ts";
 import { notFound } from "../../src/errors.ts";
 import { type Candidate, evict, type EvictOutcome } from "../../src/scripts/evict.ts";
+import { mark } from "../../src/scripts/mark.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -83,6 +84,30 @@ describe("evict", () => {
       assertEquals([outcomes, asked], [["ask", "evicted", "evicted", "ask"], [OLD_VER, OLD_VER]]);
       assertEquals([await tools.recordText("old"), await raw("EXISTS", "old", "half")], [record, 2]);
       assert(await tools.score("idle", "old"));
+    });
+
+    it("rescues a key three times in a row without a mark, then leaves it alone; a mark or an eviction begins anew", async () => {
+      await tools.clean("a", "1");
+      const changed = async (fields = {}) => {
+        const { rescues } = await tools.readRecord("a");
+        await raw("ZREM", "tundra:default:dirty", "a");
+        await tools.writeRecord("a", { ver: OLD_VER, fp: "others", touch: 5, rescues, ...fields });
+        await raw("ZADD", "tundra:default:idle", 5, "a");
+      };
+      for (let i = 1; i <= 3; i++) {
+        await changed();
+        assertEquals(await now("a"), ["rescued"]);
+        assertEquals((await tools.readRecord("a")).rescues, i);
+      }
+      await changed();
+      const record = await tools.recordText("a");
+      assertEquals(await inTick(await tools.nowMs(), "a"), ["unstable"]);
+      assertEquals([await tools.recordText("a"), await raw("EXISTS", "a")], [record, 1]);
+      assertEquals([await tools.score("idle", "a"), await tools.score("dirty", "a")], [undefined, undefined]);
+      await mark(tools.index, ["a"], { freezeDelayMs: 0, missing: "throw", overwrite: "never" });
+      assertEquals((await tools.readRecord("a")).rescues, 0);
+      await changed({ fp: await tools.fingerprint("a"), rescues: 3 });
+      assertEquals([await now("a"), (await tools.readRecord("a")).rescues], [["evicted"], 0]);
     });
 
     it("drops what was written over an evicted value, and nothing else: its record stays as it is", async () => {
@@ -205,7 +230,7 @@ describe("evict", () => {
       assertEquals(String(await raw("GET", "a")), "2");
       await assertRescued("a");
       const { rev } = await tools.readRecord("a");
-      assertEquals(await tools.readRecord("a"), { ...before, rev }); // touch too: a rescue is no use
+      assertEquals(await tools.readRecord("a"), { ...before, rev, rescues: 1 }); // touch too: a rescue is no use
       assertEquals([await stats("rescued"), await raw("HEXISTS", "tundra:default:stats", "evicted")], [1, 0]);
     });
 

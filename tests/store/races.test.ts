@@ -325,6 +325,31 @@ describe("a write that nobody marked", () => {
     assertEquals(await stack.get("k"), "marked!");
   });
 
+  it("again and again is noticed: after three rescues the key stays, reported, until it is marked", async () => {
+    const store = await archived({ redisTtlMs: 10 * HOUR });
+    const totals = async () => (await store.status()).totals.frozen;
+    for (let i = 0; i < 3; i++) {
+      await stack.raw("APPEND", "k", "!");
+      await stack.leaveAlone(11 * HOUR, "k");
+      assertEquals((await store.tick()).rescued, 1);
+      assertEquals((await store.tick()).frozen, 1);
+    }
+    const before = await totals();
+    await stack.raw("APPEND", "k", "!");
+    await stack.leaveAlone(11 * HOUR, "k");
+    const report = await store.tick();
+    assertEquals([report.rescued, report.evicted, report.errors.map(({ key, code }) => [key, code])], [0, 0, [
+      ["k", "UNSUPPORTED"],
+    ]]);
+    assertEquals([(await store.tick()).errors, (await store.evict("k")).kept], [[], { k: "unstable" }]);
+    assertEquals([await totals(), await stack.get("k")], [before, "marked!!!!"]);
+    await store.dirty("k");
+    await store.tick();
+    assertEquals((await store.evict("k")).evicted, ["k"]);
+    await store.ensureKs("k");
+    assertEquals(await stack.get("k"), "marked!!!!");
+  });
+
   it("to the key's own expiry is rescued too, and survives", async () => {
     const store = await archived();
     const at = Math.floor(await stack.nowMs()) + HOUR;
