@@ -45,7 +45,7 @@ export type { TundraWorker, WorkerEvent, WorkerOptions, WorkerStats } from "./sr
 export type { DataStore, DataStoreCallOptions } from "./src/datastores/datastore.ts";
 export { type MemoryDatastore, memoryDatastore } from "./src/datastores/memory.ts";
 export { s3Datastore, type S3DatastoreOptions } from "./src/datastores/s3.ts";
-export type { Freezer } from "./src/archive/freezer.ts";
+export type { Freezer, FrozenObject } from "./src/archive/freezer.ts";
 export { deflateFreezer } from "./src/archive/deflate.ts";
 export type { RedisOptions } from "./src/upstash/connection.ts";
 export { fromUrlsafe, toUrlsafe } from "./src/keys.ts";

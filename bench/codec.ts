@@ -2,7 +2,7 @@
  * How fast values become archive objects and back, without any server.
  * @module
  */
-import { freezeRecord, thawRecord } from "../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../tests/support/records.ts";
 import { deflateFreezer, type Freezer } from "../mod.ts";
 import type { Row } from "./main.ts";
 import { json } from "./stack.ts";

@@ -26,10 +26,11 @@ export async function compare(
   call?: CallOptions & DataStoreCallOptions,
 ): Promise<"healed" | "conflict" | "again" | "absent"> {
   const ver = parseRecord(record)?.ver ?? "";
-  const [object] = await context.datastore.fetchKeys([await objectName(context.tqname, key, ver)], call);
+  const name = await objectName(context.tqname, key, ver);
+  const [object] = await context.datastore.fetchKeys([name], call);
   if (isNotFound(object)) return "absent";
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
-  const archived = await thawRecord(object, { key, ver }, context.freezers);
+  const archived = await thawRecord(object, { key, ver }, name, context.freezers);
   if ("gone" in archived) return "absent";
   return await same(context.index, key, record, encodePayload(binary(archived.dump)), call);
 }

@@ -167,12 +167,12 @@ async function hasMovedOn(context: Context, { key, record }: { key: string; reco
 
 async function thaw(
   context: Context,
-  { key, record, ver }: { key: string; record: string; ver: string },
+  { key, record, ver, name }: { key: string; record: string; ver: string; name: string },
   object: Uint8Array | Error,
 ): Promise<Thawed> {
   if (isNotFound(object)) return await thawNewer(context, key, record, ver);
   if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
-  const archived = await thawRecord(object, { key, ver }, context.freezers);
+  const archived = await thawRecord(object, { key, ver }, name, context.freezers);
   if ("gone" in archived) return { key, expected: record, ver, exp: 0, payload: TOMBSTONE };
   return { key, expected: record, ver, exp: archived.exp, payload: encodePayload(binary(archived.dump)) };
 }
@@ -208,10 +208,11 @@ async function thawNewer(
   }
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
-  const [object] = await datastore.fetchKeys([prefix + newest]);
+  const name = prefix + newest;
+  const [object] = await datastore.fetchKeys([name]);
   if (isNotFound(object)) throw lost(`its newest, ${newest}, went before it was fetched`);
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
-  return await thaw(context, { key, record, ver: newest }, object);
+  return await thaw(context, { key, record, ver: newest, name }, object);
 }
 
 /** Fetches objects in the order of `names`; those already under way are waited for. */

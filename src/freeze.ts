@@ -152,14 +152,17 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   const { key, exp, dump } = view;
   const record = view.record!;
   const ver = versionAfter(lease.nowUs, record.ver);
+  const name = await objectName(context.tqname, key, ver);
   const at = Math.floor(lease.nowUs / 1000);
   const base = { key, rev: record.rev, ver, exp, previous: record.ver, old: record.old };
   if (dump === undefined) {
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
     if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
     const removed = record.flag === "g";
-    const tombstone = await theirs(() => freezeRecord({ key, ver, at, gone: removed || "inferred" }, context.freezers));
-    await putObject(run, lease, key, ver, tombstone);
+    const tombstone = await theirs(() =>
+      freezeRecord({ key, ver, at, gone: removed || "inferred" }, name, context.freezers)
+    );
+    await putObject(run, lease, name, tombstone);
     const gone = removed ? "removed" : record.exp > 0 && record.exp <= at ? "expired" : "missing";
     return { ...base, fp: "", bytes: tombstone.length, gone };
   }
@@ -171,9 +174,9 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
     );
   }
   checkRestorable(context, key, dump);
-  const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, context.freezers));
+  const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, name, context.freezers));
   const fp = await sha1Hex(dump);
-  await putObject(run, lease, key, ver, object);
+  await putObject(run, lease, name, object);
   return { ...base, fp, bytes: object.length };
 }
 
@@ -186,11 +189,10 @@ async function theirs<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
-async function putObject(run: TickRun, lease: Lease, key: string, ver: string, object: Uint8Array): Promise<void> {
+async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8Array): Promise<void> {
   const { context } = run;
   const { signal, end } = run.until(lease.endsAt);
   try {
-    const name = await objectName(context.tqname, key, ver);
     await theirs(() => run.counted((call) => context.datastore.putKey(name, object, call), signal));
   } finally {
     end();

@@ -32,8 +32,9 @@ const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
  * import { deflateFreezer } from "@tundra/store";
  *
  * const freezer = deflateFreezer({ level: 9 });
- * const frozen = await freezer.freeze(new Uint8Array(1000));
- * console.log(frozen.length < 20, (await freezer.thaw(frozen)).length); // true 1000
+ * const object = { name: "default/user.3A1/1764000000000001-0a1b2c3d" };
+ * const frozen = await freezer.freeze(new Uint8Array(1000), object);
+ * console.log(frozen.length < 20, (await freezer.thaw(frozen, object)).length); // true 1000
  * ```
  */
 export function deflateFreezer(options: { level?: number; maxBytes?: number } = {}): Freezer {

@@ -3,9 +3,22 @@
  * @module
  */
 
+/** What a {@linkcode Freezer} is told about the archive object. */
+export interface FrozenObject {
+  /**
+   * The object's name as the datastore gets it: `<tqname>/<key, url-safe>/<version>`, unique for ever. Encryption binds it
+   * as associated data, so that no object passes for another; then an object under any other name does not thaw.
+   */
+  readonly name: string;
+}
+
 /**
  * Turns a record's bytes into what the archive holds, and back. `id` is written into each archive object, so an object
  * frozen under yesterday's options thaws today as long as a freezer with that id is configured.
+ *
+ * What it throws counts as what a datastore throws does: a TundraError as its `code` and `retryable` say, anything else
+ * as `UNAVAILABLE`, trouble that passes: the key stays in the queue, and `ensureKs` may be called again. Whether bytes are
+ * damaged is known from the object's checksum, before `thaw` is called.
  *
  * @example A freezer that flips every bit
  * ```ts
@@ -13,14 +26,15 @@
  *
  * const flip = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 255);
  * const freezer: Freezer = { id: "flip", freeze: flip, thaw: flip };
- * console.log(freezer.thaw(await freezer.freeze(new Uint8Array([1, 2])))); // Uint8Array [ 1, 2 ]
+ * const object = { name: "default/user.3A1/1764000000000001-0a1b2c3d" };
+ * console.log(await freezer.thaw(await freezer.freeze(new Uint8Array([1, 2]), object), object)); // Uint8Array [ 1, 2 ]
  * ```
  */
 export interface Freezer {
   /** Names this freezer in archive objects: 1 to 32 characters `[A-Za-z0-9._-]`. Never give an id to another algorithm. */
   readonly id: string;
-  /** Must not change `bytes`. What it throws is the key's failure, not the store's. */
-  freeze(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
-  /** The inverse of `freeze`; throws for bytes that `freeze` cannot have made. */
-  thaw(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** May change `bytes`, which are its own. What it never can freeze it refuses with a TundraError that is not retryable. */
+  freeze(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
+  /** The inverse of `freeze`. May change `bytes`, which are its own. */
+  thaw(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
 }

@@ -2,7 +2,7 @@
  * A record to archive bytes and back: CBOR, the freezers in order, the container.
  * @module
  */
-import { badArgument, show, TundraError } from "../errors.ts";
+import { asTundraError, badArgument, show, TundraError } from "../errors.ts";
 import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
 import { FREEZER_ID, MAX_FREEZERS, openContainer, sealContainer } from "./container.ts";
 import { deflateFreezer } from "./deflate.ts";
@@ -37,12 +37,14 @@ export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): 
 }
 
 /**
- * The archive bytes of a record.
+ * The archive bytes of a record; `name` is the object's.
  *
- * @throws TundraError with the code of the TundraError that a freezer threw, `UNAVAILABLE` for whatever else it threw
+ * @throws TundraError with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for anything
+ * else that one threw; `UNSUPPORTED` where it returned no bytes
  */
 export async function freezeRecord(
   record: ArchiveRecord | Tombstone,
+  name: string,
   freezers: readonly Freezer[],
 ): Promise<Uint8Array> {
   const what = `freeze ${show(record.key)}`;
@@ -51,41 +53,49 @@ export async function freezeRecord(
   if (!("gone" in record) && !isTime(record.exp)) throw badArgument(what, "exp", "milliseconds, or 0", record.exp);
   let bytes = encodeRecord(record);
   for (const freezer of freezers) {
-    const must = `Cannot ${what} as freezer ${show(freezer.id)} must`;
-    try {
-      bytes = await freezer.freeze(bytes);
-    } catch (cause) {
-      // as a datastore's: a key service that is away is nobody's fault
-      const [code, retryable] = cause instanceof TundraError
-        ? [cause.code, cause.retryable]
-        : ["UNAVAILABLE" as const, true];
-      throw new TundraError(code, `${must} accept it: ${reason(cause)}`, { keys: [record.key], retryable, cause });
-    }
-    if (!(bytes instanceof Uint8Array)) {
-      throw new TundraError("UNSUPPORTED", `${must} return a Uint8Array: current value is ${typeof bytes}`, {
-        keys: [record.key],
-      });
-    }
+    bytes = await passThrough(() => freezer.freeze(bytes, { name }), freezer.id, record.key, `Cannot ${what}`);
   }
   return await sealContainer(freezers.map((freezer) => freezer.id), bytes);
 }
 
+/** What a freezer returns, or its failure as a TundraError: the freezer's own in code and `retryable`, else trouble that passes. */
+async function passThrough(
+  act: () => Uint8Array | Promise<Uint8Array>,
+  id: string,
+  key: string,
+  what: string,
+): Promise<Uint8Array> {
+  const must = `${what} as freezer ${show(id)} must`;
+  let bytes: unknown;
+  try {
+    bytes = await act();
+  } catch (cause) {
+    const { code, retryable } = asTundraError(cause, what);
+    throw new TundraError(code, `${must} accept it: ${reason(cause)}`, { keys: [key], retryable, cause });
+  }
+  if (bytes instanceof Uint8Array) return bytes;
+  throw new TundraError("UNSUPPORTED", `${must} return a Uint8Array: current value is ${typeof bytes}`, {
+    keys: [key],
+  });
+}
+
 /**
- * The record that archive bytes hold; `expected` says which one it must be. Freezers are found by the ids in the
- * container, whatever order they are configured in.
+ * The record that archive bytes hold; `expected` says which one it must be, and `name` what its object is called. Freezers
+ * are found by the ids in the container, whatever order they are configured in. `bytes` are left as they are.
  *
  * @throws TundraError `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an unknown
- * format, or a freezer that is not configured. A TundraError of a freezer passes as it is.
+ * format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the TundraError
+ * that a freezer threw; `UNAVAILABLE` for anything else that one threw
  */
 export async function thawRecord(
   bytes: Uint8Array,
   expected: { key: string; ver: string },
+  name: string,
   freezers: readonly Freezer[],
 ): Promise<ArchiveRecord | Tombstone> {
   const { key } = expected;
   const what = `Cannot thaw ${show(key)} as its archive object`;
-  const failed = (code: "CORRUPT" | "UNSUPPORTED", message: string, cause?: unknown) =>
-    new TundraError(code, message, { keys: [key], cause });
+  const failed = (code: "CORRUPT" | "UNSUPPORTED", message: string) => new TundraError(code, message, { keys: [key] });
   if (!(bytes instanceof Uint8Array)) {
     throw failed("CORRUPT", `${what} must be bytes: current value is ${typeof bytes}`);
   }
@@ -96,20 +106,10 @@ export async function thawRecord(
     if (freezer) return freezer;
     throw failed("UNSUPPORTED", `${what} must be made by configured freezers: ${show(id)} is not among them`);
   });
-  let thawed = frozen;
+  // Bytes of its own: others may thaw the same object now, and a freezer may work in place.
+  let thawed = chain.length > 0 ? new Uint8Array(frozen) : frozen;
   for (const freezer of chain.reverse()) {
-    try {
-      thawed = await freezer.thaw(thawed);
-    } catch (cause) {
-      if (cause instanceof TundraError) throw cause;
-      throw failed("CORRUPT", `${what} must thaw with freezer ${show(freezer.id)}: ${reason(cause)}`, cause);
-    }
-    if (!(thawed instanceof Uint8Array)) {
-      throw failed(
-        "CORRUPT",
-        `${what} must thaw to a Uint8Array: freezer ${show(freezer.id)} returned ${typeof thawed}`,
-      );
-    }
+    thawed = await passThrough(() => freezer.thaw(thawed, { name }), freezer.id, key, `Cannot thaw ${show(key)}`);
   }
   return decodeRecord(thawed, expected, what);
 }

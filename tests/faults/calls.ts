@@ -71,11 +71,11 @@ async function endedLease(world: World, ...keys: string[]): Promise<void> {
 /** Does what the default freezer does, but not to a value that holds "poison". */
 const FUSSY: Freezer = {
   ...deflateFreezer(),
-  freeze(bytes) {
+  freeze(bytes, object) {
     if (new TextDecoder("latin1").decode(bytes).includes("poison")) {
       throw new TundraError("UNSUPPORTED", "Cannot freeze poison");
     }
-    return deflateFreezer().freeze(bytes);
+    return deflateFreezer().freeze(bytes, object);
   },
 };
 

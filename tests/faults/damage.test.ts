@@ -10,7 +10,7 @@ import { beforeEach, describe, it } from "node:test";
 import { constants, deflateRawSync } from "node:zlib";
 import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { sealContainer } from "../../src/archive/container.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { objectName } from "../../src/keys.ts";
 import { BUCKET, names, type StoreOptions, tundraError, withArchive } from "../store/kit.ts";
 import { seededRandom } from "../support/random.ts";

@@ -15,7 +15,7 @@ import {
 } from "../../src/testing/resp.ts";
 import { type Ambient, setAmbient } from "../../src/ambient.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { freezeRecord, thawRecord } from "../../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../support/records.ts";
 import { objectName, redisKeys } from "../../src/keys.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/record.ts";
 import { BUCKET, type ColdStack, withArchive } from "../store/kit.ts";

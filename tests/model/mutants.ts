@@ -295,8 +295,8 @@ export const MUTANTS: Mutant[] = [
     name: "commit does not wait for the upload",
     where: "src/freeze.ts",
     patches: [[
-      "await putObject(run, lease, key, ver, object);",
-      "putObject(run, lease, key, ver, object).catch(() => {});",
+      "await putObject(run, lease, name, object);",
+      "putObject(run, lease, name, object).catch(() => {});",
     ]],
   },
   {
@@ -315,8 +315,8 @@ export const MUTANTS: Mutant[] = [
     name: "the upload's failure is ignored",
     where: "src/freeze.ts",
     patches: [[
-      "await putObject(run, lease, key, ver, object);",
-      "await putObject(run, lease, key, ver, object).catch(() => {});",
+      "await putObject(run, lease, name, object);",
+      "await putObject(run, lease, name, object).catch(() => {});",
     ]],
   },
   {
@@ -340,6 +340,20 @@ export const MUTANTS: Mutant[] = [
     patches: [[
       "if (failures.size > 0) throw dirtyError(failures);\n}",
       "if (failures.size > 100) throw dirtyError(failures);\n}",
+    ]],
+  },
+  {
+    name: "concurrent calls thaw the same bytes",
+    met: 800,
+    where: "src/archive/record.ts",
+    patches: [["chain.length > 0 ? new Uint8Array(frozen) : frozen", "frozen"]],
+  },
+  {
+    name: "what a freezer throws is the key's own failure",
+    where: "src/archive/record.ts",
+    patches: [[
+      "const { code, retryable } = asTundraError(cause, what);",
+      'void asTundraError; const code = "UNSUPPORTED", retryable = false;',
     ]],
   },
   {

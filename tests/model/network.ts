@@ -3,9 +3,10 @@
  * refuse their client, processes that die in between.
  * @module
  */
+import type { Freezer } from "../../src/archive/freezer.ts";
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
 import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED, utf8 } from "./endpoint.ts";
-import type { Oracle, SimulatedOp } from "./oracle.ts";
+import { flipInPlace, FREEZER_ID, type Oracle, type SimulatedOp } from "./oracle.ts";
 import { type ModelRedis, RedisError, type RedisReply, type RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
 import { describeCommand, onlyRead } from "./scripts.ts";
@@ -34,6 +35,9 @@ export interface Faults {
   /** Redis refuses the token; the archive refuses its client, or is full. */
   redisDenied: boolean;
   storeDenied: boolean;
+  /** Freezers wait for a service, which fails at this rate, or is down; `undefined`: they need none. */
+  freezer: number | undefined;
+  freezerDown: boolean;
   /** Whoever uploads this key dies. */
   killer: string | undefined;
   /** Redis refuses to show this key (`*`: any), in its slot, or a gateway fails over the whole request. */
@@ -75,6 +79,7 @@ export interface Network {
   readonly faults: Faults;
   fetchFor(process: Process): typeof fetch;
   datastoreFor(process: Process): DataStore;
+  freezerFor(process: Process): Freezer;
 }
 
 /** A request on its way, and what can come of it. */
@@ -111,6 +116,8 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     stale: 0,
     redisDenied: false,
     storeDenied: false,
+    freezer: undefined,
+    freezerDown: false,
     killer: undefined,
     hidden: undefined,
     odd: undefined,
@@ -348,7 +355,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           process,
           options,
           `GET ${names}`,
-          () => names.map((name) => oracle.archive.get(name)?.bytes ?? errors.notFound(name)),
+          () => names.map((name) => oracle.archive.get(name)?.bytes.slice() ?? errors.notFound(name)),
           "never",
         ),
       deleteKeys: (names, options) => ask(process, options, `DELETE ${names}`, () => oracle.drop(names), "late"),
@@ -361,7 +368,28 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     };
   }
 
-  return { faults, fetchFor, datastoreFor };
+  // ---- freezing
+
+  /** Works in place; where `faults.freezer` is set it waits for a service, that may fail. */
+  function freezerFor(process: Process): Freezer {
+    const work = (what: string) => (bytes: Uint8Array): Uint8Array | Promise<Uint8Array> => {
+      if (faults.freezer === undefined) return flipInPlace(bytes);
+      return new Promise((resolve, reject) => {
+        world.ready.push({
+          owner: process,
+          run() {
+            const fails = faults.freezerDown || strikes(faults.freezer!);
+            world.note(() => `${process.name}: a freezer ${what}${fails ? ": its service fails" : ""}`);
+            if (fails) reject(new Error("the key service is down"));
+            else resolve(flipInPlace(bytes));
+          },
+        });
+      });
+    };
+    return { id: FREEZER_ID, freeze: work("freezes"), thaw: work("thaws") };
+  }
+
+  return { faults, fetchFor, datastoreFor, freezerFor };
 }
 
 const REDIS_FATES = [

@@ -155,6 +155,8 @@ export const EXPIRED_MS = 48 * 3_600_000;
 const PREFIX = "tundra:default:";
 const DAY_MS = 86_400_000;
 const CBOR_AT = 38;
+/** The freezer of the simulated processes. */
+export const FREEZER_ID = "flip";
 const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
 
 /** Makes one; it watches these keys. */
@@ -670,10 +672,18 @@ const LEASED: Record<string, (command: readonly string[]) => { key: string; toke
   },
 };
 
-/** Objects are read by the judge's own eyes: without freezers a container is a head and a CBOR map. */
+/** What the simulated freezer does, and undoes. */
+export function flipInPlace(bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0xff;
+  return bytes;
+}
+
+/** Objects are read by the judge's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR map. */
 function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: KeyState } {
   if (name.endsWith("/~owner")) return { key: "", ver: "", state: null };
-  const fields = decoder.decode(bytes.slice(CBOR_AT)) as Map<string, unknown>;
+  const frozen = bytes[CBOR_AT - 1] === 1;
+  const cbor = frozen ? flipInPlace(bytes.slice(CBOR_AT + 1 + FREEZER_ID.length)) : bytes.slice(CBOR_AT);
+  const fields = decoder.decode(cbor) as Map<string, unknown>;
   const [key, ver] = [fields.get("key") as string, fields.get("ver") as string];
   if (name !== `default/${key}/${ver}`) throw new Violation("objects lie under their names", name);
   if (fields.has("gone")) return { key, ver, state: null };

@@ -165,7 +165,7 @@ export function makeBench(box: Sandbox, name: string): Bench {
       timeoutMs: 10_000,
       ...(box.maxRequestBytes && name !== "reader" && { maxRequestBytes: box.maxRequestBytes }),
     },
-    freezer: null,
+    freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
     freezeDelayMs: box.freezeDelayMs,
   });
@@ -430,9 +430,11 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
     });
   }
   if (has("outages")) {
+    network.faults.freezer = choices.pick([30, 0, 250]);
     network.faults.storeDenied = choices.chance(500);
     acts.push(() => network.faults.redisDenied = !network.faults.redisDenied);
     acts.push(() => network.faults.storeDenied = !network.faults.storeDenied);
+    acts.push(() => network.faults.freezerDown = !network.faults.freezerDown);
   }
   if (has("full")) acts.push(() => redis.full = !redis.full);
   if (has("flushed scripts")) acts.push(() => redis.scripts.clear());
@@ -483,7 +485,7 @@ export function pass({ world, oracle }: Pick<Sandbox, "world" | "oracle">, us: n
 export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   const { world, network, redis, oracle } = box;
   const { faults } = network;
-  Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false });
+  Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false, freezerDown: false });
   redis.full = box.breaking = false;
   // an index that went back behind its own birth has to be rebuilt: nothing more to ask of it
   const hasToBeRebuilt = () =>
@@ -494,9 +496,11 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   world.pace = { reorder: 0, timers: 0, late: 0 };
   while (world.ready.length > 0) await world.step(); // what is in the network still
   if (mode === "outages") {
-    faults.storeDenied = true; // for a last time, and for long
-    for (let i = 0; i <= NATTEMPTS; i++) await drainOnce(box, `outage${i}`, HOUR_US);
-    faults.storeDenied = false;
+    for (const down of ["storeDenied", "freezerDown"] as const) {
+      faults[down] = true; // for a last time, and for long
+      for (let i = 0; i <= NATTEMPTS; i++) await drainOnce(box, `${down}${i}`, HOUR_US);
+      faults[down] = false;
+    }
   }
   if (faults.killer !== undefined) {
     await drain(box, mode, [faults.killer]);

@@ -3,7 +3,7 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer } from "../../mod.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { BUCKET, HOUR, names, withArchive } from "../store/kit.ts";
 
 describe("maxSubrequests where each idle key costs a question to the archive", () => {

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { before, describe, it } from "node:test";
 import { assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type MemoryDatastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { objectName, ownerObject, redisKeys } from "../../src/keys.ts";
 import { HOUR, withArchive } from "../store/kit.ts";
 

@@ -2,7 +2,7 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type DataStore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 

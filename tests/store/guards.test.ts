@@ -5,7 +5,7 @@ import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/faults.ts";
 import { deflateFreezer } from "../../mod.ts";
 import { PLATFORM, setAmbient } from "../../src/ambient.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { objectName, redisKeys, versionMicros } from "../../src/keys.ts";
 import { BUCKET, hooked, HOUR, isOwner, names, sleep, withArchive } from "./kit.ts";
 

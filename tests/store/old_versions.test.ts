@@ -3,7 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Buffer } from "node:buffer";
 import { type DataStore, deflateFreezer, type TundraStore } from "../../mod.ts";
-import { freezeRecord } from "../../src/archive/record.ts";
+import { freezeRecord } from "../support/records.ts";
 import { BUCKET, hooked, HOUR, withArchive } from "./kit.ts";
 
 describe("idle keys whose version is older than a day", () => {

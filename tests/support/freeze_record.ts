@@ -3,7 +3,7 @@
  * @module
  */
 import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { freezeRecord, thawRecord } from "../../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../support/records.ts";
 
 const record = { key: "k".repeat(100), ver: "v", at: 2 ** 40, exp: 0, dump: new Uint8Array(1000) };
 const thawed = await thawRecord(await freezeRecord(record, [deflateFreezer()]), record, [deflateFreezer()]);

@@ -12,10 +12,10 @@ import type { Freezer } from "../../src/archive/freezer.ts";
 import {
   type ArchiveRecord,
   checkFreezers,
-  freezeRecord,
-  thawRecord,
+  thawRecord as shippedThaw,
   type Tombstone,
 } from "../../src/archive/record.ts";
+import { freezeRecord, NAME, thawRecord } from "../support/records.ts";
 import { TundraError } from "../../src/errors.ts";
 
 const RECORD: ArchiveRecord = {
@@ -317,8 +317,8 @@ describe("freezers", () => {
     const log: string[] = [];
     const logged = (freezer: Freezer): Freezer => ({
       id: freezer.id,
-      freeze: (bytes) => (log.push(`freeze ${freezer.id}`), freezer.freeze(bytes)),
-      thaw: (bytes) => (log.push(`thaw ${freezer.id}`), freezer.thaw(bytes)),
+      freeze: (bytes, object) => (log.push(`freeze ${freezer.id}`), freezer.freeze(bytes, object)),
+      thaw: (bytes, object) => (log.push(`thaw ${freezer.id}`), freezer.thaw(bytes, object)),
     });
     const bytes = await freezeRecord(RECORD, [logged(later), logged(flip)]);
     const other: Freezer = { id: "other", freeze: (bytes) => bytes, thaw: (bytes) => bytes };
@@ -335,32 +335,97 @@ describe("freezers", () => {
     assertStringIncludes(error.message, '"flip"');
   });
 
-  it("that throw make CORRUPT in thaw, and in freeze the error that they throw, or trouble that passes", async () => {
-    const cause = new RangeError("no such luck");
-    const broken: Freezer = {
-      id: "broken",
-      freeze: () => {
-        throw cause;
+  it("are told the object's name, both ways, each of them", async () => {
+    const told: unknown[] = [];
+    const curious = (id: string): Freezer => ({
+      id,
+      freeze: (bytes, object) => (told.push([id, "freeze", { ...object }]), bytes),
+      thaw: (bytes, object) => (told.push([id, "thaw", { ...object }]), bytes),
+    });
+    const freezers = [curious("a"), curious("b")];
+    await thawRecord(await freezeRecord(RECORD, freezers), RECORD, freezers);
+    const object = { name: NAME };
+    assertEquals(told, [["a", "freeze", object], ["b", "freeze", object], ["b", "thaw", object], [
+      "a",
+      "thaw",
+      object,
+    ]]);
+  });
+
+  it("that bind the name as associated data thaw an object under its own name only", async () => {
+    const bound: Freezer = {
+      id: "bound",
+      freeze: (bytes, { name }) => Uint8Array.of(name.length, ...bytes),
+      thaw: (bytes, { name }) => {
+        if (bytes[0] !== name.length) throw new TundraError("CORRUPT", "Cannot decrypt");
+        return bytes.subarray(1);
       },
-      thaw: () => Promise.reject(cause),
     };
-    const frozen = await freezeRecord(RECORD, [{ ...flip, id: "broken" }]);
-    const thawing = await failure(thawRecord(frozen, RECORD, [broken]));
-    assertEquals([thawing.code, thawing.cause, thawing.keys], ["CORRUPT", cause, ["user:1"]]);
-    const freezing = await failure(freezeRecord(RECORD, [broken]));
-    assertEquals([freezing.code, freezing.retryable, freezing.cause], ["UNAVAILABLE", true, cause]);
-    assertStringIncludes(freezing.message, 'freezer "broken" must accept it: no such luck');
-    for (const [code, retryable] of [["UNAVAILABLE", false], ["UNSUPPORTED", false], ["TOO_LARGE", true]] as const) {
-      const own = new TundraError(code, "Cannot", { retryable });
-      const said = await failure(freezeRecord(RECORD, [{ ...broken, freeze: () => Promise.reject(own) }]));
-      assertEquals([said.code, said.retryable, said.cause], [code, retryable, own]);
+    const bytes = await freezeRecord(RECORD, [bound]);
+    assertEquals(await thawRecord(bytes, RECORD, [bound]), RECORD);
+    assertEquals((await failure(shippedThaw(bytes, RECORD, NAME + "0", [bound]))).code, "CORRUPT");
+  });
+
+  it("may work in place: neither the object nor what another call thaws from it changes", async () => {
+    const inPlace = (bytes: Uint8Array) => {
+      for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 255;
+      return Promise.resolve(bytes);
+    };
+    for (const others of [[], [deflateFreezer()], [deflateFreezer({ level: 0 }), later]]) {
+      const freezers = [...others, { id: "in-place", freeze: inPlace, thaw: inPlace }];
+      const record = { ...TEXT, dump: TEXT.dump.slice() };
+      const bytes = await freezeRecord(record, freezers);
+      assertEquals(record, TEXT);
+      const before = hex(bytes);
+      for (let i = 0; i < 2; i++) {
+        const all = await Promise.all(Array.from({ length: 5 }, () => thawRecord(bytes, TEXT, freezers)));
+        assertEquals(all, Array(5).fill(TEXT));
+      }
+      assertEquals(hex(bytes), before);
     }
   });
 
-  it("that return anything but bytes are found out", async () => {
+  it("that throw are trouble that passes; a TundraError passes with its own code and `retryable`; never CORRUPT by itself", async () => {
+    const frozen = await freezeRecord(RECORD, [{ ...flip, id: "broken" }]);
+    const plain = new RangeError("no such luck");
+    const thrown: [cause: unknown, code: string, retryable: boolean, reason: string][] = [
+      [plain, "UNAVAILABLE", true, "no such luck"],
+      ["a text", "UNAVAILABLE", true, "a text"],
+      [undefined, "UNAVAILABLE", true, "undefined"],
+      [new TundraError("UNAVAILABLE", "Cannot ask"), "UNAVAILABLE", true, "Cannot ask"],
+      [new TundraError("UNAVAILABLE", "Cannot ask", { retryable: false }), "UNAVAILABLE", false, "Cannot ask"],
+      [new TundraError("UNSUPPORTED", "Cannot at all"), "UNSUPPORTED", false, "Cannot at all"],
+      [new TundraError("TOO_LARGE", "Cannot now", { retryable: true }), "TOO_LARGE", true, "Cannot now"],
+      [new TundraError("CORRUPT", "Cannot decrypt"), "CORRUPT", false, "Cannot decrypt"],
+    ];
+    for (const [cause, code, retryable, reason] of thrown) {
+      const fails = [
+        () => {
+          throw cause;
+        },
+        () => Promise.reject(cause),
+        async () => {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          throw cause;
+        },
+      ];
+      for (const fail of fails) {
+        const broken: Freezer = { id: "broken", freeze: fail, thaw: fail };
+        const freezing = await failure(freezeRecord(RECORD, [broken]));
+        const thawing = await failure(thawRecord(frozen, RECORD, [broken]));
+        for (const [what, error] of [["freeze", freezing], ["thaw", thawing]] as const) {
+          assertEquals([error.code, error.retryable, error.cause, error.keys], [code, retryable, cause, ["user:1"]]);
+          assertEquals(error.message, `Cannot ${what} "user:1" as freezer "broken" must accept it: ${reason}`);
+        }
+      }
+    }
+    assertEquals(await thawRecord(frozen, RECORD, [{ ...flip, id: "broken" }]), RECORD);
+  });
+
+  it("that return anything but bytes are found out, and are no damage", async () => {
     const text = { ...flip, freeze: () => "text", thaw: () => "text" } as unknown as Freezer;
     assertEquals((await failure(freezeRecord(RECORD, [text]))).code, "UNSUPPORTED");
-    assertEquals((await failure(thawRecord(await freezeRecord(RECORD, [flip]), RECORD, [text]))).code, "CORRUPT");
+    assertEquals((await failure(thawRecord(await freezeRecord(RECORD, [flip]), RECORD, [text]))).code, "UNSUPPORTED");
   });
 
   it("are checked: deflate by default, null for none, ids well-formed and unique", () => {

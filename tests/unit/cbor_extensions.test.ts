@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { addExtension } from "cbor-x/decode";
 import { addExtension as addEncoderExtension, Encoder } from "cbor-x/encode";
 import { sealContainer } from "../../src/archive/container.ts";
-import { freezeRecord, thawRecord } from "../../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../support/records.ts";
 import { TundraError } from "../../src/errors.ts";
 
 const RECORD = { key: "k", ver: "v", at: 1, exp: 0, dump: Uint8Array.of(1, 2, 3) };

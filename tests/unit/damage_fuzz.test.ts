@@ -9,7 +9,8 @@ import fc from "fast-check";
 import { sealContainer } from "../../src/archive/container.ts";
 import { deflateFreezer } from "../../src/archive/deflate.ts";
 import type { Freezer } from "../../src/archive/freezer.ts";
-import { type ArchiveRecord, freezeRecord, thawRecord, type Tombstone } from "../../src/archive/record.ts";
+import type { ArchiveRecord, Tombstone } from "../../src/archive/record.ts";
+import { freezeRecord, NAME, thawRecord } from "../support/records.ts";
 import { TundraError } from "../../src/errors.ts";
 import { fromUrlsafe, toUrlsafe } from "../../src/keys.ts";
 import { parseRecord, PRELUDE } from "../../src/scripts/record.ts";
@@ -194,7 +195,7 @@ describe("the deflate freezer", () => {
       fc.asyncProperty(head, bytes(400), async (first, rest) => {
         const input = Uint8Array.from([...first, ...rest]);
         try {
-          const thawed = await freezer.thaw(input);
+          const thawed = await freezer.thaw(input, { name: NAME });
           assert(thawed.length <= maxBytes, String(thawed.length));
         } catch (error) {
           assert(error instanceof TundraError && error.code === "CORRUPT", String(error));
@@ -207,15 +208,15 @@ describe("the deflate freezer", () => {
   it("thaws edited bytes to at most its bound, or not at all, and the intact ones as ever afterwards", async () => {
     await fc.assert(
       fc.asyncProperty(bytes(600), fc.array(edit, { minLength: 1, maxLength: 2 }), async (original, edits) => {
-        const frozen = await freezer.freeze(original);
+        const frozen = await freezer.freeze(original, { name: NAME });
         let thawed: Uint8Array | undefined;
         try {
-          thawed = await freezer.thaw(edited(frozen, edits));
+          thawed = await freezer.thaw(edited(frozen, edits), { name: NAME });
         } catch (error) {
           assert(error instanceof TundraError && error.code === "CORRUPT", String(error));
         }
         assert(thawed === undefined || thawed.length <= maxBytes);
-        assertEquals(await freezer.thaw(frozen), original);
+        assertEquals(await freezer.thaw(frozen, { name: NAME }), original);
       }),
       params(300),
     );

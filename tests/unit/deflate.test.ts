@@ -7,8 +7,8 @@ import { deflateFreezer } from "../../src/archive/deflate.ts";
 import { TundraError } from "../../src/errors.ts";
 
 const freezer = deflateFreezer();
-const freeze = (bytes: Uint8Array, by = freezer) => by.freeze(bytes) as Uint8Array;
-const thaw = (bytes: Uint8Array, by = freezer) => by.thaw(bytes) as Uint8Array;
+const freeze = (bytes: Uint8Array, by = freezer) => by.freeze(bytes, { name: "a/b/c" }) as Uint8Array;
+const thaw = (bytes: Uint8Array, by = freezer) => by.thaw(bytes, { name: "a/b/c" }) as Uint8Array;
 
 function code(act: () => unknown): string {
   return assertThrows(act, TundraError).code;

@@ -13,7 +13,7 @@
  * @module
  */
 import "./quiet.ts";
-import { freezeRecord, thawRecord } from "../../../src/archive/record.ts";
+import { freezeRecord, thawRecord } from "../../support/records.ts";
 import { deflateFreezer, type Freezer, tundraStore } from "../../../mod.ts";
 import { SUITES } from "./suites.ts";
 import { callsAtImport } from "./quiet.ts";
