@@ -46,14 +46,17 @@ export function failed(
   const worst = codes.find((code) => errors.some((error) => error.code === code));
   const cause = errors.find((error) => error.code === worst) ?? errors[0]!;
   const count = keys.length === 1 ? "1 key" : `${keys.length} keys`;
-  return new TundraError(
+  const error = new TundraError(
     worst ?? otherwise,
     `Cannot ${what} ${count} (${showKeys(keys)}). ${keys.length > 1 ? "The first cause: " : ""}${cause.message}`,
     {
       keys,
       causes: Object.fromEntries(failures),
-      cause: alsoFailed ?? cause,
+      // one key's message is in this one already: what is printed says it once
+      cause: alsoFailed ?? (keys.length === 1 ? cause.cause : cause),
       retryable: errors.every((error) => error.retryable),
     },
   );
+  if (keys.length === 1) Object.defineProperty(error, "causes", { enumerable: false });
+  return error;
 }

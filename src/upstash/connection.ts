@@ -48,7 +48,7 @@ export type RedisCommand = (string | number)[];
 
 /**
  * The binary-safe connection. All calls reject with a TundraError: `UNAVAILABLE` after the last attempt, with a refused
- * token or when aborted; `TOO_LARGE` for a request or a reply over the server's limit or `maxReplyBytes`.
+ * token (not `retryable`) or when aborted; `TOO_LARGE` for a request or a reply over the server's limit or `maxReplyBytes`.
  */
 export interface Connection {
   /** Runs one command. */
@@ -75,7 +75,7 @@ export function connect(options: RedisOptions): Connection {
   const checked = checkOptions(options);
   const { url, token, timeoutMs = TIMEOUT_MS, maxReplyBytes = MAX_REPLY_BYTES, keepAlive } = checked;
   const retry = checked.retry === false ? { retries: 0 } : checked.retry;
-  const sync: SyncToken = { readYourWrites: checked.readYourWrites ?? true, token: "" };
+  const sync: SyncToken = { readYourWrites: checked.readYourWrites ?? true, token: "", sent: 0, from: 0 };
   const cache = cacheOf(checked);
   let requestLimit = checked.maxRequestBytes ?? MAX_REQUEST_BYTES;
   const send = httpClient({

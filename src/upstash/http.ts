@@ -27,10 +27,16 @@ export interface HttpSettings {
   init: RequestInit;
 }
 
-/** The token of the last reply, and whether to send it. Tokens can't be compared: of concurrent replies, the last counts. */
+/**
+ * The token of a reply, and whether to send it. Tokens can't be compared: that of the request that was sent last counts, as
+ * replies overtake each other and what came late may be from before.
+ */
 export interface SyncToken {
   readYourWrites: boolean;
   token: string;
+  /** Requests sent, and the one of them that the token is from. */
+  sent: number;
+  from: number;
 }
 
 /** One request and how to read its reply. */
@@ -69,6 +75,8 @@ interface Failure {
   why: string;
   cause?: unknown;
   final: boolean;
+  /** A person has to change something first. */
+  needsPerson?: boolean;
   /** What the server asked for. */
   retryAfterMs?: number;
 }
@@ -94,11 +102,12 @@ export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
       });
       if ("value" in outcome) return outcome.value;
       stopIfAborted(exchange, what);
-      const { why, cause, final, retryAfterMs = 0 } = outcome;
+      const { why, cause, final, needsPerson, retryAfterMs = 0 } = outcome;
       if (final || attempt >= (exchange.retries ?? settings.retries) || retryAfterMs > MAX_RETRY_AFTER_MS) {
         const times = attempt === 0 ? "" : ` after ${attempt + 1} attempts`;
         throw new TundraError("UNAVAILABLE", `${what} as the server must answer: current value is ${why}${times}`, {
           cause,
+          retryable: !needsPerson,
         });
       }
       const backoffMs = Number(settings.backoff(attempt));
@@ -132,10 +141,14 @@ async function once<T>(
     if (sync.readYourWrites) headers["Upstash-Sync-Token"] = sync.token;
     // a plain variable: called as a method of an object, fetch is an "Illegal invocation" on workerd
     const doFetch = settings.fetch ?? globalThis.fetch;
+    const sent = ++sync.sent;
     const pending = doFetch(url, { ...settings.init, method: "POST", headers, body, signal });
     const response = await untilAborted(pending, signal, (late) => void late.body?.cancel().catch(() => {}));
     const token = response.headers.get("upstash-sync-token");
-    if (sync.readYourWrites && token) sync.token = token;
+    if (sync.readYourWrites && token && sent > sync.from) {
+      sync.token = token;
+      sync.from = sent;
+    }
     const { status } = response;
     const json = async (maxBytes: number): Promise<unknown> => {
       const read = await readText(response, signal, maxBytes);
@@ -184,7 +197,7 @@ async function once<T>(
       throw keepLimit(new TundraError("TOO_LARGE", shown), message);
     }
     if (status === 401 || status === 403) {
-      return { why: `HTTP ${status}: the server refused the token${said}`, final: true };
+      return { why: `HTTP ${status}: the server refused the token${said}`, final: true, needsPerson: true };
     }
     // Redis' own errors come with 400: one that is cut short says nothing yet
     const passing = status === 408 || status === 429 || status >= 500 || (status === 400 && cutShort);

@@ -39,6 +39,7 @@ export function stockRequester(settings: RequesterSettings): Requester {
     },
     set upstashSyncToken(value) {
       sync.token = value ?? "";
+      sync.from = sync.sent; // newer than what was asked before
     },
     async request<T>(request: UpstashRequest): Promise<{ result?: T; error?: string }> {
       const own = signals(request.signal);

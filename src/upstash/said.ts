@@ -27,6 +27,11 @@ export function saysUnsupported(said: string): boolean {
   return /^ERR (unknown|wrong number|syntax|error compiling|unexpected)|^NOPROTO/i.test(said);
 }
 
+/** Does it refuse the token, or what its user may do? */
+export function saysDenied(said: string): boolean {
+  return /^(WRONGPASS|NOAUTH|NOPERM)\b/.test(said);
+}
+
 /** Is it full? */
 export function saysFull(said: string | undefined): boolean {
   return said !== undefined && /\bOOM\b/.test(said);

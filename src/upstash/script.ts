@@ -5,7 +5,7 @@
 import { digest as digestOf } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
 import type { Answer, CallOptions, Connection, Reply } from "./connection.ts";
-import { saidOf, saysUnsupported } from "./said.ts";
+import { saidOf, saysDenied, saysUnsupported } from "./said.ts";
 
 /** Flags of a script's shebang line. */
 export type ScriptFlag = "allow-key-locking" | "allow-oom" | "no-writes";
@@ -125,7 +125,8 @@ function hex(digest: Uint8Array): string {
 /** What a server's error reply means for the caller: decided by what it `said`, told as it is `shown`. */
 export function replyError(what: string, shown: string, said: string = shown): TundraError {
   const code = saysUnsupported(said) ? "UNSUPPORTED" : "UNAVAILABLE";
-  return new TundraError(code, `Cannot ${what} as Redis refused it: ${shown}`);
+  const retryable = code === "UNAVAILABLE" && !saysDenied(said);
+  return new TundraError(code, `Cannot ${what} as Redis refused it: ${shown}`, { retryable });
 }
 
 function scriptError(script: Script, answer: Answer): TundraError {

@@ -347,7 +347,7 @@ describe("retries", () => {
     for (const code of [401, 403]) {
       const { connection, calls } = connected(() => status(code, { error: `WRONGPASS invalid ${TOKEN}` }));
       const error = await failure(connection.command(["GET", "a"]), "UNAVAILABLE");
-      assertEquals(error.retryable, true);
+      assertEquals(error.retryable, false, "a person has to change the token");
       assert(
         error.message.includes(`HTTP ${code}: the server refused the token (WRONGPASS invalid ...)`),
         error.message,
@@ -639,6 +639,32 @@ describe("the sync token", () => {
     await connection.command(["GET", "a"]);
     assertEquals(calls.map((call) => call.headers.get("upstash-sync-token")), ["", "one", "two", "three", "three"]);
     assertEquals(connection.requester.upstashSyncToken, "three");
+  });
+
+  it("of the request that was sent last stays, however replies overtake each other", async () => {
+    const gates: (() => void)[] = [];
+    const { connection, calls } = connected(({ n }) => {
+      const reply = status(n === 2 ? 400 : 200, { result: 1, error: n === 2 ? "ERR x" : undefined }, {
+        ...(n !== 3 && { "upstash-sync-token": `of ${n}` }),
+      });
+      return n > 4 ? reply : new Promise((resolve) => gates[n] = () => resolve(reply));
+    });
+    const all = [0, 1, 2, 3, 4].map(() => connection.command(["SET", "a", "1"]));
+    while (calls.length < 5) await Promise.resolve();
+    const after = async (n: number, token: string) => {
+      gates[n]!();
+      await all[n];
+      assertEquals(connection.requester.upstashSyncToken, token);
+    };
+    await after(1, "of 1");
+    await after(0, "of 1");
+    await after(3, "of 1");
+    await after(2, "of 2");
+    connection.requester.upstashSyncToken = "from elsewhere";
+    await after(4, "from elsewhere");
+    await connection.command(["GET", "a"]);
+    assertEquals(calls[5]!.headers.get("upstash-sync-token"), "from elsewhere");
+    assertEquals(connection.requester.upstashSyncToken, "of 5");
   });
 
   it("can be carried from one connection to another", async () => {
