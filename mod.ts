@@ -44,7 +44,7 @@ export type { TickOptions, TickReport } from "./src/tick_options.ts";
 export type { TundraWorker, WorkerEvent, WorkerOptions, WorkerStats } from "./src/worker.ts";
 export type { DataStore, DataStoreCallOptions } from "./src/datastores/datastore.ts";
 export { type MemoryDatastore, memoryDatastore } from "./src/datastores/memory.ts";
-export { s3Datastore, type S3DatastoreOptions } from "./src/datastores/s3.ts";
+export { type S3Credentials, s3Datastore, type S3DatastoreOptions } from "./src/datastores/s3.ts";
 export type { Freezer, FrozenObject } from "./src/archive/freezer.ts";
 export { deflateFreezer } from "./src/archive/deflate.ts";
 export type { RedisOptions } from "./src/upstash/connection.ts";

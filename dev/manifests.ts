@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 export type Manifest = Record<string, unknown>;
 
 /** The runtime dependencies, no more. */
-export const DEPENDENCIES: readonly string[] = ["@upstash/redis", "aws4fetch", "cbor-x", "fflate"];
+export const DEPENDENCIES: readonly string[] = ["@noble/hashes", "@upstash/redis", "aws4fetch", "cbor-x", "fflate"];
 
 /** What JSR reads. Deno ignores jsr.json where there is a deno.json, so only this keeps it true. */
 const PUBLISHED = ["name", "version", "license", "exports", "publish", "imports"];
@@ -28,7 +28,7 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
   }
   differ("exports of deno.json, built, and those of package.json", built(deno.exports), npm.exports);
   const dependencies = (npm.dependencies ?? {}) as Record<string, string>;
-  differ("dependencies of package.json and the four allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
+  differ("dependencies of package.json and those allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
   for (const [specifier, target] of Object.entries((deno.imports ?? {}) as Record<string, string>)) {
     const match = /^npm:(@[^/]+\/[^/@]+|[^/@]+)@([^/]+)(\/.*)?$/.exec(target);
     if (!match) {

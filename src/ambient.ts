@@ -42,6 +42,11 @@ export function leastDurationMs(): number {
   return ambient.leastDurationMs ?? 1_000;
 }
 
+/** Are we on Cloudflare's runtime? There a promise dies with the request that made it, and requests have no cache. */
+export function onWorkerd(): boolean {
+  return globalThis.navigator?.userAgent === "Cloudflare-Workers";
+}
+
 /** Milliseconds of a clock that never goes back; only differences mean anything. */
 export function monotonicMs(): number {
   return ambient.monotonicMs();

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Redis } from "@upstash/redis";
+import { onWorkerd } from "./ambient.ts";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
 import { checkNames, checkNumber } from "./check.ts";
@@ -207,6 +208,9 @@ export interface TundraStore {
 /** Below this a key's last use could not be told: touches are written every quarter of it. */
 const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 
+/** Names of {@linkcode TundraOptions}. */
+export const STORE_OPTIONS: readonly string[] = ["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs"];
+
 /**
  * Makes a store. No I/O, no timer, no randomness: cheap enough for every request.
  *
@@ -224,7 +228,7 @@ const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
  */
 export function tundraStore(datastore: DataStore, options: TundraOptions): TundraStore {
   const what = "make a store";
-  checkNames(what, options, ["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs"]);
+  checkNames(what, options, STORE_OPTIONS);
   for (const name of ["putKey", "fetchKeys"] as const) {
     if (typeof datastore?.[name] !== "function") {
       throw badArgument(what, "the datastore", `an object with ${name}()`, datastore);
@@ -250,7 +254,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     redisTtlMs,
     freezeDelayMs,
   };
-  const fetches: Fetches | undefined = sharesPromises() ? new Map() : undefined;
+  const fetches: Fetches | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(connection, options.redis);
   const call = async <T>(
     what: string,
@@ -302,9 +306,4 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     deadLetters: (options) => deadLetters(context, options),
     retryDead: (...keys: unknown[]) => call("revive keys", keys, 0, (checked) => retryDead(context, checked)),
   };
-}
-
-/** On workerd a promise dies with the request that made it: another request that waited for it would hang for ever. */
-function sharesPromises(): boolean {
-  return globalThis.navigator?.userAgent !== "Cloudflare-Workers";
 }

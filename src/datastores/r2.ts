@@ -4,9 +4,10 @@
  */
 import { sleep, untilAborted } from "../abort.ts";
 import { digest, random } from "../ambient.ts";
-import { checkNumber } from "../check.ts";
+import { checkNames, checkNumber } from "../check.ts";
 import { badArgument, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
+import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
 
@@ -128,17 +129,29 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
 
     async deleteKeys(names, call) {
       const paths = names.map((name) => objectPath("delete", prefix, name));
+      const errors = new Map<string, Error>();
       for (let from = 0; from < paths.length; from += PAGE) {
         const page = paths.slice(from, from + PAGE);
-        await attempt(`delete ${page.length} objects`, call, () => bucket.delete(page));
+        try {
+          await attempt(`delete ${page.length} objects`, call, () => bucket.delete(page));
+        } catch (thrown) {
+          // an abort, or requests that are used up: the rest is not tried
+          if (call?.signal?.aborted || !(thrown instanceof TundraError) || thrown.cause === undefined) throw thrown;
+          for (const name of names.slice(from, from + PAGE)) errors.set(name, thrown);
+        }
       }
+      if (errors.size > 0) throw deletionFailure(names, errors);
     },
 
     async listKeys(under, cursor, call) {
       checkListed(under);
       const what = `list objects under ${show(under)}`;
       const page = await attempt(what, call, () => bucket.list({ prefix: prefix + under, limit: PAGE, cursor }));
-      const names = page.objects.map((object) => object.key.slice(prefix.length));
+      const names = page.objects.map(({ key }) => {
+        // passed over, it would be the part that was looked for
+        if (!key.startsWith(prefix + under)) throw failure(what, `the name ${show(key)} does not begin as asked for`);
+        return key.slice(prefix.length);
+      });
       if (!page.truncated) return { names };
       // Without it the rest would be passed over in silence.
       if (!page.cursor) throw failure(what, "the listing does not say what follows");
@@ -159,7 +172,7 @@ function check(bucket: R2BucketLike, options: R2DatastoreOptions): Required<R2Da
       throw badArgument(MAKE, "the bucket", "an R2 bucket binding, such as env.BUCKET", typeof bucket);
     }
   }
-  if (typeof options !== "object" || options === null) throw badArgument(MAKE, "options", "an object", typeof options);
+  checkNames(MAKE, options, ["prefix", "concurrency", "retries"]);
   const { prefix = "", concurrency = 6, retries = 2 } = options;
   checkPrefix(MAKE, prefix);
   checkNumber(MAKE, "concurrency", concurrency, 1, 1000);

@@ -2,61 +2,53 @@
  * An archive in S3, or whatever speaks its protocol: R2, MinIO, Ceph, B2, Spaces, ...
  * @module
  */
-import { checkFunction, checkNumber } from "../check.ts";
-import { badArgument, notFound, show, TundraError } from "../errors.ts";
+import { notFound, show, TundraError } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
-import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
+import { checkListed, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
-import { RETRY_WITHIN_MS, type S3Call, type S3Connection, type S3Reply, s3Requester } from "./s3_request.ts";
-import { xmlElements, xmlText } from "./xml.ts";
+import { deletionFailure } from "./deletions.ts";
+import { checkS3Options, type S3DatastoreOptions } from "./s3_options.ts";
+import { readRefusal } from "./s3_refusals.ts";
+import { readDeletions, readListing } from "./s3_replies.ts";
+import { RETRY_WITHIN_MS, type S3Call, type S3Reply, s3Requester } from "./s3_request.ts";
 
-/** Options of {@linkcode s3Datastore}. */
-export interface S3DatastoreOptions {
-  /** `http(s)://host[:port][/path]` of a gateway that is not AWS. Default: AWS, in `region`. */
-  endpoint?: string;
-  /** Region for the signature, such as `eu-central-1`; `auto` for R2. */
-  region: string;
-  /** The bucket; it must exist. */
-  bucket: string;
-  /** Stands before every object name as it is: `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none. */
-  prefix?: string;
-  /** Access key id. */
-  accessKeyId: string;
-  /** Secret access key. */
-  secretAccessKey: string;
-  /** Session token of temporary credentials. */
-  sessionToken?: string;
-  /** Used for every request. Default: the global `fetch`. */
-  fetch?: typeof fetch;
-  /** `path` (`host/bucket/name`; default with `endpoint`) or `virtual-host` (`bucket.host/name`; default for AWS). */
-  style?: "path" | "virtual-host";
-  /** Time limit of one attempt without any progress, in ms, 1 to 600 000, default 10 000; uploads get 1 ms a KB more. */
-  timeoutMs?: number;
-  /** Attempts after the first one, 0 to 10, default 4; none begins more than 5 s after the first. */
-  retries?: number;
-  /** Requests at once of one call, 1 to 1000, default 64. */
-  concurrency?: number;
-}
+export type { S3Credentials } from "./s3_credentials.ts";
+export type { S3DatastoreOptions } from "./s3_options.ts";
 
-const DEFAULTS = { timeoutMs: 10_000, retries: 4, concurrency: 64 };
-const MAKE = "make an S3 datastore";
+/** What servers say that do not know DeleteObjects, or want it otherwise; 404 and 405 may come without a code. */
+const CANNOT_DELETE_TOGETHER = [
+  ...[
+    "NotImplemented",
+    "MethodNotAllowed",
+    "InvalidRequest",
+    "InvalidArgument",
+    "MalformedXML",
+    "MalformedPOSTRequest",
+  ],
+  ...["MissingContentMD5", "InvalidDigest", "NoSuchKey", "UnsupportedOperation", "404", "405", "501", "400"],
+];
+/** Objects of one DeleteObjects. */
+const DELETE_AT_ONCE = 1000;
 
 /**
  * An archive in S3, or whatever speaks its protocol. Makes no request until it is used, and is cheap to make.
  *
- * One request an object; listing: one a 1,000 names. Credentials need `s3:PutObject`, `s3:GetObject`, `s3:DeleteObject`,
+ * One request an object; listing and deleting: one a 1,000. Credentials need `s3:PutObject`, `s3:GetObject`, `s3:DeleteObject`,
  * and `s3:ListBucket` on the bucket: without that, S3 does not tell an absent object from a forbidden one, and Tundra
  * takes it for "unknown". Uploads carry a signed SHA-256, so the server refuses what was damaged on its way.
  *
- * Network errors, time limits, 429 and 5xx are retried with jitter; a wrong clock is corrected from the server's, once.
+ * Network errors, time limits, 429 and 5xx are retried with jitter; a wrong clock is corrected from the server's, once. An
+ * upload counts as stored where S3 answers 200 with an ETag. Many objects are deleted together; a server that cannot do
+ * so is noticed, and gets one request an object from then on. Requests ask not to be cached.
  * What fails for good is a TundraError with S3's own code and the HTTP status in its message:
  *
  * | code | retryable | when |
  * | --- | --- | --- |
  * | `NOT_FOUND` | no | S3 said `NoSuchKey` (in a slot of `fetchKeys`) |
- * | `UNAVAILABLE` | yes | the store's trouble: network, 5xx, credentials, clock, no such bucket |
- * | `TOO_LARGE` | no | S3 said `EntityTooLarge` |
- * | `UNSUPPORTED` | no | S3 refuses this object: any other 4xx |
+ * | `UNAVAILABLE` | yes | the store's trouble that passes: network, 429, 5xx |
+ * | `UNAVAILABLE` | no | the store's trouble that a person must end: credentials, rights, region, bucket, headers, an object in Glacier |
+ * | `TOO_LARGE` | no | S3 said `EntityTooLarge`, or 413 |
+ * | `UNSUPPORTED` | no | S3 refuses this object's name |
  * | `BAD_ARGUMENT` | no | nothing was sent |
  *
  * @throws TundraError `BAD_ARGUMENT`
@@ -75,7 +67,7 @@ const MAKE = "make an S3 datastore";
  * ```
  */
 export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
-  const { connection, prefix, concurrency } = check(options);
+  const { connection, prefix, concurrency } = checkS3Options(options);
   const request = s3Requester(connection);
 
   /** One request for each name. */
@@ -90,6 +82,38 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
     return await forEachName(names, concurrency, options, async (name, i, own) => {
       const reply = await request({ ...call, what: `${what} ${show(name)}`, path: paths[i]! }, own);
       return read(name, reply);
+    });
+  }
+
+  /** Some gateways cannot delete many objects at once. */
+  let together = true;
+
+  /** Deletes up to 1,000 objects in one request; returns those that are to be deleted one by one. */
+  async function deleteTogether(
+    names: string[],
+    paths: string[],
+    errors: Map<string, Error>,
+    options: DataStoreCallOptions | undefined,
+  ): Promise<string[]> {
+    const what = `delete ${names.length} objects`;
+    const objects = paths.map((path) => `<Object><Key>${path}</Key></Object>`).join("");
+    const body = new TextEncoder().encode(
+      `<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${objects}</Delete>`,
+    );
+    const headers = { "content-type": "application/xml" };
+    const call = { what, method: "POST", path: "", query: "?delete=", headers, body, needsChecksum: true } as const;
+    const { code, bytes } = await request({ ...call, answers: CANNOT_DELETE_TOGETHER }, options);
+    const outcomes = code === "" ? readDeletions(new TextDecoder().decode(bytes)) : undefined;
+    if (outcomes === undefined) together = false;
+    return names.filter((name, i) => {
+      const outcome = outcomes?.get(paths[i]!);
+      if (outcome === "deleted") return false;
+      if (outcome === undefined) return true; // not a word about it
+      const { again, ...refusal } = readRefusal(403, outcome.code);
+      if (again === "later") return true;
+      const message = `Cannot delete ${show(name)} as the S3 server must do it: ${outcome.code}: ${outcome.message}`;
+      errors.set(name, new TundraError(refusal.code, message, refusal));
+      return false;
     });
   }
 
@@ -116,19 +140,23 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
     },
 
     async deleteKeys(names, options) {
+      const paths = names.map((name) => objectPath("delete", prefix, name));
+      const errors = new Map<string, Error>();
+      let single = names;
+      if (together && names.length > 1) {
+        single = [];
+        for (let from = 0; from < names.length; from += DELETE_AT_ONCE) {
+          const [part, at] = [names, paths].map((list) => list.slice(from, from + DELETE_AT_ONCE)) as [
+            string[],
+            string[],
+          ];
+          single.push(...(together ? await deleteTogether(part, at, errors, options) : part));
+        }
+      }
       const call = { method: "DELETE", answers: ["NoSuchKey"] } as const;
-      const results = await each(names, "delete", call, () => true, options);
-      const failed = names.filter((_, i) => results[i] instanceof Error);
-      if (failed.length === 0) return;
-      const errors = results.filter((result) => result instanceof TundraError);
-      // Worth retrying as long as any of them is.
-      const first = errors.find((error) => error.retryable) ?? errors[0]!;
-      throw new TundraError(first.code, first.message + (failed.length > 1 ? ` (and ${failed.length - 1} more)` : ""), {
-        keys: failed,
-        causes: Object.fromEntries(names.map((name, i) => [name, results[i]]).filter(([, r]) => r instanceof Error)),
-        retryable: first.retryable,
-        cause: first,
-      });
+      const results = await each(single, "delete", call, () => true, options);
+      single.forEach((name, i) => results[i] instanceof Error && errors.set(name, results[i]));
+      if (errors.size > 0) throw deletionFailure(names, errors);
     },
 
     async listKeys(under, cursor, options) {
@@ -137,102 +165,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
         (cursor === undefined ? "" : "&continuation-token=" + encodeURIComponent(cursor));
       const what = `list objects under ${show(under)}`;
       const { bytes } = await request({ what, method: "GET", path: "", query }, options);
-      return readListing(new TextDecoder().decode(bytes), what, prefix);
+      return readListing(new TextDecoder().decode(bytes), what, prefix, under);
     },
   };
-}
-
-function readListing(xml: string, what: string, prefix: string): { names: string[]; cursor?: string } {
-  const unreadable = (is: string) =>
-    new TundraError("UNAVAILABLE", `Cannot ${what} as the S3 server must reply a ListBucketResult: ${is}`);
-  if (!xml.includes("<ListBucketResult") || !xml.includes("</ListBucketResult>")) throw unreadable("it does not");
-  const escaped = xmlText(xml, "EncodingType") === "url";
-  const names: string[] = [];
-  for (const contents of xmlElements(xml, "Contents")) {
-    const key = xmlText(contents, "Key");
-    if (key === undefined) throw unreadable("an object has no name");
-    let name = key;
-    try {
-      if (escaped) name = decodeURIComponent(key.replace(/\+/g, " "));
-    } catch {
-      throw unreadable(`the name ${show(key)} is not escaped as promised`);
-    }
-    if (name.startsWith(prefix)) names.push(name.slice(prefix.length));
-  }
-  const truncated = xmlText(xml, "IsTruncated");
-  if (truncated === "false") return { names };
-  const cursor = xmlText(xml, "NextContinuationToken");
-  // Without it the rest would be passed over in silence.
-  if (truncated !== "true" || !cursor) throw unreadable("it does not say what follows");
-  return { names, cursor };
-}
-
-function check(options: S3DatastoreOptions): { connection: S3Connection; prefix: string; concurrency: number } {
-  if (typeof options !== "object" || options === null) throw badArgument(MAKE, "options", "an object", typeof options);
-  const { region, bucket, endpoint, prefix = "", style } = options;
-  if (typeof region !== "string" || !/^[A-Za-z0-9-]{1,64}$/.test(region)) {
-    throw badArgument(MAKE, "region", "1 to 64 characters A-Z a-z 0-9 -", region);
-  }
-  if (typeof bucket !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
-    throw badArgument(MAKE, "bucket", "a bucket's name: 2 to 255 characters A-Z a-z 0-9 . _ -", bucket);
-  }
-  checkPrefix(MAKE, prefix);
-  if (style !== undefined && style !== "path" && style !== "virtual-host") {
-    throw badArgument(MAKE, "style", '"path" or "virtual-host"', style);
-  }
-  const { timeoutMs = DEFAULTS.timeoutMs, retries = DEFAULTS.retries, concurrency = DEFAULTS.concurrency } = options;
-  checkNumber(MAKE, "timeoutMs", timeoutMs, 1, 600_000);
-  checkNumber(MAKE, "retries", retries, 0, 10);
-  checkNumber(MAKE, "concurrency", concurrency, 1, 1000);
-  const send = options.fetch ?? fetch;
-  checkFunction(MAKE, "fetch", send);
-  checkSecret("accessKeyId", options.accessKeyId);
-  checkSecret("secretAccessKey", options.secretAccessKey);
-  if (options.sessionToken !== undefined) checkSecret("sessionToken", options.sessionToken);
-  return {
-    prefix,
-    concurrency,
-    connection: {
-      fetch: send,
-      url: bucketUrl(endpoint, region, bucket, style),
-      region,
-      accessKeyId: options.accessKeyId,
-      secretAccessKey: options.secretAccessKey,
-      sessionToken: options.sessionToken,
-      timeoutMs,
-      retries,
-      // Some gateways refuse headers that they do not know.
-      checksums: endpoint === undefined,
-    },
-  };
-}
-
-function bucketUrl(endpoint: string | undefined, region: string, bucket: string, style?: string): string {
-  // A dot in the bucket's name falls out of AWS' wildcard certificate.
-  if (style === undefined) style = endpoint !== undefined || bucket.includes(".") ? "path" : "virtual-host";
-  const aws = `https://s3.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
-  let url: URL | undefined;
-  try {
-    url = new URL(endpoint ?? aws);
-  } catch {
-    // said below
-  }
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash) {
-    // It is not shown: it may hold credentials.
-    const must = "a URL http(s)://host[:port][/path]";
-    throw new TundraError("BAD_ARGUMENT", `Cannot ${MAKE} as endpoint must be ${must}: current value is none`);
-  }
-  const path = url.pathname.replace(/\/+$/, "");
-  if (style === "path") return `${url.origin}${path}/${bucket}/`;
-  return `${url.protocol}//${bucket}.${url.host}${path}/`;
-}
-
-/** Never shows the value. A line break in it would make `fetch` do so. */
-function checkSecret(name: string, value: unknown): void {
-  if (typeof value === "string" && /^[\x21-\x7e]+$/.test(value)) return;
-  const is = typeof value === "string" ? (value === "" ? "empty" : "other text") : typeof value;
-  throw new TundraError(
-    "BAD_ARGUMENT",
-    `Cannot ${MAKE} as ${name} must be printable ASCII, no space: current value is ${is}`,
-  );
 }

@@ -4,9 +4,12 @@
  */
 import { AwsV4Signer } from "aws4fetch";
 import { linkSignals, sleep, untilAborted } from "../abort.ts";
-import { digest, monotonicMs, random, wallClockMs } from "../ambient.ts";
-import { show, TundraError, type TundraErrorCode } from "../errors.ts";
+import { digest, monotonicMs, onWorkerd, random, wallClockMs } from "../ambient.ts";
+import { show, TundraError, type TundraErrorDetails } from "../errors.ts";
 import type { DataStoreCallOptions } from "./datastore.ts";
+import { contentMd5 } from "./md5.ts";
+import { type CredentialSource, credentialStore } from "./s3_credentials.ts";
+import { adviceFor, readRefusal, type S3Refusal } from "./s3_refusals.ts";
 import { xmlText } from "./xml.ts";
 
 /** Checked options of a connection. */
@@ -15,29 +18,31 @@ export interface S3Connection {
   /** Of the bucket, ending in a slash. */
   url: string;
   region: string;
-  accessKeyId: string;
-  secretAccessKey: string;
-  sessionToken?: string;
+  credentials: CredentialSource;
   timeoutMs: number;
   retries: number;
-  /** Send `x-amz-checksum-sha256`: the server then keeps it with the object. */
-  checksums: boolean;
+  /** What a body brings besides its signed hash: `x-amz-checksum-sha256` is kept with the object. */
+  checksum: "sha256" | "md5" | "none";
+  /** Headers of uploads. */
+  putHeaders: Record<string, string>;
 }
 
 /** One request. */
 export interface S3Call {
   /** Begins messages: `Cannot ${what} as ...`. */
   what: string;
-  method: "GET" | "PUT" | "DELETE";
+  method: "GET" | "PUT" | "POST" | "DELETE";
   /** Object path with the prefix; empty for the bucket. Holds nothing that needs escaping. */
   path: string;
   /** Escaped query, with its `?`. */
   query?: string;
   headers?: Record<string, string>;
   body?: Uint8Array;
+  /** S3 refuses this body without a checksum. */
+  needsChecksum?: boolean;
   /** Only the status matters: a body that was not asked for is not read. */
   statusOnly?: boolean;
-  /** S3 error codes that are an answer and no failure. */
+  /** S3 error codes that are an answer and no failure; a status as text, such as `"404"`, where it comes without a code. */
   answers?: readonly string[];
 }
 
@@ -58,57 +63,36 @@ const MAX_BACKOFF_MS = 1500;
 const UPLOAD_BYTES_PER_MS = 1000;
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/** The object is not to blame: the store, its configuration or the way there is. These come with a status 400 to 409. */
-const STORE_TROUBLE = new Set([
-  "AccountProblem",
-  "AuthorizationHeaderMalformed",
-  "ExpiredToken",
-  "IllegalLocationConstraintException",
-  "InvalidBucketName",
-  "InvalidToken",
-  "TokenRefreshRequired",
-]);
-/** The same, and another attempt may well succeed. */
-const TRANSIENT = new Set([
-  "BadDigest",
-  "IncompleteBody",
-  "InternalError",
-  "OperationAborted",
-  "RequestTimeout",
-  "ServiceUnavailable",
-  "SlowDown",
-  "Throttling",
-  "XAmzContentSHA256Mismatch",
-]);
-const SKEWED = new Set(["RequestTimeTooSkewed", "RequestExpired"]);
-const TOO_LARGE = new Set(["EntityTooLarge", "MaxMessageLengthExceeded"]);
-
 type Outcome =
   | { reply: S3Reply }
-  | { error: TundraError; again: "no" | "later" | "with our clock corrected" };
+  | { error: TundraError; again: S3Refusal["again"] };
 
 /** A requester for one bucket. */
 export function s3Requester(connection: S3Connection): S3Requester {
   const { fetch: send, timeoutMs, retries } = connection;
-  const secrets = [connection.secretAccessKey, connection.sessionToken, connection.accessKeyId];
+  const credentials = credentialStore(connection.credentials);
   const signingKeys = new Map<string, ArrayBuffer>();
   let skewMs = 0;
 
   return async (call, { signal, onRequest } = {}) => {
     const begunMs = monotonicMs();
     const hash = call.body && await sha256(call.body);
-    let corrected = false;
+    const corrected = new Set<S3Refusal["again"]>();
     for (let attempt = 0;; attempt++) {
       signal?.throwIfAborted();
       onRequest?.();
       const outcome = await request(call, hash, signal);
       if ("reply" in outcome) return outcome.reply;
-      if (outcome.again === "with our clock corrected" && !corrected) {
-        corrected = true;
+      const { again, error } = outcome;
+      // what was wrong is right now, once
+      if (
+        again.startsWith("with ") && !corrected.has(again) && (again !== "with new credentials" || credentials.expire())
+      ) {
+        corrected.add(again);
         continue;
       }
       const late = monotonicMs() - begunMs > RETRY_WITHIN_MS;
-      if (outcome.again !== "later" || attempt >= retries || late) throw outcome.error;
+      if (again !== "later" || attempt >= retries || late) throw error;
       await sleep(random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt), signal);
     }
   };
@@ -121,32 +105,17 @@ export function s3Requester(connection: S3Connection): S3Requester {
     let response: Response;
     let bytes: Uint8Array;
     try {
-      // Signed and checked by the server: a body that was damaged on its way is refused.
-      const headers: Record<string, string> = {
-        ...call.headers,
-        "x-amz-content-sha256": hash ? hex(hash) : EMPTY_SHA256,
-      };
-      if (hash && connection.checksums) headers["x-amz-checksum-sha256"] = btoa(String.fromCharCode(...hash));
-      const signed = await new AwsV4Signer({
-        method: call.method,
-        url: connection.url + call.path + (call.query ?? ""),
-        headers,
-        service: "s3",
-        region: connection.region,
-        accessKeyId: connection.accessKeyId,
-        secretAccessKey: connection.secretAccessKey,
-        sessionToken: connection.sessionToken,
-        cache: signingKeys,
-        datetime: new Date(wallClockMs() + skewMs).toISOString().replace(/[:-]|\.\d{3}/g, ""),
-      }).sign();
       const limitMs = timeoutMs + (call.body?.length ?? 0) / UPLOAD_BYTES_PER_MS;
       [response, bytes] = await limited(limitMs, timeoutMs, signal, async (inner, progress) => {
+        const signed = await sign(call, hash);
         const response = await send(signed.url.toString(), {
           method: call.method,
           headers: signed.headers,
           body: call.body as Uint8Array<ArrayBuffer> | undefined,
           redirect: "manual",
           signal: inner,
+          // a framework's cache would keep archived values; workerd has none, and refuses the option
+          ...(onWorkerd() ? {} : { cache: "no-store" as const }),
         });
         if (call.statusOnly && response.status === 200) {
           response.body?.cancel().catch(() => {});
@@ -156,52 +125,86 @@ export function s3Requester(connection: S3Connection): S3Requester {
       });
     } catch (thrown) {
       signal?.throwIfAborted();
-      return { again: "later", error: failure(call, "UNAVAILABLE", reason(thrown), thrown) };
+      if (thrown instanceof TundraError) return { again: "no", error: failure(call, thrown.message, thrown) };
+      return { again: "later", error: failure(call, reason(thrown), { cause: thrown }) };
     }
-    if (response.ok) {
-      if (call.method === "PUT" && bytes.length > 0) {
-        // S3 answers a PUT with nothing: this page comes from something in between, and proves nothing.
-        return { again: "later", error: failure(call, "UNAVAILABLE", `${response.status} with an unexpected body`) };
-      }
-      return { reply: { code: "", bytes } };
+    if (!response.ok) return refused(call, response, new TextDecoder().decode(bytes));
+    const doubt = doubtful(call, response, bytes);
+    if (doubt) return { again: "later", error: failure(call, `${response.status} ${doubt}`) };
+    return { reply: { code: "", bytes } };
+  }
+
+  /** Signed and checked by the server: a body that was damaged on its way is refused. */
+  async function sign(call: S3Call, hash: Uint8Array | undefined): Promise<{ url: URL; headers: Headers }> {
+    const headers: Record<string, string> = {
+      ...(call.method === "PUT" ? connection.putHeaders : {}),
+      ...call.headers,
+      "x-amz-content-sha256": hash ? hex(hash) : EMPTY_SHA256,
+    };
+    if (hash && connection.checksum === "sha256") headers["x-amz-checksum-sha256"] = btoa(String.fromCharCode(...hash));
+    if (call.body && (connection.checksum === "md5" || (call.needsChecksum && connection.checksum === "none"))) {
+      headers["content-md5"] = contentMd5(call.body);
     }
-    return refused(call, response, new TextDecoder().decode(bytes));
+    const { accessKeyId, secretAccessKey, sessionToken } = await credentials.current();
+    return await new AwsV4Signer({
+      method: call.method,
+      // the bucket itself as SDKs ask for it, without the slash: servers sign what they think they were asked
+      url: (call.path === "" ? connection.url.slice(0, -1) : connection.url + call.path) + (call.query ?? ""),
+      headers,
+      service: "s3",
+      region: connection.region,
+      accessKeyId,
+      secretAccessKey,
+      sessionToken,
+      cache: signingKeys,
+      datetime: new Date(wallClockMs() + skewMs).toISOString().replace(/[:-]|\.\d{3}/g, ""),
+    }).sign();
   }
 
   /** What a status other than 2xx means. */
   function refused(call: S3Call, response: Response, xml: string): Outcome {
-    const { status } = response;
-    const code = xmlText(xml, "Code") ?? "";
-    if (code !== "" && call.answers?.includes(code)) return { reply: { code, bytes: new Uint8Array(0) } };
-    const region = response.headers.get("x-amz-bucket-region");
+    const { status, headers } = response;
+    const code = xmlText(xml, "Code") ?? (status === 412 ? "PreconditionFailed" : "");
+    const answer = code || String(status);
+    if (call.answers?.includes(answer)) return { reply: { code: answer, bytes: new Uint8Array(0) } };
+    const refusal = readRefusal(status, code);
     const text = [
       `${status} ${code || "without an S3 error code"}`,
       xmlText(xml, "Message"),
-      region && region !== connection.region ? `the bucket is in region ${region}` : undefined,
-      code === "AccessDenied" && call.method === "GET"
-        ? "S3 says so of an absent object too where s3:ListBucket is not allowed"
-        : undefined,
+      ...adviceFor({ status, code, method: call.method, headers, region: connection.region }),
     ].filter(Boolean).join(": ");
-    const error = (code: TundraErrorCode) => failure(call, code, text);
-    if (TOO_LARGE.has(code) || status === 413) return { again: "no", error: error("TOO_LARGE") };
-    if (SKEWED.has(code)) {
+    let { again } = refusal;
+    if (again === "with our clock corrected") {
       const serverSkew = serverSkewMs(response, xml);
       skewMs = serverSkew ?? skewMs;
-      return { again: serverSkew === undefined ? "no" : "with our clock corrected", error: error("UNAVAILABLE") };
+      if (serverSkew === undefined) again = "no";
     }
-    if (status >= 500 || status === 408 || status === 409 || status === 429 || TRANSIENT.has(code)) {
-      return { again: "later", error: error("UNAVAILABLE") };
-    }
-    // Redirections, credentials, a missing bucket: any object would fare the same until a person has looked.
-    const store = status < 400 || status === 401 || status === 403 || status === 404 || STORE_TROUBLE.has(code);
-    return { again: "no", error: error(store ? "UNAVAILABLE" : "UNSUPPORTED") };
+    return { again, error: failure(call, text, refusal) };
   }
 
-  function failure(call: S3Call, code: TundraErrorCode, text: string, cause?: unknown): TundraError {
+  function failure(
+    call: S3Call,
+    text: string,
+    { code = "UNAVAILABLE", retryable, cause }: Partial<Pick<TundraError, "code">> & TundraErrorDetails = {},
+  ): TundraError {
     let message = `Cannot ${call.what} as the S3 server must do it: ${text}`;
-    for (const secret of secrets) if (secret && secret.length > 3) message = message.replaceAll(secret, "***");
-    return new TundraError(code, message.length > 600 ? message.slice(0, 600) + "..." : message, { cause });
+    for (const secret of credentials.secrets()) if (secret.length > 3) message = message.replaceAll(secret, "***");
+    return new TundraError(code, message.length > 600 ? message.slice(0, 600) + "..." : message, { retryable, cause });
   }
+}
+
+/** A success that S3 would not answer so comes from something in between, and proves nothing. */
+function doubtful(call: S3Call, response: Response, bytes: Uint8Array): string | undefined {
+  if (/^text\/html/i.test(response.headers.get("content-type") ?? "")) {
+    return "with a web page: is the endpoint an S3 server?";
+  }
+  const { status, headers } = response;
+  if (call.method === "PUT") {
+    if (bytes.length > 0) return "with an unexpected body";
+    if (status !== 200 || !headers.get("etag")) return "without an ETag, which S3 gives to what it has stored";
+  }
+  const expected = call.method === "DELETE" ? [200, 204] : call.method === "GET" ? [200, 206] : [200];
+  return expected.includes(status) ? undefined : "which S3 never answers";
 }
 
 async function sha256(bytes: Uint8Array): Promise<Uint8Array> {

@@ -3,10 +3,18 @@
  * @module
  */
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe } from "node:test";
 import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3.ts";
 import { TundraError } from "../../src/errors.ts";
-import { codeOf, datastoreConformance, listAll, ODD_NAMES, randomBytes } from "./datastore.ts";
+import {
+  caseFor,
+  codeOf,
+  datastoreConformance,
+  type Deviations,
+  listAll,
+  ODD_NAMES,
+  randomBytes,
+} from "./datastore.ts";
 
 /** A running S3 server. */
 export interface S3Target {
@@ -27,7 +35,13 @@ function intercepted(act: (n: number, send: () => Promise<Response>, init: Reque
 }
 
 /** Starts a server for the common suite and one for the S3 suite. */
-export function s3Conformance(name: string, start: () => Promise<S3Target>): void {
+export function s3Conformance(
+  name: string,
+  start: () => Promise<S3Target>,
+  deviations: Deviations = {},
+): void {
+  const { odd = ODD_NAMES } = deviations;
+  const it = caseFor(deviations);
   let target: S3Target | undefined;
   const running = async () => target ??= await start();
   const optionsFor = (server: S3Target, bucket: string, more: Partial<S3DatastoreOptions> = {}) => ({
@@ -43,7 +57,7 @@ export function s3Conformance(name: string, start: () => Promise<S3Target>): voi
     const server = await running();
     await server.createBucket("conformance");
     return { store: s3Datastore(optionsFor(server, "conformance")), stop: () => Promise.resolve() };
-  });
+  }, deviations);
 
   describe(`s3Datastore on ${name}`, () => {
     let server: S3Target;
@@ -57,12 +71,12 @@ export function s3Conformance(name: string, start: () => Promise<S3Target>): voi
     it("keeps a prefix to itself: names come back without it, and others are out of sight", async () => {
       const prefix = "p".repeat(117) + "/~.";
       const [one, other] = [make({ prefix }), make({ prefix: "other/" })];
-      for (const name of ODD_NAMES) await one.putKey(name, new TextEncoder().encode(name));
+      for (const name of odd) await one.putKey(name, new TextEncoder().encode(name));
       await other.putKey("0", new Uint8Array(1));
-      assertEquals((await listAll(one, "")).names, [...ODD_NAMES].sort());
+      assertEquals((await listAll(one, "")).names, [...odd].sort());
       assertEquals(
-        (await one.fetchKeys([...ODD_NAMES])).map((value) => new TextDecoder().decode(value as Uint8Array)),
-        [...ODD_NAMES],
+        (await one.fetchKeys([...odd])).map((value) => new TextDecoder().decode(value as Uint8Array)),
+        [...odd],
       );
       assertEquals((await listAll(other, "")).names, ["0"]);
       assertEquals(await make().hasKeys(["0", prefix + "0"]), [false, true]);
@@ -86,7 +100,7 @@ export function s3Conformance(name: string, start: () => Promise<S3Target>): voi
         assertEquals(errors.length, 7);
         for (const error of errors) {
           assertInstanceOf(error, TundraError);
-          assertEquals([error.code, error.retryable], ["UNAVAILABLE", true]);
+          assertEquals([error.code, error.retryable], ["UNAVAILABLE", false]);
           assertStringIncludes(error.message, `403 ${code}`);
           for (const secret of [server.secretAccessKey, ...Object.values(options)]) {
             assertFalse(error.message.includes(secret as string));
@@ -108,7 +122,7 @@ export function s3Conformance(name: string, start: () => Promise<S3Target>): voi
       assertEquals(errors.map(codeOf), Array(7).fill("UNAVAILABLE"));
       for (const error of errors) {
         assertInstanceOf(error, TundraError);
-        assertEquals(error.retryable, true);
+        assertEquals(error.retryable, false);
         assertStringIncludes(error.message, "404 NoSuchBucket");
       }
     });
@@ -245,15 +259,17 @@ export function s3Conformance(name: string, start: () => Promise<S3Target>): voi
       await store.hasKeys(names, options);
       await store.listKeys("budget/", undefined, options);
       await store.deleteKeys(names.slice(4), options);
-      assertEquals([1000 - budget, sent], [33, 33]);
+      // those that are deleted together are one
+      assertEquals([1000 - budget, sent], [29, 29]);
 
-      for (const call of [store.fetchKeys, store.hasKeys, store.deleteKeys]) {
+      for (const call of [store.fetchKeys, store.hasKeys]) {
         budget = 2;
         sent = 0;
         assertEquals(await assertRejects(() => call(names, options) as Promise<unknown>), budgetUsedUp);
         assertEquals(sent, 2);
       }
       budget = 0;
+      assertEquals(await assertRejects(() => store.deleteKeys(names, options)), budgetUsedUp);
       assertEquals(await assertRejects(() => store.putKey("budget/x", new Uint8Array(1), options)), budgetUsedUp);
       assertEquals(await assertRejects(() => store.listKeys("", undefined, options)), budgetUsedUp);
       assertEquals(sent, 2);

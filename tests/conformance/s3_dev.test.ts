@@ -51,7 +51,7 @@ describe("s3Datastore on the development S3, further", () => {
       for (const wrong of ["another-session-token", undefined]) {
         const [error] = await s3Datastore({ ...options, sessionToken: wrong }).fetchKeys(["a"]);
         assertInstanceOf(error, TundraError);
-        assertEquals([error.code, error.retryable], ["UNAVAILABLE", true]);
+        assertEquals([error.code, error.retryable], ["UNAVAILABLE", false]);
         assertEquals(error.message.includes("another-session-token"), false);
       }
       await store.deleteKeys(["a"]);

@@ -138,8 +138,8 @@ describe("a key that fails by its own fault", () => {
     assertEquals((await store.tick(NOW)).frozen, 20);
   });
 
-  it("is dead after nattempts refusals by S3 (a 4xx), each of them one request", async () => {
-    const refusal = "<Error><Code>InvalidArgument</Code><Message>never</Message></Error>";
+  it("is dead after nattempts refusals of its name by S3, each of them one request", async () => {
+    const refusal = "<Error><Code>KeyTooLongError</Code><Message>never</Message></Error>";
     const fetch = faultyFetch(globalThis.fetch, [
       { match: /^PUT \S+\/default\/k\//, times: Infinity, fault: { type: "status", status: 400, body: refusal } },
     ]);
@@ -153,7 +153,7 @@ describe("a key that fails by its own fault", () => {
     assertEquals((await store.deadLetters()).map(({ key, code, attempts }) => [key, code, attempts]), [
       ["k", "UNSUPPORTED", 3],
     ]);
-    assertStringIncludes((await store.deadLetters())[0]!.message, "InvalidArgument");
+    assertStringIncludes((await store.deadLetters())[0]!.message, "KeyTooLongError");
     assertEquals([await stack.get("k"), stack.objectNames().length], ["value", 1]);
     fetch.setPlan([]);
     assertEquals(await store.retryDead("k"), 1);

@@ -13,6 +13,7 @@ export interface SourceFile {
 
 /** The only bare imports. */
 export const BARE_IMPORTS: readonly string[] = [
+  "@noble/hashes/legacy",
   "@upstash/redis",
   "aws4fetch",
   "cbor-x/decode",
