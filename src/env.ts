@@ -2,40 +2,79 @@
  * A store from environment variables. The only place that reads the environment, and only when called without one.
  * @module
  */
-import { s3Datastore } from "./datastores/s3.ts";
+import { checkNames } from "./check.ts";
+import { s3Datastore, type S3DatastoreOptions } from "./datastores/s3.ts";
 import { TundraError } from "./errors.ts";
-import { type TundraOptions, type TundraStore, tundraStore } from "./store.ts";
+import { STORE_OPTIONS, type TundraOptions, type TundraStore, tundraStore } from "./store.ts";
+
+/** Options of {@linkcode tundraFromEnv}: those of the store that come from no variable, and where the variables are. */
+export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
+  /** Where the variables are, as on Cloudflare Workers. Default: the process environment. */
+  env?: object;
+}
 
 /**
  * Makes a store on S3 from environment variables:
  *
  * - `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN`, or `KV_REST_API_URL` and `KV_REST_API_TOKEN`;
  * - `TUNDRA_S3_BUCKET`, `TUNDRA_S3_REGION`, `TUNDRA_S3_ACCESS_KEY_ID`, `TUNDRA_S3_SECRET_ACCESS_KEY`, and where needed
- *   `TUNDRA_S3_ENDPOINT`, `TUNDRA_S3_PREFIX`, `TUNDRA_S3_SESSION_TOKEN`;
- * - or, as a whole set, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` with
- *   `TUNDRA_S3_BUCKET` and `TUNDRA_S3_PREFIX`. The two sets are never mixed: Vercel injects `AWS_*` of its own.
+ *   `TUNDRA_S3_ENDPOINT`, `TUNDRA_S3_SESSION_TOKEN`;
+ * - or, as a whole set, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+ *   `AWS_ENDPOINT_URL_S3` with `TUNDRA_S3_BUCKET`. The two sets are never mixed: Vercel injects `AWS_*` of its own;
+ * - with either, `TUNDRA_S3_PREFIX`, and `TUNDRA_S3_STYLE` (`path` or `virtual-host`).
  *
- * @param env where the variables are, as on Cloudflare Workers; default: the process environment
- * @param options other options of the store
- * @throws TundraError `BAD_ARGUMENT` naming the variable that is missing
+ * With an endpoint the region may be left out: `us-east-1`, which R2, MinIO and most others take.
+ *
+ * @param options where the variables are, and options of the store
+ * @throws TundraError `BAD_ARGUMENT` naming every variable that is missing
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";
  *
- * const store = tundraFromEnv({
+ * const env = {
  *   UPSTASH_REDIS_REST_URL: "https://eu1-example.upstash.io",
  *   UPSTASH_REDIS_REST_TOKEN: "secret",
  *   TUNDRA_S3_BUCKET: "cold",
  *   TUNDRA_S3_REGION: "eu-central-1",
  *   TUNDRA_S3_ACCESS_KEY_ID: "id",
  *   TUNDRA_S3_SECRET_ACCESS_KEY: "secret",
- * });
+ * };
+ * const store = tundraFromEnv({ env, redisTtlMs: 7 * 24 * 60 * 60 * 1000 });
  * console.log(typeof store.ensureKs); // function
  * ```
  */
-export function tundraFromEnv(env?: object, options: Omit<TundraOptions, "redis"> = {}): TundraStore {
+export function tundraFromEnv(options: TundraEnvOptions): TundraStore;
+/** With the variables themselves, and no other options: as `tundraFromEnv({ env })`. */
+export function tundraFromEnv(env?: object): TundraStore;
+export function tundraFromEnv(given?: TundraEnvOptions | object): TundraStore {
+  const { env, ...options } = optionsOf(given);
   const read = reader(env);
-  return tundraStore(s3Datastore(s3Options(read)), { ...options, redis: redisOptions(read) });
+  const missing: string[] = [];
+  const redis = redisOptions(read, missing);
+  const s3 = s3Options(read, missing);
+  if (missing.length > 0) {
+    const must = `Cannot make a store from the environment as ${missing.join("; ")} must be set`;
+    throw new TundraError("BAD_ARGUMENT", `${must}: ${missing.length > 1 ? "they are" : "it is"} not`);
+  }
+  return tundraStore(s3Datastore(s3), { ...options, redis });
+}
+
+const NAMES = ["env", ...STORE_OPTIONS.filter((name) => name !== "redis")];
+
+/** Options, or the variables themselves: no variable has the name of an option. */
+function optionsOf(given: TundraEnvOptions | object | undefined): TundraEnvOptions {
+  if (given === undefined) return {};
+  const what = "make a store from the environment";
+  if (typeof given !== "object" || given === null) checkNames(what, given, NAMES);
+  if (!NAMES.some((name) => Object.hasOwn(given, name))) {
+    return { env: given };
+  }
+  checkNames(what, given, NAMES);
+  const { env } = given as TundraEnvOptions;
+  if (env !== undefined && (typeof env !== "object" || env === null)) {
+    throw new TundraError("BAD_ARGUMENT", `Cannot ${what} as env must be an object: current value is ${typeof env}`);
+  }
+  return given;
 }
 
 type Read = (name: string) => string | undefined;
@@ -48,7 +87,14 @@ function reader(env: object | undefined): Read {
   };
 }
 
-function redisOptions(read: Read): { url: string; token: string } {
+/** Reads a variable, and notes that it is missing. */
+function need(read: Read, name: string, missing: string[]): string {
+  const value = read(name);
+  if (value === undefined) missing.push(name);
+  return value ?? "";
+}
+
+function redisOptions(read: Read, missing: string[]): { url: string; token: string } {
   const sets = [
     ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"],
     ["KV_REST_API_URL", "KV_REST_API_TOKEN"],
@@ -58,34 +104,28 @@ function redisOptions(read: Read): { url: string; token: string } {
     const token = read(tokenName);
     if (url && token) return { url, token };
   }
-  const half = sets.flat().find((name) => read(name)) ? "only half of a pair is set" : "neither pair is set";
-  throw missing(sets.map((set) => set.join(" and ")).join(", or "), half);
+  const half = sets.flat().some((name) => read(name)) ? " (only half of a pair is)" : "";
+  missing.push(sets.map((set) => set.join(" and ")).join(", or ") + half);
+  return { url: "", token: "" };
 }
 
-function s3Options(read: Read): Parameters<typeof s3Datastore>[0] {
-  const bucket = need(read, "TUNDRA_S3_BUCKET");
-  const prefix = read("TUNDRA_S3_PREFIX");
+const AWS_SET = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3"];
+
+function s3Options(read: Read, missing: string[]): S3DatastoreOptions {
   const own = ["ENDPOINT", "REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"].map((name) =>
     `TUNDRA_S3_${name}`
   );
-  const set = own.some((name) => read(name)) ? "TUNDRA_S3_" : "AWS_";
+  const set = !own.some((name) => read(name)) && AWS_SET.some((name) => read(name)) ? "AWS_" : "TUNDRA_S3_";
+  const endpoint = read(set === "AWS_" ? "AWS_ENDPOINT_URL_S3" : "TUNDRA_S3_ENDPOINT");
+  const region = read(`${set}REGION`) ?? (endpoint === undefined ? need(read, `${set}REGION`, missing) : "us-east-1");
   return {
-    bucket,
-    ...(prefix === undefined ? {} : { prefix }),
-    region: need(read, `${set}REGION`),
-    accessKeyId: need(read, `${set}ACCESS_KEY_ID`),
-    secretAccessKey: need(read, `${set}SECRET_ACCESS_KEY`),
+    bucket: need(read, "TUNDRA_S3_BUCKET", missing),
+    prefix: read("TUNDRA_S3_PREFIX"),
+    region,
+    accessKeyId: need(read, `${set}ACCESS_KEY_ID`, missing),
+    secretAccessKey: need(read, `${set}SECRET_ACCESS_KEY`, missing),
     sessionToken: read(`${set}SESSION_TOKEN`),
-    endpoint: set === "TUNDRA_S3_" ? read("TUNDRA_S3_ENDPOINT") : undefined,
+    endpoint,
+    style: read("TUNDRA_S3_STYLE") as S3DatastoreOptions["style"],
   };
-}
-
-function need(read: Read, name: string): string {
-  const value = read(name);
-  if (value === undefined) throw missing(name, "it is not");
-  return value;
-}
-
-function missing(name: string, how: string): TundraError {
-  return new TundraError("BAD_ARGUMENT", `Cannot make a store from the environment as ${name} must be set: ${how}`);
 }

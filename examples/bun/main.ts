@@ -9,7 +9,7 @@ import process from "node:process";
 import { tundraFromEnv } from "@tundra/store";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const store = tundraFromEnv(undefined, { redisTtlMs: DAY_MS });
+const store = tundraFromEnv({ redisTtlMs: DAY_MS });
 
 const worker = store.worker({
   throttleMs: 1_000,

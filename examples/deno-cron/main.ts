@@ -7,7 +7,7 @@
 import { tundraFromEnv } from "@tundra/store";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const store = tundraFromEnv(undefined, { redisTtlMs: DAY_MS });
+const store = tundraFromEnv({ redisTtlMs: DAY_MS });
 
 Deno.cron("archive sessions", "* * * * *", async () => {
   const { frozen, evicted, remaining, errors } = await store.tick();

@@ -7,5 +7,5 @@ const WEEK_MS = 7 * 24 * 60 * 60 * 1000;
 let made: TundraStore | undefined;
 
 export function store(): TundraStore {
-  return made ??= tundraFromEnv(undefined, { redisTtlMs: WEEK_MS });
+  return made ??= tundraFromEnv({ redisTtlMs: WEEK_MS });
 }

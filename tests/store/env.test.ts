@@ -53,9 +53,56 @@ describe("tundraFromEnv", () => {
     assert([...stack.s3.objects(BUCKET).keys()].every((name) => name.startsWith("cold/default/")));
   });
 
-  it("other options of the store are its second argument", async () => {
-    await roundTrip(tundraFromEnv({ ...upstash(), ...s3() }, { tqname: "mine", freezer: null }));
+  it("other options of the store stand beside env", async () => {
+    await roundTrip(tundraFromEnv({ env: { ...upstash(), ...s3() }, tqname: "mine", freezer: null }));
     assert(stack.objectNames().every((name) => name.startsWith("mine/")));
+  });
+
+  it("options without env go with the process environment, and are checked", async () => {
+    const { message } = await tundraError("BAD_ARGUMENT", () => tundraFromEnv({ redisTtlMs: 36_000_000 }));
+    assertStringIncludes(message, "UPSTASH_REDIS_REST_URL");
+    const env = { ...upstash(), ...s3() };
+    const wrong: [object, string][] = [
+      [{ env, redisTtlMs: 1 }, "redisTtlMs must be"],
+      [{ env, redisTtlMS: 36_000_000 }, "an option must be one of env, tqname"],
+      [{ redisTtlMs: 36_000_000, ...env }, "an option must be one of env, tqname"],
+      [{ env: "UPSTASH_REDIS_REST_URL" }, "env must be an object"],
+    ];
+    for (const [given, says] of wrong) {
+      assertStringIncludes((await tundraError("BAD_ARGUMENT", () => tundraFromEnv(given))).message, says);
+    }
+  });
+
+  it("names all variables that are missing in one message", async () => {
+    const { message } = await tundraError("BAD_ARGUMENT", () => tundraFromEnv({}));
+    for (
+      const name of [
+        ...["UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN", "KV_REST_API_URL", "TUNDRA_S3_BUCKET"],
+        ...["TUNDRA_S3_REGION", "TUNDRA_S3_ACCESS_KEY_ID", "TUNDRA_S3_SECRET_ACCESS_KEY"],
+      ]
+    ) assertStringIncludes(message, name);
+    assert(!message.includes("AWS_"), message);
+  });
+
+  it("TUNDRA_S3_REGION may be left out with an endpoint, and TUNDRA_S3_STYLE chooses the style", async () => {
+    const { TUNDRA_S3_REGION: _, ...env } = s3();
+    const { url } = await request({
+      ...upstash(),
+      ...env,
+      TUNDRA_S3_ENDPOINT: "https://s3.example.com",
+      TUNDRA_S3_STYLE: "virtual-host",
+    });
+    assert(url.startsWith(`https://${BUCKET}.s3.example.com/`), url);
+    await roundTrip(tundraFromEnv({ ...upstash(), ...env }));
+    const wrong = { ...upstash(), ...s3(), TUNDRA_S3_STYLE: "virtual" };
+    assertStringIncludes((await tundraError("BAD_ARGUMENT", () => tundraFromEnv(wrong))).message, "style must be");
+  });
+
+  it("AWS_ENDPOINT_URL_S3 goes with the AWS_* set, and with no other", async () => {
+    const env = { ...upstash(), ...injected, TUNDRA_S3_BUCKET: "cold", AWS_ENDPOINT_URL_S3: "https://fly.example.com" };
+    assert((await request(env)).url.startsWith("https://fly.example.com/cold/"));
+    const own = await request({ ...env, ...s3(), TUNDRA_S3_ENDPOINT: undefined });
+    assert(own.url.startsWith(`https://${BUCKET}.s3.`), own.url);
   });
 
   it("reads the process environment where it is given none, and only when called", async () => {
@@ -121,7 +168,9 @@ describe("tundraFromEnv", () => {
     const name of ["TUNDRA_S3_REGION", "TUNDRA_S3_ACCESS_KEY_ID", "TUNDRA_S3_SECRET_ACCESS_KEY", "TUNDRA_S3_BUCKET"]
   ) {
     it(`never mixes the sets: without ${name} it names that, though AWS_* are there`, async () => {
-      for (const missing of [without(s3(), name), { ...s3(), [name]: "" }]) {
+      // with an endpoint the region may be left out
+      const set = name === "TUNDRA_S3_REGION" ? without(s3(), "TUNDRA_S3_ENDPOINT") : s3();
+      for (const missing of [without(set, name), { ...set, [name]: "" }]) {
         const { message } = await tundraError(
           "BAD_ARGUMENT",
           () => tundraFromEnv({ ...upstash(), ...injected, ...missing }),

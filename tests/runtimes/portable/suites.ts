@@ -329,7 +329,7 @@ export const SUITES: Record<string, Record<string, Test>> = {
     },
     "a store is made from an environment": async (world) => {
       const { redis, s3, prefix, tqname } = world;
-      const one = tundraFromEnv({
+      const env = {
         KV_REST_API_URL: redis.url,
         KV_REST_API_TOKEN: redis.token,
         TUNDRA_S3_ENDPOINT: s3.endpoint,
@@ -337,7 +337,8 @@ export const SUITES: Record<string, Record<string, Test>> = {
         TUNDRA_S3_BUCKET: s3.bucket,
         TUNDRA_S3_ACCESS_KEY_ID: s3.accessKeyId,
         TUNDRA_S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
-      }, { tqname });
+      };
+      const one = tundraFromEnv({ env, tqname });
       await one.redis.set(prefix + "a", "1");
       await freezeAll(one, [prefix + "a"]);
       await one.ensureKs(prefix + "a");
