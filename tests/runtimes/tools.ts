@@ -15,7 +15,7 @@ export const TOOLS = join(ROOT, ".ci", "tools");
 
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun"];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver"];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
