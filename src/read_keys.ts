@@ -8,6 +8,7 @@ import { type Commits, commitsOf, freezeViews } from "./freeze.ts";
 import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import { showsOthers, type Snapshot, snapshot } from "./scripts/snapshot.ts";
 import type { TickRun } from "./tick_run.ts";
+import { isAboutEndpoint } from "./upstash/dump.ts";
 
 /** The two halves of what was too large for one reply. */
 interface Halves {
@@ -79,8 +80,9 @@ async function resolved(
 ): Promise<boolean> {
   const { keys, spoilt, again } = group;
   const tooLarge = error.code === "TOO_LARGE";
+  const anyKeys = isAboutEndpoint(error);
   if (tooLarge) learn(run, group);
-  if (keys.length > 1 && (spoilt || tooLarge || await redisAnswers(run))) {
+  if (!anyKeys && keys.length > 1 && (spoilt || tooLarge || await redisAnswers(run))) {
     const middle = Math.ceil(keys.length / 2);
     const half: Omit<Group, "keys"> = tooLarge
       ? { spoilt, of: { size: middle, bytes: [], tooLarge: 0 } }
@@ -88,7 +90,7 @@ async function resolved(
     waiting.unshift({ ...half, keys: keys.slice(0, middle) }, { ...half, keys: keys.slice(middle) });
     return true;
   }
-  if (keys.length > 1 || !(tooLarge || await redisAnswers(run))) {
+  if (anyKeys || keys.length > 1 || !(tooLarge || await redisAnswers(run))) {
     // Redis refused or did not answer: that is no key's own fault
     const all = [...keys, ...waiting.splice(0).flatMap((group) => group.keys)];
     await recordTrouble(run, lease, all.map((key) => failure(run, lease, key, error, 0, "passing")), error);

@@ -4,6 +4,7 @@
  */
 import { show, type TundraError } from "../errors.ts";
 import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
+import { damagedDump, isAboutEndpoint, isWholeDump } from "../upstash/dump.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
 import { saidOf, saysFull } from "../upstash/said.ts";
 import { defineScript, replyError, results } from "../upstash/script.ts";
@@ -47,7 +48,7 @@ return out
  * One request, 2 billable commands a key and 3; one request more on a full Redis. Keys with long names take several, each
  * of them one view. What Redis says of one key is that key's `error`.
  *
- * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys
+ * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys; `UNSUPPORTED` where the endpoint changes replies
  */
 export async function snapshot(
   connection: Connection,
@@ -78,13 +79,13 @@ async function view(connection: Connection, index: Index, keys: string[], call?:
         error: replyError(`read ${show(key)}`, refused.error!, saidOf(refused)),
       };
     }
-    const [exp, dump] = pair.map(({ result }) => result ?? null);
-    return {
-      key,
-      record,
-      exp: Math.max(0, Number(exp)),
-      dump: typeof dump === "string" ? bytes(dump) : undefined,
-    };
+    const [exp, reply] = pair.map(({ result }) => result ?? null);
+    const dump = typeof reply === "string" ? bytes(reply) : undefined;
+    const seen = { key, record, exp: Math.max(0, Number(exp)) };
+    if (dump === undefined || isWholeDump(dump)) return { ...seen, dump };
+    const error = damagedDump(key, dump);
+    if (isAboutEndpoint(error)) throw error;
+    return { ...seen, dump: undefined, error };
   });
 }
 

@@ -36,6 +36,8 @@ export interface UpstashOptions extends CommandOptions {
   proxyLimits?: boolean;
   /** Longest reply body. Default: no limit. */
   maxReplyBytes?: number;
+  /** Decode replies as text before they are sent, as some endpoints do? What is no UTF-8 is lost. Default: false. */
+  decodesReplies?: boolean;
   /** Keep what was asked in `log`? Default: false. */
   record?: boolean;
 }
@@ -162,7 +164,7 @@ export async function startUpstash(options: UpstashOptions): Promise<UpstashServ
     }
 
     const base64 = request.headers["upstash-encoding"] === "base64";
-    let text = Buffer.from(JSON.stringify(encode(result.body, base64)));
+    let text = Buffer.from(JSON.stringify(encode(result.body, base64, options.decodesReplies)));
     if (!body && options.proxyLimits) {
       result.status = 413;
       text = Buffer.from("<html><title>413 Request Entity Too Large</title></html>");

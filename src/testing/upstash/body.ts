@@ -9,18 +9,21 @@ import { type CommandPart, RedisError, type Reply } from "../resp.ts";
 /** What the client asked cannot be understood. */
 export class BadRequest extends Error {}
 
-/** Replies inside a body as JSON values: with `base64` every string but the status OK is encoded, errors' texts are not. */
-export function encode(body: unknown, base64: boolean): unknown {
-  if (Array.isArray(body)) return body.map((entry) => encode(entry, base64));
+/**
+ * Replies inside a body as JSON values: with `base64` every string but the status OK is encoded, errors' texts are not. With
+ * `decoded` bytes that are no UTF-8 are lost before that.
+ */
+export function encode(body: unknown, base64: boolean, decoded = false): unknown {
+  if (Array.isArray(body)) return body.map((entry) => encode(entry, base64, decoded));
   const entry = body as { result?: Reply; error?: string };
-  return entry.error === undefined ? { result: encodeReply(entry.result!, base64) } : { error: entry.error };
+  return entry.error === undefined ? { result: encodeReply(entry.result!, base64, decoded) } : { error: entry.error };
 }
 
-function encodeReply(reply: Reply, base64: boolean): unknown {
+function encodeReply(reply: Reply, base64: boolean, decoded: boolean): unknown {
   if (reply === null || typeof reply === "number" || reply === "OK") return reply;
-  if (Array.isArray(reply)) return reply.map((item) => encodeReply(item, base64));
+  if (Array.isArray(reply)) return reply.map((item) => encodeReply(item, base64, decoded));
   const bytes = Buffer.isBuffer(reply) ? reply : Buffer.from(reply instanceof RedisError ? reply.message : reply);
-  return bytes.toString(base64 ? "base64" : "utf8");
+  return (decoded ? Buffer.from(bytes.toString()) : bytes).toString(base64 ? "base64" : "utf8");
 }
 
 /** A request's body; what is none is refused. */
