@@ -517,10 +517,14 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
   }
 
   function leasesBefore(script: string, command: readonly string[]) {
-    return LEASED[script]!(command).flatMap(({ key, token }) => {
+    const leased = LEASED[script]!(command);
+    // a release may name a key twice: for an old lease, and for the one that it is under
+    const rightly = new Set(
+      leased.filter(({ key, token }) => redis.score(PREFIX + "dirty", key) === Number(token)).map(({ key }) => key),
+    );
+    return leased.filter(({ key }) => !rightly.has(key)).flatMap(({ key, token }) => {
       const score = redis.score(PREFIX + "dirty", key);
       const record = redis.peek(recordName(key))?.value;
-      if (score === Number(token)) return [];
       if (script === "fail") {
         const [before, after] = (record ?? "").split(" ").slice(8, 10);
         if (before === token && score === Number(after)) return []; // begun by the same tick
