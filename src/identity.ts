@@ -86,7 +86,7 @@ async function readOwner(context: Context, call?: Call): Promise<string | undefi
   try {
     [owner] = await context.datastore.fetchKeys([ownerObject(context.tqname)], call);
   } catch (thrown) {
-    throw asTundraError(thrown, what);
+    owner = new Error(asTundraError(thrown, what).message); // whatever it is: not known to be absent
   }
   if (owner instanceof Uint8Array) return new TextDecoder().decode(owner);
   if (isNotFound(owner)) return undefined;

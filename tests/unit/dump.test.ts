@@ -31,7 +31,7 @@ describe("a DUMP payload", () => {
       assertFalse(isWholeDump(flipped), `bit ${bit}`);
     }
     for (let length = 0; length < whole.length; length++) assertFalse(isWholeDump(whole.slice(0, length)), `${length}`);
-    assertFalse(isWholeDump(Uint8Array.from([...whole, 0])));
+    assertFalse(isWholeDump(Uint8Array.from([...whole, 1])));
     assertFalse(isWholeDump(Uint8Array.from([1, ...whole])));
   });
 
