@@ -44,7 +44,7 @@ const { values: options, positionals } = parseArgs({
     only: { type: "string", default: "deno,bun,node" },
     filter: { type: "string", default: "" },
     jobs: { type: "string", default: String(Math.min(4, Math.max(2, availableParallelism()))) },
-    "timeout-s": { type: "string", default: "300" },
+    "timeout-s": { type: "string", default: "900" },
   },
 });
 
