@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, type KeyRecord, PRELUDE } from "./record.ts";
+import { EXPIRED_MS, type Index, type KeyRecord, PRELUDE } from "./record.ts";
 
 /** One key whose objects a tick wanted to delete. */
 export interface Purge {
@@ -13,9 +13,6 @@ export interface Purge {
   /** Objects up to this version; "" for none: the key stood in the queue for something that is no more. */
   upTo: string;
 }
-
-/** How long what expired stays in the archive, as the scripts have it. */
-const EXPIRED_MS = 48 * 60 * 60 * 1000;
 
 /** Objects up to which version may be deleted? As `purgeable` in the scripts, which decide. "" for none. */
 export function purgeableUpTo(record: KeyRecord, nowMs: number): string {

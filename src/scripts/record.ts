@@ -85,6 +85,9 @@ export function codes(reply: Reply): string[] {
   return [...reply as string];
 }
 
+/** How long what has expired stays in the archive, and its record. */
+export const EXPIRED_MS = 48 * 60 * 60 * 1000;
+
 /**
  * All scripts begin with this. Its heads and theirs are outside of the Lua, as every Worker carries that.
  *
@@ -105,7 +108,7 @@ export function codes(reply: Reply): string[] {
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
-local EXPIRED_MS = 172800000
+local EXPIRED_MS = ${EXPIRED_MS}
 local HOUR_MS = 3600000
 local DAY_MS = 86400000
 local clock = redis.call('TIME')
