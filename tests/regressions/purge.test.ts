@@ -19,19 +19,37 @@ describe("a tick that purges what was deleted", () => {
     return { archive, store };
   }
 
-  it("has nothing under way after its report, though one deletion failed at once", async () => {
+  it("has nothing under way after its report, though the objects of one key could not be listed", async () => {
     let running = 0;
-    const { store } = await deleted(["a", "b", "c"], (archive) => ({
-      async deleteKeys(names) {
-        if (names[0]!.startsWith("default/a/")) throw new Error("no");
+    let listed = 0;
+    const { archive, store } = await deleted(["a", "b", "c"], (archive) => ({
+      async listKeys(prefix, cursor) {
+        if (prefix === "default/a/") throw new Error("no");
         running++;
         await sleep(100);
-        await archive.deleteKeys(names);
+        const page = await archive.listKeys(prefix, cursor);
         running--;
+        listed++;
+        return page;
       },
     }));
     const report = await store.tick();
-    assertEquals([report.missing, running], [3, 0]);
+    assertEquals([report.missing, running, listed, report.purged, report.purging], [3, 0, 2, 2, 1]);
+    assertEquals(report.errors.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
+    const objects = (key: string) => [...archive.objects.keys()].filter((name) => name.startsWith(`default/${key}/`));
+    assertEquals(["a", "b", "c"].map((key) => objects(key).length), [2, 1, 1]); // the others' tombstones are left
+    assertEquals(report.errors.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
+  });
+
+  it("says once that a deletion failed, whichever key comes first in it", async () => {
+    const { store } = await deleted(["a", "b", "c"], () => ({
+      deleteKeys(names) {
+        assert(names.some((name) => name.startsWith("default/a/")));
+        return Promise.reject(new Error("no"));
+      },
+    }));
+    const report = await store.tick();
+    assertEquals([report.missing, report.purged, report.purging], [3, 0, 3]);
     assertEquals(report.errors.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
   });
 
