@@ -91,7 +91,7 @@ export interface Sandbox {
   breaking: boolean;
   freezeDelayMs: number;
   retries: number;
-  /** What processes know of the longest request that Redis takes; those that archive nothing know nothing. */
+  /** What processes know of the longest request that Redis takes; those that only read know nothing. */
   maxRequestBytes: number | undefined;
 }
 
@@ -163,7 +163,7 @@ export function makeBench(box: Sandbox, name: string): Bench {
       retry: { retries: box.retries, backoff: () => 50 },
       enableAutoPipelining: false,
       timeoutMs: 10_000,
-      ...(box.maxRequestBytes && !/^(app|reader)/.test(name) && { maxRequestBytes: box.maxRequestBytes }),
+      ...(box.maxRequestBytes && name !== "reader" && { maxRequestBytes: box.maxRequestBytes }),
     },
     freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
