@@ -332,7 +332,7 @@ async function sabotage({ url, region, accessKeyId, secretAccessKey }: Radosgw):
   const client = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region, retries: 0 });
   const list = await (await client.fetch(`${url}/${BUCKET}?list-type=2`)).text();
   const names = [...list.matchAll(/<Key>([^<]+)<\/Key>/g)].map((match) => match[1]!);
-  for (const name of names.filter((name) => !name.endsWith("~owner"))) {
+  for (const name of names.filter((name) => !name.includes("/~owner/"))) {
     await (await client.fetch(`${url}/${BUCKET}/${name}`, { method: "DELETE" })).body?.cancel();
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Freezer } from "./archive/freezer.ts";
 import type { DataStore } from "./datastores/datastore.ts";
+import { badArgument } from "./errors.ts";
 import type { Index } from "./scripts/record.ts";
 import type { Connection } from "./upstash/connection.ts";
 
@@ -17,4 +18,19 @@ export interface Context {
   /** `undefined`: never evict. */
   readonly redisTtlMs: number | undefined;
   readonly freezeDelayMs: number;
+}
+
+const contexts = new WeakMap<object, Context>();
+
+/** Remembers what a store works with, for operations that are not part of it. */
+export function rememberContext<T extends object>(store: T, context: Context): T {
+  contexts.set(store, context);
+  return store;
+}
+
+/** What a store works with. */
+export function contextOf(what: string, store: object): Context {
+  const context = typeof store === "object" && store !== null ? contexts.get(store) : undefined;
+  if (context === undefined) throw badArgument(what, "store", "a store made by tundraStore()", typeof store);
+  return context;
 }

@@ -5,7 +5,7 @@
 import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
 import type { Context } from "./context.ts";
 import { badArgument, show, TundraError } from "./errors.ts";
-import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { copiedIndex, movedOn, unsupportedRecord } from "./key_errors.ts";
 import { checkKeys } from "./keys.ts";
 import { mark, type MarkException } from "./scripts/mark.ts";
 
@@ -40,9 +40,11 @@ export function dirtyArguments(what: string, args: readonly unknown[]): { option
 }
 
 /** Why a key was not marked, as an error. */
-export function markError({ key, why }: MarkException): TundraError {
+export function markError({ key, why, record }: MarkException): TundraError {
   const details = { keys: [key] };
   switch (why) {
+    case "copy":
+      return copiedIndex(record);
     case "missing":
       return new TundraError("MISSING", `Cannot mark ${show(key)} as it must exist: it is not in Redis`, details);
     case "blind write":
@@ -68,7 +70,13 @@ export function markError({ key, why }: MarkException): TundraError {
 
 /** The error of a `dirty()` that did not mark these keys; `alsoFailed` becomes its cause. */
 export function dirtyError(failures: ReadonlyMap<string, TundraError>, alsoFailed?: unknown): TundraError {
-  return failed("mark", failures, ["UNAVAILABLE", "UNSUPPORTED", "CONFLICT", "MISSING"], "UNAVAILABLE", alsoFailed);
+  return failed(
+    "mark",
+    failures,
+    ["LOST", "UNAVAILABLE", "UNSUPPORTED", "CONFLICT", "MISSING"],
+    "UNAVAILABLE",
+    alsoFailed,
+  );
 }
 
 /** Marks keys; see {@linkcode TundraStore.dirty}. */

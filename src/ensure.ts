@@ -18,6 +18,7 @@ import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
 import { movedOn, unsupportedRecord } from "./key_errors.ts";
 import { objectName, objectPrefix, versionMicros } from "./keys.ts";
+import { archivePlace } from "./owner.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { look } from "./scripts/look.ts";
 import { reconcile } from "./scripts/reconcile.ts";
@@ -190,7 +191,8 @@ async function thawNewer(
   const lost = (rest: string) =>
     new TundraError(
       "LOST",
-      `Cannot bring ${show(key)} back as the archive must hold version ${ver} or a newer one: ${rest}`,
+      `Cannot bring ${show(key)} back as the archive must hold version ${ver} or a newer one: ${rest}. ` +
+        `It was looked for under ${archivePlace(context)}; bucket, prefix or tqname may be the wrong ones`,
       { keys: [key] },
     );
   const { datastore } = context;

@@ -12,7 +12,7 @@
  * | `MISSING` | `dirty()` named keys that do not exist; the others are marked |
  * | `ENSURE_FAILED` | look into `causes`, key by key |
  * | `UNAVAILABLE` | retry: a server, the network or a time limit failed |
- * | `CONFLICT` | a key was written while its value was evicted: `ensureKs()` first, or `{ overwrite: true }` |
+ * | `CONFLICT` | a key was written while its value was evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: that name is taken |
  * | `CORRUPT` | archive bytes are wrong: wake a person |
  * | `LOST` | evicted, yet the archive has no object: wake a person |
  * | `NOT_FOUND` | a datastore has no such object |
@@ -94,6 +94,11 @@ export class TundraError extends Error {
  */
 export function notFound(name: string): TundraError {
   return new TundraError("NOT_FOUND", `Cannot fetch ${show(name)} as the archive must hold it: it does not exist`);
+}
+
+/** What `putKey` rejects with if the object must be new and is there. */
+export function nameTaken(name: string): TundraError {
+  return new TundraError("CONFLICT", `Cannot put ${show(name)} as no object may have that name: one has it`);
 }
 
 /** `Cannot X as Y must be Z: current value is V`. */

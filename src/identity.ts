@@ -1,25 +1,39 @@
 /**
- * Is this the index that belongs to the archive? An index that was lost (FLUSHDB, a failover to an empty server) must
- * never pass for a new one: every evicted key would count as never archived.
+ * Do database, index and archive belong together? An index that was lost (FLUSHDB, a failover to an empty server) must
+ * never pass for a new one: every evicted key would count as never archived. A copy of an index, or a second index, must
+ * never work on the archive of the first: each would delete what the other archived.
  *
- *   id missing, no owner object   a new store: SET id NX new:<uuid>, PUT the owner object, confirm the id
- *   id new:<uuid>                 somebody began so: PUT the owner object (unless it is there), confirm the id
- *   id missing, owner object      the index was lost: LOST
- *   id new:<uuid>, other owner    so it was, and a late proposal came after; the same where there are other objects
+ * The index's id is `<uuid>@<database>`; the archive holds it too (src/owner.ts).
+ *
+ *   id missing, archive unused     a new store: SET id NX new:<id>, put the owner objects, confirm the id
+ *   id new:<id>, archive unused    somebody began so: put what is missing, confirm the id
+ *   id missing or new, archive used, or an owner of another database
+ *                                  LOST: the index was lost, or the archive is another's
+ *   id of another database         LOST: this database is a copy
+ *   owner object missing           LOST: the archive is another's, or the wrong one
+ *
+ * Of several indexes that begin at the same moment at most one is confirmed: each puts an object of its own and then
+ * lists. It is confirmed if it is alone; else it withdraws, and its next proposal has another uuid. Only the one with the
+ * least uuid waits a while for the others to do so.
  * @module
  */
+import { sleep } from "./abort.ts";
 import { uuid } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { asTundraError, isNotFound, TundraError } from "./errors.ts";
-import { ownerObject } from "./keys.ts";
-import { confirmId, proposeId } from "./scripts/identity.ts";
+import { TundraError } from "./errors.ts";
+import { copiedIndex } from "./key_errors.ts";
+import { archivePlace, databaseOf, deleteOwners, FIRST, listOwners, putOwner, readOwner, uuidOf } from "./owner.ts";
+import { proposeId, replaceId } from "./scripts/identity.ts";
 import { look } from "./scripts/look.ts";
 import type { CallOptions } from "./upstash/connection.ts";
 
 type Call = CallOptions & DataStoreCallOptions;
 
 const PROPOSED = "new:";
+/** How often, and how long, the index with the least uuid waits for others to withdraw. */
+const ROUNDS = 4;
+const WAIT_MS = 250;
 
 /** Was this id confirmed? Nothing is put or evicted before. */
 export function isConfirmed(id: string): boolean {
@@ -27,78 +41,174 @@ export function isConfirmed(id: string): boolean {
 }
 
 /**
- * Throws where `id`, as a script has just read it, is not the one that the archive's owner was given: `LOST`. Returns
- * where it is, where this is a new store, or where another id is there by now (another first user; a replica that was
- * behind): `true` then, ask again.
+ * Throws if `id`, as a script has just read it, is not that of an index which this database has with this archive:
+ * `LOST`. Returns if it is, if this is a new store, or if another id is there by now (another first user; a replica that
+ * was behind): `true` then, ask again.
  */
 export async function checkIdentity(context: Context, id: string, call?: Call): Promise<boolean> {
+  if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
   if (isConfirmed(id)) return false;
-  const owner = await readOwner(context, call);
-  if (owner === undefined || await isHalfBegun(context, id, owner, call)) return false;
+  const obstacle = await obstacleToBegin(context, id, call);
+  if (obstacle === undefined) return false;
   const now = (await look(context.index, [], call)).id;
   if (now !== "" && now !== id) return true;
-  throw indexLost(context, id);
+  throw indexLost(context, obstacle);
 }
 
 /** Gives a new store its id and its archive its owner, or ends what somebody began so; returns the confirmed id. */
 export async function establishIdentity(context: Context, seen: string, call?: Call): Promise<string> {
+  const { index } = context;
   let id = seen;
+  let mine = "";
   if (id === "") {
     await checkIdentity(context, id, call);
-    id = await proposeId(context.index, uuid(), call);
+    mine = PROPOSED + newId(context);
+    id = await proposeId(index, mine.slice(PROPOSED.length), call);
   }
-  if (isConfirmed(id)) return id;
+  if (id !== mine && await checkIdentity(context, id, call)) id = (await look(index, [], call)).id;
+  if (isConfirmed(id)) {
+    await checkIdentity(context, id, call);
+    return id;
+  }
+  if (id === "") throw heldNotStill();
   const proposed = id.slice(PROPOSED.length);
-  const owner = await readOwner(context, call);
-  if (owner === undefined) {
-    await context.datastore.putKey(ownerObject(context.tqname), new TextEncoder().encode(proposed), call);
-  } else if (!await isHalfBegun(context, id, owner, call)) {
-    const now = (await look(context.index, [], call)).id;
-    if (isConfirmed(now)) return now;
-    throw indexLost(context, id);
+  const other = await claimArchive(context, proposed, call);
+  if (other !== undefined) {
+    await replaceId(index, id, PROPOSED + newId(context), call);
+    await deleteOwners(context, [uuidOf(id)], call);
+    throw indexLost(context, `another index owns this archive, or is beginning to: ${other}`);
   }
-  id = await confirmId(context.index, proposed, call);
-  if (isConfirmed(id)) return id;
-  throw new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed meanwhile");
+  const now = await replaceId(index, id, proposed, call);
+  if (now === proposed) return now;
+  throw heldNotStill();
 }
 
 /**
- * Is `id` the proposal that this owner object was put for, and not confirmed yet? A late copy of a proposal, or a Redis
- * rolled back to its first minute, must not make a lost index pass for a new one: nothing else is put before the
- * confirmation, so an archive that holds more than its owner has had one.
+ * Throws unless the archive still belongs to this confirmed id: `LOST`. A tick asks once, before it puts, evicts or
+ * deletes anything. An owner object that went missing is put again if the archive holds a version that the index names.
+ *
+ * Cost: one fetch.
+ *
+ * @param holdsMine does the archive hold such a version? `undefined`: the index has never archived anything
  */
-async function isHalfBegun(context: Context, id: string, owner: string, call?: Call): Promise<boolean> {
-  if (id !== PROPOSED + owner) return false;
-  const { datastore, tqname } = context;
-  if (!datastore.listKeys) return true;
-  try {
-    const { names } = await datastore.listKeys(`${tqname}/`, undefined, call);
-    return names.every((name) => name === ownerObject(tqname));
-  } catch (thrown) {
-    throw asTundraError(thrown, "ask the archive what it holds");
+export async function checkOwner(
+  context: Context,
+  id: string,
+  holdsMine: () => Promise<boolean | undefined>,
+  call?: Call,
+): Promise<void> {
+  const name = ownerNameOf(context, id);
+  const owner = await readOwner(context, name, call);
+  if (owner === id) return;
+  if (owner !== undefined) throw ownedByAnother(context, owner);
+  const { uuids, used } = await listOwners(context, call);
+  const other = uuids.find((each) => each !== FIRST);
+  if (other !== undefined) throw ownedByAnother(context, await readOwner(context, other, call) ?? other);
+  if (!(await holdsMine() ?? used !== true)) throw wrongArchive(context);
+  await putOwner(context, name, id, call);
+}
+
+/** The owner object of an id. */
+export function ownerNameOf(context: Context, id: string): string {
+  return context.datastore.listKeys ? uuidOf(id) : FIRST;
+}
+
+/** An id of this database with a uuid that was never used. */
+export function newId(context: Context): string {
+  return `${uuid()}@${context.index.database}`;
+}
+
+/** Why no index of this database may begin, or have begun, with this archive; `undefined` if it may. */
+async function obstacleToBegin(context: Context, id: string, call?: Call): Promise<string | undefined> {
+  const { uuids, used } = await listOwners(context, call);
+  // nothing else is put before an id is confirmed
+  if (used) return "its id is missing or was never confirmed, and the archive holds what an index has put there";
+  for (const each of used === undefined ? [FIRST] : uuids) {
+    const owner = await readOwner(context, each, call);
+    if (owner === undefined) continue;
+    if (databaseOf(owner) !== context.index.database) return `the archive belongs to another index: ${owner}`;
+    // what this datastore holds besides is not known
+    if (used === undefined && id !== PROPOSED + owner) return "its id is missing, and the archive has an owner";
+  }
+  return undefined;
+}
+
+/** Puts the owner objects of an id that was proposed; answers who else has done so, `undefined` for nobody. */
+async function claimArchive(context: Context, id: string, call?: Call): Promise<string | undefined> {
+  const { listKeys } = context.datastore;
+  const came = await putOwner(context, FIRST, id, call);
+  if (!came || !listKeys) {
+    const first = await readOwner(context, FIRST, call);
+    // absent: an archive that shows what was put a little later
+    const mine = first === undefined || first === id || (listKeys && databaseOf(first) === context.index.database);
+    if (!mine) return first;
+  }
+  return !listKeys ? undefined : await standAlone(context, id, [], call);
+}
+
+/**
+ * Puts the owner object of `id` and answers who owns the archive besides; `undefined` for nobody but those that it
+ * replaces. This database's own owner objects of other ids are from before it was emptied, or from a move that did not
+ * end: they go.
+ */
+export async function standAlone(
+  context: Context,
+  id: string,
+  replaced: string[],
+  call?: Call,
+): Promise<string | undefined> {
+  const own = uuidOf(id);
+  await putOwner(context, own, id, call);
+  for (let round = 1;; round++) {
+    const others = (await listOwners(context, call)).uuids.filter((each) => ![FIRST, own, ...replaced].includes(each));
+    const stale: string[] = [];
+    let rival: string | undefined;
+    for (const each of others) {
+      const owner = await readOwner(context, each, call);
+      if (owner === undefined) continue;
+      if (databaseOf(owner) === context.index.database) stale.push(each);
+      else rival = owner;
+    }
+    await deleteOwners(context, stale, call);
+    if (rival === undefined) return undefined;
+    if (round === ROUNDS || others.some((each) => each < own)) return rival;
+    await sleep(WAIT_MS * round, call?.signal);
   }
 }
 
-/** The id in the owner object; `undefined` where there provably is none. */
-async function readOwner(context: Context, call?: Call): Promise<string | undefined> {
-  const what = "ask the archive for its owner";
-  let owner: Uint8Array | Error | undefined;
-  try {
-    [owner] = await context.datastore.fetchKeys([ownerObject(context.tqname)], call);
-  } catch (thrown) {
-    owner = new Error(asTundraError(thrown, what).message); // whatever it is: not known to be absent
-  }
-  if (owner instanceof Uint8Array) return new TextDecoder().decode(owner);
-  if (isNotFound(owner)) return undefined;
-  const reason = owner instanceof Error ? owner.message : "no answer";
-  throw new TundraError("UNAVAILABLE", `Cannot ${what}: ${reason}`, { cause: owner });
+/** The error if the id changes while it is worked on. */
+export function heldNotStill(): TundraError {
+  return new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed meanwhile");
 }
 
-function indexLost(context: Context, id: string): TundraError {
-  const why = id === "" ? "it has no id" : "its id was never confirmed, and the archive's was";
+function indexLost(context: Context, why: string): TundraError {
   return new TundraError(
     "LOST",
-    `Cannot use the index tundra:${context.tqname}:* as it must be the one that its archive belongs to: ${why}, ` +
-      `so it was lost; rebuild first`,
+    `Cannot use the index tundra:${context.tqname}:* of database ${context.index.database} as it must be the one ` +
+      `that owns ${archivePlace(context)}: ${why}. ` +
+      `If another database or store uses this archive, give this one a tqname, bucket or prefix of its own. ` +
+      `If this index was lost (FLUSHDB, an empty database), do not write an id by hand: rebuild first. ` +
+      `To begin anew on purpose, use another tqname or prefix, or remove the objects that are there`,
+  );
+}
+
+/** The error if the archive is another index's. */
+export function ownedByAnother(context: Context, owner: string): TundraError {
+  return new TundraError(
+    "LOST",
+    `Cannot archive as ${archivePlace(context)} must belong to this index: its owner is ${owner}. ` +
+      `If the archive was handed over to another database, stop the ticks of this one. If bucket, prefix or tqname were ` +
+      `changed by mistake, change them back`,
+  );
+}
+
+/** The error if nothing in the archive is this index's. */
+export function wrongArchive(context: Context): TundraError {
+  return new TundraError(
+    "LOST",
+    `Cannot archive as ${
+      archivePlace(context)
+    } must be this index's: it holds neither its owner object nor a version ` +
+      `that it names. Bucket, prefix or tqname may be the wrong ones: change them back. Nothing was archived or evicted`,
   );
 }

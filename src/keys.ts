@@ -14,7 +14,7 @@
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `stats` | hash | totals since the beginning |
  *
- * Archive objects: `<tqname>/<segment>/<version>`, and `<tqname>/~owner`. The segment of a key:
+ * Archive objects: `<tqname>/<segment>/<version>`, and the owners, `<tqname>/~owner/...`. The segment of a key:
  *
  * | key | segment |
  * | --- | --- |
@@ -132,9 +132,17 @@ export function redisKeys(tqname: string): RedisKeys {
   };
 }
 
-/** The name of the object that says whose archive this is. `~` begins no key's segment but the empty key's. */
-export function ownerObject(tqname: string): string {
-  return `${tqname}/~owner`;
+/**
+ * What stands before the names of the objects that say whose archive this is. `~` begins no key's segment but the empty
+ * key's.
+ */
+export function ownerPrefix(tqname: string): string {
+  return `${tqname}/~owner/`;
+}
+
+/** The object of one owner: `uuid` is its index's; `first` is the one that whoever comes first puts. */
+export function ownerObject(tqname: string, uuid: string): string {
+  return ownerPrefix(tqname) + uuid;
 }
 
 /** The common beginning of the names of all versions of one key, and of no other's, whatever their case. */

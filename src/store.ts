@@ -7,7 +7,7 @@ import { onWorkerd } from "./ambient.ts";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
 import { checkNames, checkNumber } from "./check.ts";
-import type { Context } from "./context.ts";
+import { type Context, rememberContext } from "./context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
 import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
@@ -23,6 +23,7 @@ import { tick } from "./tick.ts";
 import { MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick_options.ts";
 import { redisClient } from "./upstash/client.ts";
 import { connect, type RedisOptions } from "./upstash/connection.ts";
+import { databaseName } from "./upstash/options.ts";
 import { scriptRunner } from "./upstash/script.ts";
 import { type TundraWorker, worker, type WorkerOptions } from "./worker.ts";
 
@@ -41,6 +42,12 @@ export interface TundraOptions {
    * archived once in this time; what it costs is that much more to lose should Redis itself lose data.
    */
   freezeDelayMs?: number;
+  /**
+   * The name of this Redis database: 1 to 128 characters `A-Z a-z 0-9 . _ : -`, default its REST URL's host. The index
+   * carries it, so that a copy of the database cannot work on the original's archive. Give it one if the same database is
+   * reached by several URLs, such as a proxy's; never give two databases the same.
+   */
+  databaseId?: string;
 }
 
 /** How much waits. */
@@ -209,7 +216,9 @@ export interface TundraStore {
 const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 
 /** Names of {@linkcode TundraOptions}. */
-export const STORE_OPTIONS: readonly string[] = ["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs"];
+export const STORE_OPTIONS: readonly string[] = [
+  ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId"],
+];
 
 /**
  * Makes a store. No I/O, no timer, no randomness: cheap enough for every request.
@@ -234,7 +243,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
       throw badArgument(what, "the datastore", `an object with ${name}()`, datastore);
     }
   }
-  const { redisTtlMs, freezeDelayMs = 0 } = options;
+  const { redisTtlMs, freezeDelayMs = 0, databaseId } = options;
   if (redisTtlMs !== undefined) {
     const fits = Number.isSafeInteger(redisTtlMs) && redisTtlMs >= LEAST_REDIS_TTL_MS;
     if (!fits) {
@@ -243,12 +252,16 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     }
   }
   checkNumber(what, "freezeDelayMs", freezeDelayMs, 0, MAX_DURATION_MS, " of milliseconds");
+  if (databaseId !== undefined && !/^[A-Za-z0-9._:-]{1,128}$/.test(databaseId)) {
+    throw badArgument(what, "databaseId", "1 to 128 characters A-Z a-z 0-9 . _ : -", databaseId);
+  }
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
+  const database = databaseId ?? databaseName(options.redis.url);
   const context: Context = {
     tqname,
     connection,
-    index: { scripts: scriptRunner(connection), keys: redisKeys(tqname) },
+    index: { scripts: scriptRunner(connection), keys: redisKeys(tqname), database },
     datastore: guardedDatastore(datastore),
     freezers: checkFreezers(options.freezer),
     redisTtlMs,
@@ -266,7 +279,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     return checked.length === 0 ? none : await act(checked);
   };
 
-  return {
+  return rememberContext<TundraStore>({
     redis,
     ensureKs: (...keys: unknown[]) =>
       call("ensure keys", keys, undefined, (checked) => ensureKs(context, fetches, checked)),
@@ -305,5 +318,5 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     },
     deadLetters: (options) => deadLetters(context, options),
     retryDead: (...keys: unknown[]) => call("revive keys", keys, 0, (checked) => retryDead(context, checked)),
-  };
+  }, context);
 }

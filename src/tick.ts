@@ -10,12 +10,14 @@ import { monotonicMs, random } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show } from "./errors.ts";
 import { evictIdle, isBlindWrite } from "./evict.ts";
-import { establishIdentity, isConfirmed } from "./identity.ts";
+import { holdsNamed } from "./held_versions.ts";
+import { checkIdentity, checkOwner, establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
-import { type Lease, releaseAll, uploadsEnd } from "./leases.ts";
+import { failure, giveBack, type Lease, recordFailures, recordTrouble, releaseAll, uploadsEnd } from "./leases.ts";
 import { keepForPurges, purgeClaimed, purgeRest } from "./purge.ts";
 import { freezeLease } from "./read_keys.ts";
 import { type Claim, claim } from "./scripts/claim.ts";
+import { look } from "./scripts/look.ts";
 import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts";
 import { checkTickOptions, type TickOptions, type TickReport } from "./tick_options.ts";
 import { type TickRun, tickRun } from "./tick_run.ts";
@@ -120,10 +122,10 @@ function wanted(run: TickRun, suspects: boolean, evicting: boolean): Wanted {
   };
 }
 
-/** A batch, but no more than what the bounds on keys and requests leave: a claim and a snapshot go off the latter. */
+/** A batch, but no more than what the bounds on keys and requests leave: claim, snapshot and owner go off the latter. */
 function keysToClaim(run: TickRun, evicting: boolean): number {
   const { settings, report } = run;
-  const requests = run.requestsLeft() - 2;
+  const requests = run.requestsLeft() - 2 - (run.archiveChecked ? 0 : 1);
   const least = EVICTION_REQUESTS + 2; // a commit, and one question
   const kept = evicting && requests >= 2 * least && requests < Infinity
     ? Math.max(least, Math.floor(requests * EVICTION_SHARE))
@@ -147,7 +149,8 @@ async function claimLease(
   seen.suspects = claimed.passed;
   seen.idle = most.maxIdle > 0 && claimed.idle.length === run.settings.batchKeys;
   run.report.claimed += claimed.keys.length;
-  return { ...claimed, endsAt, begun: false };
+  const lease = { ...claimed, endsAt, begun: false };
+  return await archiveIsMine(run, lease) ? lease : undefined;
 }
 
 /** The next batch; `undefined` where the tick has to end, which is an error only for its first claim. */
@@ -170,8 +173,12 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
       if (!evicting || !(await evictUnclaimed(run))) throw thrown;
       claimed = await ask();
     }
-    if (isConfirmed(claimed.id)) return claimed;
+    if (isConfirmed(claimed.id)) {
+      await checkIdentity(context, claimed.id, run.call); // a copy of a database is refused
+      return claimed;
+    }
     await establishIdentity(context, claimed.id, run.closing);
+    run.archiveChecked = true;
     if (keysToClaim(run, evicting) <= 0) return undefined;
     claimed = await ask();
     return isConfirmed(claimed.id) ? claimed : undefined;
@@ -182,6 +189,38 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
     run.unfinished = true;
     run.fail(error);
     return undefined;
+  }
+}
+
+/**
+ * Asks, once a tick and before it does anything, whether the archive is still this index's. If not, all that was claimed
+ * is given back and the tick fails. `false`: the archive did not say, so all keys wait for it, or the tick was stopped.
+ */
+async function archiveIsMine(run: TickRun, claimed: Claim & Lease): Promise<boolean> {
+  const { id, keys, idle, purge, suspects, endsAt } = claimed;
+  if (run.archiveChecked || keys.length + idle.length + purge.length === 0) return true;
+  const { signal, end } = run.until(endsAt);
+  const sample = [...keys, ...idle];
+  try {
+    await run.counted((call) => checkOwner(run.context, id, () => holdsNamed(run.context, sample, call), call), signal);
+    run.archiveChecked = true;
+    return true;
+  } catch (thrown) {
+    const error = asTundraError(thrown, "ask the archive for its owner");
+    const stopped = run.stopped();
+    if (error.code !== "UNAVAILABLE" || stopped || suspects || keys.length === 0) {
+      await giveBack(run, claimed, keys, suspects);
+      if (error.code !== "UNAVAILABLE" && !stopped) throw error;
+      if (!stopped) run.fail(error);
+    } else {
+      const failures = keys.map((key) => failure(run, claimed, key, error, 0, "passing"));
+      if (failures.length === 1) await recordFailures(run, claimed, failures);
+      else await recordTrouble(run, claimed, failures, error);
+    }
+    run.unfinished = true;
+    return false;
+  } finally {
+    end();
   }
 }
 
@@ -206,8 +245,14 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
     const limitMs = nowMs - redisTtlMs!;
     const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, run.settings.batchKeys];
     const [idle] = results(what, [await connection.command(range, run.call)]);
+    const keys = (idle as string[]).map(text);
+    const { id } = await look(index, [], run.call);
+    if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
+    const none = { keys: [], suspects: false, purge: [], token: "", left: 0, passed: 0, begun: false };
+    const unclaimed = { ...none, id, idle: keys, idleLimitMs: limitMs, nowUs: nowMs * 1000 };
+    if (!await archiveIsMine(run, { ...unclaimed, endsAt: uploadsEnd(run.settings.leaseMs) })) return false;
     const before = run.report.evicted;
-    await evictKeys(run, (idle as string[]).map(text), limitMs, nowMs);
+    await evictKeys(run, keys, limitMs, nowMs);
     return run.report.evicted > before;
   } catch {
     return false; // the claim's own error says more

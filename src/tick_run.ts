@@ -36,6 +36,8 @@ export interface TickRun {
   snapshotKeys: number;
   /** Keys that this tick has put back and that are due again. */
   queuedAgain: number;
+  /** Was the archive asked whether it is this index's? Before that nothing is put, evicted or deleted. */
+  archiveChecked: boolean;
   /** Something due is left that `remaining` does not count: an eviction that failed, a lease that ended. */
   unfinished: boolean;
   /** It has begun to archive or evict something. */
@@ -129,6 +131,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     uploads: limiter(settings.nthreads),
     snapshotKeys: settings.batchKeys,
     queuedAgain: 0,
+    archiveChecked: false,
     unfinished: false,
     busy: false,
     stored: 0,

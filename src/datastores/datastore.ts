@@ -15,6 +15,15 @@ export interface DataStoreCallOptions {
   onRequest?: () => void;
 }
 
+/** What `putKey` of a {@linkcode DataStore} is given. */
+export interface PutOptions extends DataStoreCallOptions {
+  /**
+   * Refuse an object whose name is taken: `CONFLICT`. Default `false`. A store that cannot tell stores it; then two
+   * databases that begin with the same archive at the same moment are told apart by listing alone.
+   */
+  ifAbsent?: boolean;
+}
+
 /**
  * An archive: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is `.` or `..`.
  *
@@ -31,6 +40,8 @@ export interface DataStoreCallOptions {
  * ```
  */
 export interface DataStore {
+  /** Where the objects are, for messages: `bucket "carts", prefix "tundra/"`. Never a secret. */
+  readonly place?: string;
   /**
    * The longest that one request may take by the store's own limit, in ms; default 10,000. Tundra gives up a call after
    * twice that and 10 s, 0.2 s more a name, and 2 s more a MB that is put.
@@ -40,7 +51,7 @@ export interface DataStore {
    * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is no
    * TundraError) blames the store, and no key is given up for it; another code that is not `retryable` blames the object.
    */
-  putKey(name: string, value: Uint8Array, options?: DataStoreCallOptions): Promise<true>;
+  putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
    * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
    * other error means "unknown" and never leads to `LOST`.

@@ -2,7 +2,7 @@
  * An archive in memory, for tests and first steps.
  * @module
  */
-import { notFound } from "../errors.ts";
+import { nameTaken, notFound } from "../errors.ts";
 import type { DataStore } from "./datastore.ts";
 
 /** Names a page of `listKeys`, as S3 has it. */
@@ -31,10 +31,12 @@ export function memoryDatastore(): MemoryDatastore {
   // Asynchronous functions, so that an aborted signal rejects and never throws.
   return {
     objects,
+    place: "memory",
     timeoutMs: 10_000,
     // deno-lint-ignore require-await
     async putKey(name, value, options) {
       options?.signal?.throwIfAborted();
+      if (options?.ifAbsent && objects.has(name)) throw nameTaken(name);
       objects.set(name, new Uint8Array(value));
       return true;
     },

@@ -5,7 +5,7 @@
 import { sleep, untilAborted } from "../abort.ts";
 import { digest, random } from "../ambient.ts";
 import { checkNames, checkNumber } from "../check.ts";
-import { badArgument, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
+import { badArgument, nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
@@ -13,8 +13,8 @@ import { forEachName } from "./parallel.ts";
 
 /** What Tundra needs of an R2 bucket's binding; a Worker's `env.BUCKET` is one. */
 export interface R2BucketLike {
-  /** Stores an object; R2 refuses it where the bytes that arrive have another SHA-256. */
-  put(name: string, value: Uint8Array, options: { sha256: ArrayBuffer }): Promise<unknown>;
+  /** Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. `null`: `onlyIf` was not met. */
+  put(name: string, value: Uint8Array, options: { sha256: ArrayBuffer; onlyIf?: Headers }): Promise<unknown>;
   /** Fetches an object; `null` where it does not exist. */
   get(name: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
   /** Looks for an object; `null` where it does not exist. */
@@ -106,13 +106,16 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
   }
 
   return {
+    place: `an R2 bucket${prefix === "" ? "" : `, prefix ${show(prefix)}`}`,
     timeoutMs: 10_000,
     async putKey(name, value, call) {
       const at = objectPath("put", prefix, name);
       const what = `put ${show(name)}`;
       checkValue(what, value);
       const sha256 = (await digest("SHA-256", value as Uint8Array<ArrayBuffer>)).buffer;
-      await attempt(what, call, () => bucket.put(at, value, { sha256 }));
+      const onlyIf = call?.ifAbsent ? new Headers({ "if-none-match": "*" }) : undefined;
+      const put = await attempt(what, call, () => bucket.put(at, value, { sha256, ...(onlyIf && { onlyIf }) }));
+      if (onlyIf && put === null) throw nameTaken(name);
       return true;
     },
 

@@ -2,7 +2,7 @@
  * An archive in S3, or whatever speaks its protocol: R2, MinIO, Ceph, B2, Spaces, ...
  * @module
  */
-import { notFound, show, TundraError } from "../errors.ts";
+import { nameTaken, notFound, show, TundraError } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 import { checkListed, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
@@ -29,6 +29,9 @@ const CANNOT_DELETE_TOGETHER = [
 ];
 /** Objects of one DeleteObjects. */
 const DELETE_AT_ONCE = 1000;
+/** What servers without conditional PUTs say of one. */
+const UNCONDITIONAL = ["NotImplemented", "InvalidArgument", "InvalidRequest", "501", "400"];
+const TAKEN = ["PreconditionFailed", "412"];
 
 /**
  * An archive in S3, or whatever speaks its protocol. Makes no request until it is used, and is cheap to make.
@@ -69,6 +72,7 @@ const DELETE_AT_ONCE = 1000;
 export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
   const { connection, prefix, concurrency } = checkS3Options(options);
   const request = s3Requester(connection);
+  let conditionalPuts = true; // until a server says that it has none
 
   /** One request for each name. */
   async function each<R>(
@@ -118,11 +122,20 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
   }
 
   return {
+    place: `bucket ${show(options.bucket)}${prefix === "" ? "" : `, prefix ${show(prefix)}`}`,
     timeoutMs: connection.timeoutMs + RETRY_WITHIN_MS,
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
       const path = objectPath("put", prefix, name);
       checkValue(what, value);
+      if (options?.ifAbsent && conditionalPuts) {
+        const headers = { "if-none-match": "*" };
+        const answers = [...TAKEN, ...UNCONDITIONAL];
+        const { code } = await request({ what, method: "PUT", path, body: value, headers, answers }, options);
+        if (TAKEN.includes(code)) throw nameTaken(name);
+        if (code === "") return true;
+        conditionalPuts = false;
+      }
       await request({ what, method: "PUT", path, body: value }, options);
       return true;
     },

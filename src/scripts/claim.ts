@@ -25,7 +25,7 @@ export interface ClaimOptions {
 
 /** What a tick got. */
 export interface Claim {
-  /** The index id; "" for none, `new:...` for one that is not confirmed: then nothing was claimed. */
+  /** The index id; "" for none, `new:...` for one that is not confirmed. With these, or another database's, nothing was claimed. */
   id: string;
   /** Redis time, microseconds. */
   nowUs: number;
@@ -49,12 +49,13 @@ export interface Claim {
  * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
  *     KEYS  dirty, idle, id, purge
- *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1), maxPurge
+ *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1), maxPurge, database
  *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed,
  *           keys with objects to delete
  *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
  *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
- *           work, never data. Nothing is claimed without an id
+ *           work, never data. Nothing is claimed without a confirmed id of
+ *           this database
  *           7: suspects and fresh keys are claimed apart, so neither wait behind the other, and what suspects do to
  *           a tick befalls no fresh key
  *
@@ -71,7 +72,7 @@ local DIRTY, IDLE, ID, PURGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local max, max_suspects, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit = int(now - tonumber(ARGV[5]))
 local id = redis.call('GET', ID)
-if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end
+if not confirmed(id) or foreign(id, ARGV[8]) then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end
 
 local WINDOW, MOST_WINDOWS = 1000, 100
 local fresh, suspects, passed, seen, left = {}, {}, 0, 0, 0
@@ -150,6 +151,7 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
       options.redisTtlMs,
       options.mendIdle ? 1 : 0,
       options.maxPurge,
+      index.database,
     ],
     call,
   ) as [string, string, string, string[], number, string[], string, number, number, string[]];

@@ -40,7 +40,7 @@ export type EvictOutcome =
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, n records, n keys
- *     ARGV  idle limit (ms; '' from evict()), room in a request, then for each key: action (evict ask mark keep drop), ver
+ *     ARGV  idle limit (ms; '' from evict()), room in a request, database, then for each key: action (evict ask mark keep drop), ver
  *           ('' any; with drop the record that the decision was based on)
  *     OUT   id, versions to ask the archive for, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
@@ -65,7 +65,7 @@ local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local n = (#KEYS - 5) / 2
 local limit, room = tonumber(ARGV[1]), tonumber(ARGV[2])
 local id = redis.call('GET', ID)
-if not id or string.sub(id, 1, 4) == 'new:' then return { id or '', {}, '' } end
+if not confirmed(id) or foreign(id, ARGV[3]) then return { id or '', {}, '' } end
 
 local texts = redis.call('MGET', unpack(KEYS, 6, 5 + n))
 local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 6 + n, 5 + 2 * n))
@@ -97,7 +97,7 @@ local function ask(r)
 end
 
 local function one(i, r)
-  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i + 2], ARGV[2 * i + 3]
   if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
   if r.rev ~= 0 then
     if not queued[i] and not redis.call('ZSCORE', DEAD, key) then push(queue, int(now), key) end
@@ -187,7 +187,7 @@ const OUTCOMES: Record<string, EvictOutcome> = {
 };
 
 /**
- * One request, 2 billable commands a key and 9. Without a confirmed id
+ * One request, 2 billable commands a key and 9. Without a confirmed id of this database
  * nothing is evicted and `outcomes` is empty.
  */
 export async function evict(
@@ -203,6 +203,7 @@ export async function evict(
     [
       idleLimitMs === undefined ? "" : idleLimitMs,
       roomIn(index.scripts.requestLimit()),
+      index.database,
       ...candidates.flatMap((c) => [c.action, c.ver]),
     ],
     call,

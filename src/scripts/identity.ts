@@ -10,7 +10,7 @@ import { type Index, PRELUDE } from "./record.ts";
  * The first one to come gives the index an id, not confirmed yet.
  *
  *     KEYS  id
- *     ARGV  uuid
+ *     ARGV  id
  *     OUT   the id as it is now
  */
 const PROPOSE = defineScript(
@@ -24,21 +24,21 @@ return redis.call('GET', KEYS[1])
 );
 
 /**
- * The owner object holds this uuid: the id is final.
+ * The id is confirmed, withdrawn for another proposal, or moved to another database.
  *
  *     KEYS  id
- *     ARGV  uuid
+ *     ARGV  id as it was read, id to be
  *     OUT   the id as it is now; '' for none
- *     INV   only where it is still what was proposed
+ *     INV   only if it still is as it was read; a uuid that was withdrawn never comes back
  */
-const CONFIRM = defineScript(
-  "confirm",
+const REPLACE = defineScript(
+  "replace",
   ["allow-oom"],
   `
 ${PRELUDE}
 local id = redis.call('GET', KEYS[1])
-if id == 'new:' .. ARGV[1] then
-  id = ARGV[1]
+if id == ARGV[1] then
+  id = ARGV[2]
   redis.call('SET', KEYS[1], id)
 end
 return id or ''
@@ -46,11 +46,11 @@ return id or ''
 );
 
 /** One request, 4 billable commands. */
-export async function proposeId(index: Index, uuid: string, call?: CallOptions): Promise<string> {
-  return await index.scripts.run(PROPOSE, [index.keys.id], [uuid], call) as string;
+export async function proposeId(index: Index, id: string, call?: CallOptions): Promise<string> {
+  return await index.scripts.run(PROPOSE, [index.keys.id], [id], call) as string;
 }
 
 /** One request, 4 billable commands. */
-export async function confirmId(index: Index, uuid: string, call?: CallOptions): Promise<string> {
-  return await index.scripts.run(CONFIRM, [index.keys.id], [uuid], call) as string;
+export async function replaceId(index: Index, seen: string, id: string, call?: CallOptions): Promise<string> {
+  return await index.scripts.run(REPLACE, [index.keys.id], [seen, id], call) as string;
 }

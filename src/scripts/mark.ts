@@ -17,19 +17,23 @@ export interface MarkOptions {
   expected?: string[];
 }
 
-/** A key that was not marked, and why: `record` is its record where the record is the reason. */
+/**
+ * A key that was not marked, and why: `record` is its record where the record is the reason, or the index's id if that is
+ * another database's (`copy`).
+ */
 export interface MarkException {
   key: string;
-  why: "missing" | "blind write" | "blind removal" | "again" | "unsupported";
+  why: "missing" | "blind write" | "blind removal" | "again" | "unsupported" | "copy";
   record: string;
 }
 
 /**
  * Keys have changed: a new revision each, and into the queue.
  *
- *     KEYS  dirty, dead, n records, n keys
- *     ARGV  freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
- *     OUT   for each key that was not marked: index, code, record
+ *     KEYS  dirty, dead, id, n records, n keys
+ *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
+ *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
+ *             record
  *             M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
  *             U record of another version
  *           (a missing key that is evicted counts as marked: those bytes are archived)
@@ -42,10 +46,12 @@ export const MARK = defineScript(
   `
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
-local n = (#KEYS - 2) / 2
-local delay, missing, overwrite = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local texts = redis.call('MGET', unpack(KEYS, 3, 2 + n))
-local there = existing(3 + n, n)
+local n = (#KEYS - 3) / 2
+local delay, missing, overwrite = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local found, texts = redis.call('MGET', unpack(KEYS, 3, 3 + n)), {}
+if foreign(found[1], ARGV[1]) then return found[1] end
+for i = 1, n do texts[i] = found[i + 1] end
+local there = existing(4 + n, n)
 local out, changes, queue, failed = {}, {}, {}, {}
 
 local function except(i, code)
@@ -58,9 +64,9 @@ local function mark(i, r, flag)
   bump(r)
   r.flag, r.rescues = flag, 0
   if flag == 'g' then remove(r) end
-  push(changes, KEYS[2 + i], r)
-  push(queue, int(now + delay), KEYS[2 + n + i])
-  if r.attempts > 0 then push(failed, KEYS[2 + n + i], r) end
+  push(changes, KEYS[3 + i], r)
+  push(queue, int(now + delay), KEYS[3 + n + i])
+  if r.attempts > 0 then push(failed, KEYS[3 + n + i], r) end
 end
 
 for i = 1, n do
@@ -68,7 +74,7 @@ for i = 1, n do
   local evicted = r and r.flag == 'e' and not expired(r)
   if not r then
     except(i, 'U')
-  elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[3 + i] then
+  elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[4 + i] then
     except(i, 'A')
   elseif there[i] then
     if not evicted or overwrite == 'now' or overwrite == 'cas' then
@@ -118,13 +124,14 @@ const WHY = {
 /** KEYS and ARGV of a mark, also for a pipeline. */
 export function markArguments(index: Index, keys: string[], options: MarkOptions): [string[], (string | number)[]] {
   return [
-    layout(index, [index.keys.dirty, index.keys.dead], keys),
-    [options.freezeDelayMs, options.missing, options.overwrite, ...(options.expected ?? [])],
+    layout(index, [index.keys.dirty, index.keys.dead, index.keys.id], keys),
+    [index.database, options.freezeDelayMs, options.missing, options.overwrite, ...(options.expected ?? [])],
   ];
 }
 
 /** What a mark replied. */
 export function markExceptions(keys: string[], reply: unknown): MarkException[] {
+  if (typeof reply === "string") return keys.map((key) => ({ key, why: "copy", record: reply }));
   const flat = reply as (number | string)[];
   const exceptions: MarkException[] = [];
   for (let i = 0; i < flat.length; i += 3) {

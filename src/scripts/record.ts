@@ -27,6 +27,8 @@ import type { RedisKeys } from "../keys.ts";
 export interface Index {
   readonly scripts: ScriptRunner;
   readonly keys: RedisKeys;
+  /** The name of the database, as the index's id carries it. */
+  readonly database: string;
 }
 
 /** A record, read. */
@@ -104,6 +106,8 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
+ * - confirmed: is this id final? Before that nothing is archived or evicted.
+ * - foreign: does this id name another database? Then this one is a copy.
  * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
  */
 export const PRELUDE = `
@@ -164,6 +168,10 @@ local function purgeable(r)
 end
 
 local function evictable(r) return r.ver ~= '-' and r.rev == 0 and (r.flag == 'r' or r.flag == 'e') and not expired(r) end
+
+local function confirmed(id) return id and string.sub(id, 1, 4) ~= 'new:' end
+
+local function foreign(id, database) return id and string.sub(id, -#database - 1) ~= '@' .. database end
 
 local function push(list, a, b)
   list[#list + 1] = a

@@ -130,3 +130,12 @@ function baseUrl(url: string): string | undefined {
     return undefined;
   }
 }
+
+/** What a database is called that has no other name: its REST URL's host; a path, which may be a secret, as a hash. */
+export function databaseName(url: string): string {
+  const { host, pathname } = new URL(url);
+  if (/^\/*$/.test(pathname)) return host;
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const character of pathname) hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193);
+  return `${host}#${(hash >>> 0).toString(16).padStart(8, "0")}`;
+}

@@ -19,7 +19,7 @@ export interface DatastoreFixture {
 export const ODD_NAMES: readonly string[] = [
   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.~/x",
   "default/user.3A1.2F.C3.A9/1764000000000001-0a1b2c3d",
-  "default/~owner",
+  "default/~owner/first",
   "a..b/.c/d./.../~/-/_",
   "0",
   "-",

@@ -328,8 +328,10 @@ describe("after a failover", () => {
     const saved = await world.save();
     await world.flush();
     await archived("b", "other");
-    await world.commands(["DEL", "tundra:default:id"], ["SET", "tundra:default:id", "new:somebody-else"]);
     await store.dirty("b");
+    const [id] = await world.commands(["GET", "tundra:default:id"]);
+    const database = String(id).split("@")[1];
+    await world.commands(["SET", "tundra:default:id", `new:somebody-else@${database}`]);
     const before = new Map(objects());
     await tundraError("LOST", () => store.tick());
     assertEquals(objects(), before);

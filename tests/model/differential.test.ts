@@ -235,7 +235,7 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
       // somebody else is quick: between a snapshot and its commit
       for (let i = random.int(3); i > 0; i--) await random.pick(acts.slice(0, MEANWHILE))().catch(() => {});
       // what is refused of all is no key's own fault
-      if ((broken === "store" || (broken === "key" && random.int(2) === 0)) && !name.endsWith("~owner")) {
+      if ((broken === "store" || (broken === "key" && random.int(2) === 0)) && !name.includes("/~owner/")) {
         throw new TundraError(broken === "store" ? "UNAVAILABLE" : "UNSUPPORTED", "no");
       }
       return await archive.putKey(name, value);

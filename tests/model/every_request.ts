@@ -151,7 +151,7 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
     // ahead of this request, and of the one that comes next
     if (landing === "with the next request" && faults.has(n - 1)) world.ready.push({ run: lands });
     if (landing === "with the request after the next" && faults.has(n - 2)) world.ready.push({ run: lands });
-    if (to === "store" && what.startsWith("PUT") && !what.endsWith("~owner")) {
+    if (to === "store" && what.startsWith("PUT") && !what.includes("/~owner/")) {
       const act = stage.onUpload;
       delete stage.onUpload;
       act?.();

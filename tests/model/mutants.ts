@@ -133,7 +133,7 @@ export const MUTANTS: Mutant[] = [
     met: 1339,
     guard: "retry-safety: mark",
     where: "mark",
-    patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[3 + i] then", "elseif false then"]],
+    patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[4 + i] then", "elseif false then"]],
   },
   {
     name: "reconcile does not compare bytes",

@@ -492,7 +492,7 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   // an index that went back behind its own birth has to be rebuilt: nothing more to ask of it
   const hasToBeRebuilt = () =>
     mode === "rollback" && (redis.peek("tundra:default:id")?.value ?? "new:").startsWith("new:") &&
-    oracle.archive.has("default/~owner");
+    oracle.archive.has("default/~owner/first");
   if (hasToBeRebuilt()) return;
   world.note(() => "---- the faults have stopped");
   world.pace = { reorder: 0, timers: 0, late: 0 };

@@ -74,7 +74,8 @@ describe("in every state of a key", () => {
 
   before(async () => {
     archive = memoryDatastore();
-    archive.objects.set(ownerObject("default"), new TextEncoder().encode("this-index"));
+    const id = stack.id("this-index");
+    archive.objects.set(ownerObject("default", "this-index"), new TextEncoder().encode(id));
     await stack.raw("SET", "sample", "archived");
     const dump = new Uint8Array(await stack.raw("DUMP", "sample") as Buffer);
     fp = createHash("sha1").update(dump).digest("hex");
@@ -93,7 +94,7 @@ describe("in every state of a key", () => {
     await stack.flush();
     const now = Math.floor(await stack.nowMs());
     const idle = now - 20 * HOUR;
-    const commands: string[][] = [["SET", keys.id, "this-index"]];
+    const commands: string[][] = [["SET", keys.id, stack.id("this-index")]];
     for (const { key, flag, dirty, archived, exp, bytes, queue } of STATES) {
       const attempts = queue.startsWith("dead") ? 3 : 0;
       const record = `1 ${dirty ? 1_700_000_000_000_001 : 0} ${archived ? VER : "-"} ${flag} ${archived ? fp : "-"} ` +

@@ -88,10 +88,10 @@ describe("check", () => {
 
   it("replies the id: none, proposed, confirmed", async () => {
     assertEquals((await check(tools.index, ["a"])).id, "");
-    await raw("SET", "tundra:default:id", "new:x");
-    assertEquals((await check(tools.index, ["a"])).id, "new:x");
-    await raw("SET", "tundra:default:id", "x");
-    assertEquals((await check(tools.index, ["a"])).id, "x");
+    await raw("SET", "tundra:default:id", stack.id("new:x"));
+    assertEquals((await check(tools.index, ["a"])).id, stack.id("new:x"));
+    await raw("SET", "tundra:default:id", stack.id("x"));
+    assertEquals((await check(tools.index, ["a"])).id, stack.id("x"));
   });
 
   it("tells keys apart whose presence is mixed in any way", async () => {

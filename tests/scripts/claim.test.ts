@@ -25,7 +25,7 @@ describe("claim", () => {
   const keys = redisKeys("default");
   beforeEach(async () => {
     await stack.flush();
-    await stack.raw("SET", keys.id, "an-id");
+    await stack.raw("SET", keys.id, stack.id("an-id"));
   });
 
   it("leases the first due keys until the lease's end plus .5, which is their token", async () => {
@@ -37,7 +37,7 @@ describe("claim", () => {
     assertBetween(claimed.nowUs, from, await looks.nowUs());
     const token = `${Math.floor(claimed.nowUs / 1000) + 1234}.5`;
     assertEquals(claimed, {
-      id: "an-id",
+      id: stack.id("an-id"),
       nowUs: claimed.nowUs,
       token,
       keys: ["a", "z", "b"],
@@ -58,10 +58,15 @@ describe("claim", () => {
     });
   });
 
-  it("claims nothing, and changes nothing, before the index has a confirmed id", async () => {
+  it("claims nothing, and changes nothing, before the index has a confirmed id of this database", async () => {
     await looks.setScores("dirty", { a: 5 });
     await looks.setScores("idle", { b: 5 });
-    for (const [id, seen] of [["new:123", "new:123"], [undefined, ""]] as const) {
+    for (
+      const [id, seen] of [["new:123", "new:123"], ["123@another.example", "123@another.example"], [
+        undefined,
+        "",
+      ]] as const
+    ) {
       if (id === undefined) await stack.raw("DEL", keys.id);
       else await stack.raw("SET", keys.id, id);
       const before = await looks.everything();

@@ -234,6 +234,7 @@ describe("dirtyIn", () => {
     await looks.setKeys("a");
     await store.dirty("a");
     const queued: unknown[][] = [];
+    const database = stack.id("").slice(1);
     let execs = 0;
     const queue: EvalQueue = {
       eval: (source, keys, args) => queued.push(["eval", source.split("\n")[0], keys, args]),
@@ -252,9 +253,9 @@ describe("dirtyIn", () => {
     store.dirtyIn(queue, { missing: "del", overwrite: true }, "b");
     assertEquals(queued, [
       ["first"],
-      ["eval", "", [keys.dirty, keys.dead, keys.record("a"), "a"], [0, "throw", "never"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.id, keys.record("a"), "a"], [database, 0, "throw", "never"]],
       ["third"],
-      ["eval", "", [keys.dirty, keys.dead, keys.record("b"), "b"], [0, "del", "now"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.id, keys.record("b"), "b"], [database, 0, "del", "now"]],
     ]);
     const error = await rejects(() => queue.exec());
     assertEquals([error.code, error.keys, execs], ["MISSING", ["b"], 1]);

@@ -19,7 +19,7 @@ describe("evict", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("SET", "tundra:default:id", "an-id");
+    await raw("SET", "tundra:default:id", stack.id("an-id"));
   });
 
   const candidate = (key: string, more: Partial<Candidate> = {}): Candidate => ({
@@ -130,7 +130,7 @@ describe("evict", () => {
     it("replies the id of the index", async () => {
       await tools.clean("a", "1");
       assertEquals(await evict(tools.index, [candidate("a")], undefined), {
-        id: "an-id",
+        id: stack.id("an-id"),
         asked: [],
         outcomes: ["evicted"],
       });
@@ -499,8 +499,14 @@ describe("evict", () => {
     });
   });
 
-  for (const [id, what] of [["", "no id"], ["new:an-id", "an id that is not confirmed"]] as const) {
+  const ids: Record<string, () => string> = {
+    "no id": () => "",
+    "an id that is not confirmed": () => stack.id("new:an-id"),
+    "the id of another database, of which this one is a copy": () => "an-id@another.example",
+  };
+  for (const [what, idOf] of Object.entries(ids)) {
     it(`does nothing with ${what}`, async () => {
+      const id = idOf();
       await tools.clean("a", "1");
       await raw("DEL", "tundra:default:id");
       if (id) await raw("SET", "tundra:default:id", id);

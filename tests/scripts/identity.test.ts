@@ -1,11 +1,11 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { memoryDatastore, notFound, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
-import { confirmId, proposeId } from "../../src/scripts/identity.ts";
+import { memoryDatastore, type PutOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
+import { proposeId, replaceId } from "../../src/scripts/identity.ts";
 import { withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 
-const OWNER = "default/~owner";
+const OWNERS = "default/~owner/";
 
 describe("the index's id:", () => {
   const stack = withStack();
@@ -35,47 +35,54 @@ describe("the index's id:", () => {
 
     it("does nothing as a late copy, once the id is confirmed", async () => {
       const { again } = await tools.copied(() => proposeId(tools.index, "first"));
-      await confirmId(tools.index, "first");
+      await replaceId(tools.index, "new:first", "first");
       await again();
       assertEquals(await id(), "first");
     });
   });
 
-  describe("confirm", () => {
-    it("makes final what was proposed, without a TTL, and may run twice", async () => {
+  describe("replace", () => {
+    it("confirms what was proposed, without a TTL, and may run twice", async () => {
       await proposeId(tools.index, "first");
-      assertEquals(await confirmId(tools.index, "first"), "first");
-      assertEquals(await confirmId(tools.index, "first"), "first");
+      assertEquals(await replaceId(tools.index, "new:first", "first"), "first");
+      assertEquals(await replaceId(tools.index, "new:first", "first"), "first");
       assertEquals([await id(), await tools.expiry("tundra:default:id")], ["first", -1]);
     });
 
-    it("replies what is there where that is something else, and changes nothing", async () => {
+    it("replies what is there if that is something else, and changes nothing", async () => {
       for (const there of ["new:first", "first"]) {
         await raw("SET", "tundra:default:id", there);
-        assertEquals(await confirmId(tools.index, "second"), there);
+        assertEquals(await replaceId(tools.index, "new:second", "second"), there);
         assertEquals(await id(), there);
       }
     });
 
     it("makes no id of an index that was lost meanwhile: a late copy must not", async () => {
       await proposeId(tools.index, "first");
-      const { again } = await tools.copied(() => confirmId(tools.index, "first"));
+      const { again } = await tools.copied(() => replaceId(tools.index, "new:first", "first"));
       await raw("FLUSHDB");
-      assertEquals(await confirmId(tools.index, "first"), "");
+      assertEquals(await replaceId(tools.index, "new:first", "first"), "");
       await again();
       assertEquals(await id(), undefined);
+    });
+
+    it("withdraws a proposal for another one, and a late copy of the first does not bring it back", async () => {
+      const { again } = await tools.copied(() => proposeId(tools.index, "first"));
+      assertEquals(await replaceId(tools.index, "new:first", "new:second"), "new:second");
+      await again();
+      assertEquals(await id(), "new:second");
     });
   });
 
   it("each of the two costs 1 request and 4 commands, and works on a Redis that is full", async () => {
     await proposeId(tools.index, "x");
-    await confirmId(tools.index, "x");
+    await replaceId(tools.index, "new:x", "x");
     await raw("DEL", "tundra:default:id");
     await raw("SET", "large", "x".repeat(200_000));
     await raw("CONFIG", "SET", "maxmemory", "100kb");
     try {
       assertEquals(await tools.bill(() => proposeId(tools.index, "x")), { requests: 1, billable: 4 });
-      assertEquals(await tools.bill(() => confirmId(tools.index, "x")), { requests: 1, billable: 4 });
+      assertEquals(await tools.bill(() => replaceId(tools.index, "new:x", "x")), { requests: 1, billable: 4 });
     } finally {
       await raw("CONFIG", "SET", "maxmemory", "0");
     }
@@ -101,31 +108,36 @@ describe("index and archive", () => {
     const memory = memoryDatastore();
     const puts: string[] = [];
     const faults: {
-      put?: (name: string) => Error | undefined;
+      put?: (name: string) => Error | undefined | Promise<undefined>;
       putLate?: (name: string) => Error | undefined;
       fetch?: (names: string[]) => Promise<(Uint8Array | Error)[]> | undefined;
+      list?: (prefix: string) => Promise<{ names: string[] }> | undefined;
     } = {};
     return {
       memory,
       puts,
       faults,
+      /** The id in the owner objects, all of which hold the same. */
       owner: () => {
-        const object = memory.objects.get(OWNER);
-        return object && new TextDecoder().decode(object);
+        const owners = [...memory.objects].filter(([name]) => name.startsWith(OWNERS));
+        const ids = new Set(owners.map(([, bytes]) => new TextDecoder().decode(bytes)));
+        assert(ids.size <= 1, [...ids].join());
+        return [...ids][0];
       },
       datastore: {
         ...memory,
-        async putKey(name: string, value: Uint8Array): Promise<true> {
-          const before = faults.put?.(name);
+        async putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true> {
+          const before = await faults.put?.(name);
           if (before) throw before;
           puts.push(name);
-          await memory.putKey(name, value);
+          await memory.putKey(name, value, options);
           const after = faults.putLate?.(name);
           if (after) throw after;
           return true;
         },
         fetchKeys: async (names: string[]): Promise<(Uint8Array | Error)[]> =>
           await faults.fetch?.(names) ?? await memory.fetchKeys(names),
+        listKeys: async (prefix: string) => await faults.list?.(prefix) ?? await memory.listKeys(prefix),
       },
     };
   }
@@ -141,7 +153,7 @@ describe("index and archive", () => {
   }
 
   const down = () => new TundraError("UNAVAILABLE", "Cannot reach the archive: no route");
-  const onlyOwner = (names: string[] | string) => [names].flat().includes(OWNER);
+  const onlyOwner = (names: string[] | string) => [names].flat().every((name) => name.startsWith(OWNERS));
 
   const operations: Record<string, () => Promise<unknown>> = {
     ensureKs: () => store.ensureKs("a"),
@@ -167,12 +179,12 @@ describe("index and archive", () => {
       await raw("SET", "a", "1");
       await store.dirty("a");
       assertEquals((await store.tick()).frozen, 1);
-      assertMatch(await id(), /^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+      assertMatch(await id(), /^[0-9a-f]{8}-[0-9a-f-]{27}@127\.0\.0\.1:\d+$/);
       assertEquals(archive.owner(), await id());
-      assertEquals(archive.puts.map((name) => name.split("/")[1]), ["~owner", "a"]);
+      assertEquals(archive.puts.map((name) => name.split("/")[1]), ["~owner", "~owner", "a"]);
     });
 
-    it("keep it: later ticks ask neither for the owner nor for another id", async () => {
+    it("keep it: a later tick asks once for the owner, ensureKs never", async () => {
       await archived("a", "1");
       const first = await id();
       let asked = 0;
@@ -184,7 +196,7 @@ describe("index and archive", () => {
       await store.dirty("b");
       assertEquals((await store.tick()).frozen, 1);
       await store.ensureKs("a");
-      assertEquals([asked, await id(), archive.owner()], [0, first, first]);
+      assertEquals([asked, await id(), archive.owner()], [1, first, first]);
     });
 
     it("hold nothing yet: ensureKs resolves, evict keeps all, del deletes", async () => {
@@ -201,7 +213,9 @@ describe("index and archive", () => {
       await other.tick();
       const both = [await id(), String(await raw("GET", "tundra:other:id"))];
       assert(both[0] !== both[1]);
-      const owners = [OWNER, "other/~owner"].map((name) => new TextDecoder().decode(archive.memory.objects.get(name)));
+      const owners = ["default/~owner/first", "other/~owner/first"].map((name) =>
+        new TextDecoder().decode(archive.memory.objects.get(name))
+      );
       assertEquals(owners, both);
     });
 
@@ -217,7 +231,7 @@ describe("index and archive", () => {
         assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 5);
         assertEquals(archive.owner(), await id());
         assertEquals((await store.status()).dirty, 0);
-        assertEquals(archive.puts.filter((name) => name !== OWNER).length, 5);
+        assertEquals(archive.puts.filter((name) => !onlyOwner(name)).length, 5);
       }
     });
   });
@@ -255,14 +269,11 @@ describe("index and archive", () => {
     it("make no id where it went away before it was confirmed", async () => {
       await raw("SET", "a", "1");
       await store.dirty("a");
-      archive.faults.fetch = (names) => {
-        if (!onlyOwner(names)) return undefined;
-        return raw("DEL", "tundra:default:id").then(() => archive.memory.fetchKeys(names));
-      };
+      archive.faults.put = async () => void await raw("DEL", "tundra:default:id");
       const error = await assertRejects(() => store.tick(), TundraError);
       assertEquals([error.code, error.retryable], ["UNAVAILABLE", true]);
       assertEquals(await raw("EXISTS", "tundra:default:id"), 0);
-      assertEquals(archive.puts, [OWNER]);
+      assert(archive.puts.every(onlyOwner), archive.puts.join());
       assertEquals((await store.status()).dirty, 1);
     });
 
@@ -275,7 +286,7 @@ describe("index and archive", () => {
       delete archive.faults.putLate;
       await archived("a", "1");
       assertEquals([`new:${await id()}`, `new:${archive.owner()}`], [proposed, proposed]);
-      assertEquals(archive.puts.filter(onlyOwner).length, 1); // never overwritten
+      assertEquals(archive.puts.filter((name) => name.endsWith("/first")).length, 2); // the second one was refused: it was there
     });
   });
 
@@ -300,25 +311,37 @@ describe("index and archive", () => {
     it("are LOST although the proposal of another first tick comes late", async () => {
       const owner = archive.owner();
       await raw("FLUSHDB");
-      assertEquals(await proposeId(tools.index, "late"), "new:late");
+      assertEquals(await proposeId(tools.index, stack.id("late")), stack.id("new:late"));
       await assertAllReject("LOST", /rebuild first/);
-      assertEquals([await id(), archive.owner()], ["new:late", owner]);
+      assertEquals([await id(), archive.owner()], [stack.id("new:late"), owner]);
     });
 
-    it("are LOST so where the datastore cannot list, and where the archive holds nothing but its owner", async () => {
+    it("are LOST so if the datastore cannot list, too", async () => {
       const { listKeys: _, ...datastore } = archive.datastore;
-      for (const only of [false, true]) {
-        const owner = archive.owner()!;
-        if (only) {
-          archive.memory.objects.clear();
-          await archive.memory.putKey(OWNER, new TextEncoder().encode(owner));
-        }
-        await raw("FLUSHDB");
-        await proposeId(tools.index, "late");
-        store = only ? makeStore() : tundraStore(datastore, { redis: stack.connection });
-        await assertAllReject("LOST", /rebuild first/);
-        assertEquals([await id(), archive.owner()], ["new:late", owner]);
-      }
+      const owner = archive.owner()!;
+      await raw("FLUSHDB");
+      await proposeId(tools.index, stack.id("late"));
+      store = tundraStore(datastore, { redis: stack.connection });
+      await assertAllReject("LOST", /rebuild first/);
+      assertEquals([await id(), archive.owner()], [stack.id("new:late"), owner]);
+    });
+
+    it("begin anew if the archive holds nothing but this database's owner objects: nothing can be lost", async () => {
+      const owner = archive.owner()!;
+      for (const name of archive.memory.objects.keys()) if (!onlyOwner(name)) archive.memory.objects.delete(name);
+      await raw("FLUSHDB");
+      store = makeStore();
+      await archived("a", "2");
+      const now = await id();
+      assert(now !== owner);
+      const owners = [...archive.memory.objects.keys()].filter(onlyOwner);
+      assertEquals(owners.sort(), [`${OWNERS}${now.split("@")[0]}`, `${OWNERS}first`].sort());
+    });
+
+    it("are LOST although the owner objects went first: the archive holds what an index has put there", async () => {
+      for (const name of archive.memory.objects.keys()) if (onlyOwner(name)) archive.memory.objects.delete(name);
+      await raw("FLUSHDB");
+      await assertAllReject("LOST", /rebuild first/);
     });
 
     it("are LOST although the proposal that was confirmed comes once more: the archive holds more than its owner", async () => {
@@ -342,13 +365,11 @@ describe("index and archive", () => {
 
     it("are not lost where just the reader was behind: another first user had given the id", async () => {
       const owner = archive.owner()!;
-      for (const seen of [undefined, "new:late"]) {
+      for (const seen of [undefined, stack.id("new:late")]) {
         await raw("DEL", "tundra:default:id", "a");
         if (seen) await raw("SET", "tundra:default:id", seen);
-        archive.faults.fetch = (names) => {
-          if (!onlyOwner(names)) return undefined;
-          return raw("SET", "tundra:default:id", owner).then(() => archive.memory.fetchKeys(names));
-        };
+        archive.faults.list = (prefix) =>
+          raw("SET", "tundra:default:id", owner).then(() => archive.memory.listKeys(prefix));
         await store.ensureKs("a");
         assertEquals(String(await raw("GET", "a")), "1", seen);
         await raw("DEL", "tundra:default:id");
@@ -362,23 +383,45 @@ describe("index and archive", () => {
     });
   });
 
-  describe("where the archive cannot say who its owner is", () => {
+  describe("if the archive cannot say who its owner is", () => {
     const answers: Record<string, () => Promise<(Uint8Array | Error)[]>> = {
       "an error in its place": () => Promise.resolve([new Error("503 SlowDown")]),
       "a call that fails": () => Promise.reject(new Error("no route")),
       "no answer": () => Promise.resolve([]),
+      "a web page, as endpoints that are no object store answer": () =>
+        Promise.resolve([new TextEncoder().encode("<!doctype html><title>Sign in</title>")]),
     };
     for (const [how, answer] of Object.entries(answers)) {
       it(`are UNAVAILABLE: ${how}`, async () => {
+        await archived("b", "1");
+        const confirmed = await id();
         archive.faults.fetch = (names) => onlyOwner(names) ? answer() : undefined;
         await raw("SET", "a", "1");
-        await assertAllReject("UNAVAILABLE", /owner/);
-        await raw("SET", "tundra:default:id", "new:x");
-        await assertAllReject("UNAVAILABLE", /owner/);
-        archive.faults.fetch = (names) => Promise.resolve(names.map(notFound));
-        await store.tick();
-        assertEquals([await id(), archive.owner()], ["x", "x"]);
+        await store.dirty("a");
+        const before = await tools.keyspace();
+        const report = await store.tick({ retryBackoffMs: 0 });
+        assertEquals([report.claimed, report.failed, report.frozen], [1, 1, 0]);
+        assertEquals(report.errors.map(({ key, code }) => [key, code]), [["a", "UNAVAILABLE"]]);
+        assertMatch(report.errors[0]!.message, /owner/);
+        const others = (keys: Record<string, string>) =>
+          Object.entries(keys).filter(([name]) => name !== "tundra:default:dirty" && name !== "tundra:default:rec:a");
+        assertEquals(others(await tools.keyspace()), others(before));
+        assertEquals((await tools.readRecord("a")).attempts, 0);
+        archive.faults.fetch = undefined;
+        assertEquals((await store.tick()).frozen, 1);
+        assertEquals([await id(), archive.owner()], [confirmed, confirmed]);
       });
     }
+
+    it("are UNAVAILABLE: a listing that fails", async () => {
+      archive.faults.list = () => Promise.reject(new Error("no route"));
+      await raw("SET", "a", "1");
+      await assertAllReject("UNAVAILABLE", /owner/);
+      await raw("SET", "tundra:default:id", stack.id("new:x"));
+      await assertAllReject("UNAVAILABLE", /owner/);
+      archive.faults.list = undefined;
+      await store.tick();
+      assertEquals([await id(), archive.owner()], [stack.id("x"), stack.id("x")]);
+    });
   });
 });

@@ -13,12 +13,12 @@ describe("look", () => {
   beforeEach(() => stack.flush());
 
   it("replies id, records as they are, and existence", async () => {
-    await raw("SET", "tundra:default:id", "new:x");
+    await raw("SET", "tundra:default:id", stack.id("new:x"));
     const both = await tools.clean("both", "1");
     const { record } = await tools.evicted("record", "1");
     await raw("MSET", "key", "1", "tundra:default:rec:odd", "2 whatever");
     assertEquals(await look(tools.index, ["both", "record", "key", "odd", "neither"]), {
-      id: "new:x",
+      id: stack.id("new:x"),
       sights: [
         { key: "both", record: both, exists: true, evictable: false },
         { key: "record", record, exists: false, evictable: true },
@@ -31,8 +31,8 @@ describe("look", () => {
 
   it("replies the id alone where it is asked for no key", async () => {
     assertEquals(await look(tools.index, []), { id: "", sights: [] });
-    await raw("SET", "tundra:default:id", "x");
-    assertEquals(await look(tools.index, []), { id: "x", sights: [] });
+    await raw("SET", "tundra:default:id", stack.id("x"));
+    assertEquals(await look(tools.index, []), { id: stack.id("x"), sights: [] });
   });
 
   it("tells which keys exist, however they are mixed", async () => {

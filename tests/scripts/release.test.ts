@@ -33,7 +33,7 @@ describe("release", () => {
   });
 
   it("gives keys to the next claim, suspects as such", async () => {
-    await stack.raw("SET", keys.id, "an-id");
+    await stack.raw("SET", keys.id, stack.id("an-id"));
     await looks.setScores("dirty", { a: TOKEN, poison: TOKEN });
     await release(
       t.index,

@@ -34,7 +34,7 @@ describe("restore", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("SET", "tundra:default:id", "an-id");
+    await raw("SET", "tundra:default:id", stack.id("an-id"));
   });
 
   /** Makes an evicted key, and what restores it. */

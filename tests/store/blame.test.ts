@@ -97,7 +97,7 @@ describe("a key that Redis does not show", () => {
       assertEquals((await store.evict(healthy)).evicted.length, healthy.length);
     });
 
-    for (const maxSubrequests of [12, 45]) {
+    for (const maxSubrequests of [13, 45]) {
       it(`the same, ${bad.length} of them, in ${maxSubrequests} requests a tick: the others are archived, and no more die`, async () => {
         const store = stack.store({ redis: { fetch: gateway(bad), retry: false } });
         const healthy = await batch(store, bad);

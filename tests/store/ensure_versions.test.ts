@@ -20,8 +20,8 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
   beforeEach(async () => {
     await stack.flush();
     archive = memoryDatastore();
-    await raw("SET", "tundra:default:id", "an-id");
-    await archive.putKey("default/~owner", new TextEncoder().encode("an-id"));
+    await raw("SET", "tundra:default:id", stack.id("an-id"));
+    await archive.putKey("default/~owner/an-id", new TextEncoder().encode(stack.id("an-id")));
     await tools.evicted(KEY, "named by the record", { ver: version(10, "55555555") });
   });
 

@@ -148,7 +148,7 @@ describe("tundraFromEnv", () => {
       TUNDRA_S3_BUCKET: "cold",
       TUNDRA_S3_PREFIX: "p/",
     });
-    assertEquals(url, "https://cold.s3.us-west-2.amazonaws.com/p/default/~owner");
+    assertEquals(url, "https://cold.s3.us-west-2.amazonaws.com/?list-type=2&encoding-type=url&prefix=p%2Fdefault%2F");
     assert(/Credential=INJECTEDKEYID\/\d+\/us-west-2\/s3\//.test(headers.get("authorization")!));
     assertEquals(headers.get("x-amz-security-token"), "injected-session");
   });

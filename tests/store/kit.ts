@@ -103,6 +103,7 @@ export function withArchive(options: StackOptions = {}): ColdStack {
       return stack.connection;
     },
     raw,
+    id: (uuid) => stack.id(uuid),
     get s3() {
       return s3();
     },
@@ -110,7 +111,7 @@ export function withArchive(options: StackOptions = {}): ColdStack {
     store({ redis, datastore, ...options } = {}) {
       return tundraStore(datastore ?? cold.datastore(), { ...options, redis: { ...stack.connection, ...redis } });
     },
-    objectNames: () => [...s3().objects(BUCKET).keys()].filter((name) => !name.endsWith("/~owner")).sort(),
+    objectNames: () => [...s3().objects(BUCKET).keys()].filter((name) => !name.includes("/~owner/")).sort(),
     s3Count: (operation) => (s3().operations[operation] ?? 0) - (counted[operation] ?? 0),
     async record(key, tqname) {
       if (await raw("EXISTS", redisKeys(tqname ?? "default").record(key)) === 0) return undefined;
@@ -185,7 +186,7 @@ export function hooked(datastore: Required<DataStore>, hooks: Partial<DataStore>
 
 /** Is this the name of an owner object? */
 export function isOwner(name: string): boolean {
-  return name.endsWith("/~owner");
+  return name.includes("/~owner/");
 }
 
 /** A door: `wait()` resolves when somebody has called `open()`; `reached` when somebody waits. */

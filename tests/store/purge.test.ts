@@ -43,11 +43,13 @@ describe("what a removal leaves in the archive", () => {
 
   it("costs nothing where nothing was archived", async () => {
     const store = stack.store();
+    await store.tick(); // lists until the index owns the archive
+    const lists = stack.s3Count("ListObjectsV2");
     await stack.raw("SET", "k", "short-lived");
     await store.dirty("k");
     await stack.raw("DEL", "k");
     assertEquals((await store.tick()).missing, 1);
-    assertEquals([stack.s3Count("ListObjectsV2"), stack.s3Count("DeleteObject")], [0, 0]);
+    assertEquals([stack.s3Count("ListObjectsV2") - lists, stack.s3Count("DeleteObject")], [0, 0]);
   });
 
   it("is the version of the record where the datastore cannot list", async () => {
@@ -92,7 +94,7 @@ describe("what a removal leaves in the archive", () => {
     const store = await deleted(3, {
       ...datastore,
       listKeys: (prefix, cursor, options) => {
-        controller.abort(new Error("the process ends"));
+        if (prefix === "default/k/") controller.abort(new Error("the process ends"));
         return datastore.listKeys(prefix, cursor, options);
       },
     });
@@ -125,18 +127,18 @@ describe("what a removal leaves in the archive", () => {
       await store.tick();
     }
     await store.del(keys);
-    assertEquals(archive.objects.size, 121);
+    assertEquals(archive.objects.size, 122);
     let ticks = 0;
     for (let done = false; !done; ticks++) {
       const before = archive.objects.size;
       const report = await store.tick({ maxSubrequests: 45 });
       assertEquals([report.errors, report.subrequests <= 45], [[], true]);
-      assertEquals(report.done, archive.objects.size === 41, `${archive.objects.size} objects, ${report.purging} wait`);
+      assertEquals(report.done, archive.objects.size === 42, `${archive.objects.size} objects, ${report.purging} wait`);
       assert(archive.objects.size < before || report.claimed > 0, "no progress");
       done = report.done;
       assert(ticks < 12, `${archive.objects.size} objects are left after ${ticks} ticks`);
     }
-    assertEquals([archive.objects.size, (await store.status()).purge], [41, 0]);
+    assertEquals([archive.objects.size, (await store.status()).purge], [42, 0]);
   });
 
   it("is deleted in one call for all keys", async () => {
@@ -164,7 +166,7 @@ describe("what a removal leaves in the archive", () => {
     await stack.flush();
     const store = await deleted(1);
     const all = await store.tick();
-    assertEquals(all.subrequests, 3 + 1 + 1 + 1 + 1); // claim, snapshot, commit; put, list, delete; purged
+    assertEquals(all.subrequests, 3 + 1 + 3 + 1); // claim, snapshot, commit; owner; put, list, delete; purged
     await stack.flush();
     const again = await deleted(1);
     const bounded = await again.tick({ maxSubrequests: 12 });

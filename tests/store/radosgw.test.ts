@@ -42,7 +42,7 @@ describe("on radosgw", () => {
     assertEquals((await store.tick()).missing, 2);
     await store.ensureKs(keys);
     assertEquals(await stack.raw("EXISTS", ...keys), keys.length - 2);
-    assertEquals((await archive.listKeys("default/")).names.length, keys.length + 1); // two tombstones; and the owner object
+    assertEquals((await archive.listKeys("default/")).names.length, keys.length + 2); // two tombstones; and the owner objects
     assertEquals((await archive.listKeys("default/.2E.2E/")).names.length, 1);
   });
 });

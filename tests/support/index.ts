@@ -9,6 +9,7 @@ import { redisStream, type Reply as RawReply } from "../../src/testing/resp.ts";
 import { redisKeys } from "../../src/keys.ts";
 import type { Index } from "../../src/scripts/record.ts";
 import { connect, type Connection } from "../../src/upstash/connection.ts";
+import { databaseName } from "../../src/upstash/options.ts";
 import { scriptRunner } from "../../src/upstash/script.ts";
 import type { Stack } from "./stack.ts";
 
@@ -101,7 +102,11 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
   const reach = () => {
     if (made?.url !== stack.connection.url) {
       const connection = connect({ ...stack.connection, fetch: recording });
-      made = { connection, index: { scripts: scriptRunner(connection), keys }, url: stack.connection.url };
+      made = {
+        connection,
+        index: { scripts: scriptRunner(connection), keys, database: databaseName(stack.connection.url) },
+        url: stack.connection.url,
+      };
     }
     return made;
   };

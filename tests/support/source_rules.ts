@@ -42,6 +42,7 @@ const FLOORS: Record<string, number> = {
   "src/scripts": 2,
   "store": 3,
   "src/adapters": 4,
+  "src/operations": 4,
   "mod.ts": 5,
   "src/testing": 5,
 };

@@ -5,6 +5,7 @@
 import { after, before } from "node:test";
 import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/redis_server.ts";
 import { startUpstash, type UpstashOptions, type UpstashServer } from "../../src/testing/upstash.ts";
+import { databaseName } from "../../src/upstash/options.ts";
 
 /** Options of {@linkcode withStack}. */
 export interface StackOptions {
@@ -18,6 +19,8 @@ export interface Stack {
   readonly server: UpstashServer;
   /** What `tundraStore(..., { redis })` takes. */
   readonly connection: { url: string; token: string };
+  /** An index's id in this database. */
+  id(uuid: string): string;
   /** `server.raw`: looks into Redis past the endpoint, not billed. */
   readonly raw: UpstashServer["raw"];
   /** Empties Redis (loaded scripts stay) and sets the counters to zero. About a millisecond: call it before each test. */
@@ -64,6 +67,7 @@ export function withStack(options: StackOptions = {}): Stack {
       const { url, token } = started(server);
       return { url, token };
     },
+    id: (uuid) => `${uuid}@${databaseName(started(server).url)}`,
     raw: (...command) => started(server).raw(...command),
     async flush() {
       await started(server).raw("FLUSHALL");

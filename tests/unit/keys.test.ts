@@ -157,7 +157,7 @@ describe("the keys and objects of a store", () => {
     assertEquals(record("user:1"), "tundra:default:rec:user:1");
     assertEquals(record(""), "tundra:default:rec:");
     assertEquals(temporary("x"), "tundra:default:tmp:x");
-    assertEquals(ownerObject("default"), "default/~owner");
+    assertEquals(ownerObject("default", "first"), "default/~owner/first");
     assertEquals(await objectPrefix("default", "user:1"), "default/user.3A1/");
     assertEquals(await objectName("default", "user:1", "17-ab"), "default/user.3A1/17-ab");
     assertEquals(await objectPrefix("default", ""), "default/~/");
@@ -166,7 +166,7 @@ describe("the keys and objects of a store", () => {
   it("give stores of other names nothing in common", () => {
     const all = ["a", "b", "a-b"].flatMap((tqname) => {
       const { record, temporary: _, ...keys } = redisKeys(tqname);
-      return [...Object.values(keys), record("dirty"), record("x"), ownerObject(tqname)];
+      return [...Object.values(keys), record("dirty"), record("x"), ownerObject(tqname, "first")];
     });
     assertEquals(new Set(all).size, all.length);
   });

@@ -1,0 +1,13 @@
+/**
+ * Operations on an index and its archive that an application seldom needs: what does not import them carries none.
+ *
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { moveIndex } from "@tundra/store/operations";
+ *
+ * export const move = () => moveIndex(tundraFromEnv());
+ * ```
+ * @module
+ */
+export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";

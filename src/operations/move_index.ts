@@ -1,0 +1,109 @@
+/**
+ * moveIndex: a database that has moved takes its archive along.
+ * @module
+ */
+import { contextOf } from "../context.ts";
+import { asTundraError, TundraError } from "../errors.ts";
+import { holdsNamed } from "../held_versions.ts";
+import {
+  heldNotStill,
+  isConfirmed,
+  newId,
+  ownedByAnother,
+  ownerNameOf,
+  standAlone,
+  wrongArchive,
+} from "../identity.ts";
+import { ownerObject } from "../keys.ts";
+import { databaseOf, deleteOwners, FIRST, listOwners, readOwner, uuidOf } from "../owner.ts";
+import { replaceId } from "../scripts/identity.ts";
+import { look } from "../scripts/look.ts";
+import type { TundraStore } from "../store.ts";
+
+/** Options of {@linkcode moveIndex}. */
+export interface MoveIndexOptions {
+  /** Aborts: nothing is half done that a second call would not complete. */
+  signal?: AbortSignal;
+}
+
+/** What {@linkcode moveIndex} did. */
+export interface MoveIndexReport {
+  /** The database that owned the archive until now. */
+  from: string;
+  /** The database that owns it from now on: this one. */
+  to: string;
+}
+
+/**
+ * The index in this database takes over the archive of the database that it was copied from: call it once after a
+ * database has moved to another URL. From then on the ticks of the former database are refused. Stop them before: a tick
+ * that is under way goes on to its end.
+ *
+ * It may be interrupted and called again. Called on a database that owns its archive already, it changes nothing.
+ *
+ * Cost: 2 requests to Redis and some 8 to the archive.
+ *
+ * @param store a store on the database that the index has moved to
+ * @throws TundraError `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail or
+ * another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete; `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { moveIndex } from "@tundra/store/operations";
+ *
+ * export const move = () => moveIndex(tundraFromEnv());
+ * ```
+ */
+export async function moveIndex(store: TundraStore, options: MoveIndexOptions = {}): Promise<MoveIndexReport> {
+  const context = contextOf("move an index", store);
+  const { datastore, index, tqname } = context;
+  const call = { signal: options.signal };
+  const { id } = await look(index, [], call);
+  const to = index.database;
+  const from = id === "" ? "" : databaseOf(id);
+  if (!isConfirmed(id)) {
+    throw new TundraError(
+      "LOST",
+      `Cannot move the index tundra:${tqname}:* as it must have a confirmed id: ${id === "" ? "it has none" : id}`,
+    );
+  }
+  if (from === to) return { from, to };
+  const moved = newId(context);
+  if (!datastore.listKeys) {
+    const first = await readOwner(context, FIRST, call);
+    if (first === undefined) throw wrongArchive(context);
+    if (first !== id && databaseOf(first) !== to) throw ownedByAnother(context, first);
+    await datastore.putKey(ownerObject(tqname, FIRST), new TextEncoder().encode(moved), call)
+      .catch((thrown) => Promise.reject(asTundraError(thrown, "give the archive its owner")));
+  } else {
+    if (!datastore.deleteKeys) {
+      throw new TundraError("UNSUPPORTED", "Cannot move an index as its datastore must be able to delete: it is not");
+    }
+    await provesItself(context, id, call);
+    const rival = await standAlone(context, moved, [uuidOf(id)], call);
+    if (rival !== undefined) {
+      await deleteOwners(context, [uuidOf(moved)], call);
+      throw ownedByAnother(context, rival);
+    }
+    await deleteOwners(context, [ownerNameOf(context, id)], call);
+  }
+  if (await replaceId(index, id, moved, call) !== moved) throw heldNotStill();
+  return { from, to };
+}
+
+/** Throws unless the archive is the one of this id: its owner is there, or that of a move that did not end, or versions. */
+async function provesItself(
+  context: ReturnType<typeof contextOf>,
+  id: string,
+  call: { signal?: AbortSignal },
+): Promise<void> {
+  const { uuids } = await listOwners(context, call);
+  if (uuids.includes(uuidOf(id))) return;
+  for (const uuid of uuids) {
+    if (uuid === FIRST) continue;
+    const owner = await readOwner(context, uuid, call);
+    if (owner !== undefined && databaseOf(owner) !== context.index.database) throw ownedByAnother(context, owner);
+    if (owner !== undefined) return;
+  }
+  if (await holdsNamed(context, [], call) !== true) throw wrongArchive(context);
+}
