@@ -23,7 +23,17 @@ import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { TundraError } from "./errors.ts";
 import { copiedIndex } from "./key_errors.ts";
-import { archivePlace, databaseOf, deleteOwners, FIRST, listOwners, putOwner, readOwner, uuidOf } from "./owner.ts";
+import {
+  archivePlace,
+  databaseOf,
+  deleteOwners,
+  FIRST,
+  listOwners,
+  ownerElsewhere,
+  putOwner,
+  readOwner,
+  uuidOf,
+} from "./owner.ts";
 import { proposeId, replaceId } from "./scripts/identity.ts";
 import { look } from "./scripts/look.ts";
 import type { CallOptions } from "./upstash/connection.ts";
@@ -86,6 +96,7 @@ export async function establishIdentity(context: Context, seen: string, call?: C
 /**
  * Throws unless the archive still belongs to this confirmed id: `LOST`. A tick asks once, before it puts, evicts or
  * deletes anything. An owner object that went missing is put again if the archive holds a version that the index names.
+ * An index that has never archived anything begins anew with an archive that is unused.
  *
  * Cost: one fetch.
  *
@@ -102,14 +113,23 @@ export async function checkOwner(
   if (owner === id) return;
   if (owner !== undefined) throw ownedByAnother(context, owner);
   const { uuids, used } = await listOwners(context, call);
-  const other = uuids.find((each) => each !== FIRST);
-  if (other !== undefined) throw ownedByAnother(context, await readOwner(context, other, call) ?? other);
-  if (!(await holdsMine() ?? used !== true)) throw wrongArchive(context);
-  await putOwner(context, name, id, call);
+  const other = await ownerElsewhere(context, uuids, [context.index.database], call);
+  if (other !== undefined) throw ownedByAnother(context, other);
+  const holds = await holdsMine();
+  if (holds === undefined && used !== true) {
+    // as another index may begin with this archive at the same moment
+    const begun = PROPOSED + newId(context);
+    if (await replaceId(context.index, id, begun, call) !== begun) throw heldNotStill();
+    await establishIdentity(context, begun, call);
+  } else if (!holds) {
+    throw wrongArchive(context);
+  } else if (!await putOwner(context, name, id, call)) {
+    throw heldNotStill();
+  }
 }
 
 /** The owner object of an id. */
-export function ownerNameOf(context: Context, id: string): string {
+function ownerNameOf(context: Context, id: string): string {
   return context.datastore.listKeys ? uuidOf(id) : FIRST;
 }
 
@@ -123,14 +143,12 @@ async function obstacleToBegin(context: Context, id: string, call?: Call): Promi
   const { uuids, used } = await listOwners(context, call);
   // nothing else is put before an id is confirmed
   if (used) return "its id is missing or was never confirmed, and the archive holds what an index has put there";
-  for (const each of used === undefined ? [FIRST] : uuids) {
-    const owner = await readOwner(context, each, call);
-    if (owner === undefined) continue;
-    if (databaseOf(owner) !== context.index.database) return `the archive belongs to another index: ${owner}`;
-    // what this datastore holds besides is not known
-    if (used === undefined && id !== PROPOSED + owner) return "its id is missing, and the archive has an owner";
-  }
-  return undefined;
+  const other = await ownerElsewhere(context, used === undefined ? [FIRST] : uuids, [context.index.database], call);
+  if (other !== undefined) return `the archive belongs to another index: ${other}`;
+  if (used !== undefined) return undefined;
+  // what this datastore holds besides its owner is not known
+  const owner = await readOwner(context, FIRST, call);
+  return owner === undefined || id === PROPOSED + owner ? undefined : "its id is missing, and the archive has an owner";
 }
 
 /** Puts the owner objects of an id that was proposed; answers who else has done so, `undefined` for nobody. */
@@ -147,9 +165,9 @@ async function claimArchive(context: Context, id: string, call?: Call): Promise<
 }
 
 /**
- * Puts the owner object of `id` and answers who owns the archive besides; `undefined` for nobody but those that it
- * replaces. This database's own owner objects of other ids are from before it was emptied, or from a move that did not
- * end: they go.
+ * Puts the owner object of `id` and answers who owns the archive besides; `undefined` for nobody but databases that it
+ * replaces, and this one. Other owner objects of this database are of proposals that were withdrawn, or from before it was
+ * emptied. They stay: another process of it may just have confirmed one of them.
  */
 export async function standAlone(
   context: Context,
@@ -160,18 +178,9 @@ export async function standAlone(
   const own = uuidOf(id);
   await putOwner(context, own, id, call);
   for (let round = 1;; round++) {
-    const others = (await listOwners(context, call)).uuids.filter((each) => ![FIRST, own, ...replaced].includes(each));
-    const stale: string[] = [];
-    let rival: string | undefined;
-    for (const each of others) {
-      const owner = await readOwner(context, each, call);
-      if (owner === undefined) continue;
-      if (databaseOf(owner) === context.index.database) stale.push(each);
-      else rival = owner;
-    }
-    await deleteOwners(context, stale, call);
-    if (rival === undefined) return undefined;
-    if (round === ROUNDS || others.some((each) => each < own)) return rival;
+    const others = (await listOwners(context, call)).uuids.filter((each) => each !== own);
+    const rival = await ownerElsewhere(context, others, [context.index.database, ...replaced], call);
+    if (rival === undefined || round === ROUNDS || uuidOf(rival) < own) return rival;
     await sleep(WAIT_MS * round, call?.signal);
   }
 }

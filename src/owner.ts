@@ -89,11 +89,25 @@ export async function listOwners(context: Context, call?: DataStoreCallOptions):
     const { names, cursor } = await datastore.listKeys(`${tqname}/`, undefined, call);
     const used = names.some((name) => !name.startsWith(under));
     const owners = used || cursor !== undefined ? [] : names;
-    if (owners !== names) for await (const page of listPages(datastore, under, call)) owners.push(...page);
+    if (owners !== names) { for await (const page of listPages(datastore, under, call)) owners.push(...page); }
     return { uuids: owners.map((name) => name.slice(under.length)).filter((uuid) => uuid !== FIRST), used };
   } catch (thrown) {
     throw unknown(thrown);
   }
+}
+
+/** The first owner that is of none of these databases; `undefined` if there is none. */
+export async function ownerElsewhere(
+  context: Context,
+  uuids: string[],
+  databases: string[],
+  call?: DataStoreCallOptions,
+): Promise<string | undefined> {
+  for (const uuid of uuids) {
+    const owner = await readOwner(context, uuid, call);
+    if (owner !== undefined && !databases.includes(databaseOf(owner))) return owner;
+  }
+  return undefined;
 }
 
 /** Puts an owner object, unless it is there: `false`. An archive that cannot tell replaces it. */

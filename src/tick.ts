@@ -217,7 +217,7 @@ async function archiveIsMine(run: TickRun, claimed: Claim & Lease): Promise<bool
       if (failures.length === 1) await recordFailures(run, claimed, failures);
       else await recordTrouble(run, claimed, failures, error);
     }
-    run.unfinished = true;
+    if (idle.length + purge.length > 0) run.unfinished = true;
     return false;
   } finally {
     end();

@@ -52,7 +52,7 @@ export function guardedDatastore(datastore: DataStore): DataStore {
     });
 
   const guarded: DataStore = {
-    place: datastore.place,
+    ...(datastore.place !== undefined && { place: datastore.place }),
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
       const call = (own: DataStoreCallOptions): Promise<unknown> => datastore.putKey(name, value, own);

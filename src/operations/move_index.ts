@@ -5,17 +5,9 @@
 import { contextOf } from "../context.ts";
 import { asTundraError, TundraError } from "../errors.ts";
 import { holdsNamed } from "../held_versions.ts";
-import {
-  heldNotStill,
-  isConfirmed,
-  newId,
-  ownedByAnother,
-  ownerNameOf,
-  standAlone,
-  wrongArchive,
-} from "../identity.ts";
+import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../identity.ts";
 import { ownerObject } from "../keys.ts";
-import { databaseOf, deleteOwners, FIRST, listOwners, readOwner, uuidOf } from "../owner.ts";
+import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../owner.ts";
 import { replaceId } from "../scripts/identity.ts";
 import { look } from "../scripts/look.ts";
 import type { TundraStore } from "../store.ts";
@@ -80,12 +72,13 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
       throw new TundraError("UNSUPPORTED", "Cannot move an index as its datastore must be able to delete: it is not");
     }
     await provesItself(context, id, call);
-    const rival = await standAlone(context, moved, [uuidOf(id)], call);
+    const rival = await standAlone(context, moved, [from], call);
     if (rival !== undefined) {
       await deleteOwners(context, [uuidOf(moved)], call);
       throw ownedByAnother(context, rival);
     }
-    await deleteOwners(context, [ownerNameOf(context, id)], call);
+    const { uuids } = await listOwners(context, call);
+    await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);
   }
   if (await replaceId(index, id, moved, call) !== moved) throw heldNotStill();
   return { from, to };
@@ -99,11 +92,7 @@ async function provesItself(
 ): Promise<void> {
   const { uuids } = await listOwners(context, call);
   if (uuids.includes(uuidOf(id))) return;
-  for (const uuid of uuids) {
-    if (uuid === FIRST) continue;
-    const owner = await readOwner(context, uuid, call);
-    if (owner !== undefined && databaseOf(owner) !== context.index.database) throw ownedByAnother(context, owner);
-    if (owner !== undefined) return;
-  }
-  if (await holdsNamed(context, [], call) !== true) throw wrongArchive(context);
+  const other = await ownerElsewhere(context, uuids, [context.index.database, databaseOf(id)], call);
+  if (other !== undefined) throw ownedByAnother(context, other);
+  if (uuids.length === 0 && await holdsNamed(context, [], call) !== true) throw wrongArchive(context);
 }

@@ -73,15 +73,15 @@ describe("a crash at every request", () => {
     const scenario = parseScenario(
       "tick over dirty keys",
       CLIENTS[1],
-      "2 hangs; 4 dies, and it comes late",
+      "3 hangs; 5 dies, and it comes late",
       "in another's lease",
     );
-    assert(replayLine(scenario).includes(`--faults="2 hangs; 4 dies, and it comes late"`));
+    assert(replayLine(scenario).includes(`--faults="3 hangs; 5 dies, and it comes late"`));
     const [first, again]: [string[], string[]] = [[], []];
     const { requests, violation } = await live(SHIPPED, scenario, first);
     await live(SHIPPED, scenario, again);
     assertEquals(again, first);
-    assertEquals([requests.length, violation], [6, undefined]);
+    assertEquals([requests.length, violation], [7, undefined]);
     assert(first.some((line) => line.includes("late copies arrive in another's lease")));
   });
 

@@ -12,7 +12,10 @@ describe("an endpoint that decodes replies as text", () => {
     server ??= await startUpstash({ redisPort: stack.redis.port, decodesReplies: true });
   });
   after(() => server.stop());
-  const spoilt = () => stack.store({ redisTtlMs: 10 * HOUR, redis: { url: server.url, token: server.token } });
+  const databaseId = "two-endpoints";
+  const sound = () => stack.store({ databaseId });
+  const spoilt = () =>
+    stack.store({ databaseId, redisTtlMs: 10 * HOUR, redis: { url: server.url, token: server.token } });
 
   it("gets nothing archived and no attempt counted, however often ticks run; the message says what is wrong", async () => {
     const keys = names(30);
@@ -29,7 +32,7 @@ describe("an endpoint that decodes replies as text", () => {
     assertEquals(stack.objectNames(), []);
     for (const key of keys) assertEquals((await stack.record(key))!.attempts, 0);
     assertEquals((await stack.members("dirty")).length, 30);
-    assertEquals((await stack.store().tick()).frozen, 30);
+    assertEquals((await sound().tick()).frozen, 30);
   });
 
   it("counts no attempt of a key that is read alone, a suspect's neither", async () => {
@@ -47,9 +50,8 @@ describe("an endpoint that decodes replies as text", () => {
 
   it("can still mark, evict and bring back what a sound one has archived", async () => {
     await stack.raw("SET", "k", "v");
-    const sound = stack.store();
-    await sound.dirty("k");
-    assertEquals((await sound.tick()).frozen, 1);
+    await sound().dirty("k");
+    assertEquals((await sound().tick()).frozen, 1);
     assertEquals((await spoilt().evict("k")).evicted, ["k"]);
     await spoilt().ensureKs("k");
     assertEquals(await stack.get("k"), "v");

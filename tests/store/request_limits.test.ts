@@ -24,8 +24,9 @@ for (const proxyLimits of [false, true]) {
       server = await startUpstash({ redisPort: stack.redis.port, maxRequestBytes: LIMIT, proxyLimits, record: true });
     });
     afterEach(() => server.stop());
+    const databaseId = "two-endpoints";
     const limited = (options: StoreOptions = {}) =>
-      stack.store({ ...options, redis: { url: server.url, token: server.token, ...options.redis } });
+      stack.store({ databaseId, ...options, redis: { url: server.url, token: server.token, ...options.redis } });
     const refused = () => server.log.filter(({ commands }) => commands.length === 0).length;
 
     it("marks, archives, evicts, brings back, deletes and revives 120 keys of long names", async () => {
@@ -102,7 +103,7 @@ for (const proxyLimits of [false, true]) {
     it("keeps a value that was archived when more was taken: evict() says so, a tick looks again in an hour", async () => {
       await stack.raw("SET", "large", noise(190_000));
       await stack.raw("SET", "small", noise(90_000));
-      const before = stack.store();
+      const before = stack.store({ databaseId });
       await before.dirty("large", "small");
       assertEquals((await before.tick()).frozen, 2);
       const store = limited({ redisTtlMs: 10 * HOUR, redis: { maxRequestBytes: LIMIT } });
@@ -122,7 +123,7 @@ for (const proxyLimits of [false, true]) {
     it("says TOO_LARGE of the one value that it does not take back, and brings the others back", async () => {
       await stack.raw("SET", "large", noise(220_000));
       for (const key of names(5)) await stack.raw("SET", key, noise(30_000));
-      const before = stack.store();
+      const before = stack.store({ databaseId });
       await before.dirty("large", ...names(5));
       await before.tick();
       assertEquals((await before.evict("large", ...names(5))).evicted.length, 6);

@@ -42,6 +42,15 @@ async function archived(stack: Stack, store: TundraStore, key: string, value: st
   assertEquals((await store.evict(key)).evicted, [key]);
 }
 
+/** A tick evicts nothing that was archived just now. */
+async function archivedTwoHoursAgo(stack: Stack, key: string): Promise<void> {
+  const name = `tundra:default:rec:${key}`;
+  const fields = String(await stack.raw("GET", name)).split(" ");
+  fields[2] = `${Number(fields[2]!.slice(0, 16)) - 7_200_000_000}`.padStart(16, "0") + fields[2]!.slice(16);
+  await stack.raw("SET", name, fields.join(" "), "KEEPTTL");
+  await stack.raw("ZADD", "tundra:default:idle", 1000, key);
+}
+
 async function refused(act: () => Promise<unknown>, code: string, message: RegExp): Promise<TundraError> {
   const error = await assertRejects(act, TundraError);
   assertEquals([error.code, error.retryable], [code, code === "UNAVAILABLE"], error.message);
@@ -206,7 +215,7 @@ describe("an archive that was changed by mistake", () => {
   it("gets nothing from a tick, and nothing is evicted: LOST, and all keys stay queued", async () => {
     await stack.raw("SET", "b", "new");
     await storeOn(right).ensureKs("a");
-    await stack.raw("ZADD", "tundra:default:idle", 1000, "a");
+    await archivedTwoHoursAgo(stack, "a");
     const store = storeOn(wrong);
     await store.dirty("b");
     for (let i = 0; i < 3; i++) {
