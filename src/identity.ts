@@ -28,7 +28,9 @@ import {
   databaseOf,
   deleteOwners,
   FIRST,
+  isWithdrawn,
   listOwners,
+  nextUuid,
   ownerElsewhere,
   putOwner,
   readOwner,
@@ -56,13 +58,18 @@ export function isConfirmed(id: string): boolean {
  * was behind): `true` then, ask again.
  */
 export async function checkIdentity(context: Context, id: string, call?: Call): Promise<boolean> {
+  return await check(context, id, false, call);
+}
+
+/** `begins`: whoever else begins with this archive is no obstacle, as one of the two will withdraw. */
+async function check(context: Context, id: string, begins: boolean, call?: Call): Promise<boolean> {
   if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
   if (isConfirmed(id)) return false;
   const obstacle = await obstacleToBegin(context, id, call);
-  if (obstacle === undefined) return false;
+  if (obstacle === undefined || (begins && obstacle.isRival)) return false;
   const now = (await look(context.index, [], call)).id;
   if (now !== "" && now !== id) return true;
-  throw indexLost(context, obstacle);
+  throw indexLost(context, obstacle.why);
 }
 
 /** Gives a new store its id and its archive its owner, or ends what somebody began so; returns the confirmed id. */
@@ -75,7 +82,7 @@ export async function establishIdentity(context: Context, seen: string, call?: C
     mine = PROPOSED + newId(context);
     id = await proposeId(index, mine.slice(PROPOSED.length), call);
   }
-  if (id !== mine && await checkIdentity(context, id, call)) id = (await look(index, [], call)).id;
+  if (id !== mine && await check(context, id, true, call)) id = (await look(index, [], call)).id;
   if (isConfirmed(id)) {
     await checkIdentity(context, id, call);
     return id;
@@ -84,7 +91,9 @@ export async function establishIdentity(context: Context, seen: string, call?: C
   const proposed = id.slice(PROPOSED.length);
   const other = await claimArchive(context, proposed, call);
   if (other !== undefined) {
-    await replaceId(index, id, PROPOSED + newId(context), call);
+    const next = `${PROPOSED}${nextUuid(uuidOf(id))}@${index.database}`;
+    // another process may have confirmed it: only what was withdrawn may go
+    if (await replaceId(index, id, next, call) !== next) throw heldNotStill();
     await deleteOwners(context, [uuidOf(id)], call);
     throw indexLost(context, `another index owns this archive, or is beginning to: ${other}`);
   }
@@ -139,16 +148,23 @@ export function newId(context: Context): string {
 }
 
 /** Why no index of this database may begin, or have begun, with this archive; `undefined` if it may. */
-async function obstacleToBegin(context: Context, id: string, call?: Call): Promise<string | undefined> {
+async function obstacleToBegin(
+  context: Context,
+  id: string,
+  call?: Call,
+): Promise<{ why: string; isRival: boolean } | undefined> {
   const { uuids, used } = await listOwners(context, call);
-  // nothing else is put before an id is confirmed
-  if (used) return "its id is missing or was never confirmed, and the archive holds what an index has put there";
+  if (used) { // nothing else is put before an id is confirmed
+    const why = "its id is missing or was never confirmed, and the archive holds what an index has put there";
+    return { why, isRival: false };
+  }
   const other = await ownerElsewhere(context, used === undefined ? [FIRST] : uuids, [context.index.database], call);
-  if (other !== undefined) return `the archive belongs to another index: ${other}`;
+  if (other !== undefined) return { why: `the archive belongs to another index: ${other}`, isRival: true };
   if (used !== undefined) return undefined;
   // what this datastore holds besides its owner is not known
   const owner = await readOwner(context, FIRST, call);
-  return owner === undefined || id === PROPOSED + owner ? undefined : "its id is missing, and the archive has an owner";
+  if (owner === undefined || id === PROPOSED + owner) return undefined;
+  return { why: "its id is missing, and the archive has an owner", isRival: false };
 }
 
 /** Puts the owner objects of an id that was proposed; answers who else has done so, `undefined` for nobody. */
@@ -166,8 +182,8 @@ async function claimArchive(context: Context, id: string, call?: Call): Promise<
 
 /**
  * Puts the owner object of `id` and answers who owns the archive besides; `undefined` for nobody but databases that it
- * replaces, and this one. Other owner objects of this database are of proposals that were withdrawn, or from before it was
- * emptied. They stay: another process of it may just have confirmed one of them.
+ * replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn: another process
+ * may just have confirmed one of them.
  */
 export async function standAlone(
   context: Context,
@@ -178,7 +194,10 @@ export async function standAlone(
   const own = uuidOf(id);
   await putOwner(context, own, id, call);
   for (let round = 1;; round++) {
-    const others = (await listOwners(context, call)).uuids.filter((each) => each !== own);
+    const { uuids } = await listOwners(context, call);
+    // what came late
+    await deleteOwners(context, uuids.filter((each) => isWithdrawn(each, own)), call);
+    const others = uuids.filter((each) => each !== own);
     const rival = await ownerElsewhere(context, others, [context.index.database, ...replaced], call);
     if (rival === undefined || round === ROUNDS || uuidOf(rival) < own) return rival;
     await sleep(WAIT_MS * round, call?.signal);

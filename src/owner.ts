@@ -17,7 +17,7 @@ import { ownerObject, ownerPrefix } from "./keys.ts";
 export const FIRST = "first";
 
 const ASK = "ask the archive for its owner";
-const ID = /^[A-Za-z0-9-]{1,64}@[^\s@]{1,300}$/;
+const ID = /^[A-Za-z0-9.-]{1,64}@[^\s@]{1,300}$/;
 
 /** Where an index's archive is, as far as the datastore says so; for messages. */
 export function archivePlace({ datastore, tqname }: Context): string {
@@ -35,6 +35,18 @@ export interface Owners {
 /** The uuid of an id, confirmed or not. */
 export function uuidOf(id: string): string {
   return id.slice(id.startsWith("new:") ? 4 : 0, id.lastIndexOf("@"));
+}
+
+/** The uuid after this one, if that is withdrawn: <uuid>, <uuid>.1, <uuid>.2 */
+export function nextUuid(uuid: string): string {
+  const [first, n = 0] = uuid.split(".");
+  return `${first}.${Number(n) + 1}`;
+}
+
+/** Was it withdrawn for `own`? */
+export function isWithdrawn(uuid: string, own: string): boolean {
+  const [[first, n = 0], [ownFirst, ownN = 0]] = [uuid.split("."), own.split(".")];
+  return first === ownFirst && Number(n) < Number(ownN);
 }
 
 /** The name of the database of an id. */

@@ -3,7 +3,7 @@
  * @module
  */
 import { replayedChoices } from "./choices.ts";
-import { runSchedule, type Subject } from "./simulation.ts";
+import { type Play, runSchedule, type Subject } from "./simulation.ts";
 
 /** The shortest list found that ends in the same broken promise, in at most `tries` runs. */
 export async function minimise(
@@ -11,13 +11,14 @@ export async function minimise(
   choices: readonly number[],
   check: string,
   tries = 1500,
+  play: Play = runSchedule,
 ): Promise<number[]> {
   let best = trimmed(choices);
 
   const better = async (candidate: number[]): Promise<boolean> => {
     if (tries-- <= 0) return false;
     const replayed = replayedChoices(candidate);
-    const { violation } = await runSchedule(subject, replayed);
+    const { violation } = await play(subject, replayed);
     if (violation?.check !== check) return false;
     // what was not asked for any more was not needed
     best = trimmed(candidate.slice(0, replayed.taken.length));

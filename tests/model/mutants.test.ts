@@ -25,6 +25,9 @@ const GUARDS = [
   "retry-safety: remove",
   "retry-safety: mark",
   "retry-safety: reconcile",
+  "an index knows its database",
+  "a tick asks whose its archive is",
+  "one index begins",
 ];
 describe("the simulation catches", () => {
   after(() => stop());

@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { seededChoices } from "./choices.ts";
-import { runLiveness } from "./liveness.ts";
+import { PLAYS } from "./runs.ts";
 import { scriptName } from "./scripts.ts";
-import { runSchedule, SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
+import { SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
 
 /** One bug. */
 export interface Mutant {
@@ -22,8 +22,8 @@ export interface Mutant {
   where: string;
   /** A schedule that meets it, where that takes long: saves time as long as schedules stay what they are. */
   met?: number;
-  /** It is hunted in the schedules of liveness.ts. */
-  liveness?: boolean;
+  /** The kind of schedules in which it is hunted, if not any. */
+  play?: "liveness" | "several";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -379,34 +379,123 @@ export const MUTANTS: Mutant[] = [
     where: "src/del.ts",
     patches: [['if (outcomes[i] === "again") waiting.push(key);', ""]],
   },
+  // ---- which database, which archive
+  {
+    name: "a copy of a database is taken for the original",
+    guard: "an index knows its database",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [['if (id !== "" && databaseOf(id) !== context.index.database) throw', "if (id === null) throw"]],
+  },
+  {
+    name: "a copy marks keys",
+    play: "several",
+    where: "mark",
+    patches: [["if foreign(found[1], ARGV[1]) then return found[1] end", ""]],
+  },
+  {
+    name: "a tick does not ask whose its archive is",
+    guard: "a tick asks whose its archive is",
+    play: "several",
+    where: "src/tick.ts",
+    patches: [["if (run.archiveChecked ||", "if (run !== undefined ||"]],
+  },
+  {
+    name: "an archive that lacks its owner is taken over",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["} else if (!holds) {", "} else if (holds === null) {"]],
+  },
+  {
+    name: "an archive that another index owns is taken over",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["if (other !== undefined) throw ownedByAnother(context, other);", ""]],
+  },
+  {
+    name: "an index that begins does not look for others",
+    guard: "one index begins",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["if (rival === undefined || round", "if (round"], [
+      "round === ROUNDS ||",
+      "round > 0) return undefined; if (",
+    ]],
+  },
+  {
+    name: "an index that begins looks for others before it shows itself",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [
+      ["  await putOwner(context, own, id, call);\n  for (let round", "  for (let round"],
+      [
+        "if (rival === undefined || round",
+        "if (rival === undefined) await putOwner(context, own, id, call);\n    if (rival === undefined || round",
+      ],
+    ],
+  },
+  {
+    name: "an index that begins goes by who came first alone",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["return !listKeys ? undefined : await standAlone(context, id, [], call);", "return undefined;"]],
+  },
+  {
+    name: "a proposal that another process has confirmed loses its owner object",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [[
+      "if (await replaceId(index, id, next, call) !== next) throw heldNotStill();",
+      "await replaceId(index, id, next, call);",
+    ]],
+  },
+  {
+    name: "a proposal is not withdrawn",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["|| (begins && obstacle.isRival)) return false;", "|| (begins && !obstacle)) return false;"]],
+  },
+  {
+    name: "a database that was emptied begins with the archive anew",
+    play: "several",
+    where: "src/identity.ts",
+    patches: [["  if (used) { //", "  if (used === null) { //"]],
+  },
+  {
+    name: "an archive that moves keeps its former owner",
+    play: "several",
+    where: "src/operations/move_index.ts",
+    patches: [["await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);", ""]],
+  },
+
   // ---- what must go on
   {
     name: "fresh keys always come first",
-    liveness: true,
+    play: "liveness",
     where: "src/tick.ts",
     patches: [["random() < 0.5", "random() < 0"]],
   },
   {
     name: "suspects always come first",
-    liveness: true,
+    play: "liveness",
     where: "src/tick.ts",
     patches: [["random() < 0.5", "random() < 1"]],
   },
   {
     name: "what one key spoils is not halved",
-    liveness: true,
+    play: "liveness",
     where: "src/read_keys.ts",
     patches: [["(spoilt || tooLarge || await redisAnswers(run))", "tooLarge"]],
   },
   {
     name: "an error in a key's slot is the store's trouble",
-    liveness: true,
+    play: "liveness",
     where: "src/read_keys.ts",
     patches: [["refused.length < views.length || await redisAnswers(run)", "await redisAnswers(run) && false"]],
   },
   {
     name: "what Redis does not show of any key is each key's own",
-    liveness: true,
+    play: "liveness",
     where: "src/scripts/snapshot.ts",
     patches: [
       ["return answers.every(({ error }) => error === undefined);", "return answers.length > 0;"],
@@ -415,25 +504,25 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "trouble that meets one key never becomes its own",
-    liveness: true,
+    play: "liveness",
     where: "fail",
     patches: [["(fault == 'odd' and odd >= most_odd)", "false"]],
   },
   {
     name: "what the archive refuses of all is each key's own",
-    liveness: true,
+    play: "liveness",
     where: "src/freeze.ts",
     patches: [["const isTrouble = stored === 0 && byArchive.length > 1;", "const isTrouble = stored < 0;"]],
   },
   {
     name: "what a clock touched that ran ahead is idle when that clock says so",
-    liveness: true,
+    play: "liveness",
     where: "claim",
     patches: [["if #idle == 0 and ARGV[6] == '1' then", "if false then"]],
   },
   {
     name: "what a clock queued that ran ahead is due when that clock says so",
-    liveness: true,
+    play: "liveness",
     where: "claim",
     patches: [["look('(' .. int(now + DAY_MS), '+inf', size)", ""]],
   },
@@ -497,7 +586,8 @@ async function bundled(mutant: Mutant): Promise<Subject> {
   const result = await build({
     stdin: {
       contents:
-        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setAmbient } from "./src/ambient.ts";`,
+        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setAmbient } from "./src/ambient.ts";` +
+        `export { moveIndex } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
     },
@@ -519,8 +609,8 @@ export async function huntMutant(
   schedules: number,
 ): Promise<{ schedules: number; check: string } | undefined> {
   const subject = await loadMutant(mutant);
+  const play = PLAYS[mutant.play ?? "any"]!;
   for (let i = 0; i < schedules; i++) {
-    const play = mutant.liveness ? runLiveness : runSchedule;
     const { violation } = await play(subject, seededChoices(seed + i));
     if (violation?.check === UNJUDGED) throw new Error(`${mutant.name}: ${violation.detail}`);
     if (violation) return { schedules: i + 1, check: violation.check };

@@ -48,6 +48,8 @@ export interface Faults {
   refusesAll: boolean;
   /** Redis takes no longer request. */
   requestBytes: number;
+  /** The archive does not know conditional uploads: it puts them as any other. */
+  unconditional: boolean;
   /** How many requests to Redis got no answer in time, or none that says what became of them. */
   unheard: number;
   /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
@@ -72,6 +74,8 @@ export interface ErrorMaker {
   /** The store's trouble, or (not retryable) a refusal of this object. */
   unavailable(message: string, retryable: boolean): Error;
   notFound(name: string): Error;
+  /** A name that must be new is taken. */
+  taken(name: string): Error;
 }
 
 /** The network, and the archive at its other end. */
@@ -124,6 +128,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     refusesAll: false,
     unheard: 0,
     requestBytes: Infinity,
+    unconditional: false,
   };
 
   function strikes(rate: number): boolean {
@@ -345,10 +350,15 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
           world.note(() => `${process.name} dies over ${name}`);
           process.dead = true;
         }
-        return ask<true>(process, options, `PUT ${name}`, () => {
+        const answer = ask<true | "taken">(process, options, `PUT ${name}`, () => {
+          if (options?.ifAbsent && !faults.unconditional && oracle.archive.has(name)) return "taken";
           oracle.put(name, bytes);
           return true;
         }, "late");
+        return answer.then((stored) => {
+          if (stored === "taken") throw errors.taken(name);
+          return stored;
+        });
       },
       fetchKeys: (names, options) =>
         ask(

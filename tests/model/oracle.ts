@@ -87,6 +87,8 @@ export interface Leniency {
   lostObjects: boolean;
   /** Requests may have so many bytes and no more: what is larger stays in Redis, `TOO_LARGE`. */
   smallRequests: boolean;
+  /** The archive may be another index's: `LOST` is right. */
+  severalIndexes: boolean;
 }
 
 /** A saved judge. */
@@ -160,7 +162,12 @@ export const FREEZER_ID = "flip";
 const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
 
 /** Makes one; it watches these keys. */
-export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: readonly string[]): Oracle {
+export function makeOracle(
+  redis: ModelRedis,
+  redisUs: () => number,
+  keys: readonly string[],
+  archive: Map<string, ArchiveObject> = new Map(),
+): Oracle {
   let truths = new Map<string, Truth>(keys.map((key) => [key, {
     held: null,
     record: undefined,
@@ -171,7 +178,6 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     removedUs: 0,
     expiring: { us: 0, atMs: 0 },
   }]));
-  const archive = new Map<string, ArchiveObject>();
   const running = new Set<SimulatedOp>();
   const leniency: Leniency = {
     brokenScripts: false,
@@ -179,6 +185,7 @@ export function makeOracle(redis: ModelRedis, redisUs: () => number, keys: reado
     apart: false,
     lostObjects: false,
     smallRequests: false,
+    severalIndexes: false,
   };
   const named = new Set<string>();
   const dropped = new Set<string>();

@@ -248,6 +248,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       putMap(key!, "hash", hash);
       return value;
     },
+    HGET: ([key, field]) => hashAt(key!).get(field!) ?? null,
     HGETALL: ([key]) => [...hashAt(key!)].flat(),
     EVAL: (args) => evaluate(args[0]!, args.slice(1), false),
     EVAL_RO: (args) => evaluate(args[0]!, args.slice(1), true),

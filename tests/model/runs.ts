@@ -6,7 +6,12 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { seededChoices } from "./choices.ts";
 import { minimise } from "./minimise.ts";
-import { runSchedule, type Subject } from "./simulation.ts";
+import { runLiveness } from "./liveness.ts";
+import { runSeveral } from "./several.ts";
+import { type Play, runSchedule, type Subject } from "./simulation.ts";
+
+/** Kinds of schedules: any faults, what must go on, several databases. */
+export const PLAYS: Record<string, Play> = { any: runSchedule, liveness: runLiveness, several: runSeveral };
 
 /** A broken promise, and how to see it again. */
 export interface Finding {
@@ -28,18 +33,25 @@ export interface Findings {
 }
 
 /** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised. */
-export async function simulateMany(subject: Subject, seed: number, schedules: number): Promise<Findings> {
+export async function simulateMany(
+  subject: Subject,
+  seed: number,
+  schedules: number,
+  play: Play = runSchedule,
+): Promise<Findings> {
   const from = performance.now();
   const findings: Findings = { schedules, steps: 0, commands: 0, seconds: 0, violations: [] };
   const seen = new Set<string>();
   for (let i = 0; i < schedules; i++) {
     const choices = seededChoices(seed + i);
-    const { violation, mode, steps, commands } = await runSchedule(subject, choices);
+    const { violation, mode, steps, commands } = await play(subject, choices);
     findings.steps += steps;
     findings.commands += commands;
     if (!violation) continue;
     const finding: Finding = { seed: seed + i, mode, ...violation };
-    if (!seen.has(violation.check)) finding.choices = await minimise(subject, choices.taken, violation.check);
+    if (!seen.has(violation.check)) {
+      finding.choices = await minimise(subject, choices.taken, violation.check, 1500, play);
+    }
     seen.add(violation.check);
     findings.violations.push(finding);
   }
@@ -53,12 +65,13 @@ export async function simulateInProcesses(
   seed: number,
   schedules: number,
   jobs: number,
+  play = "any",
 ): Promise<Findings> {
   const from = performance.now();
   const share = Math.ceil(schedules / jobs);
   const parts = await Promise.all(Array.from({ length: jobs }, (_, i) => {
     const count = Math.max(0, Math.min(share, schedules - i * share));
-    return inProcess<Findings>(program, [`--seed=${seed + i * share}`, `--schedules=${count}`]);
+    return inProcess<Findings>(program, [`--play=${play}`, `--seed=${seed + i * share}`, `--schedules=${count}`]);
   }));
   const sum = (of: (part: Findings) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {

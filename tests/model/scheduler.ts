@@ -56,10 +56,9 @@ export interface World {
   readonly ambient: Ambient;
 }
 
-/** Makes one. */
-export function makeWorld(choices: Choices, startUs: number, log?: string[]): World {
+/** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
+export function makeWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): World {
   const timers: Timer[] = [];
-  let drawn = 0;
 
   /** The oldest of those that are due first. */
   function nextTimer(): Timer | undefined {

@@ -1,7 +1,7 @@
 /**
  * Runs many schedules, in several processes, and prints what broke, each with the line that replays it:
  *
- *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2]
+ *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
  *     deno task simulate --mutants [--schedules=N]          seeded bugs: after how many schedules is each of them caught?
@@ -13,14 +13,15 @@ import { parseArgs } from "node:util";
 import { stop } from "esbuild";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
 import { huntMutant, MUTANTS, subjectNamed } from "./mutants.ts";
-import { type Findings, simulateInProcesses, simulateMany } from "./runs.ts";
-import { runSchedule, SHIPPED } from "./simulation.ts";
+import { type Findings, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
+import { type Play, SHIPPED } from "./simulation.ts";
 
 const { values: options } = parseArgs({
   options: {
     schedules: { type: "string", default: "20000" },
     seed: { type: "string", default: process.env.TUNDRA_SEED ?? "1" },
     jobs: { type: "string", default: "2" },
+    play: { type: "string", default: "any" },
     replay: { type: "boolean", default: false },
     choices: { type: "string" },
     mutant: { type: "string" },
@@ -30,21 +31,27 @@ const { values: options } = parseArgs({
 });
 const seed = Number(options.seed);
 const schedules = Number(options.schedules);
+const play = PLAYS[options.play];
+if (play === undefined) throw new Error(`--play is one of ${Object.keys(PLAYS)}: not ${options.play}`);
+const kind = options.play === "any" ? "" : ` --play=${options.play}`;
 
 if (options.worker) {
-  const findings = await simulateMany(SHIPPED, seed, schedules);
+  const findings = await simulateMany(SHIPPED, seed, schedules, play);
   console.log(JSON.stringify(findings));
 } else if (options.replay || options.choices !== undefined) {
   const choices = options.choices === undefined ? seededChoices(seed) : replayedChoices(parseChoices(options.choices));
-  await show(choices);
+  await show(play, choices);
 } else if (options.mutants) await mutants();
-else report(await simulateInProcesses(fileURLToPath(import.meta.url), seed, schedules, Number(options.jobs)));
+else {
+  const program = fileURLToPath(import.meta.url);
+  report(await simulateInProcesses(program, seed, schedules, Number(options.jobs), options.play));
+}
 await stop();
 
 /** One schedule, step by step. */
-async function show(choices: ReturnType<typeof seededChoices>): Promise<void> {
+async function show(play: Play, choices: ReturnType<typeof seededChoices>): Promise<void> {
   const log: string[] = [];
-  const { violation } = await runSchedule(await subjectNamed(options.mutant), choices, log);
+  const { violation } = await play(await subjectNamed(options.mutant), choices, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;
@@ -53,8 +60,8 @@ async function show(choices: ReturnType<typeof seededChoices>): Promise<void> {
 function report({ schedules, steps, commands, seconds, violations }: Findings): void {
   for (const { seed, check, detail, mode, choices } of violations) {
     console.log(`\nbroken in mode "${mode}": ${check}\n  ${detail}`);
-    console.log(`  TUNDRA_SEED=${seed} deno task simulate --replay`);
-    if (choices) console.log(`  deno task simulate --choices=${choicesText(choices)}`);
+    console.log(`  TUNDRA_SEED=${seed} deno task simulate${kind} --replay`);
+    if (choices) console.log(`  deno task simulate${kind} --choices=${choicesText(choices)}`);
   }
   const rate = schedules / seconds;
   console.log(

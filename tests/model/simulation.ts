@@ -4,8 +4,9 @@
  */
 import { type Ambient, setAmbient } from "../../src/ambient.ts";
 import { notFound, TundraError, tundraStore } from "../../mod.ts";
+import { moveIndex } from "../../src/operations/mod.ts";
 import { type Choices, replayedChoices } from "./choices.ts";
-import { kill, makeNetwork, type Network, type Process } from "./network.ts";
+import { type ErrorMaker, kill, makeNetwork, type Network, type Process } from "./network.ts";
 import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "./redis.ts";
 import { loadedScripts } from "./scripts.ts";
@@ -30,12 +31,13 @@ export interface Subject {
   setAmbient: (other?: Ambient) => void;
   TundraError: typeof TundraError;
   notFound: typeof notFound;
+  moveIndex: typeof moveIndex;
   /** Changes a script on its way to Redis. */
   patchScript?: (source: string) => string;
 }
 
 /** The shipped code. */
-export const SHIPPED: Subject = { tundraStore, setAmbient, TundraError, notFound };
+export const SHIPPED: Subject = { tundraStore, setAmbient, TundraError, notFound, moveIndex };
 
 /** The check that fails where something else than a promise is broken. */
 export const UNJUDGED = "nothing else breaks";
@@ -77,8 +79,16 @@ const HOUR_MS = 3_600_000;
 const MAX_STEPS = 8_000;
 export const NATTEMPTS = 3;
 
+/** What several databases share, and the name of this one. */
+export interface Site {
+  world: World;
+  archive: Oracle["archive"];
+  database: string;
+}
+
 /** All that one schedule consists of. */
 export interface Sandbox {
+  database: string;
   world: World;
   redis: ModelRedis;
   oracle: Oracle;
@@ -103,8 +113,9 @@ export function makeSandbox(
   keys: readonly string[],
   startUs: number,
   log?: string[],
+  site: Site = { world: makeWorld(choices, startUs, log), archive: new Map(), database: "redis.model" },
 ): Sandbox {
-  const world = makeWorld(choices, startUs, log);
+  const { world } = site;
   let writesLeft = Infinity;
   const redis = modelRedis(world.redisUs, {
     ...(subject.patchScript ? { patch: subject.patchScript } : {}),
@@ -113,7 +124,7 @@ export function makeSandbox(
       if (--writesLeft < 0) throw new ScriptKilled("ERR the server went away");
     },
   });
-  const judge = makeOracle(redis, world.redisUs, keys);
+  const judge = makeOracle(redis, world.redisUs, keys, site.archive);
   const oracle: Oracle = Object.create(judge, {
     run: {
       value(command: readonly string[], ops: Parameters<Oracle["run"]>[1]) {
@@ -129,13 +140,11 @@ export function makeSandbox(
       },
     },
   });
-  const network = makeNetwork(world, redis, oracle, {
-    unavailable: (message, retryable) => new subject.TundraError(retryable ? "UNAVAILABLE" : "UNSUPPORTED", message),
-    notFound: subject.notFound,
-  });
+  const network = makeNetwork(world, redis, oracle, errorsOf(subject));
   subject.setAmbient(world.ambient);
   let values = 0;
   const self: Sandbox = {
+    database: site.database,
     world,
     redis,
     oracle,
@@ -153,13 +162,22 @@ export function makeSandbox(
   return self;
 }
 
+/** The errors that its datastores make. */
+export function errorsOf({ TundraError, notFound }: Subject): ErrorMaker {
+  return {
+    unavailable: (message, retryable) => new TundraError(retryable ? "UNAVAILABLE" : "UNSUPPORTED", message),
+    notFound,
+    taken: (name) => new TundraError("CONFLICT", `${name} is taken`),
+  };
+}
+
 /** A process of its own store. */
-export function makeBench(box: Sandbox, name: string): Bench {
+export function makeBench(box: Sandbox, name: string, archive: Pick<Network, "datastoreFor"> = box.network): Bench {
   const process: Process = { name, dead: false, ops: new Set() };
   const { world, oracle, keys, fresh, network } = box;
-  const store = box.subject.tundraStore(network.datastoreFor(process), {
+  const store = box.subject.tundraStore(archive.datastoreFor(process), {
     redis: {
-      url: "http://redis.model",
+      url: `http://${box.database}`,
       token: "token",
       fetch: network.fetchFor(process),
       retry: { retries: box.retries, backoff: () => 50 },
@@ -194,7 +212,7 @@ export async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>
 // ---- where schedules begin
 
 /** Keys in different states, made by the shipped code itself. */
-const WARM_KEYS = [
+export const WARM_KEYS = [
   "fresh",
   "dirty",
   "clean",
@@ -270,6 +288,9 @@ export function narrowed(state: RedisState, keys: readonly string[]): RedisState
 
 // ---- one schedule
 
+/** Plays one schedule of some kind. */
+export type Play = (subject: Subject, choices: Choices, log?: string[]) => Promise<Outcome>;
+
 /** Plays one schedule; the same choices, the same schedule. */
 export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
   const start = await warmStart();
@@ -334,7 +355,13 @@ async function play(box: Sandbox, mode: Mode): Promise<void> {
   box.retries = choices.pick([1, 2, 0]);
 
   const processes = startProcesses(box);
-  const adversary = makeAdversary(box, mode, processes);
+  await runAll(box, processes, makeAdversary(box, mode, processes));
+  await recover(box, mode);
+}
+
+/** Until all of them have ended, or died. */
+export async function runAll(box: Sandbox, processes: readonly Running[], adversary: () => void): Promise<void> {
+  const { world } = box;
   let failure: unknown;
   const all = processes.map((each) => each.run().catch((error) => failure ??= error));
   void all;
@@ -348,7 +375,6 @@ async function play(box: Sandbox, mode: Mode): Promise<void> {
     }
   }
   if (failure) throw failure;
-  await recover(box, mode);
 }
 
 /** The longest request that can be set: Redis takes no longer ones, and values are as long as fits, or fits hardly. */
@@ -360,14 +386,16 @@ function playSmallRequests(box: Sandbox): void {
   box.fresh = () => fresh().padEnd(choices.pick([8_000, 0, 15_000, 32_500]), "x");
 }
 
-interface Running {
+/** A process that does one thing after another. */
+export interface Running {
   bench: Bench;
   done: boolean;
   plan: Operation[];
   run(): Promise<void>;
 }
 
-function startProcesses(box: Sandbox): Running[] {
+/** Applications and cron triggers with their plans; `archive`: of another bucket. */
+export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreFor">): Running[] {
   const { choices } = box.world;
   const applications = choices.pick([2, 1, 3]);
   const ticks = choices.pick([2, 1, 3]);
@@ -376,7 +404,7 @@ function startProcesses(box: Sandbox): Running[] {
     const isTick = i >= applications;
     const length = isTick ? choices.pick([2, 1, 3]) : choices.pick([3, 2, 5]);
     const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : applicationOperation(choices));
-    let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`);
+    let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`, archive);
     // two requests of one process share its store, and with it fetches that are under way
     if (i === 1 && applications > 1 && choices.chance(300)) {
       bench = { ...bench, store: processes[0]!.bench.store, process: processes[0]!.bench.process };

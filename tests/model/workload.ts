@@ -76,7 +76,8 @@ export function checkError(oracle: Witness, kind: string, error: TundraError): v
   if (name === "UpstashError" && kind === "command") return;
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
   for (const each of [error, ...Object.values(error.causes)] as TundraError[]) {
-    const lost = each.code === "LOST" && !oracle.leniency.lostObjects && !oracle.leniency.rolledBack;
+    const { lostObjects, rolledBack, severalIndexes } = oracle.leniency;
+    const lost = each.code === "LOST" && !lostObjects && !rolledBack && !severalIndexes;
     if (lost || isAlarming(oracle, each)) {
       throw new Violation(`no ${each.code} without a cause`, `${kind}: ${each.message}`);
     }
@@ -157,7 +158,8 @@ export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly s
 /** Did a tick() report only what something explains? */
 export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
   const cause = errors.find((each) =>
-    isAlarming(oracle, each) || (each.code === "LOST" && !oracle.leniency.rolledBack)
+    isAlarming(oracle, each) ||
+    (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes)
   );
   if (cause !== undefined) throw new Violation(`no ${cause.code} without a cause`, JSON.stringify(errors));
 }

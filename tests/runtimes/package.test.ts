@@ -73,7 +73,7 @@ describe("the npm package", () => {
   it("says in package.json what it is", () => {
     assert(manifest.description.length > 20 && manifest.license === "MIT" && manifest.type === "module");
     assertEquals([manifest.sideEffects, manifest.private], [false, undefined]);
-    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http", "./testing"]);
+    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http", "./operations", "./testing"]);
   });
 
   for (
