@@ -39,6 +39,8 @@ const steps: Record<string, () => boolean> = {
   "types": () => run("check", "--quiet", ...present("mod.ts", "src", "dev", "tests", "bench", "examples")),
   "types of the examples in docstrings, README and docs": () =>
     run("check", "--quiet", "--doc", ...present("mod.ts", "src", "README.md", "docs")),
+  "types of the public API, as tsc sees them": () =>
+    run("run", "--allow-all", "--no-check", "node_modules/typescript/bin/tsc", "--project", "tests/types"),
   "lint": () => run("lint"),
   "format": () => run("fmt", "--check"),
   "manifests": () => {

@@ -1,0 +1,137 @@
+/**
+ * What compiles, and what must not, in datastores, freezers, and the subpaths.
+ * @module
+ */
+import {
+  deflateFreezer,
+  type Freezer,
+  fromUrlsafe,
+  memoryDatastore,
+  notFound,
+  s3Datastore,
+  toUrlsafe,
+  tundraFromEnv,
+  type TundraStore,
+  tundraStore,
+} from "@tundra/store";
+import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
+import { cronHandler } from "@tundra/store/http";
+import { moveIndex, type MoveIndexReport } from "@tundra/store/operations";
+import { type LocalStack, localStack } from "@tundra/store/testing";
+import type { Assert, Equal } from "./equal.ts";
+
+/** What `tundraStore` takes as its archive. */
+type Archive = Parameters<typeof tundraStore>[0];
+
+const redis = { url: "https://eu1-example.upstash.io", token: "secret" };
+const place = { region: "eu-central-1", bucket: "cold" };
+declare const store: TundraStore;
+
+/** Two functions make a datastore; what they answer is fixed. */
+export function ownDatastores(bytes: Uint8Array): void {
+  const two: Archive = {
+    putKey: () => Promise.resolve(true),
+    fetchKeys: (names) => Promise.resolve(names.map((name) => name === "a" ? bytes : notFound(name))),
+  };
+  const five: Required<Archive> = { ...memoryDatastore(), place: "a test", timeoutMs: 1_000 };
+  tundraStore(two, { redis });
+  tundraStore(five, { redis });
+
+  // @ts-expect-error fetchKeys must be there
+  const one: Archive = { putKey: () => Promise.resolve(true) };
+  // @ts-expect-error an upload that is not durable must throw
+  const unsure: Archive = { ...two, putKey: () => Promise.resolve(false) };
+  // @ts-expect-error absent is an error in its slot
+  const absent: Archive = { ...two, fetchKeys: (names) => Promise.resolve(names.map(() => undefined)) };
+  // @ts-expect-error existence is a boolean or an error
+  const counted: Archive = { ...two, hasKeys: (names) => Promise.resolve(names.map(() => 1)) };
+  console.log(one, unsure, absent, counted);
+}
+
+/** Options of the datastores that come with the package. */
+export function datastores(bucket: R2BucketLike): void {
+  s3Datastore({ ...place, accessKeyId: "id", secretAccessKey: "secret", prefix: "tundra/", concurrency: 8 });
+  s3Datastore({ ...place, credentials: () => ({ accessKeyId: "id", secretAccessKey: "secret" }), checksum: "md5" });
+  r2Datastore(bucket);
+  r2Datastore(bucket, { prefix: "tundra/", concurrency: 6, retries: 0 });
+  memoryDatastore().objects.clear();
+
+  // @ts-expect-error options must be there
+  s3Datastore();
+  // @ts-expect-error a bucket must be there
+  s3Datastore({ region: "eu-central-1" });
+  // @ts-expect-error there is no option acl
+  s3Datastore({ ...place, acl: "private" });
+  // @ts-expect-error a style is "path" or "virtual-host"
+  s3Datastore({ ...place, style: "host" });
+  // @ts-expect-error a checksum is "sha256", "md5" or "none"
+  s3Datastore({ ...place, checksum: "crc32" });
+  // @ts-expect-error a name is no bucket binding
+  r2Datastore("cold");
+  // @ts-expect-error there is no option jurisdiction
+  r2Datastore(bucket, { jurisdiction: "eu" });
+  // @ts-expect-error it takes no options
+  memoryDatastore({});
+}
+
+/** Freezers: one, several or none. */
+export function freezers(): void {
+  const same: Freezer = { id: "same", freeze: (bytes) => bytes, thaw: (bytes) => Promise.resolve(bytes) };
+  tundraStore(memoryDatastore(), { redis, freezer: same });
+  tundraStore(memoryDatastore(), { redis, freezer: [deflateFreezer({ level: 9, maxBytes: 1 }), same] });
+
+  // @ts-expect-error an id must be there
+  const nameless: Freezer = { freeze: (bytes) => bytes, thaw: (bytes) => bytes };
+  // @ts-expect-error frozen bytes are bytes
+  const text: Freezer = { ...same, freeze: () => "text" };
+  // @ts-expect-error there is no option quality
+  deflateFreezer({ quality: 9 });
+  // @ts-expect-error a level is a number
+  deflateFreezer({ level: "9" });
+  console.log(nameless, text);
+}
+
+/** Handlers. */
+export function handlers(): void {
+  cronHandler(store, { secret: "at-least-16-characters" });
+  cronHandler((request) => tundraFromEnv({ HOST: request.url }), { secret: undefined, deadlineMs: 50_000 });
+  scheduledHandler((env: { A: string }) => tundraFromEnv(env));
+  scheduledHandler(() => Promise.resolve(store), { maxSubrequests: 1_000, log: (line) => line.length });
+
+  // @ts-expect-error a secret must be named, be it undefined
+  cronHandler(store, {});
+  // @ts-expect-error options must be there
+  cronHandler(store);
+  // @ts-expect-error there is no option path
+  cronHandler(store, { secret: "at-least-16-characters", path: "/cron" });
+  // @ts-expect-error a store is made for each event
+  scheduledHandler(store);
+  // @ts-expect-error there is no option cron
+  scheduledHandler(() => store, { cron: "* * * * *" });
+}
+
+/** Operations, the local stack, names. */
+export function others(signal: AbortSignal): void {
+  moveIndex(store, { signal });
+  localStack({ ports: { redis: 1 }, token: "secret", bucket: "cold", redisServer: "/usr/bin/redis-server" });
+  fromUrlsafe(toUrlsafe("user:1")).length;
+
+  // @ts-expect-error a store must be there
+  moveIndex();
+  // @ts-expect-error there is no option force
+  moveIndex(store, { force: true });
+  // @ts-expect-error there is no option port
+  localStack({ port: 1 });
+  // @ts-expect-error a name is a string
+  toUrlsafe(1);
+}
+
+/** Results, to the letter. */
+export type Results = [
+  Assert<Equal<ReturnType<typeof s3Datastore>, Required<Archive>>>,
+  Assert<Equal<ReturnType<typeof r2Datastore>, Required<Archive>>>,
+  Assert<Equal<ReturnType<typeof cronHandler>, (request: Request) => Promise<Response>>>,
+  Assert<Equal<Awaited<ReturnType<typeof moveIndex>>, MoveIndexReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
+  Assert<Equal<ReturnType<typeof toUrlsafe>, string>>,
+];
