@@ -14,7 +14,11 @@ import { forEachName } from "./parallel.ts";
 /** What Tundra needs of an R2 bucket's binding; a Worker's `env.BUCKET` is one. */
 export interface R2BucketLike {
   /** Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. `null`: `onlyIf` was not met. */
-  put(name: string, value: Uint8Array, options: { sha256: ArrayBuffer; onlyIf?: Headers }): Promise<unknown>;
+  put(
+    name: string,
+    value: Uint8Array,
+    options: { sha256: ArrayBuffer; onlyIf?: { etagDoesNotMatch: string } },
+  ): Promise<unknown>;
   /** Fetches an object; `null` where it does not exist. */
   get(name: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
   /** Looks for an object; `null` where it does not exist. */
@@ -113,7 +117,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       const what = `put ${show(name)}`;
       checkValue(what, value);
       const sha256 = (await digest("SHA-256", value as Uint8Array<ArrayBuffer>)).buffer;
-      const onlyIf = call?.ifAbsent ? new Headers({ "if-none-match": "*" }) : undefined;
+      const onlyIf = call?.ifAbsent ? { etagDoesNotMatch: "*" } : undefined;
       const put = await attempt(what, call, () => bucket.put(at, value, { sha256, ...(onlyIf && { onlyIf }) }));
       if (onlyIf && put === null) throw nameTaken(name);
       return true;

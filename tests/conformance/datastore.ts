@@ -134,6 +134,22 @@ export function datastoreConformance(
       assertEquals(await store.fetchKeys(["again/a"]), [Uint8Array.from([4])]);
     });
 
+    it("refuses an object that must be new if its name is taken, and keeps what is there", async () => {
+      assertEquals(await store.putKey("new/a", Uint8Array.from([1]), { ifAbsent: true }), true);
+      const again = store.putKey("new/a", Uint8Array.from([2]), { ifAbsent: true });
+      assertEquals(await again.then(() => "it was put", codeOf), "CONFLICT");
+      assertEquals(await store.fetchKeys(["new/a"]), [Uint8Array.from([1])]);
+      // one of several at once
+      const racing = await Promise.all(
+        Array.from(
+          { length: 8 },
+          (_, i) => store.putKey("new/b", Uint8Array.from([i]), { ifAbsent: true }).then(() => [i], () => []),
+        ),
+      );
+      assertEquals(racing.flat().length, 1);
+      assertEquals(await store.fetchKeys(["new/b"]), [Uint8Array.from(racing.flat())]);
+    });
+
     it("answers in the order of the names, the same name as often as asked", async () => {
       const names = Array.from({ length: 50 }, (_, i) => `order/${(i * 37) % 50}`);
       for (const name of names) await store.putKey(name, new TextEncoder().encode(name));

@@ -166,7 +166,7 @@ function comparedPair(real: RedisConnection, random: SeededRandom): Pair {
       for (const key of keys) {
         const raw = Buffer.from(key, "latin1");
         const read = key.endsWith(":stats")
-          ? random.pick([["HGETALL"], ["HGET"]])
+          ? random.pick([["HGETALL"], ["HGET", "frozen"]])
           : /:(dirty|idle|dead|purge)$/.test(key)
           ? ["ZRANGE", "0", "-1", "WITHSCORES"]
           : ["GET"];
