@@ -250,7 +250,7 @@ describe("the rules about manifests", () => {
       { ...npm, exports: {} },
       "exports of deno.json, built, and those of package.json",
     ],
-    ["a fifth dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "those allowed"],
+    ["another dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "those allowed"],
     ["another range", deno, { ...npm, dependencies: { ...dependencies, fflate: "^2" } }, "the range of fflate"],
   ];
   for (const [what, jsr, packageJson, sentence] of cases) {
