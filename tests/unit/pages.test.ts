@@ -47,6 +47,20 @@ describe("README and docs", () => {
     assert(links > 20, String(links));
   });
 
+  it("name files and folders that exist", () => {
+    const missing: string[] = [];
+    let paths = 0;
+    for (const page of PAGES) {
+      for (const [, path] of read(page).matchAll(/`((?:tests|dev|docs|src|examples|bench)\/[^`\s]*)`/g)) {
+        if (path!.includes("NAME") || path!.includes("{")) continue; // to be filled in; testing_doc.test.ts reads the latter
+        paths++;
+        if (!existsSync(join(ROOT, path!))) missing.push(`${page}: ${path}`);
+      }
+    }
+    assertEquals(missing, []);
+    assert(paths > 60, String(paths));
+  });
+
   it("have every page of docs/ linked from README", () => {
     const readme = read("README.md");
     const pages = inDocs.filter((path) => /^docs\/[^/]+\.md$/.test(path));
