@@ -11,7 +11,7 @@ import { objectName } from "./keys.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { encodePayload } from "./scripts/restore.ts";
 import { same } from "./scripts/same.ts";
-import { binary, type CallOptions } from "./upstash/connection.ts";
+import type { CallOptions } from "./upstash/connection.ts";
 
 /**
  * Fetches the archived value and compares its content with what is there; the same is resident from now on. `"absent"`: the
@@ -32,5 +32,5 @@ export async function compare(
   if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
   const archived = await thawRecord(object, { key, ver }, name, context.freezers);
   if ("gone" in archived) return "absent";
-  return await same(context.index, key, record, encodePayload(binary(archived.dump)), call);
+  return await same(context.index, key, record, encodePayload(archived.dump), call);
 }

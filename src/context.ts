@@ -18,6 +18,8 @@ export interface Context {
   /** `undefined`: never evict. */
   readonly redisTtlMs: number | undefined;
   readonly freezeDelayMs: number;
+  /** Of values on their way back, in one call. */
+  readonly maxBytesInFlight: number;
 }
 
 const contexts = new WeakMap<object, Context>();

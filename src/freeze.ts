@@ -11,10 +11,9 @@ import { objectName, versionMicros } from "./keys.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import { type Archived, commit } from "./scripts/commit.ts";
 import type { Failure } from "./scripts/fail.ts";
-import { encodePayload, payloadBytes } from "./scripts/restore.ts";
+import { payloadBytes } from "./scripts/restore.ts";
 import type { Snapshot } from "./scripts/snapshot.ts";
 import type { TickRun } from "./tick_run.ts";
-import { binary } from "./upstash/connection.ts";
 import { keyBytes, roomIn } from "./upstash/requests.ts";
 import { sha1Hex } from "./upstash/script.ts";
 
@@ -157,14 +156,14 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   const base = { key, rev: record.rev, ver, exp, previous: record.ver, old: record.old };
   if (dump === undefined) {
     // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
-    if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0 };
+    if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0, kb: 0 };
     const removed = record.flag === "g";
     const tombstone = await theirs(() =>
       freezeRecord({ key, ver, at, gone: removed || "inferred" }, name, context.freezers)
     );
     await putObject(run, lease, name, tombstone);
     const gone = removed ? "removed" : record.exp > 0 && record.exp <= at ? "expired" : "missing";
-    return { ...base, fp: "", bytes: tombstone.length, gone };
+    return { ...base, fp: "", bytes: tombstone.length, kb: 0, gone };
   }
   if (record.flag === "e" && (record.exp === 0 || record.exp > at)) {
     throw new TundraError(
@@ -177,7 +176,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, name, context.freezers));
   const fp = await sha1Hex(dump);
   await putObject(run, lease, name, object);
-  return { ...base, fp, bytes: object.length };
+  return { ...base, fp, bytes: object.length, kb: Math.ceil(dump.length / 1024) };
 }
 
 /** What others throw is marked as theirs. */
@@ -204,7 +203,7 @@ async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8
 function checkRestorable({ connection }: Context, key: string, dump: Uint8Array): void {
   const most = roomIn(connection.requestLimit()) - keyBytes(key);
   if (2 * dump.length <= most) return;
-  const bytes = payloadBytes(encodePayload(binary(dump)));
+  const bytes = payloadBytes(dump);
   if (bytes > most) {
     throw new TundraError(
       "TOO_LARGE",

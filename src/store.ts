@@ -6,6 +6,7 @@ import type { Redis } from "@upstash/redis";
 import { onWorkerd } from "./ambient.ts";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
+import type { Fetches } from "./bring_back.ts";
 import { checkNames, checkNumber } from "./check.ts";
 import { type Context, rememberContext } from "./context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
@@ -14,7 +15,7 @@ import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from 
 import { del } from "./del.ts";
 import { dirty, dirtyArguments, type DirtyOptions } from "./dirty.ts";
 import { dirtyIn, type EvalQueue } from "./dirty_in.ts";
-import { ensureKs, type Fetches } from "./ensure.ts";
+import { ensureKs } from "./ensure.ts";
 import { badArgument } from "./errors.ts";
 import { evict, evictArguments, type EvictOptions, type EvictReport } from "./evict.ts";
 import { checkKeys, checkTqname, redisKeys } from "./keys.ts";
@@ -48,6 +49,12 @@ export interface TundraOptions {
    * reached by several URLs, such as a proxy's; never give two databases the same.
    */
   databaseId?: string;
+  /**
+   * Bytes of values that one `ensureKs()` has in memory at once, from their fetch until they are restored: at least
+   * 1,048,576, default 16,777,216 (16 MiB). A value that is larger comes alone. With all that is made of them on their way
+   * the default takes some 60 MB of memory, and fits a Worker; more fetches large values faster.
+   */
+  maxBytesInFlight?: number;
 }
 
 /** How much waits. */
@@ -212,12 +219,14 @@ export interface TundraStore {
   retryDead(...keys: string[] | [readonly string[]]): Promise<number>;
 }
 
+/** More than one request takes: what waits for the next request leaves room for what it is filled up with. */
+const MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024;
 /** Below this a key's last use could not be told: touches are written every quarter of it. */
 const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 
 /** Names of {@linkcode TundraOptions}. */
 export const STORE_OPTIONS: readonly string[] = [
-  ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId"],
+  ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight"],
 ];
 
 /**
@@ -243,7 +252,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
       throw badArgument(what, "the datastore", `an object with ${name}()`, datastore);
     }
   }
-  const { redisTtlMs, freezeDelayMs = 0, databaseId } = options;
+  const { redisTtlMs, freezeDelayMs = 0, databaseId, maxBytesInFlight = MAX_BYTES_IN_FLIGHT } = options;
   if (redisTtlMs !== undefined) {
     const fits = Number.isSafeInteger(redisTtlMs) && redisTtlMs >= LEAST_REDIS_TTL_MS;
     if (!fits) {
@@ -255,6 +264,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
   if (databaseId !== undefined && !/^[A-Za-z0-9._:-]{1,128}$/.test(databaseId)) {
     throw badArgument(what, "databaseId", "1 to 128 characters A-Z a-z 0-9 . _ : -", databaseId);
   }
+  checkNumber(what, "maxBytesInFlight", maxBytesInFlight, 1_048_576, Infinity);
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
@@ -266,6 +276,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     freezers: checkFreezers(options.freezer),
     redisTtlMs,
     freezeDelayMs,
+    maxBytesInFlight,
   };
   const fetches: Fetches | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(connection, options.redis);

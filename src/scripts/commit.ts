@@ -18,6 +18,8 @@ export interface Archived {
   exp: number;
   /** Size of the archive object. */
   bytes: number;
+  /** Size of the DUMP payload, KB of 1,024 bytes, rounded up; 0 for a tombstone. */
+  kb: number;
 }
 
 /** What became of it. */
@@ -35,7 +37,7 @@ export type CommitOutcome =
  * The archive holds these bytes (or tombstones): say so, where the lease is still mine.
  *
  *     KEYS  dirty, idle, stats, purge, n records, n keys
- *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes
+ *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes, kb
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
  *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone, but changed since: queued again
  *             X tombstone, but there again: queued again
@@ -64,7 +66,7 @@ local function purge_from(at, r, key)
 end
 
 local function one(i, r)
-  local key, a = KEYS[4 + n + i], 5 * i - 1
+  local key, a = KEYS[4 + n + i], 6 * i - 2
   local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   if fp == '' then -- a tombstone
     if there[i] then
@@ -78,7 +80,7 @@ local function one(i, r)
     if same and r.flag ~= 'g' then r.flag = 'm' end -- nobody had said so: its own expiry did, or nothing
     local over = r.flag == 'm' and r.ver ~= '-' and expired(r)
     if over then r.old = r.ver else r.exp = 0 end
-    r.ver, r.fp, r.attempts = ver, '-', 0
+    r.ver, r.fp, r.kb, r.attempts = ver, '-', 0, 0
     purge_from(over and r.exp + EXPIRED_MS or now, r, key)
     push(changes, KEYS[4 + i], r)
     if not same then
@@ -95,7 +97,7 @@ local function one(i, r)
     return 'E'
   end
   frozen, bytes = frozen + 1, bytes + tonumber(ARGV[a + 4])
-  r.ver, r.fp, r.exp, r.attempts, r.error = ver, fp, exp, 0, ''
+  r.ver, r.fp, r.exp, r.kb, r.attempts, r.error = ver, fp, exp, tonumber(ARGV[a + 5]), 0, ''
   -- removed, and not made anew: what was just archived is to be deleted, too
   if r.flag == 'g' and not (same and there[i]) then remove(r) end
   purge_from(now, r, key)
@@ -171,7 +173,7 @@ export async function commit(
         options.token,
         options.leaseMs,
         options.freezeDelayMs,
-        ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes]),
+        ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes, a.kb]),
       ],
       call,
     );

@@ -1,7 +1,7 @@
 /**
  * The record of one key: a line of text under `tundra:<tqname>:rec:<key>`, and the Lua that all scripts begin with.
  *
- *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <old> <rescues> <error>
+ *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <old> <rescues> <kb> <error>
  *
  * | field | what |
  * | --- | --- |
@@ -16,6 +16,7 @@
  * | before, after | the tokens of the last begin |
  * | old | objects up to this version were removed on purpose and are to be deleted, `-` for none |
  * | rescues | how many evictions in a row have found other bytes than those archived, though nobody had marked the key |
+ * | kb | size of the archived DUMP payload, KB of 1,024 bytes, rounded up; 0: none, or not known |
  * | error | `CODE message` of the last failure, printable ASCII |
  * @module
  */
@@ -44,20 +45,22 @@ export interface KeyRecord {
   /** "" for none */
   old: string;
   rescues: number;
+  /** Size of the archived DUMP payload, KB of 1,024 bytes; 0: none, or not known. */
+  kb: number;
   error: string;
 }
 
 /** What a missing record counts as. */
-const EMPTY = "1 0 - r - 0 0 0 - - - 0 ";
+const EMPTY = "1 0 - r - 0 0 0 - - - 0 0 ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
 const LAYOUT =
-  /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (.*)$/s;
+  /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
   const fields = LAYOUT.exec(typeof text === "string" ? text : EMPTY);
   if (!fields) return undefined;
-  const [, rev, ver, flag, fp, exp, touch, attempts, old, rescues, error] = fields as unknown as string[];
+  const [, rev, ver, flag, fp, exp, touch, attempts, old, rescues, kb, error] = fields as unknown as string[];
   return {
     rev: Number(rev),
     ver: ver === "-" ? "" : ver!,
@@ -68,6 +71,7 @@ export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
     attempts: Number(attempts),
     old: old === "-" ? "" : old!,
     rescues: Number(rescues),
+    kb: Number(kb),
     error: error!,
   };
 }
@@ -122,19 +126,19 @@ local now = math.floor(now_us / 1000)
 local function int(x) return string.format('%.0f', x) end
 
 local function parse(text)
-  local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, error =
-    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (.*)$')
+  local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, kb, error =
+    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
   if not rev then return nil end
   touch = tonumber(touch)
   if touch > now + DAY_MS then touch = 0 end
   return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
     attempts = tonumber(attempts), before = before, after = after, old = old,
-    rescues = tonumber(rescues), error = error }
+    rescues = tonumber(rescues), kb = tonumber(kb), error = error }
 end
 
 local function format(r)
-  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s %d %s',
-    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.error)
+  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s %d %d %s',
+    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error)
 end
 
 local function save(changes)

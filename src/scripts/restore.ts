@@ -66,7 +66,7 @@ for i = 1, n do
     if gone or (exp > 0 and exp <= now) then
       code = gone and 'G' or 'P'
       if gone or exp ~= r.exp then
-        if gone then r.flag, r.fp = 'g', '-' end
+        if gone then r.flag, r.fp, r.kb = 'g', '-', 0 end
         r.ver, r.exp = ARGV[4 * i - 2], exp
         if exp > 0 then push(purge, int(exp + EXPIRED_MS), KEYS[3 + n + i]) end
         push(changes, KEYS[3 + i], r)
@@ -96,7 +96,9 @@ for i = 1, n do
       out[2 * i - 1], out[2 * i] = 'F', reply.err
       r = parse(texts[i])
     else
-      r.fp, r.ver, r.exp = redis.sha1hex(redis.call('DUMP', key)), ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
+      local dump = redis.call('DUMP', key)
+      r.fp, r.kb = redis.sha1hex(dump), math.floor((#dump + 1023) / 1024)
+      r.ver, r.exp = ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
       push(idle, int(now), key)
       if r.ver ~= parse(texts[i]).ver and r.exp > 0 then push(purge, int(r.exp + EXPIRED_MS), key) end
     end
@@ -123,13 +125,13 @@ const MOVED = Uint8Array.from(
  * A payload as JSON can carry it: a character a byte, where bytes that JSON would escape at length move to U+0100 and
  * up. The script maps it back.
  */
-export function encodePayload(binaryString: string): string {
+export function encodePayload(dump: Uint8Array): string {
   const units = new Uint16Array(CHUNK);
   let encoded = "";
-  for (let start = 0; start < binaryString.length; start += CHUNK) {
-    const length = Math.min(CHUNK, binaryString.length - start);
+  for (let start = 0; start < dump.length; start += CHUNK) {
+    const length = Math.min(CHUNK, dump.length - start);
     for (let i = 0; i < length; i++) {
-      const byte = binaryString.charCodeAt(start + i);
+      const byte = dump[start + i]!;
       units[i] = MOVED[byte] === 1 ? 256 + byte : byte;
     }
     encoded += String.fromCharCode.apply(null, units.subarray(0, length) as unknown as number[]);
@@ -137,10 +139,10 @@ export function encodePayload(binaryString: string): string {
   return encoded;
 }
 
-/** How many bytes an encoded payload takes in a request. */
-export function payloadBytes(payload: string): number {
-  let bytes = payload.length;
-  for (let i = 0; i < payload.length; i++) if (payload.charCodeAt(i) > 127) bytes++;
+/** How many bytes a payload takes in a request, once it is encoded. */
+export function payloadBytes(dump: Uint8Array): number {
+  let bytes = dump.length;
+  for (const byte of dump) if (byte > 127 || MOVED[byte] === 1) bytes++;
   return bytes;
 }
 

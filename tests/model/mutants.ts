@@ -359,19 +359,19 @@ export const MUTANTS: Mutant[] = [
   {
     name: "ensureKs() does not look again where something moved on",
     met: 94,
-    where: "src/ensure.ts",
+    where: "src/bring_back.ts",
     patches: [['if (outcome === "again") again.push(key);', ""]],
   },
   {
     name: "ensureKs() keeps quiet about what could not be fetched",
     met: 122,
-    where: "src/ensure.ts",
+    where: "src/bring_back.ts",
     patches: [["else failures.set(each.key, error);", ""]],
   },
   {
     name: "ensureKs() serves an older version for one that is lost",
     met: 4839,
-    where: "src/ensure.ts",
+    where: "src/bring_back.ts",
     patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
   },
   {

@@ -18,12 +18,12 @@ const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, fp: OLD_FP, touch:
 
 /** Bytes that were archived at revision 5. */
 function archived(key: string, fields: Partial<Archived> = {}): Archived {
-  return { key, rev: 5, ver: VER, fp: FP, exp: 0, bytes: 100, ...fields };
+  return { key, rev: 5, ver: VER, fp: FP, exp: 0, bytes: 100, kb: 3, ...fields };
 }
 
 /** A tombstone that was archived at revision 5. */
 function tombstone(key: string, fields: Partial<Archived> = {}): Archived {
-  return { ...archived(key), fp: "", bytes: 50, ...fields };
+  return { ...archived(key), fp: "", bytes: 50, kb: 0, ...fields };
 }
 
 describe("commit", () => {
@@ -49,11 +49,11 @@ describe("commit", () => {
     await lease({ a: { ...DIRTY, before: "1.5", after: "2.5" }, b: { rev: 5 } });
     const [from, user] = [await t.nowMs(), await looks.userKeys()];
     assertEquals(await commit(t.index, [archived("a"), archived("b", { bytes: 23 })], OPTIONS), ["clean", "clean"]);
-    const a = { ...EMPTY, ver: VER, fp: FP, touch: 3, before: "1.5", after: "2.5" };
+    const a = { ...EMPTY, ver: VER, fp: FP, kb: 3, touch: 3, before: "1.5", after: "2.5" };
     assertEquals(await t.readRecord("a"), a);
     const { touch } = await t.readRecord("b");
     assertBetween(touch, from, await t.nowMs());
-    assertEquals(await t.readRecord("b"), { ...EMPTY, ver: VER, fp: FP, touch });
+    assertEquals(await t.readRecord("b"), { ...EMPTY, ver: VER, fp: FP, kb: 3, touch });
     assertEquals([await looks.scores("dirty"), await looks.scores("idle")], [{}, { a: "3", b: String(touch) }]);
     assertEquals(await looks.stats(), { frozen: "2", bytes: "123" });
     assertEquals([await t.expiry(keys.record("a")), await looks.userKeys()], [-1, user]);
@@ -107,7 +107,7 @@ describe("commit", () => {
     const from = await t.nowMs();
     const exp = from + HOUR_MS;
     assertEquals(await commit(t.index, [archived("a", { exp })], { ...OPTIONS, freezeDelayMs: 5000 }), ["requeued"]);
-    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 6, ver: VER, fp: FP, exp, touch: 3 });
+    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 6, ver: VER, fp: FP, kb: 3, exp, touch: 3 });
     assertBetween(Number((await looks.scores("dirty")).a), from + 5000, await t.nowMs() + 5000);
     assertEquals([await looks.scores("idle"), await t.expiry(keys.record("a"))], [{}, -1]);
     assertEquals(await looks.stats(), { frozen: "1", bytes: "100" });
@@ -121,7 +121,7 @@ describe("commit", () => {
       freezeDelayMs: 5000,
     });
     assertEquals(outcomes, ["gone", "gone", "gone"]);
-    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 5, ver: VER, fp: FP, exp: 1, touch: 3 });
+    assertEquals(await t.readRecord("a"), { ...EMPTY, rev: 5, ver: VER, fp: FP, kb: 3, exp: 1, touch: 3 });
     assertEquals([(await t.readRecord("changed")).rev, (await t.readRecord("removed")).flag], [9, "g"]);
     const { a, changed, removed } = await looks.scores("dirty");
     assertBetween(Number(a), from, await t.nowMs());

@@ -418,6 +418,7 @@ describe("evict", () => {
         freezers: [],
         redisTtlMs: 10 * HOUR_MS,
         freezeDelayMs: 0,
+        maxBytesInFlight: Infinity,
       };
       return (await evictIdle(
         context,
@@ -554,7 +555,10 @@ describe("evict", () => {
     const fp = await tools.fingerprint("key 0");
     await raw(
       "MSET",
-      ...all.flatMap((key, i) => [`tundra:default:rec:${key}`, `1 0 ${OLD_VER} r ${i % 3 ? fp : "0"} 0 5 0 - - - 0 `]),
+      ...all.flatMap((
+        key,
+        i,
+      ) => [`tundra:default:rec:${key}`, `1 0 ${OLD_VER} r ${i % 3 ? fp : "0"} 0 5 0 - - - 0 0 `]),
     );
     assertEquals(await now(...all), all.map((_, i) => i % 3 ? "evicted" : "rescued"));
     assertEquals(await raw("EXISTS", ...all), 334);

@@ -116,7 +116,7 @@ describe("fail", () => {
       assertEquals([n, outcome!.attempts], [n, 0]);
       if (n !== MAX_ODD - 1) continue;
       await looks.setScores("dirty", { odd: TOKEN });
-      const archived = { key: "odd", rev: 4, ver: "1900000000000000-00000001", fp: "f", exp: 0, bytes: 5 };
+      const archived = { key: "odd", rev: 4, ver: "1900000000000000-00000001", fp: "f", exp: 0, bytes: 5, kb: 1 };
       assertEquals(await commit(t.index, [archived], { ...OPTIONS, freezeDelayMs: 0 }), ["requeued"]);
     }
   });

@@ -21,6 +21,7 @@ const NONE = {
   attempts: 0,
   old: "",
   rescues: 0,
+  kb: 0,
   error: "",
 };
 
@@ -47,6 +48,7 @@ describe("snapshot", () => {
         after: "2.5",
         old: OLD_VER,
         rescues: 1,
+        kb: 7,
         error: "A b c",
       },
       gone: { rev: 3, flag: "g" },
@@ -65,6 +67,7 @@ describe("snapshot", () => {
         attempts: 2,
         old: OLD_VER,
         rescues: 1,
+        kb: 7,
         error: "A b c",
       },
       { ...NONE, rev: 3, flag: "g" },

@@ -120,7 +120,19 @@ export function withArchive(options: StackOptions = {}): ColdStack {
     async editRecord(key, changes, tqname = "default") {
       const name = redisKeys(tqname).record(key);
       const fields = latin1(await raw("GET", name))!.split(" ");
-      const places = { rev: 1, ver: 2, flag: 3, fp: 4, exp: 5, touch: 6, attempts: 7, old: 10, rescues: 11, error: 12 };
+      const places = {
+        rev: 1,
+        ver: 2,
+        flag: 3,
+        fp: 4,
+        exp: 5,
+        touch: 6,
+        attempts: 7,
+        old: 10,
+        rescues: 11,
+        kb: 12,
+        error: 13,
+      };
       for (const [field, value] of Object.entries(changes)) fields[places[field as keyof KeyRecord]] = String(value);
       await raw("SET", name, fields.join(" "), "KEEPTTL");
     },

@@ -26,6 +26,7 @@ export interface RecordFields {
   after: string;
   old: string;
   rescues: number;
+  kb: number;
   error: string;
 }
 
@@ -42,6 +43,7 @@ export const EMPTY: RecordFields = {
   after: "-",
   old: "-",
   rescues: 0,
+  kb: 0,
   error: "",
 };
 
@@ -127,9 +129,11 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
     recordText: async (key) => asText(await raw("GET", keys.record(key))),
     async readRecord(key) {
       const text = await tools.recordText(key);
-      const fields = /^1 (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+) (.*)$/.exec(text ?? "");
+      const fields = /^1 (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+) (\d+) (.*)$/.exec(
+        text ?? "",
+      );
       if (!fields) throw new Error(`No record of ${key}: ${text}`);
-      const [rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, error] = fields.slice(
+      const [rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, kb, error] = fields.slice(
         1,
       ) as string[];
       return {
@@ -144,13 +148,14 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
         after: after!,
         old: old!,
         rescues: Number(rescues),
+        kb: Number(kb),
         error: error!,
       };
     },
     async writeRecord(key, fields) {
       const r = { ...EMPTY, ...fields };
       const text = `1 ${r.rev} ${r.ver} ${r.flag} ${r.fp} ${r.exp} ${r.touch} ${r.attempts} ` +
-        `${r.before} ${r.after} ${r.old} ${r.rescues} ${r.error}`;
+        `${r.before} ${r.after} ${r.old} ${r.rescues} ${r.kb} ${r.error}`;
       await raw("SET", keys.record(key), text);
       return text;
     },

@@ -93,9 +93,10 @@ export function looksInto(stack: Stack, tqname = "default"): Looks {
 /** A record's text. */
 export function textOf(fields: Partial<RecordFields>): string {
   const r = { ...EMPTY, ...fields };
-  return [1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.error].join(
-    " ",
-  );
+  return [1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error]
+    .join(
+      " ",
+    );
 }
 
 /** What a script wrote, in order: the names of its commands, of `scripted()`'s lines. */

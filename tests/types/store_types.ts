@@ -154,7 +154,10 @@ export type Options = [
   Assert<Equal<DirtyOptions, { overwrite?: boolean; missing?: "throw" | "del" }>>,
   Assert<Equal<EvictOptions, { discard?: boolean }>>,
   Assert<
-    Equal<keyof TundraOptions, "redis" | "tqname" | "freezer" | "redisTtlMs" | "freezeDelayMs" | "databaseId">
+    Equal<
+      keyof TundraOptions,
+      "redis" | "tqname" | "freezer" | "redisTtlMs" | "freezeDelayMs" | "databaseId" | "maxBytesInFlight"
+    >
   >,
   Assert<Equal<TundraOptions["redis"], RedisOptions>>,
   Assert<

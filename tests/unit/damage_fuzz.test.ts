@@ -274,7 +274,7 @@ describe("the text of a record", () => {
       local r = parse(ARGV[i])
       if r then
         out[i] = table.concat({ int(r.rev), r.ver == '-' and '' or r.ver, r.flag, r.fp == '-' and '' or r.fp,
-          int(r.exp), int(r.touch), int(r.attempts), r.old == '-' and '' or r.old, int(r.rescues), r.error }, '|')
+          int(r.exp), int(r.touch), int(r.attempts), r.old == '-' and '' or r.old, int(r.rescues), int(r.kb), r.error }, '|')
       else
         out[i] = '-'
       end
@@ -287,7 +287,7 @@ describe("the text of a record", () => {
   function parsed(line: string): string {
     const read = parseRecord(line);
     if (!read) return "-";
-    const { rev, ver, flag, fp, exp, touch, attempts, old, rescues, error } = read;
+    const { rev, ver, flag, fp, exp, touch, attempts, old, rescues, kb, error } = read;
     return [
       BigInt(rev),
       ver,
@@ -298,6 +298,7 @@ describe("the text of a record", () => {
       BigInt(attempts),
       old,
       BigInt(rescues),
+      BigInt(kb),
       error,
     ].join("|");
   }
@@ -316,10 +317,25 @@ describe("the text of a record", () => {
   );
   const flags = fc.constantFrom("r", "e", "g", "m", "r", "e", "g", "x", "", "rr");
   const version = fc.constantFrom("1", "1", "1", "1", "2", "", " 1", "1 ");
-  const line = fc.tuple(version, digits, word, flags, word, digits, digits, digits, word, word, word, digits, tail)
+  const line = fc.tuple(
+    version,
+    digits,
+    word,
+    flags,
+    word,
+    digits,
+    digits,
+    digits,
+    word,
+    word,
+    word,
+    digits,
+    digits,
+    tail,
+  )
     .map((fields) => fields.join(" "));
   const good = fc.tuple(fc.nat(), fc.nat(), fc.nat(), tail).map(([rev, exp, touch, error]) =>
-    `1 ${rev} 1764000000000001-0a1b2c3d e 0a1b ${exp} ${touch} 2 - 17.5 - 0 ${error}`
+    `1 ${rev} 1764000000000001-0a1b2c3d e 0a1b ${exp} ${touch} 2 - 17.5 - 0 0 ${error}`
   );
 
   it("means the same to the scripts and to the package, whatever it is", async () => {

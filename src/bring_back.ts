@@ -1,0 +1,239 @@
+/**
+ * Evicted keys come back: their objects are fetched in waves, thawed, and restored by compare-and-set in as few requests as
+ * their size allows. Records say how large values are, so what is in memory at once is bounded before it is asked for.
+ * @module
+ */
+import { thawRecord } from "./archive/record.ts";
+import type { Context } from "./context.ts";
+import { listPages } from "./datastores/guarded.ts";
+import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
+import { objectName, objectPrefix, versionMicros } from "./keys.ts";
+import { archivePlace } from "./owner.ts";
+import type { CheckFinding } from "./scripts/check.ts";
+import { look } from "./scripts/look.ts";
+import { parseRecord } from "./scripts/record.ts";
+import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
+import { batches, inParts, keyBytes } from "./upstash/requests.ts";
+
+/** Objects fetched at a time, however small they are. */
+const WAVE = 128;
+/** Values that are thawed at a time. */
+const THAWED_BYTES = 1_048_576;
+/** What an object holds besides the value and its key. */
+const OBJECT_BYTES = 1_024;
+
+/** Fetches under way, by object name: concurrent calls for the same version share one. The guard ends each in time. */
+export type Fetches = Map<string, Promise<Uint8Array | Error>>;
+
+type Failures = Map<string, TundraError>;
+
+/** An evicted key. */
+interface Evicted {
+  key: string;
+  record: string;
+  ver: string;
+  /** What its value takes in memory, at most. */
+  bytes: number;
+}
+
+interface Fetched extends Evicted {
+  name: string;
+  object: Uint8Array | Error;
+}
+
+/** A value that waits for its request. */
+interface Ready extends Thawed {
+  /** What it takes of a request. */
+  weight: number;
+  /** What it takes in memory. */
+  bytes: number;
+}
+
+/**
+ * Brings keys back, those that fail are in `failures`; returns the keys to look at again. Values are in flight from their
+ * fetch to the end of their request: no more than `maxBytesInFlight`, or one.
+ */
+export async function bringBack(
+  context: Context,
+  fetches: Fetches | undefined,
+  findings: CheckFinding[],
+  failures: Failures,
+): Promise<string[]> {
+  const { connection } = context;
+  const again: string[] = [];
+  const sendPart = async (batch: Ready[]) => {
+    try {
+      const outcomes = await restore(context.index, batch);
+      batch.forEach(({ key }, i) => {
+        const outcome = outcomes[i]!;
+        if (outcome === "again") again.push(key);
+        if (typeof outcome === "object") failures.set(key, refused(key, outcome.refused));
+      });
+    } catch (thrown) {
+      const error = asTundraError(thrown, "restore keys");
+      if (error.code === "TOO_LARGE" && batch.length > 1) throw error;
+      for (const { key } of batch) failures.set(key, error);
+    }
+  };
+
+  const send = (batch: Ready[]) => inParts(batch, weigh, connection.requestLimit, sendPart);
+  const waiting = findings.map(({ key, record }) => evicted(context, key, record));
+  let ready: Ready[] = [];
+  while (waiting.length > 0) {
+    const room = context.maxBytesInFlight - ready.reduce((sum, { bytes }) => sum + bytes, 0);
+    const wave = waiting.splice(0, fitting(waiting.slice(0, WAVE), room, ready.length === 0));
+    if (wave.length === 0) await send(ready.splice(0));
+    const fetched = await fetchWave(context, fetches, wave);
+    while (fetched.length > 0) { // values that are thawed take several times their size
+      const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
+      ready.push(...await thawAll(context, some, failures, again));
+      const requests = batches(ready, weigh, connection.requestLimit());
+      ready = requests.pop() ?? []; // the last one may still grow
+      while (requests.length > 0) await send(requests.shift()!);
+    }
+  }
+  await send(ready);
+  return again;
+}
+
+const weigh = ({ weight }: Ready): number => weight;
+
+function evicted({ connection }: Context, key: string, record: string): Evicted {
+  const { ver, kb } = parseRecord(record)!;
+  const valueBytes = kb > 0 ? 1024 * kb : connection.requestLimit(); // larger ones are never evicted
+  return { key, record, ver, bytes: inFlight(key, valueBytes) };
+}
+
+function inFlight(key: string, valueBytes: number): number {
+  return valueBytes + 3 * key.length + OBJECT_BYTES;
+}
+
+/** How many of the first of them there is room for; one that is larger than all the room comes alone. */
+function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean): number {
+  let size = 0;
+  for (const { bytes } of some) {
+    if (bytes > room && !(mayBeLarger && size === 0)) break;
+    room -= bytes;
+    size++;
+  }
+  return size;
+}
+
+async function fetchWave(context: Context, fetches: Fetches | undefined, wave: Evicted[]): Promise<Fetched[]> {
+  if (wave.length === 0) return [];
+  const names = await Promise.all(wave.map(({ key, ver }) => objectName(context.tqname, key, ver)));
+  const objects = await fetchObjects(context, fetches, names);
+  return wave.map((each, i) => ({ ...each, name: names[i]!, object: objects[i]! }));
+}
+
+/** Thaws; a key that fails is in `failures`, one that moved on in `again`. */
+async function thawAll(
+  context: Context,
+  some: Fetched[],
+  failures: Failures,
+  again: string[],
+): Promise<Ready[]> {
+  const thawed = await Promise.all(some.map(async (each) => {
+    try {
+      return await thaw(context, each);
+    } catch (thrown) {
+      const error = asTundraError(thrown, `ensure ${show(each.key)}`);
+      // a tick removes the objects of a key that was deleted meanwhile: that is no loss
+      if (error.code === "LOST" && await hasMovedOn(context, each)) again.push(each.key);
+      else failures.set(each.key, error);
+    }
+  }));
+  return thawed.filter((each) => each !== undefined);
+}
+
+async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<boolean> {
+  try {
+    const { sights: [sight] } = await look(context.index, [key]);
+    return sight!.record !== record;
+  } catch {
+    return false; // the loss is what there is to say
+  }
+}
+
+async function thaw(context: Context, fetched: Omit<Fetched, "bytes">): Promise<Ready> {
+  const { key, record, ver, name, object } = fetched;
+  if (isNotFound(object)) return await thawNewer(context, key, record, ver);
+  if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
+  const archived = await thawRecord(object, { key, ver }, name, context.freezers);
+  const known = { key, expected: record, ver };
+  if ("gone" in archived) {
+    return { ...known, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
+  }
+  const { exp, dump } = archived;
+  const weight = keyBytes(key) + payloadBytes(dump);
+  return { ...known, exp, payload: encodePayload(dump), weight, bytes: inFlight(key, dump.length) };
+}
+
+/**
+ * The record names an object that the archive lacks: Redis lost acknowledged writes, or the bucket lost objects. A newer
+ * version is what was acknowledged later; an older one never is.
+ */
+async function thawNewer(
+  context: Context,
+  key: string,
+  record: string,
+  ver: string,
+): Promise<Ready> {
+  const lost = (rest: string) =>
+    new TundraError(
+      "LOST",
+      `Cannot bring ${show(key)} back as the archive must hold version ${ver} or a newer one: ${rest}. ` +
+        `It was looked for under ${archivePlace(context)}; bucket, prefix or tqname may be the wrong ones`,
+      { keys: [key] },
+    );
+  const { datastore } = context;
+  if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
+  const prefix = await objectPrefix(context.tqname, key);
+  let newest = "";
+  let rival = ""; // of the same time: nothing says which of the two came later
+  for await (const names of listPages(datastore, prefix)) {
+    for (const name of names) {
+      const found = name.slice(prefix.length);
+      if (versionMicros(found) === 0 || found === newest || versionMicros(found) < versionMicros(newest)) continue;
+      rival = versionMicros(found) === versionMicros(newest) ? found : "";
+      if (rival === "") newest = found;
+    }
+  }
+  if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
+  const name = prefix + newest;
+  const [object] = await datastore.fetchKeys([name]);
+  if (isNotFound(object)) throw lost(`its newest, ${newest}, went before it was fetched`);
+  if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
+  return await thaw(context, { key, record, ver: newest, name, object });
+}
+
+/** Fetches objects in the order of `names`; those already under way are waited for. */
+async function fetchObjects(
+  context: Context,
+  fetches: Fetches | undefined,
+  names: string[],
+): Promise<(Uint8Array | Error)[]> {
+  const fetchAll = async (wanted: string[]): Promise<(Uint8Array | Error)[]> => {
+    try {
+      return await context.datastore.fetchKeys(wanted);
+    } catch (thrown) {
+      return wanted.map(() => asTundraError(thrown, "fetch objects"));
+    }
+  };
+  if (!fetches) return await fetchAll(names);
+  const fresh = names.filter((name) => !fetches.has(name));
+  if (fresh.length > 0) {
+    const under = fetchAll(fresh);
+    fresh.forEach((name, i) => {
+      fetches.set(name, under.then((objects) => objects[i]!).finally(() => fetches.delete(name)));
+    });
+  }
+  return await Promise.all(names.map((name) => fetches.get(name)!));
+}
+
+function refused(key: string, message: string): TundraError {
+  return new TundraError("UNSUPPORTED", `Cannot restore ${show(key)} as Redis must accept its payload: ${message}`, {
+    keys: [key],
+  });
+}
