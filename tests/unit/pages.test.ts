@@ -10,7 +10,9 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
 const inDocs = readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" }).map((name) => `docs/${name}`);
 const AT_ROOT = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt"];
-const PAGES = [...AT_ROOT, ...inDocs.filter((path) => path.endsWith(".md"))];
+const EXAMPLES = readdirSync(join(ROOT, "examples")).map((name) => `examples/${name}/README.md`)
+  .filter((path) => existsSync(join(ROOT, path)));
+const PAGES = [...AT_ROOT, ...EXAMPLES, ...inDocs.filter((path) => path.endsWith(".md"))];
 
 /** The anchors of a page's headings, as GitHub makes them. */
 function anchorsOf(page: string): string[] {
