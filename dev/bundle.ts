@@ -10,7 +10,7 @@ import { build } from "esbuild";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the whole Worker may weigh with all dependencies, in KB of 1,024 bytes. */
-export const WORKER_BUDGET_KB = 68;
+export const WORKER_BUDGET_KB = 73; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
 /** What of it may be Tundra's own code, in KB of 1,024 bytes. */
 export const OWN_BUDGET_KB = 40; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
 /** The entry points of the package, each to be weighed alone. */

@@ -4,12 +4,13 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { type DocJson, documentationProblems, lintProblems } from "./documentation.ts";
-import { manifestProblems } from "./manifests.ts";
+import { lockProblems, manifestProblems } from "./manifests.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const deno = process.versions.deno ? process.execPath : "deno";
@@ -31,6 +32,18 @@ function present(...paths: string[]): string[] {
   return paths.filter((path) => existsSync(join(ROOT, path)));
 }
 
+/** `deno check` with the lowest `@upstash/redis` of the range instead of the newest. */
+function checkOldest(): boolean {
+  const imports = { ...manifest("deno.json").imports as Record<string, string> };
+  imports["@upstash/redis"] = imports["@upstash/redis"]!.replace("@^", "@");
+  const folder = mkdtempSync(join(tmpdir(), "tundra-check-"));
+  const map = join(folder, "imports.json");
+  writeFileSync(map, JSON.stringify({ imports }));
+  const good = run("check", "--quiet", `--import-map=${map}`, ...frozen, "mod.ts", ...entries);
+  rmSync(folder, { recursive: true });
+  return good;
+}
+
 const entries = Object.values(manifest("deno.json").exports as Record<string, string>);
 const frozen = process.env.CI ? ["--frozen"] : [];
 
@@ -41,10 +54,15 @@ const steps: Record<string, () => boolean> = {
     run("check", "--quiet", "--doc", ...present("mod.ts", "src", "README.md", "docs")),
   "types of the public API, as tsc sees them": () =>
     run("run", "--allow-all", "--no-check", "node_modules/typescript/bin/tsc", "--project", "tests/types"),
+  "types with the oldest @upstash/redis": checkOldest,
   "lint": () => run("lint"),
   "format": () => run("fmt", "--check"),
   "manifests": () => {
-    const problems = manifestProblems(manifest("deno.json"), manifest("jsr.json"), manifest("package.json"));
+    const npm = manifest("package.json");
+    const problems = [
+      ...manifestProblems(manifest("deno.json"), manifest("jsr.json"), npm),
+      ...lockProblems(manifest("deno.lock"), npm),
+    ];
     for (const problem of problems) console.error(problem);
     return problems.length === 0;
   },

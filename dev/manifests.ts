@@ -10,6 +10,9 @@ export type Manifest = Record<string, unknown>;
 /** The runtime dependencies, no more. */
 export const DEPENDENCIES: readonly string[] = ["@noble/hashes", "@upstash/redis", "aws4fetch", "cbor-x", "fflate"];
 
+/** The lowest client of the range, under a name of its own, for the tests. */
+const OLDEST_CLIENT = "upstash-redis-oldest";
+
 /** What JSR reads. Deno ignores jsr.json where there is a deno.json, so only this keeps it true. */
 const PUBLISHED = ["name", "version", "license", "exports", "publish", "imports"];
 
@@ -29,6 +32,10 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
   differ("exports of deno.json, built, and those of package.json", built(deno.exports), npm.exports);
   const dependencies = (npm.dependencies ?? {}) as Record<string, string>;
   differ("dependencies of package.json and those allowed", Object.keys(dependencies).sort(), DEPENDENCIES);
+  const client = dependencies["@upstash/redis"] ?? "";
+  const { [OLDEST_CLIENT]: oldest } = (npm.devDependencies ?? {}) as Record<string, string>;
+  if (!/^\^\d+\.\d+\.\d+$/.test(client)) problems.push(`the range of @upstash/redis: ${client} is no ^x.y.z`);
+  differ(`${OLDEST_CLIENT} and the lowest of that range`, oldest, `npm:@upstash/redis@${client.slice(1)}`);
   for (const [specifier, target] of Object.entries((deno.imports ?? {}) as Record<string, string>)) {
     const match = /^npm:(@[^/]+\/[^/@]+|[^/@]+)@([^/]+)(\/.*)?$/.exec(target);
     if (!match) {
@@ -42,6 +49,17 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
     differ(`the range of ${name} in deno.json and package.json`, range, dependencies[name!]);
   }
   return problems;
+}
+
+/** What deno.lock must hold, so that the tests meet both ends of the client's range: a sentence for what it does not. */
+export function lockProblems(lock: Manifest, npm: Manifest): string[] {
+  const range = (npm.dependencies as Record<string, string>)["@upstash/redis"]!;
+  const locked = lock.specifiers as Record<string, string>;
+  const [newest, oldest] = [range, range.slice(1)].map((version) => locked[`npm:@upstash/redis@${version}`]);
+  if (oldest !== range.slice(1)) return [`deno.lock has ${oldest} for the oldest @upstash/redis, ${range.slice(1)}`];
+  const minor = (version: string | undefined) => Number(version?.split(".")[1]);
+  if (minor(newest) > minor(oldest)) return [];
+  return [`deno.lock has ${newest} for @upstash/redis ${range}, which is not the newest: deno made one of the two`];
 }
 
 /**

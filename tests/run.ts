@@ -1,8 +1,9 @@
 /**
  * Runs tests/**\/*.test.ts on Deno, Bun and Node, each file in a process of its own, and ends with the line
- * `N passed, N failed`: tests, summed over the runtimes.
+ * `N passed, N failed`: tests, summed over the runtimes. These have the newest `@upstash/redis` of its range; then all runs
+ * on Bun, which is the quickest, once more with the oldest (`oldest`).
  *
- *     deno task test [--only=deno,bun,node] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
+ *     deno task test [--only=deno,bun,node,oldest] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
  *
  * Files in tests/runtimes run on Node only: they start workerd, edge-runtime and the other runtimes by themselves. The
  * table before the last line says which suite ran where: folders of tests, and suites of the portable bundle.
@@ -11,7 +12,7 @@
  * @module
  */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
@@ -23,12 +24,16 @@ import { parseJunit, type TestResult } from "./junit.ts";
 const HOSTS = join("tests", "runtimes");
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = join(ROOT, ".ci", "tools");
+/** The oldest client of the range, by its name in package.json. */
+const OLDEST = join(ROOT, "node_modules", "upstash-redis-oldest");
 
 interface Runtime {
   name: string;
   version: string;
   command: string;
   args(file: string, report: string): string[];
+  /** Of its processes, besides this one's. */
+  env?: Record<string, string>;
 }
 
 interface FileResult {
@@ -41,9 +46,10 @@ interface FileResult {
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    only: { type: "string", default: "deno,bun,node" },
+    only: { type: "string", default: "deno,bun,node,oldest" },
     filter: { type: "string", default: "" },
-    jobs: { type: "string", default: String(Math.min(4, Math.max(2, availableParallelism()))) },
+    // many tests wait for timers and servers: one more at a time than there are cores
+    jobs: { type: "string", default: String(Math.min(4, availableParallelism() + 1)) },
     "timeout-s": { type: "string", default: "900" },
   },
 });
@@ -97,7 +103,7 @@ function installDependencies(): void {
 
 function findRuntime(name: string): Runtime {
   const timeoutMs = String(Number(options["timeout-s"]) * 1000);
-  const runtime = { name, command: name, version: "" };
+  const runtime: Omit<Runtime, "args"> = { name, command: name, version: "" };
   let args: Runtime["args"];
   if (name === "deno") {
     runtime.command = denoCommand();
@@ -106,10 +112,14 @@ function findRuntime(name: string): Runtime {
       ...["test", "-A", "--no-check", ...frozen, "--preload=./tests/support/deno_uncaught.ts"],
       ...[`--junit-path=${report}`, file],
     ];
-  } else if (name === "bun") {
+  } else if (name === "bun" || name === "oldest") {
     runtime.command = findBun();
+    const override = name === "oldest" ? [`--tsconfig-override=${oldestClient()}`] : [];
+    // schedules are about the protocol, which is the same with any client
+    const schedules = process.env.TUNDRA_SCHEDULES ?? "50";
+    if (name === "oldest") runtime.env = { TUNDRA_OLDEST_CLIENT: "1", TUNDRA_SCHEDULES: schedules };
     args = (file, report) => [
-      ...["test", "--timeout", timeoutMs, "--reporter=junit", `--reporter-outfile=${report}`],
+      ...["test", ...override, "--timeout", timeoutMs, "--reporter=junit", `--reporter-outfile=${report}`],
       file,
     ];
   } else if (name === "node") {
@@ -118,10 +128,23 @@ function findRuntime(name: string): Runtime {
       ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
       file,
     ];
-  } else throw new Error(`Cannot run the tests as --only must be some of deno, bun, node: current value is ${name}`);
+  } else {throw new Error(
+      `Cannot run the tests as --only must be some of deno, bun, node, oldest: current value is ${name}`,
+    );}
   runtime.version = versionOf(runtime.command) ??
     fatal(`Cannot run the tests as ${name} must be on PATH: it does not start`);
   return { ...runtime, args };
+}
+
+/** A tsconfig.json by which Bun finds the oldest client. */
+function oldestClient(): string {
+  const config = JSON.parse(readFileSync(join(ROOT, "tsconfig.json"), "utf8"));
+  const { paths } = config.compilerOptions;
+  for (const name of Object.keys(paths)) paths[name] = paths[name].map((path: string) => join(ROOT, path));
+  paths["@upstash/redis"] = [join(OLDEST, JSON.parse(readFileSync(join(OLDEST, "package.json"), "utf8")).module)];
+  const file = join(scratch, "oldest.json");
+  writeFileSync(file, JSON.stringify(config));
+  return file;
 }
 
 /** Bun from PATH, else the pinned one of .ci/tools. */
@@ -155,7 +178,7 @@ async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<File
       const { runtime, file, tests, seconds } = result;
       const soFar = `[${results.length} of ${queue.length}, ${((performance.now() - started) / 1000).toFixed(0)} s]`;
       console.log(
-        `${runtime.padEnd(4)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s  ${soFar}`,
+        `${runtime.padEnd(6)} ${file.padEnd(52)} ${count(tests)} ${seconds.toFixed(1).padStart(6)} s  ${soFar}`,
       );
     }
   }));
@@ -168,7 +191,7 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
   const { status, output, timedOut } = await execute(
     runtime.command,
     runtime.args("./" + file, report),
-    `${report}.uncaught`,
+    { ...runtime.env, TUNDRA_UNCAUGHT: `${report}.uncaught` },
   );
   const seconds = (performance.now() - from) / 1000;
   const all = existsSync(report) ? parseJunit(readFileSync(report, "utf8")) : [];
@@ -193,12 +216,12 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
 function execute(
   command: string,
   args: string[],
-  uncaught: string,
+  own: Record<string, string>,
 ): Promise<{ status: number | string; output: string; timedOut: boolean }> {
   return new Promise((done) => {
     let output = "";
     let timedOut = false;
-    const env = { ...process.env, NO_COLOR: "1", RUST_BACKTRACE: "0", TUNDRA_UNCAUGHT: uncaught };
+    const env = { ...process.env, NO_COLOR: "1", RUST_BACKTRACE: "0", ...own };
     // A group of its own, so that a file that hangs takes its servers with it.
     const child = spawn(command, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const pid = child.pid;
@@ -249,6 +272,7 @@ function whyFewer(): string {
   return `
 "-"      these tests need a file system and processes, which that host has not: its own suite is the portable one.
          "runtimes" starts all hosts itself, so it runs once, on Node
+oldest   Bun once more, with the oldest @upstash/redis of the range; all others have the newest
 model    Bun and Node play fewer seeded bugs and scopes: what differs there is no rule of the protocol
 `;
 }
@@ -265,7 +289,7 @@ function printMatrix(): void {
       cells.set(suite, row.set(runtime, [...row.get(runtime) ?? [], test]));
     }
   }
-  const order = ["deno", "bun", "node", "workerd", "workerd, nodejs_compat", "edge-runtime"];
+  const order = ["deno", "bun", "node", "oldest", "workerd", "workerd, nodejs_compat", "edge-runtime"];
   columns.sort((a, b) => order.indexOf(a) - order.indexOf(b));
   const width = Math.max(...[...cells.keys()].map((name) => name.length));
   console.log(["suite".padEnd(width), ...columns].join("  "));
@@ -292,7 +316,7 @@ function report(): boolean {
     const seconds = own.reduce((sum, result) => sum + result.seconds, 0);
     if (tests.length === 0) console.log(`${runtime.name} ran no test`);
     if (tests.length === 0 || tests.some((test) => test.outcome !== "passed")) good = false;
-    console.log(`${runtime.name.padEnd(4)} ${runtime.version.padEnd(9)} ${count(tests)}, ${seconds.toFixed(1)} s`);
+    console.log(`${runtime.name.padEnd(6)} ${runtime.version.padEnd(9)} ${count(tests)}, ${seconds.toFixed(1)} s`);
   }
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s in all, ${options.jobs} files at a time`);
   const all = results.flatMap((result) => result.tests);

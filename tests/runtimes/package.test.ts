@@ -1,6 +1,6 @@
 /** The package as its users get it: from npm in an empty project, and what JSR would take. */
 import { after, before, describe, it } from "node:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -147,6 +147,43 @@ describe("the npm package", () => {
     writeFileSync(join(path, "imports.mjs"), code);
     assertStringIncludes(await run("node", ["imports.mjs"], path), "function,function,function,function");
   });
+
+  const range: string = manifest.dependencies["@upstash/redis"];
+  const locked: Record<string, string> = JSON.parse(readFileSync(join(ROOT, "deno.lock"), "utf8")).specifiers;
+  const newest = locked[`npm:@upstash/redis@${range}`]!;
+  for (const version of [range.slice(1), newest]) {
+    it(`in an application that has @upstash/redis ${version} leaves it with that one copy, and one type Redis`, async () => {
+      const path = project(`beside-${version}`);
+      const quietly = ["--no-fund", "--no-audit", "--loglevel=error", "--save-exact"];
+      await run("npm", ["install", ...quietly, `@upstash/redis@${version}`], path);
+      await run("npm", ["install", ...quietly, tarball], path);
+      const installed = readdirSync(join(path, "node_modules"), { recursive: true, encoding: "utf8" });
+      const copies = installed.filter((name) => /(^|\/)@upstash\/redis\/package\.json$/.test(name));
+      assertEquals(copies, ["@upstash/redis/package.json"]);
+      const copy = JSON.parse(readFileSync(join(path, "node_modules", copies[0]!), "utf8"));
+      assertEquals(copy.version.replace("v", ""), version);
+
+      const application = `
+        import { Redis } from "@upstash/redis";
+        import { memoryDatastore, tundraStore } from "@tundra/store";
+        const own = new Redis({ url: "http://redis.example", token: "token" });
+        const store = tundraStore(memoryDatastore(), { redis: { url: "http://redis.example", token: "token" } });`;
+      writeFileSync(
+        join(path, "typed.ts"),
+        application + `
+        export const theirs: Redis = store.redis;
+        export const ours: typeof store.redis = own;
+        export const marked = (key: string) => store.dirtyIn(own.multi().set(key, 1), key);`,
+      );
+      const compiler = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+      await run("node", [
+        ...[compiler, "--noEmit", "--strict", "--target", "ES2022", "--lib", "ES2024,DOM,DOM.Iterable"],
+        ...["--module", "NodeNext", "--moduleResolution", "NodeNext", "typed.ts"],
+      ], path);
+      writeFileSync(join(path, "same.mjs"), application + `console.log(store.redis instanceof Redis);`);
+      assertEquals((await run("node", ["same.mjs"], path)).trim(), "true");
+    });
+  }
 
   it("brings types that a strict compiler accepts, under both ways to resolve modules", async () => {
     const path = join(folder, "on-node");

@@ -6,7 +6,7 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { importProblems, type Manifest, manifestProblems } from "../../dev/manifests.ts";
+import { importProblems, lockProblems, type Manifest, manifestProblems } from "../../dev/manifests.ts";
 import { bareImports, fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -61,6 +61,7 @@ describe("the source of the package", () => {
   it("has manifests that agree", () => {
     const [deno, jsr, npm] = ["deno.json", "jsr.json", "package.json"].map((name): Manifest => JSON.parse(read(name)));
     assertEquals(manifestProblems(deno!, jsr!, npm!), []);
+    assertEquals(lockProblems(JSON.parse(read("deno.lock")), npm!), []);
   });
 
   it("imports from mod.ts and each subpath only what the published manifests declare, and all of it", () => {
@@ -224,13 +225,14 @@ describe("the rules about manifests", () => {
   const deno: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports: "./mod.ts", publish: {}, imports };
   const dependencies = {
     "@noble/hashes": "^1",
-    "@upstash/redis": "^1",
+    "@upstash/redis": "^1.2.3",
     "aws4fetch": "^1",
     "cbor-x": "^1",
     "fflate": "^1",
   };
   const exports = { ".": { types: "./dist/mod.d.ts", default: "./dist/mod.js" } };
-  const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports, dependencies };
+  const devDependencies = { "upstash-redis-oldest": "npm:@upstash/redis@1.2.3" };
+  const npm: Manifest = { name: "@a/b", version: "1.0.0", license: "MIT", exports, dependencies, devDependencies };
 
   it("accept manifests that agree", () => {
     assertEquals(manifestProblems({ ...deno, tasks: {} }, deno, npm), []);
@@ -251,6 +253,13 @@ describe("the rules about manifests", () => {
       "exports of deno.json, built, and those of package.json",
     ],
     ["another dependency", deno, { ...npm, dependencies: { ...dependencies, zod: "^1" } }, "those allowed"],
+    [
+      "a client that is pinned",
+      deno,
+      { ...npm, dependencies: { ...dependencies, "@upstash/redis": "~1.2.3" } },
+      "~1.2.3 is no ^x.y.z",
+    ],
+    ["another oldest client", deno, { ...npm, devDependencies: {} }, "upstash-redis-oldest and the lowest"],
     ["another range", deno, { ...npm, dependencies: { ...dependencies, fflate: "^2" } }, "the range of fflate"],
   ];
   for (const [what, jsr, packageJson, sentence] of cases) {
@@ -272,6 +281,18 @@ describe("the rules about manifests", () => {
       "jsr.json declares no zod/mini",
       "package.json declares no zod",
     ]);
+  });
+
+  it("refuse a lock that holds one client only", () => {
+    const lock = (newest: string, oldest?: string) => ({
+      specifiers: { "npm:@upstash/redis@^1.2.3": newest, ...(oldest && { "npm:@upstash/redis@1.2.3": oldest }) },
+    });
+    assertEquals(lockProblems(lock("1.9.0", "1.2.3"), npm), []);
+    assertStringIncludes(
+      lockProblems(lock("1.2.3", "1.2.3"), npm).join(),
+      "deno.lock has 1.2.3 for @upstash/redis ^1.2.3",
+    );
+    assertStringIncludes(lockProblems(lock("1.9.0"), npm).join(), "deno.lock has undefined for the oldest");
   });
 
   it("refuse an import that is mapped to another package", () => {

@@ -38,11 +38,15 @@ describe("the client's options", () => {
     const use = (redis: Redis) => Promise.all([redis.incr("a"), redis.incr("b"), redis.get("c")]);
     const { redis, calls } = client(answer);
     assertInstanceOf(redis, Redis);
-    assertEquals(await use(redis), [1, 2, 3]);
+    const results = await use(redis);
     const stock = await onStock(answer, use);
     const sent = (calls: FakeCall[]) => calls.map(({ path, json }) => [path, json]);
-    assertEquals(sent(calls), [["/pipeline", [["incr", "a"], ["incr", "b"], ["get", "c"]]]]);
+    assertEquals(results, stock.result);
     assertEquals(sent(calls), sent(stock.calls));
+    // since 1.38 what reads travels in a request of its own
+    assertEquals(sent(calls).map(([path]) => path), Array(calls.length).fill("/pipeline"));
+    assertEquals(calls.flatMap(({ json }) => json), [["incr", "a"], ["incr", "b"], ["get", "c"]]);
+    assertEquals((calls[0]!.json as unknown[]).slice(0, 2), [["incr", "a"], ["incr", "b"]]);
   });
 
   it("send each command alone with enableAutoPipelining: false", async () => {
