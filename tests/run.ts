@@ -128,9 +128,10 @@ function findRuntime(name: string): Runtime {
       ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
       file,
     ];
-  } else {throw new Error(
-      `Cannot run the tests as --only must be some of deno, bun, node, oldest: current value is ${name}`,
-    );}
+  } else {
+    const must = "--only must be some of deno, bun, node, oldest";
+    throw new Error(`Cannot run the tests as ${must}: current value is ${name}`);
+  }
   runtime.version = versionOf(runtime.command) ??
     fatal(`Cannot run the tests as ${name} must be on PATH: it does not start`);
   return { ...runtime, args };
