@@ -337,7 +337,7 @@ describe("index and archive", () => {
       // the former one stays: this database's own others stand in nobody's way, its ticks' neither
       const owners = [...archive.memory.objects.keys()].filter(onlyOwner);
       assertEquals(owners.sort(), [owner, now, "first"].map((id) => OWNERS + id.split("@")[0]).sort());
-      await archived("a", "3");
+      await archived("b", "3");
       assertEquals(await id(), now);
     });
 
