@@ -20,6 +20,8 @@ export interface Context {
   readonly freezeDelayMs: number;
   /** Of values on their way back, in one call. */
   readonly maxBytesInFlight: number;
+  /** Does ensureKs() ask the archive for keys of which Redis knows nothing? */
+  readonly lookInArchive: boolean;
 }
 
 const contexts = new WeakMap<object, Context>();

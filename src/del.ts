@@ -25,12 +25,12 @@ export async function del(context: Context, keys: string[]): Promise<number> {
       const { id, sights } = await look(context.index, waiting);
       if (await checkIdentity(context, id)) continue;
       const there = sights.filter((sight) => {
-        const something = holdsSomething(sight);
+        const something = holdsSomething(sight, context.lookInArchive);
         if (something === undefined) failures.set(sight.key, unsupportedRecord("delete", sight.key));
         return something;
       });
       if (there.length === 0) return;
-      const outcomes = await remove(context.index, there);
+      const outcomes = await remove(context.index, there, context.lookInArchive);
       waiting = [];
       there.forEach((sight, i) => {
         const { key } = sight;
@@ -45,10 +45,12 @@ export async function del(context: Context, keys: string[]): Promise<number> {
 }
 
 /** Is there anything to delete, in Redis, in the archive or in a queue? `undefined`: the record is of another version. */
-function holdsSomething(sight: Sight): boolean | undefined {
+function holdsSomething(sight: Sight, mayBeLost: boolean): boolean | undefined {
   const read = parseRecord(sight.record === "" ? null : sight.record);
   // what expired or went missing has left its versions in the archive
-  return read && (isThere(sight) || (read.flag !== "g" && (read.rev !== 0 || read.ver !== "")));
+  return read &&
+    ((mayBeLost && sight.record === "") || isThere(sight) ||
+      (read.flag !== "g" && (read.rev !== 0 || read.ver !== "")));
 }
 
 /** Would the application find it? Not what expired, and not what was removed while dirty. */

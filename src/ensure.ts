@@ -16,6 +16,7 @@ import type { Context } from "./context.ts";
 import { asTundraError, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
 import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { lookInArchive } from "./lost_records.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { touch } from "./scripts/touch.ts";
@@ -51,7 +52,7 @@ async function ensureBatch(
   keys: string[],
   failures: Failures,
 ): Promise<string[]> {
-  const { id, findings } = await check(context.index, keys);
+  const { id, findings } = await check(context.index, keys, context.lookInArchive);
   if (await checkIdentity(context, id)) return keys;
   const needing = (needs: CheckFinding["needs"]) => findings.filter((finding) => finding.needs === needs);
   const again: string[] = [];
@@ -75,6 +76,12 @@ async function ensureBatch(
         failures.set(key, asTundraError(thrown, `ensure ${show(key)}`));
       }
     }
+  }
+
+  const unknown = needing("unknown");
+  if (unknown.length > 0) {
+    const nowMs = Number(unknown[0]!.record);
+    again.push(...await lookInArchive(context, unknown.map(({ key }) => key), nowMs, failures));
   }
 
   again.push(...await bringBack(context, fetches, needing("evicted"), failures));

@@ -155,7 +155,8 @@ async function obstacleToBegin(
 ): Promise<{ why: string; isRival: boolean } | undefined> {
   const { uuids, used } = await listOwners(context, call);
   if (used) { // nothing else is put before an id is confirmed
-    const why = "its id is missing or was never confirmed, and the archive holds what an index has put there";
+    const why =
+      "its id is missing, was never confirmed or was put back by hand, and the archive holds what an index has put there";
     return { why, isRival: false };
   }
   const other = await ownerElsewhere(context, used === undefined ? [FIRST] : uuids, [context.index.database], call);

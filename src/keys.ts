@@ -111,6 +111,8 @@ export interface RedisKeys {
   readonly dead: string;
   readonly purge: string;
   readonly id: string;
+  readonly tick: string;
+  readonly look: string;
   readonly stats: string;
   record(key: string): string;
   /** For one script's own use, with a TTL. */
@@ -126,6 +128,8 @@ export function redisKeys(tqname: string): RedisKeys {
     dead: prefix + "dead",
     purge: prefix + "purge",
     id: prefix + "id",
+    tick: prefix + "tick",
+    look: prefix + "look",
     stats: prefix + "stats",
     record: (key) => `${prefix}rec:${key}`,
     temporary: (name) => `${prefix}tmp:${name}`,

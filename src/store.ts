@@ -55,6 +55,13 @@ export interface TundraOptions {
    * the default takes some 60 MB of memory, and fits a Worker; more fetches large values faster.
    */
   maxBytesInFlight?: number;
+  /**
+   * Does `ensureKs()` look in the archive for keys of which Redis knows nothing, no value and no record? Default `false`:
+   * they count as never archived. `true`: one whose newest object holds a value is `LOST`, as Redis has lost its record; it
+   * is not brought back, as it may have been deleted. Costs a listing for each such key at each `ensureKs()`, and a fetch
+   * for one that was archived; `del()` of such a key archives a tombstone and lists. Needs a datastore that lists.
+   */
+  lookInArchive?: boolean;
 }
 
 /** How much waits. */
@@ -226,7 +233,7 @@ const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 
 /** Names of {@linkcode TundraOptions}. */
 export const STORE_OPTIONS: readonly string[] = [
-  ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight"],
+  ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight", "lookInArchive"],
 ];
 
 /**
@@ -253,6 +260,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     }
   }
   const { redisTtlMs, freezeDelayMs = 0, databaseId, maxBytesInFlight = MAX_BYTES_IN_FLIGHT } = options;
+  const { lookInArchive = false } = options;
   if (redisTtlMs !== undefined) {
     const fits = Number.isSafeInteger(redisTtlMs) && redisTtlMs >= LEAST_REDIS_TTL_MS;
     if (!fits) {
@@ -265,6 +273,10 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     throw badArgument(what, "databaseId", "1 to 128 characters A-Z a-z 0-9 . _ : -", databaseId);
   }
   checkNumber(what, "maxBytesInFlight", maxBytesInFlight, 1_048_576, Infinity);
+  if (typeof lookInArchive !== "boolean") throw badArgument(what, "lookInArchive", "true or false", lookInArchive);
+  if (lookInArchive && !datastore.listKeys) {
+    throw badArgument(what, "the datastore of a store with lookInArchive", "an object with listKeys()", datastore);
+  }
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
@@ -277,6 +289,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     redisTtlMs,
     freezeDelayMs,
     maxBytesInFlight,
+    lookInArchive,
   };
   const fetches: Fetches | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(connection, options.redis);

@@ -14,6 +14,7 @@ import { holdsNamed } from "./held_versions.ts";
 import { checkIdentity, checkOwner, establishIdentity, isConfirmed } from "./identity.ts";
 import { unsupportedRecord } from "./key_errors.ts";
 import { failure, giveBack, type Lease, recordFailures, recordTrouble, releaseAll, uploadsEnd } from "./leases.ts";
+import { lookForLosses } from "./lost_records.ts";
 import { keepForPurges, purgeClaimed, purgeRest } from "./purge.ts";
 import { freezeLease } from "./read_keys.ts";
 import { type Claim, claim } from "./scripts/claim.ts";
@@ -82,6 +83,9 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
     for (let first = true; mayClaim(run, seen.suspects > 0 ? 1 - SUSPECTS_SHARE : 1); first = false) {
       const lease = await claimLease(run, seen, wanted(run, suspectsFirst, evicting), first);
       if (lease === undefined) break;
+      // of a bounded number of requests uploads would leave none
+      if (first && settings.maxSubrequests < Infinity) await lookForLosses(run, lease);
+      else if (first) underWay.push(lookForLosses(run, lease));
       if (lease.purge.length > 0) {
         keepForPurges(run, lease.purge.length);
         underWay.push(purgeClaimed(run, lease.purge, lease.nowUs / 1000));
@@ -162,7 +166,7 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
       ...most,
       leaseMs: settings.leaseMs,
       redisTtlMs: context.redisTtlMs ?? 0,
-      mendIdle: first,
+      first,
       maxPurge: first ? settings.batchKeys : 0,
     }, run.call);
   try {
@@ -248,7 +252,7 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
     const keys = (idle as string[]).map(text);
     const { id } = await look(index, [], run.call);
     if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
-    const none = { keys: [], suspects: false, purge: [], token: "", left: 0, passed: 0, begun: false };
+    const none = { keys: [], suspects: false, purge: [], looked: "", token: "", left: 0, passed: 0, begun: false };
     const unclaimed = { ...none, id, idle: keys, idleLimitMs: limitMs, nowUs: nowMs * 1000 };
     if (!await archiveIsMine(run, { ...unclaimed, endsAt: uploadsEnd(run.settings.leaseMs) })) return false;
     const before = run.report.evicted;

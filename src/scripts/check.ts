@@ -9,17 +9,23 @@ import { type Index, layout, PRELUDE } from "./record.ts";
 /** A key that needs something; all others are resident, or were never archived. */
 export interface CheckFinding {
   key: string;
-  /** `touch`: in use again; `evicted`: bring it back; `reconcile`: there, and the record says evicted. */
-  needs: "touch" | "evicted" | "reconcile" | "unsupported";
+  /**
+   * `touch`: in use again; `evicted`: bring it back; `reconcile`: there, and the record says evicted; `unknown`: Redis knows
+   * nothing of it.
+   */
+  needs: "touch" | "evicted" | "reconcile" | "unsupported" | "unknown";
+  /** With `unknown`: Redis time, ms. */
   record: string;
 }
 
 /**
  * Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
  *
- *     KEYS  id, n records, n keys
+ *     KEYS  id, tick, n records, n keys
+ *     ARGV  name the unknown ones (0 1)
  *     OUT   id, then for each key that needs something: index, code, record
  *             T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
+ *             N neither key nor record: Redis time instead of a record
  *     INV   4, 5: removed, dirty or expired and missing: absent, never brought back
  */
 const CHECK = defineScript(
@@ -28,12 +34,12 @@ const CHECK = defineScript(
   `
 ${PRELUDE}
 local TOUCH_MS = 9000000 -- a quarter of the least redisTtlMs
-local n = (#KEYS - 1) / 2
-local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))
-local there = existing(2 + n, n)
-local out = { texts[1] or '' }
+local n = (#KEYS - 2) / 2
+local texts = redis.call('MGET', unpack(KEYS, 1, 2 + n))
+local there = existing(3 + n, n)
+local out = { sealed(texts[1], texts[2]) }
 for i = 1, n do
-  local text = texts[i + 1]
+  local text = texts[i + 2]
   local r, code = parse(text), nil
   if not r then
     code = 'U'
@@ -45,6 +51,8 @@ for i = 1, n do
     end
   elseif evictable(r) then
     code = 'E'
+  elseif not text and ARGV[1] == '1' then
+    code, text = 'N', int(now)
   end
   if code then
     out[#out + 1] = i
@@ -55,15 +63,18 @@ return out
 `,
 );
 
-const NEEDS = { T: "touch", E: "evicted", R: "reconcile", U: "unsupported" } as const;
+const NEEDS = { T: "touch", E: "evicted", R: "reconcile", U: "unsupported", N: "unknown" } as const;
 
 /** One request, 4 billable commands where all keys exist or none does. */
 export async function check(
   index: Index,
   keys: string[],
+  nameUnknown = false,
   call?: CallOptions,
 ): Promise<{ id: string; findings: CheckFinding[] }> {
-  const reply = await index.scripts.run(CHECK, layout(index, [index.keys.id], keys), [], call) as (string | number)[];
+  const reply = await index.scripts.run(CHECK, layout(index, [index.keys.id, index.keys.tick], keys), [
+    nameUnknown ? 1 : 0,
+  ], call) as (string | number)[];
   const findings: CheckFinding[] = [];
   for (let i = 1; i < reply.length; i += 3) {
     findings.push({

@@ -17,8 +17,8 @@ export interface ClaimOptions {
   maxIdle: number;
   /** ... that were last touched this long ago. */
   redisTtlMs: number;
-  /** Where none is idle, those that a clock touched which ran ahead are put right. */
-  mendIdle: boolean;
+  /** A tick's first claim: its time is noted, and where none is idle, those that a clock touched which ran ahead are put right. */
+  first: boolean;
   /** At most this many keys with objects to delete. */
   maxPurge: number;
 }
@@ -39,6 +39,8 @@ export interface Claim {
   idleLimitMs: number;
   /** Keys with objects to delete. */
   purge: string[];
+  /** When a tick last looked for lost records (ms), and the listing's cursor from which it goes on. */
+  looked: string;
   /** Due keys that are left. */
   left: number;
   /** Of those: suspects that stood before the last key that was looked at. */
@@ -48,10 +50,10 @@ export interface Claim {
 /**
  * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
- *     KEYS  dirty, idle, id, purge
- *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, mend idle (0 1), maxPurge, database
+ *     KEYS  dirty, idle, id, purge, tick, look
+ *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, first (0 1), maxPurge, database
  *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed,
- *           keys with objects to delete
+ *           keys with objects to delete, when a tick last looked for lost records, and where it goes on
  *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
  *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
  *           work, never data. Nothing is claimed without a confirmed id of
@@ -68,11 +70,15 @@ const CLAIM = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local DIRTY, IDLE, ID, PURGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local DIRTY, IDLE, PURGE, TICK = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local max, max_suspects, lease, max_idle = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit = int(now - tonumber(ARGV[5]))
-local id = redis.call('GET', ID)
-if not confirmed(id) or foreign(id, ARGV[8]) then return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end
+local marks = redis.call('MGET', KEYS[3], TICK, KEYS[6])
+local id = sealed(marks[1], marks[2])
+if id == '' or not confirmed(id) or foreign(id, ARGV[8]) then
+  return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '' }
+end
+if ARGV[6] == '1' then redis.call('SET', TICK, int(now)) end
 
 local WINDOW, MOST_WINDOWS = 1000, 100
 local fresh, suspects, passed, seen, left = {}, {}, 0, 0, 0
@@ -130,31 +136,31 @@ local token = string.format('%.1f', now + lease + 0.5)
 local scores = {}
 for i = 1, #keys do push(scores, token, keys[i]) end
 zadd(DIRTY, 'XX', scores)
-return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed, purge }
+return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed, purge, marks[3] or '' }
 `,
 );
 
 /**
- * One request, 6 billable commands (5 where nothing is due), and one for each 1,000 suspects before the fresh keys; with
- * `maxIdle` one more, two where nothing is idle and `mendIdle` is set; with `maxPurge` one more.
+ * One request, 6 billable commands (5 where nothing is due), with `first` one more, and one for each 1,000 suspects before the fresh keys; with
+ * `maxIdle` one more, two where nothing is idle and `first` is set; with `maxPurge` one more.
  */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {
-  const { dirty, idle, id, purge } = index.keys;
+  const { dirty, idle, id, purge, tick, look } = index.keys;
   const reply = await index.scripts.run(
     CLAIM,
-    [dirty, idle, id, purge],
+    [dirty, idle, id, purge, tick, look],
     [
       options.maxKeys,
       options.maxSuspects,
       options.leaseMs,
       options.maxIdle,
       options.redisTtlMs,
-      options.mendIdle ? 1 : 0,
+      options.first ? 1 : 0,
       options.maxPurge,
       index.database,
     ],
     call,
-  ) as [string, string, string, string[], number, string[], string, number, number, string[]];
+  ) as [string, string, string, string[], number, string[], string, number, number, string[], string];
   return {
     id: reply[0],
     nowUs: Number(reply[1]),
@@ -166,5 +172,6 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
     left: reply[7],
     passed: reply[8],
     purge: reply[9].map(text),
+    looked: reply[10],
   };
 }

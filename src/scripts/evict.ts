@@ -39,7 +39,7 @@ export type EvictOutcome =
  * Keys leave Redis where their bytes and their own expiry are those archived. What was changed without a mark is
  * marked.
  *
- *     KEYS  dirty, idle, dead, id, stats, n records, n keys
+ *     KEYS  dirty, idle, dead, id, stats, tick, n records, n keys
  *     ARGV  idle limit (ms; '' from evict()), room in a request, database, then for each key: action (evict ask mark keep drop), ver
  *           ('' any; with drop the record that the decision was based on)
  *     OUT   id, versions to ask the archive for, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
@@ -61,15 +61,16 @@ const EVICT = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local DIRTY, IDLE, DEAD, ID, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local n = (#KEYS - 5) / 2
+local DIRTY, IDLE, DEAD, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
+local n = (#KEYS - 6) / 2
 local limit, room = tonumber(ARGV[1]), tonumber(ARGV[2])
-local id = redis.call('GET', ID)
-if not confirmed(id) or foreign(id, ARGV[3]) then return { id or '', {}, '' } end
+local marks = redis.call('MGET', KEYS[4], KEYS[6])
+local id = sealed(marks[1], marks[2])
+if id == '' or not confirmed(id) or foreign(id, ARGV[3]) then return { id, {}, '' } end
 
-local texts = redis.call('MGET', unpack(KEYS, 6, 5 + n))
-local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 6 + n, 5 + 2 * n))
-local touched = limit and redis.call('ZMSCORE', IDLE, unpack(KEYS, 6 + n, 5 + 2 * n))
+local texts = redis.call('MGET', unpack(KEYS, 7, 6 + n))
+local queued = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 7 + n, 6 + 2 * n))
+local touched = limit and redis.call('ZMSCORE', IDLE, unpack(KEYS, 7 + n, 6 + 2 * n))
 local out, changes, queue, later, settled, gone, asked = {}, {}, {}, {}, {}, {}, {}
 
 local MOST_RESCUES = 3
@@ -79,8 +80,8 @@ local function rescue(i, r, changed)
   bump(r)
   r.flag = 'r'
   if r.touch == 0 then r.touch = now end
-  push(changes, KEYS[5 + i], r)
-  push(queue, int(now), KEYS[5 + n + i])
+  push(changes, KEYS[6 + i], r)
+  push(queue, int(now), KEYS[6 + n + i])
   return 'R'
 end
 
@@ -97,7 +98,7 @@ local function ask(r)
 end
 
 local function one(i, r)
-  local key, action, ver = KEYS[5 + n + i], ARGV[2 * i + 2], ARGV[2 * i + 3]
+  local key, action, ver = KEYS[6 + n + i], ARGV[2 * i + 2], ARGV[2 * i + 3]
   if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
   if r.rev ~= 0 then
     if not queued[i] and not redis.call('ZSCORE', DEAD, key) then push(queue, int(now), key) end
@@ -141,7 +142,7 @@ local function one(i, r)
     return 'L', true
   end
   r.flag, r.rescues = 'e', 0
-  push(changes, KEYS[5 + i], r)
+  push(changes, KEYS[6 + i], r)
   gone[#gone + 1] = key
   return 'E'
 end
@@ -152,10 +153,10 @@ for i = 1, n do
   if r then
     code, stays = one(i, r)
   elseif limit then
-    push(later, int(limit + HOUR_MS), KEYS[5 + n + i])
+    push(later, int(limit + HOUR_MS), KEYS[6 + n + i])
   end
   if code == 'R' then rescued = rescued + 1 end
-  if not stays then settled[#settled + 1] = KEYS[5 + n + i] end
+  if not stays then settled[#settled + 1] = KEYS[6 + n + i] end
   out[i] = code
 end
 
@@ -196,10 +197,10 @@ export async function evict(
   idleLimitMs: number | undefined,
   call?: CallOptions,
 ): Promise<{ id: string; outcomes: EvictOutcome[]; asked: string[] }> {
-  const { dirty, idle, dead, id, stats } = index.keys;
+  const { dirty, idle, dead, id, stats, tick } = index.keys;
   const reply = await index.scripts.run(
     EVICT,
-    layout(index, [dirty, idle, dead, id, stats], candidates.map((c) => c.key)),
+    layout(index, [dirty, idle, dead, id, stats, tick], candidates.map((c) => c.key)),
     [
       idleLimitMs === undefined ? "" : idleLimitMs,
       roomIn(index.scripts.requestLimit()),

@@ -19,7 +19,7 @@ export interface Sight {
 /**
  * Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
  *
- *     KEYS  id, n records, n keys
+ *     KEYS  id, tick, n records, n keys
  *     OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
  */
 const LOOK = defineScript(
@@ -27,14 +27,14 @@ const LOOK = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
-local n = (#KEYS - 1) / 2
-local texts = redis.call('MGET', unpack(KEYS, 1, 1 + n))
-local out = { texts[1] or '' }
+local n = (#KEYS - 2) / 2
+local texts = redis.call('MGET', unpack(KEYS, 1, 2 + n))
+local out = { sealed(texts[1], texts[2]) }
 if n > 0 then
-  local there = existing(2 + n, n)
+  local there = existing(3 + n, n)
   for i = 1, n do
-    local r = parse(texts[i + 1])
-    push(out, texts[i + 1] or '', there[i] and 1 or r and evictable(r) and 2 or 0)
+    local r = parse(texts[i + 2])
+    push(out, texts[i + 2] or '', there[i] and 1 or r and evictable(r) and 2 or 0)
   end
 end
 return out
@@ -47,7 +47,12 @@ export async function look(
   keys: string[],
   call?: CallOptions,
 ): Promise<{ id: string; sights: Sight[] }> {
-  const reply = await index.scripts.run(LOOK, layout(index, [index.keys.id], keys), [], call) as (string | number)[];
+  const reply = await index.scripts.run(
+    LOOK,
+    layout(index, [index.keys.id, index.keys.tick], keys),
+    [],
+    call,
+  ) as (string | number)[];
   return {
     id: reply[0] as string,
     sights: keys.map((key, i) => ({

@@ -111,6 +111,8 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
  * - confirmed: is this id final? Before that nothing is archived or evicted.
+ * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. Somebody put it
+ *   back by hand, or Redis removes keys by itself
  * - foreign: does this id name another database? Then this one is a copy.
  * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
  */
@@ -174,6 +176,8 @@ end
 local function evictable(r) return r.ver ~= '-' and r.rev == 0 and (r.flag == 'r' or r.flag == 'e') and not expired(r) end
 
 local function confirmed(id) return id and string.sub(id, 1, 4) ~= 'new:' end
+
+local function sealed(id, seal) return id and (seal or not confirmed(id)) and id or '' end
 
 local function foreign(id, database) return id and string.sub(id, -#database - 1) ~= '@' .. database end
 

@@ -10,11 +10,12 @@ import { codes, type Index, layout, PRELUDE } from "./record.ts";
  * Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.
  *
  *     KEYS  dirty, idle, dead, n records, n keys
- *     ARGV  n expected records ('' for none)
+ *     ARGV  may there be objects of keys without a record (0 1), n expected records ('' for none)
  *     OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
  *     INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
  *
- * A key without a record was never seen by a tick: it needs no tombstone.
+ * A key without a record was never seen by a tick: it needs no tombstone. Where a record may have been lost, it gets one, and
+ * all its objects are deleted.
  */
 const REMOVE = defineScript(
   "remove",
@@ -29,12 +30,14 @@ for i = 1, n do
   local r, key = parse(texts[i]), KEYS[3 + n + i]
   if not r then
     out[i] = 'U'
-  elseif (texts[i] or '') ~= ARGV[i] then
+  elseif (texts[i] or '') ~= ARGV[1 + i] then
     out[i] = 'A'
   else
+    local lost = not texts[i] and ARGV[1] == '1'
+    if lost then r.ver = string.format('%016.0f-00000000', now_us) end -- later than any that there is
     remove(r)
     r.attempts, r.error = 0, ''
-    if texts[i] then
+    if texts[i] or lost then
       bump(r)
       push(queue, int(now), key)
     end
@@ -54,17 +57,18 @@ return table.concat(out)
 
 const OUTCOMES: Record<string, "deleted" | "again" | "unsupported"> = { D: "deleted", A: "again", U: "unsupported" };
 
-/** One request, 8 billable commands (and one for each key that has no record); outcomes in the order of `seen`. */
+/** One request, 8 billable commands (and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
 export async function remove(
   index: Index,
   seen: { key: string; record: string }[],
+  mayBeLost = false,
   call?: CallOptions,
 ): Promise<("deleted" | "again" | "unsupported")[]> {
   const { dirty, idle, dead } = index.keys;
   const reply = await index.scripts.run(
     REMOVE,
     layout(index, [dirty, idle, dead], seen.map((s) => s.key)),
-    seen.map((s) => s.record),
+    [mayBeLost ? 1 : 0, ...seen.map((s) => s.record)],
     call,
   );
   return codes(reply).map((code) => OUTCOMES[code]!);

@@ -14,7 +14,7 @@ const OOM = {
 } as const;
 
 /** By their keys: nothing else in a request names a script. */
-const CLAIM = /,4,"tundra:default:dirty","tundra:default:idle","tundra:default:id"/;
+const CLAIM = /,6,"tundra:default:dirty","tundra:default:idle","tundra:default:id"/;
 const EVICTION = /"tundra:default:dirty","tundra:default:idle","tundra:default:dead","tundra:default:id"/;
 
 describe("a Redis at maxmemory, noeviction", () => {

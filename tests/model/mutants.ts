@@ -43,6 +43,36 @@ export const MUTANTS: Mutant[] = [
     patches: [["|| part!.length < 2) throw error;", "|| part!.length > 0) throw error;"]],
   },
 
+  // ---- what Redis has lost by itself
+  {
+    name: "a look for lost records takes a tombstone for a value",
+    where: "src/lost_records.ts",
+    patches: [[
+      'return !("gone" in archived) && (archived.exp === 0 || archived.exp > nowMs);',
+      'return "gone" in archived || archived.exp === 0 || archived.exp > nowMs;',
+    ]],
+  },
+  {
+    name: "a look for lost records takes what has expired for a value",
+    where: "src/lost_records.ts",
+    patches: [["(archived.exp === 0 || archived.exp > nowMs);", "nowMs > 0;"]],
+  },
+  {
+    name: "a tick asks only for objects of keys that have a record",
+    where: "src/lost_records.ts",
+    patches: [["found.filter((_, i) => records[i] === null);", "found.filter((_, i) => records[i] !== null);"]],
+  },
+  {
+    name: "a store that looks in the archive takes a key without a record for absent",
+    where: "src/lost_records.ts",
+    patches: [["  const lost = await stillWithoutRecord(context, values);", "  return []; const lost: Newest[] = [];"]],
+  },
+  {
+    name: "an id counts without its seal",
+    where: "check",
+    patches: [["return id and (seal or not confirmed(id)) and id or '' end", "return id or '' end"]],
+  },
+
   // ---- guards that the protocol names
   {
     name: "objects are overwritten: every version of a key has one name",

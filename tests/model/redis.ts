@@ -53,6 +53,8 @@ export interface ModelRedis {
   keys(): string[];
   /** Writes that need memory are refused. */
   full: boolean;
+  /** Its maxmemory-policy; the keys that it removes are removed by the test. */
+  policy: string;
   /** Scripts sent so far; emptied, the client has to send them again. */
   readonly scripts: Map<string, string>;
   /** The text of a script that the server knows. */
@@ -254,6 +256,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
     EVAL_RO: (args) => evaluate(args[0]!, args.slice(1), true),
     EVALSHA: (args) => evaluate(sourceOf(args[0]!), args.slice(1), false),
     EVALSHA_RO: (args) => evaluate(sourceOf(args[0]!), args.slice(1), true),
+    INFO: () => `maxmemory:1\r\nmaxmemory_policy:${self.policy}\r\nevicted_keys:0\r\n`,
     FLUSHALL() {
       data = new Map();
       return OK;
@@ -308,6 +311,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
 
   const self: ModelRedis = {
     full: false,
+    policy: "noeviction",
     scripts,
     script: (sha) => scripts.get(sha) ?? hooks.loaded?.(sha),
     run(command) {

@@ -20,7 +20,7 @@ export const digest: Ambient["digest"] = (algorithm, data) => {
   return Promise.resolve(new Uint8Array(hash).buffer as ArrayBuffer);
 };
 
-const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
+const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|INFO|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
 
 /** Do all these commands only read? */
 export function onlyRead(commands: readonly (readonly string[])[]): boolean {

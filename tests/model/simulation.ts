@@ -172,7 +172,12 @@ export function errorsOf({ TundraError, notFound }: Subject): ErrorMaker {
 }
 
 /** A process of its own store. */
-export function makeBench(box: Sandbox, name: string, archive: Pick<Network, "datastoreFor"> = box.network): Bench {
+export function makeBench(
+  box: Sandbox,
+  name: string,
+  archive: Pick<Network, "datastoreFor"> = box.network,
+  options: { lookInArchive?: boolean } = {},
+): Bench {
   const process: Process = { name, dead: false, ops: new Set() };
   const { world, oracle, keys, fresh, network } = box;
   const store = box.subject.tundraStore(archive.datastoreFor(process), {
@@ -188,6 +193,7 @@ export function makeBench(box: Sandbox, name: string, archive: Pick<Network, "da
     freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
     freezeDelayMs: box.freezeDelayMs,
+    ...options,
   });
   return { world, oracle, choices: world.choices, keys, store, process, fresh };
 }
@@ -546,6 +552,7 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   }
   await lookAtAll(box, true);
   await purgeAll(box, mode);
+  await noticeLosses(box);
 }
 
 /** What was removed on purpose, and what has expired, leaves the archive; nothing is left to do for it. */
@@ -563,6 +570,82 @@ async function purgeAll(box: Sandbox, mode: Mode): Promise<void> {
     const left = oracle.undeleted(key);
     if (left.length > 0) throw new Violation("4 what was removed leaves the archive", `${left} of ${key}`);
   }
+}
+
+/**
+ * Redis removes keys by itself, or is emptied and somebody puts the id back. Who looks in the archive says so of each key
+ * that is lost, and of no other; so does a tick, an hour later.
+ */
+async function noticeLosses(box: Sandbox): Promise<void> {
+  const { world, redis, oracle } = box;
+  const { choices } = world;
+  const looking = makeBench(box, "reader", box.network, { lookInArchive: true });
+  if (!oracle.leniency.rolledBack) await expectLost(box, looking, []);
+  if (choices.chance(500)) return;
+  const id = redis.peek("tundra:default:id")?.value;
+  const byHand = choices.chance(200);
+  world.note(() => byHand ? "---- somebody puts the id back" : "---- Redis removes keys by itself");
+  for (const key of box.keys) {
+    if (!byHand && choices.chance(300)) continue;
+    oracle.rollBackOne(new Map(), key, "record");
+    if (byHand || choices.chance(800)) oracle.rollBackOne(new Map(), key, "value");
+  }
+  if (byHand && id !== undefined) {
+    redis.load(new Map());
+    redis.run(["SET", "tundra:default:id", id]);
+    const used = [...oracle.archive.keys()].some((name) => !name.includes("/~owner/"));
+    for (const act of used ? [() => looking.store.ensureKs(...box.keys), () => looking.store.tick()] : []) {
+      await expectCode(box, looking, "LOST", act);
+    }
+    redis.run(["SET", "tundra:default:tick", "0"]);
+  }
+  redis.policy = byHand ? "noeviction" : "allkeys-lru";
+  const lost = box.keys.filter((key) => isUnknownButArchived(box, key));
+  await expectLost(box, looking, lost);
+  pass(box, 2 * HOUR_US);
+  const stillLost = lost.filter((key) => isUnknownButArchived(box, key));
+  const expected = [...(stillLost.length > 0 ? ["LOST"] : []), ...(byHand ? [] : ["UNSUPPORTED"])].join();
+  await complete(
+    box,
+    looking,
+    call(looking, "tick", [], () => looking.store.tick(), (_op, report) => {
+      const codes = [...new Set(report?.errors.map(({ code }) => code))].sort().join();
+      if (codes !== expected) {
+        throw new Violation("8 a tick notices lost records", `${stillLost}: ${codes}, not ${expected}`);
+      }
+    }),
+  );
+}
+
+/** Redis knows nothing of it, and its newest object holds a value. */
+function isUnknownButArchived({ redis, oracle, world }: Sandbox, key: string): boolean {
+  if (redis.peek(key) || redis.peek(`tundra:default:rec:${key}`)) return false;
+  const versions = [...oracle.archive.values()].filter((object) => object.key === key);
+  const newest = versions.sort((a, b) => a.ver < b.ver ? 1 : -1)[0];
+  return !!newest?.state && (newest.state.exp === 0 || newest.state.exp > world.redisUs() / 1000);
+}
+
+/** Each key alone: LOST, or fine. */
+async function expectLost(box: Sandbox, looking: Bench, lost: readonly string[]): Promise<void> {
+  for (const key of box.keys) {
+    let code = "";
+    const act = looking.store.ensureKs(key).catch((error) => code = (error.causes[key] ?? error).code);
+    await complete(box, looking, act);
+    if ((code === "LOST") !== lost.includes(key) && !oracleKnowsOfLoss(box, key)) {
+      throw new Violation("8 what Redis lost is LOST, and nothing else", `${key}: ${code || "fine"}`);
+    }
+  }
+}
+
+/** Its record names what the bucket has lost. */
+function oracleKnowsOfLoss({ oracle }: Sandbox, key: string): boolean {
+  return oracle.held(key) === null && oracle.isLost(key);
+}
+
+async function expectCode(box: Sandbox, bench: Bench, expected: string, act: () => Promise<unknown>): Promise<void> {
+  let code = "no error";
+  await complete(box, bench, act().catch((error) => code = error.code));
+  if (code !== expected) throw new Violation("8 an id without its index is LOST", code);
 }
 
 /** Clocks that were an hour ahead, backoffs, and the attempts of a key that kills ticks, all on top of each other. */

@@ -94,7 +94,7 @@ describe("in every state of a key", () => {
     await stack.flush();
     const now = Math.floor(await stack.nowMs());
     const idle = now - 20 * HOUR;
-    const commands: string[][] = [["SET", keys.id, stack.id("this-index")]];
+    const commands: string[][] = [["MSET", keys.id, stack.id("this-index"), keys.tick, "0"]];
     for (const { key, flag, dirty, archived, exp, bytes, queue } of STATES) {
       const attempts = queue.startsWith("dead") ? 3 : 0;
       const record = `1 ${dirty ? 1_700_000_000_000_001 : 0} ${archived ? VER : "-"} ${flag} ${archived ? fp : "-"} ` +

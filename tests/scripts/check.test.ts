@@ -90,8 +90,24 @@ describe("check", () => {
     assertEquals((await check(tools.index, ["a"])).id, "");
     await raw("SET", "tundra:default:id", stack.id("new:x"));
     assertEquals((await check(tools.index, ["a"])).id, stack.id("new:x"));
-    await raw("SET", "tundra:default:id", stack.id("x"));
+    await raw("MSET", "tundra:default:id", stack.id("x"), "tundra:default:tick", "0");
     assertEquals((await check(tools.index, ["a"])).id, stack.id("x"));
+  });
+
+  it("takes a confirmed id without its seal for none", async () => {
+    await raw("SET", "tundra:default:id", stack.id("x"));
+    assertEquals((await check(tools.index, ["a"])).id, "");
+  });
+
+  it("names keys of which Redis knows nothing if it is asked to, with Redis' time", async () => {
+    await tools.clean("there", "1");
+    await raw("SET", "unmarked", "1");
+    await tools.writeRecord("deleted", { ver: OLD_VER, flag: "g" });
+    const fromMs = await tools.nowMs();
+    const { findings } = await check(tools.index, ["there", "unmarked", "never", "deleted"], true);
+    assertEquals(findings.map(({ key, needs }) => [key, needs]), [["never", "unknown"]]);
+    const ms = Number(findings[0]!.record);
+    assert(ms >= fromMs && ms <= await tools.nowMs(), String(ms));
   });
 
   it("tells keys apart whose presence is mixed in any way", async () => {

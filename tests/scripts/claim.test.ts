@@ -14,7 +14,7 @@ const OPTIONS: ClaimOptions = {
   leaseMs: 60_000,
   maxIdle: 0,
   redisTtlMs: 0,
-  mendIdle: false,
+  first: false,
   maxPurge: 0,
 };
 
@@ -25,7 +25,7 @@ describe("claim", () => {
   const keys = redisKeys("default");
   beforeEach(async () => {
     await stack.flush();
-    await stack.raw("SET", keys.id, stack.id("an-id"));
+    await stack.raw("MSET", keys.id, stack.id("an-id"), keys.tick, "0");
   });
 
   it("leases the first due keys until the lease's end plus .5, which is their token", async () => {
@@ -45,6 +45,7 @@ describe("claim", () => {
       idle: [],
       idleLimitMs: Math.floor(claimed.nowUs / 1000),
       purge: [],
+      looked: "",
       left: 2,
       passed: 0,
     });
@@ -82,6 +83,7 @@ describe("claim", () => {
         left: 0,
         passed: 0,
         purge: [],
+        looked: "",
       });
       assertEquals(await looks.everything(), before);
     }
@@ -151,7 +153,7 @@ describe("claim", () => {
     const now = await t.nowMs();
     const tomorrow = now + DAY_MS - 5000;
     await looks.setScores("idle", { ahead: now + 365 * DAY_MS, tomorrow, used: now - 5000 });
-    const claimed = await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 60_000, mendIdle: true });
+    const claimed = await claim(t.index, { ...OPTIONS, maxIdle: 9, redisTtlMs: 60_000, first: true });
     assertEquals(claimed.idle, []);
     const { ahead, ...others } = await looks.scores("idle");
     assertEquals(others, { tomorrow: String(tomorrow), used: String(now - 5000) });
@@ -197,15 +199,15 @@ describe("claim", () => {
     assertEquals(await looks.everything(), before);
   });
 
-  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys, two where none is and those of a clock ahead are looked for", async () => {
+  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys, and as a tick's first one more to note its time and one to look for idle keys of a clock ahead", async () => {
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, i]));
     await claim(t.index, OPTIONS);
     await looks.setScores("dirty", { a: 5 });
     assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 6 });
     assertEquals(await t.bill(() => claim(t.index, OPTIONS)), { requests: 1, billable: 5 });
-    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5, mendIdle: true })), {
+    assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5, first: true })), {
       requests: 1,
-      billable: 7,
+      billable: 8,
     });
     assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxIdle: 5 })), { requests: 1, billable: 6 });
     await looks.setScores("idle", { i: 5 });

@@ -19,7 +19,7 @@ describe("evict", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("SET", "tundra:default:id", stack.id("an-id"));
+    await raw("MSET", "tundra:default:id", stack.id("an-id"), "tundra:default:tick", "0");
   });
 
   const candidate = (key: string, more: Partial<Candidate> = {}): Candidate => ({
@@ -419,6 +419,7 @@ describe("evict", () => {
         redisTtlMs: 10 * HOUR_MS,
         freezeDelayMs: 0,
         maxBytesInFlight: Infinity,
+        lookInArchive: false,
       };
       return (await evictIdle(
         context,

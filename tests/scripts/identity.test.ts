@@ -27,7 +27,7 @@ describe("the index's id:", () => {
 
     it("replies what is there to all others, and changes nothing", async () => {
       for (const there of ["new:first", "first"]) {
-        await raw("SET", "tundra:default:id", there);
+        await raw("MSET", "tundra:default:id", there, "tundra:default:tick", "0");
         assertEquals(await proposeId(tools.index, "second"), there);
         assertEquals(await id(), there);
       }
@@ -362,6 +362,8 @@ describe("index and archive", () => {
       await assertRejects(() => store.ensureKs("a"), TundraError);
       await raw("RESTORE", "tundra:default:rec:a", 0, dump);
       await raw("SET", "tundra:default:id", owner);
+      await assertAllReject("LOST", /put back by hand/); // without its seal
+      await raw("SET", "tundra:default:tick", "0");
       await store.ensureKs("a");
       assertEquals(String(await raw("GET", "a")), "1");
     });
@@ -407,7 +409,7 @@ describe("index and archive", () => {
         assertEquals(report.errors.map(({ key, code }) => [key, code]), [["a", "UNAVAILABLE"]]);
         assertMatch(report.errors[0]!.message, /owner/);
         const others = (keys: Record<string, string>) =>
-          Object.entries(keys).filter(([name]) => name !== "tundra:default:dirty" && name !== "tundra:default:rec:a");
+          Object.entries(keys).filter(([name]) => !/^tundra:default:(dirty|tick|rec:a)$/.test(name));
         assertEquals(others(await tools.keyspace()), others(before));
         assertEquals((await tools.readRecord("a")).attempts, 0);
         archive.faults.fetch = undefined;

@@ -32,6 +32,8 @@ describe("look", () => {
   it("replies the id alone where it is asked for no key", async () => {
     assertEquals(await look(tools.index, []), { id: "", sights: [] });
     await raw("SET", "tundra:default:id", stack.id("x"));
+    assertEquals(await look(tools.index, []), { id: "", sights: [] }); // without its seal it counts as none
+    await raw("SET", "tundra:default:tick", "0");
     assertEquals(await look(tools.index, []), { id: stack.id("x"), sights: [] });
   });
 

@@ -33,7 +33,7 @@ describe("release", () => {
   });
 
   it("gives keys to the next claim, suspects as such", async () => {
-    await stack.raw("SET", keys.id, stack.id("an-id"));
+    await stack.raw("MSET", keys.id, stack.id("an-id"), keys.tick, "0");
     await looks.setScores("dirty", { a: TOKEN, poison: TOKEN });
     await release(
       t.index,
@@ -41,7 +41,7 @@ describe("release", () => {
       LEASE_MS,
     );
     await new Promise((resolve) => setTimeout(resolve, 3));
-    const options = { maxKeys: 9, leaseMs: 1000, maxIdle: 0, redisTtlMs: 0, mendIdle: false, maxPurge: 0 };
+    const options = { maxKeys: 9, leaseMs: 1000, maxIdle: 0, redisTtlMs: 0, first: false, maxPurge: 0 };
     const fresh = await claim(t.index, { ...options, maxSuspects: 0 });
     const suspects = await claim(t.index, { ...options, maxSuspects: 9 });
     assertEquals([fresh.keys, suspects.keys, suspects.suspects], [["a"], ["poison"], true]);

@@ -453,7 +453,9 @@ describe("records", () => {
     const rest = Object.keys(await stack.everything());
     assertEquals(rest.filter((key) => !key.startsWith("tundra:default:rec:")), [
       "tundra:default:id",
+      "tundra:default:look",
       "tundra:default:stats",
+      "tundra:default:tick",
     ]);
     for (const key of keys) assert(await ttl(key) > 0);
   });

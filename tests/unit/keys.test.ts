@@ -152,6 +152,8 @@ describe("the keys and objects of a store", () => {
       dead: "tundra:default:dead",
       purge: "tundra:default:purge",
       id: "tundra:default:id",
+      tick: "tundra:default:tick",
+      look: "tundra:default:look",
       stats: "tundra:default:stats",
     });
     assertEquals(record("user:1"), "tundra:default:rec:user:1");

@@ -1,0 +1,341 @@
+/** What Redis has lost by itself is told apart from what never was. */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { type DataStore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
+import { redisKeys } from "../../src/keys.ts";
+import { hooked, HOUR, names, tundraError, withArchive } from "./kit.ts";
+
+const KEYS = redisKeys("default");
+
+describe("records that Redis has lost", () => {
+  const stack = withArchive();
+  const { raw } = stack;
+  let archive: ReturnType<typeof memoryDatastore>;
+  let asked: { lists: number; gets: number };
+  let store: TundraStore;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = memoryDatastore();
+    asked = { lists: 0, gets: 0 };
+    store = makeStore();
+  });
+
+  const counting = (pageSize?: number): Required<DataStore> =>
+    hooked(archive, {
+      async listKeys(prefix, cursor, options) {
+        asked.lists++;
+        if (pageSize === undefined) return await archive.listKeys(prefix, cursor, options);
+        const { names } = await archive.listKeys(prefix, cursor, options);
+        const page = names.slice(0, pageSize);
+        return names.length > pageSize ? { names: page, cursor: page.at(-1)! } : { names: page };
+      },
+      fetchKeys(names, options) {
+        asked.gets += names.length;
+        return archive.fetchKeys(names, options);
+      },
+    });
+
+  const makeStore = (options: Parameters<typeof stack.store>[0] = {}) =>
+    stack.store({ datastore: counting(), ...options });
+
+  /** Sets, archives and evicts keys. */
+  async function evicted(...keys: string[]): Promise<void> {
+    await raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    await store.dirty(keys);
+    await store.tick();
+    assertEquals((await store.evict(keys)).evicted.length, keys.length);
+  }
+
+  /** As Redis does it by itself. */
+  const loseRecords = (...keys: string[]) => raw("UNLINK", ...keys.map(KEYS.record));
+  /** As if the last look had been an hour ago. */
+  async function hourLater(): Promise<void> {
+    const [, cursor = ""] = String(await raw("GET", KEYS.look)).split(" ");
+    await raw("SET", KEYS.look, `${Math.floor(await stack.nowMs()) - HOUR} ${cursor}`);
+  }
+  const codes = ({ errors }: { errors: { code: string }[] }) => errors.map(({ code }) => code);
+
+  describe("in a tick", () => {
+    it("are looked for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else where all is well", async () => {
+      await evicted(...names(20));
+      await raw("SET", "resident", "1");
+      await store.dirty("resident");
+      await store.tick();
+      const cost = async () => {
+        await stack.server.resetCounters();
+        asked = { lists: 0, gets: 0 };
+        const { errors, subrequests } = await store.tick();
+        assertEquals(errors, []);
+        assertEquals(subrequests, stack.server.requests + asked.lists + asked.gets);
+        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets];
+      };
+      const idle = [1, 7, 0, 0];
+      assertEquals(await cost(), idle);
+      await hourLater();
+      assertEquals(await cost(), [4, 9, 1, 0]);
+      assertEquals(await cost(), idle);
+      await raw("DEL", KEYS.look); // Redis has removed that, too
+      assertEquals(await cost(), [4, 9, 1, 0]);
+    });
+
+    it("are LOST, by name, each hour until they are back; other keys are archived all the same", async () => {
+      const keys = names(12);
+      await evicted(...keys);
+      const dump = await raw("DUMP", KEYS.record("k:3")) as Uint8Array;
+      await loseRecords("k:3");
+      await store.ensureKs("k:3"); // without a word, so far
+      assertEquals(await raw("EXISTS", "k:3"), 0);
+      assertEquals(codes(await store.tick()), []);
+      for (let hour = 0; hour < 2; hour++) {
+        await hourLater();
+        await raw("SET", "other", `value ${hour}`);
+        await store.dirty("other");
+        const seen: TundraError[] = [];
+        const report = await store.tick({ onError: (error) => seen.push(error) });
+        assertEquals([report.frozen, report.failed], [1, 0]);
+        assertEquals(report.errors.map(({ key, code }) => [key, code]), [["k:3", "LOST"]]);
+        assertEquals(seen[0]!.keys, ["k:3"]);
+        assertMatch(report.errors[0]!.message, /"k:3".* 1 have no record\. Eviction is on, .*lookInArchive.*k\.3A3\//);
+        assertEquals(await raw("EXISTS", "k:3", KEYS.record("k:3")), 0); // nothing proves that it was not deleted
+      }
+      await raw("RESTORE", KEYS.record("k:3"), 0, dump);
+      await hourLater();
+      assertEquals(codes(await store.tick()), []);
+      await store.ensureKs("k:3");
+      assertEquals(await stack.get("k:3"), "value of k:3");
+    });
+
+    it("are an index that was lost, where no key has one", async () => {
+      const keys = names(30);
+      await evicted(...keys);
+      await loseRecords(...keys);
+      await hourLater();
+      const { errors } = await store.tick();
+      assertEquals(errors.map(({ code }) => code), ["LOST"]);
+      assertMatch(errors[0]!.message, /Of 30 keys .* 30 have no record, so the index was lost, whatever its id says/);
+    });
+
+    it("are no loss: what was deleted, what has expired, what is in Redis, what was put by nobody's record", async () => {
+      const soon = Math.floor(await stack.nowMs()) + 300;
+      await evicted("deleted", "present");
+      await raw("SET", "expiring", "1", "PXAT", soon);
+      await store.dirty("expiring");
+      await store.tick();
+      await store.del("deleted");
+      await store.tick();
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      await raw("SET", "present", "1");
+      await loseRecords("deleted", "present", "expiring"); // the first's has a TTL of a day, and goes by itself
+      await hourLater();
+      asked = { lists: 0, gets: 0 };
+      assertEquals(codes(await store.tick()), []);
+      assertEquals(asked, { lists: 1, gets: 3 });
+    });
+
+    it("are found on whichever page they are, one page an hour, and that one stays in sight", async () => {
+      store = makeStore({ datastore: counting(4) });
+      const keys = names(10);
+      await evicted(...keys);
+      await loseRecords("k:8");
+      const found: string[] = [];
+      for (let hour = 0; hour < 6; hour++) {
+        await hourLater();
+        const { errors } = await store.tick();
+        found.push(errors.map(({ key, code }) => `${key} ${code}`).join());
+      }
+      // the last key of a page may go on on the next one, so pages of 4 names end before k:3, k:7 and the owners
+      assertEquals(found, ["", "", "k:8 LOST", "k:8 LOST", "k:8 LOST", "k:8 LOST"]);
+    });
+
+    it("are looked for in the next tick where the archive does not list, which is reported; its work is done", async () => {
+      await evicted("a");
+      let down = true;
+      store = makeStore({
+        datastore: hooked(counting(), {
+          listKeys: (...args) => down ? Promise.reject(new Error("no route")) : archive.listKeys(...args),
+        }),
+      });
+      await hourLater();
+      await loseRecords("a");
+      await raw("SET", "b", "1");
+      await store.dirty("b");
+      const report = await store.tick();
+      assertEquals([report.frozen, codes(report)], [1, ["UNAVAILABLE"]]);
+      down = false;
+      assertEquals(codes(await store.tick()), ["LOST"]);
+    });
+
+    it("begin the listing anew where the archive no longer knows its cursor", async () => {
+      await evicted("a");
+      await loseRecords("a");
+      store = makeStore({
+        datastore: hooked(counting(), {
+          listKeys: (prefix, cursor, options) =>
+            cursor === undefined
+              ? archive.listKeys(prefix, cursor, options)
+              : Promise.reject(new TundraError("UNSUPPORTED", "invalid continuation token")),
+        }),
+      });
+      await raw("SET", KEYS.look, "0 old");
+      assertEquals(codes(await store.tick()), ["UNSUPPORTED"]);
+      assertEquals(codes(await store.tick()), ["LOST"]);
+    });
+
+    it("are not looked for where a tick's requests do not suffice; where they do, it keeps its bound", async () => {
+      await evicted(...names(20));
+      await loseRecords(...names(20));
+      await hourLater();
+      assertEquals(codes(await store.tick({ maxSubrequests: 12 })), []);
+      await raw("MSET", ...names(50, "more").flatMap((key) => [key, "1"]));
+      await store.dirty(names(50, "more"));
+      const report = await store.tick({ maxSubrequests: 40 });
+      assertEquals([codes(report), report.done], [["LOST"], false]);
+      assert(report.subrequests <= 40 && report.frozen >= 8, `${report.subrequests}, ${report.frozen}`);
+      while (!(await store.tick()).done);
+      assertEquals((await store.status()).dirty, 0);
+    });
+  });
+
+  describe("of a store with lookInArchive", () => {
+    it("are LOST where the archive holds a value; others of the call come back, and what never was is absent", async () => {
+      await evicted("lost", "kept");
+      await loseRecords("lost");
+      const looking = makeStore({ lookInArchive: true });
+      const error = await tundraError("ENSURE_FAILED", () => looking.ensureKs("lost", "kept", "never"));
+      assertEquals(error.keys, ["lost"]);
+      const cause = error.causes["lost"] as TundraError;
+      assertEquals(cause.code, "LOST");
+      assertMatch(
+        cause.message,
+        /"lost".*default\/lost\/\d{16}-[0-9a-f]{8}".*write the key anew and mark it, or del\(\) it/,
+      );
+      assertEquals([await raw("EXISTS", "lost"), await stack.get("kept")], [0, "value of kept"]);
+      assertEquals(await raw("EXISTS", KEYS.record("lost")), 0);
+    });
+
+    it("cost a listing for each key of which Redis knows nothing, at each call; a default store asks for none", async () => {
+      await evicted("lost", "kept");
+      await store.ensureKs("kept");
+      await loseRecords("lost");
+      const cost = async (each: TundraStore, ...keys: string[]) => {
+        await stack.server.resetCounters();
+        asked = { lists: 0, gets: 0 };
+        await each.ensureKs(keys).catch(() => {});
+        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets];
+      };
+      const looking = makeStore({ lookInArchive: true });
+      assertEquals(await cost(store, "lost", "never"), [1, 4, 0, 0]);
+      assertEquals(await cost(looking, "kept"), [1, 4, 0, 0]);
+      for (let i = 0; i < 2; i++) assertEquals(await cost(looking, ...names(3, "never")), [1, 4, 3, 0]);
+      await cost(looking, "lost"); // its script may be new to the server
+      assertEquals(await cost(looking, "lost"), [2, 8, 1, 1]);
+    });
+
+    it("are absent where the newest version is a tombstone or has expired", async () => {
+      const looking = makeStore({ lookInArchive: true });
+      await evicted("deleted");
+      await raw("SET", "expiring", "1", "PXAT", Math.floor(await stack.nowMs()) + 300);
+      await store.dirty("expiring");
+      await store.tick();
+      await store.del("deleted");
+      await store.tick();
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      await loseRecords("deleted", "expiring");
+      await looking.ensureKs("deleted", "expiring");
+      assertEquals(await raw("EXISTS", "deleted", "expiring"), 0);
+    });
+
+    it("are UNAVAILABLE where the archive does not say, CORRUPT where it holds damage: never silently absent", async () => {
+      await evicted("a", "b");
+      await loseRecords("a", "b");
+      const nameOfA = [...archive.objects.keys()].find((name) => name.startsWith("default/a/"))!;
+      archive.objects.get(nameOfA)![50]! ^= 1;
+      const looking = makeStore({
+        lookInArchive: true,
+        datastore: hooked(counting(), {
+          listKeys: (prefix, ...rest) =>
+            prefix.includes("/b/") ? Promise.reject(new Error("no route")) : archive.listKeys(prefix, ...rest),
+        }),
+      });
+      const error = await tundraError("ENSURE_FAILED", () => looking.ensureKs("a", "b"));
+      assertEquals(Object.entries(error.causes).map(([key, cause]) => [key, (cause as TundraError).code]).sort(), [
+        ["a", "CORRUPT"],
+        ["b", "UNAVAILABLE"],
+      ]);
+    });
+
+    it("are deleted by del(), for good and from the archive too", async () => {
+      await evicted("lost");
+      await loseRecords("lost");
+      const looking = makeStore({ lookInArchive: true });
+      assertEquals(await looking.del("lost"), 0); // the application would not have found it
+      assertEquals((await looking.tick()).missing, 1);
+      await looking.ensureKs("lost");
+      await loseRecords("lost"); // its TTL
+      await looking.ensureKs("lost");
+      const left = [...archive.objects.keys()].filter((name) => name.startsWith("default/lost/"));
+      assertEquals(left.length, 1); // the tombstone
+      // made anew: what was deleted stays so, what is new is not deleted
+      await raw("SET", "lost", "anew");
+      await looking.dirty("lost");
+      await looking.tick();
+      await looking.evict("lost");
+      await looking.tick();
+      await looking.ensureKs("lost");
+      assertEquals(await stack.get("lost"), "anew");
+    });
+
+    it("are keys like any other once they are written anew and marked", async () => {
+      await evicted("lost");
+      await loseRecords("lost");
+      const looking = makeStore({ lookInArchive: true });
+      await raw("SET", "lost", "anew");
+      await looking.ensureKs("lost"); // it is in Redis
+      await looking.dirty("lost");
+      await looking.tick();
+      await looking.evict("lost");
+      await looking.ensureKs("lost");
+      assertEquals(await stack.get("lost"), "anew");
+    });
+
+    it("need a datastore that lists, and true or false", async () => {
+      const { listKeys: _, ...mute } = archive;
+      const error = await tundraError(
+        "BAD_ARGUMENT",
+        () => makeStore({ datastore: mute as DataStore, lookInArchive: true }),
+      );
+      assertMatch(error.message, /lookInArchive must be an object with listKeys\(\)/);
+      await tundraError("BAD_ARGUMENT", () => makeStore({ lookInArchive: 1 as unknown as boolean }));
+    });
+  });
+
+  describe("of an index that was lost", () => {
+    for (const seal of [false, true]) {
+      it(`whose id was put back by hand${seal ? ", with its seal" : ""}: noticed`, async () => {
+        const keys = names(5);
+        await evicted(...keys);
+        const id = String(await raw("GET", KEYS.id));
+        await raw("FLUSHDB");
+        await raw("SET", KEYS.id, id);
+        if (!seal) {
+          const calls = [
+            () => store.ensureKs(keys),
+            () => store.evict("k:0"),
+            () => store.del("k:0"),
+            () => store.tick(),
+          ];
+          for (const act of calls) {
+            assertMatch((await tundraError("LOST", act)).message, /put back by hand.*rebuild first/);
+          }
+          assertEquals(String(await raw("KEYS", "*")), KEYS.id);
+          return;
+        }
+        await raw("SET", KEYS.tick, "0");
+        const { errors } = await store.tick();
+        assertEquals(errors.map(({ code }) => code), ["LOST"]);
+        assertMatch(errors[0]!.message, /so the index was lost, whatever its id says/);
+      });
+    }
+  });
+});
