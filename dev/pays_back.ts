@@ -18,7 +18,7 @@ export const PRICES = {
 
 /** Billable commands of a batch of n keys, `perKey * n + perBatch`; of these, each read region is billed `writes` once more. */
 export const BILLED = {
-  archive: { perKey: 2, perBatch: 21, writesPerKey: 0, writesPerBatch: 9 },
+  archive: { perKey: 2, perBatch: 21, writesPerKey: 0, writesPerBatch: 8 },
   evict: { perKey: 2, perBatch: 12, writesPerKey: 0, writesPerBatch: 5 },
   bringBack: { perKey: 2, perBatch: 12, writesPerKey: 1, writesPerBatch: 5 },
 } as const;

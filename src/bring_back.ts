@@ -5,9 +5,9 @@
  */
 import { thawRecord } from "./archive/record.ts";
 import type { Context } from "./context.ts";
-import { listPages } from "./datastores/guarded.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { objectName, objectPrefix, versionMicros } from "./keys.ts";
+import { newestVersion } from "./newest_version.ts";
 import { archivePlace } from "./owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { look } from "./scripts/look.ts";
@@ -189,16 +189,7 @@ async function thawNewer(
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
   const prefix = await objectPrefix(context.tqname, key);
-  let newest = "";
-  let rival = ""; // of the same time: nothing says which of the two came later
-  for await (const names of listPages(datastore, prefix)) {
-    for (const name of names) {
-      const found = name.slice(prefix.length);
-      if (versionMicros(found) === 0 || found === newest || versionMicros(found) < versionMicros(newest)) continue;
-      rival = versionMicros(found) === versionMicros(newest) ? found : "";
-      if (rival === "") newest = found;
-    }
-  }
+  const { newest, rival } = await newestVersion(datastore, prefix);
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== "") throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const name = prefix + newest;

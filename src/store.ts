@@ -72,12 +72,21 @@ export interface Status {
   due: number;
   /** Keys that a tick looks at for eviction: clean ones, and some that have become dirty or expired since. */
   idle: number;
+  /**
+   * Keys that are archived and, as far as their records say, in Redis: also those that have changed since, and those that were
+   * deleted behind Tundra's back. What has expired counts until its objects are deleted, two days later.
+   */
+  resident: number;
+  /** Keys that have left Redis and are brought back by `ensureKs()`. What has expired meanwhile counts for two days more. */
+  evicted: number;
   /** Keys that ran out of attempts; see `deadLetters()`. */
   dead: number;
   /** Removed and expired keys with objects in the archive that are to be deleted by now. */
   purge: number;
   /** Milliseconds for which the oldest due key has been waiting; 0: none is due. */
   oldestDueMs: number;
+  /** When a tick last began, by Redis' clock, in milliseconds since 1970; 0: never. */
+  lastTickMs: number;
   /** Since the beginning. */
   totals: {
     /** Values archived. */
@@ -88,7 +97,9 @@ export interface Status {
     restored: number;
     /** Keys found changed without a mark, and marked. */
     rescued: number;
-    /** Bytes of archive objects. */
+    /** Keys that were removed on purpose and whose removal was archived. */
+    removed: number;
+    /** Bytes of the values' archive objects when they were put. What the archive holds now is not known: old versions stay. */
     bytes: number;
   };
 }
@@ -161,8 +172,9 @@ export interface TundraStore {
   /**
    * Archives what is due and evicts what is idle, within bounds; for a cron trigger. Any number may run at once.
    *
-   * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 19 commands (a command more for each key with an expiry of
-   * its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands.
+   * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 21 commands (a command more for each key with an expiry of
+   * its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once
+   * an hour 3 requests, 2 commands and a listing more, to see whether Redis has lost records or removes keys by itself.
    *
    * @throws TundraError where nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. One key's failure is in the report
    * @example
@@ -206,7 +218,7 @@ export interface TundraStore {
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
    * survives. Returns how many there were.
    *
-   * Cost: 2 requests, 12 commands (a command more for each key that was never marked); 1 request where there is nothing.
+   * Cost: 2 requests, 13 commands (one more where some are evicted, one for each key that was never marked); 1 request where there is nothing.
    *
    * @throws TundraError `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
    * @example
@@ -216,7 +228,12 @@ export interface TundraStore {
    */
   del(...keys: string[] | [readonly string[]]): Promise<number>;
 
-  /** How much waits, and totals. Cost: 1 request, 9 commands. */
+  /**
+   * How much waits, how many keys are where, and totals. The counts change together with the records, so they are exact, unless
+   * Redis itself loses writes: what it removes by itself, or forgets in a failover, is not counted off.
+   *
+   * Cost: 1 request, 10 commands.
+   */
   status(): Promise<Status>;
 
   /** Keys that ran out of attempts, oldest first: an operator must look. Cost: 2 requests, 2 commands. */
@@ -328,16 +345,21 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     },
     del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
     async status() {
-      const { queued, due, idle, dead, purge, oldestDueMs, totals } = await readStatus(context.index);
-      const { frozen = 0, evicted = 0, restored = 0, rescued = 0, bytes = 0 } = totals;
+      const { queued, due, idle, dead, purge, oldestDueMs, lastTickMs, totals } = await readStatus(context.index);
+      const { frozen = 0, evicted = 0, restored = 0, rescued = 0, removed = 0, bytes = 0, archived = 0, left = 0 } =
+        totals;
+      const away = evicted - restored - left;
       return {
         dirty: queued + dead,
         due,
         idle,
+        resident: archived - away,
+        evicted: away,
         dead,
         purge,
         oldestDueMs,
-        totals: { frozen, evicted, restored, rescued, bytes },
+        lastTickMs,
+        totals: { frozen, evicted, restored, rescued, removed, bytes },
       };
     },
     deadLetters: (options) => deadLetters(context, options),

@@ -59,7 +59,7 @@ local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 5 + n, 4 + 2 * n))
 local texts = redis.call('MGET', unpack(KEYS, 5, 4 + n))
 local there = existing(5 + n, n)
 local out, changes, queue, idle, purge, done, left = {}, {}, {}, {}, {}, {}, {}
-local frozen, bytes = 0, 0
+local frozen, bytes, removed = 0, 0, 0
 
 local function purge_from(at, r, key)
   if r.old ~= '-' and r.old ~= r.ver then push(purge, int(at), key) end
@@ -88,6 +88,7 @@ local function one(i, r)
       return 'R'
     end
     r.rev = 0
+    if r.flag == 'g' then removed = removed + 1 end
     done[#done + 1] = key
     left[#left + 1] = key
     return 'T'
@@ -137,10 +138,7 @@ zadd(PURGE, nil, purge)
 zadd(DIRTY, 'XX', queue)
 zrem(DIRTY, done)
 zrem(IDLE, left)
-if frozen > 0 then
-  redis.call('HINCRBY', STATS, 'frozen', int(frozen))
-  redis.call('HINCRBY', STATS, 'bytes', int(bytes))
-end
+tally(STATS, changes, 0, { 'frozen', frozen, 'bytes', bytes, 'removed', removed })
 return table.concat(out)
 `,
 );

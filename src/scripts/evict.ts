@@ -164,8 +164,7 @@ save(changes)
 zadd(DIRTY, 'NX', queue)
 zadd(IDLE, 'XX', later)
 zrem(IDLE, settled)
-if #gone > 0 then redis.call('HINCRBY', STATS, 'evicted', int(#gone)) end
-if rescued > 0 then redis.call('HINCRBY', STATS, 'rescued', int(rescued)) end
+tally(STATS, changes, #gone, { 'evicted', #gone, 'rescued', rescued })
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
 return { id, asked, table.concat(out) }
 `,

@@ -30,7 +30,7 @@ export interface MarkException {
 /**
  * Keys have changed: a new revision each, and into the queue.
  *
- *     KEYS  dirty, dead, id, n records, n keys
+ *     KEYS  dirty, dead, stats, id, n records, n keys
  *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
  *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
  *             record
@@ -46,12 +46,12 @@ export const MARK = defineScript(
   `
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
-local n = (#KEYS - 3) / 2
+local n = (#KEYS - 4) / 2
 local delay, missing, overwrite = tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local found, texts = redis.call('MGET', unpack(KEYS, 3, 3 + n)), {}
+local found, texts = redis.call('MGET', unpack(KEYS, 4, 4 + n)), {}
 if foreign(found[1], ARGV[1]) then return found[1] end
 for i = 1, n do texts[i] = found[i + 1] end
-local there = existing(4 + n, n)
+local there = existing(5 + n, n)
 local out, changes, queue, failed = {}, {}, {}, {}
 
 local function except(i, code)
@@ -64,9 +64,9 @@ local function mark(i, r, flag)
   bump(r)
   r.flag, r.rescues = flag, 0
   if flag == 'g' then remove(r) end
-  push(changes, KEYS[3 + i], r)
-  push(queue, int(now + delay), KEYS[3 + n + i])
-  if r.attempts > 0 then push(failed, KEYS[3 + n + i], r) end
+  push(changes, KEYS[4 + i], r)
+  push(queue, int(now + delay), KEYS[4 + n + i])
+  if r.attempts > 0 then push(failed, KEYS[4 + n + i], r) end
 end
 
 for i = 1, n do
@@ -109,6 +109,7 @@ end
 save(changes)
 zadd(DIRTY, 'NX', queue)
 zrem(DEAD, revived)
+tally(KEYS[3], changes, 0, {})
 return out
 `,
 );
@@ -124,7 +125,7 @@ const WHY = {
 /** KEYS and ARGV of a mark, also for a pipeline. */
 export function markArguments(index: Index, keys: string[], options: MarkOptions): [string[], (string | number)[]] {
   return [
-    layout(index, [index.keys.dirty, index.keys.dead, index.keys.id], keys),
+    layout(index, [index.keys.dirty, index.keys.dead, index.keys.stats, index.keys.id], keys),
     [index.database, options.freezeDelayMs, options.missing, options.overwrite, ...(options.expected ?? [])],
   ];
 }
@@ -144,7 +145,7 @@ export function markExceptions(keys: string[], reply: unknown): MarkException[] 
   return exceptions;
 }
 
-/** One request, 6 billable commands where all keys exist and none is dead; replies the keys that were not marked. */
+/** One request, 6 billable commands where all keys exist, none is dead or evicted; replies the keys that were not marked. */
 export async function mark(
   index: Index,
   keys: string[],

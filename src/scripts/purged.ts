@@ -26,7 +26,7 @@ export function purgeableUpTo(record: KeyRecord, nowMs: number): string {
  * Objects have been deleted, or could not be: then again after as long as that has been tried, a minute at least and an
  * hour at most.
  *
- *     KEYS  purge, idle, n records
+ *     KEYS  purge, idle, stats, n records
  *     ARGV  deleted (0 1), then for each key: key, upTo ('-' for nothing)
  *     OUT   how many keys still have objects to delete that are due
  *     INV   6: a late copy finds another version to delete, or none; 4: what is to be deleted stays queued until it is
@@ -41,9 +41,9 @@ const PURGED = defineScript(
 ${PRELUDE}
 local MINUTE_MS = 60000
 local PURGE, IDLE = KEYS[1], KEYS[2]
-local n, deleted = #KEYS - 2, ARGV[1] == '1'
-local texts = redis.call('MGET', unpack(KEYS, 3))
-local changes, expired_records, queue, done, idle, left = {}, {}, {}, {}, {}, 0
+local n, deleted = #KEYS - 3, ARGV[1] == '1'
+local texts = redis.call('MGET', unpack(KEYS, 4))
+local changes, ended, expired_records, queue, done, idle, left = {}, {}, {}, {}, {}, {}, 0
 for i = 1, n do
   local r, key, asked = parse(texts[i]), ARGV[2 * i], ARGV[2 * i + 1]
   local upto, from, at
@@ -55,10 +55,12 @@ for i = 1, n do
   elseif upto and upto == asked and deleted then
     if r.old == upto then
       r.old = '-'
-      push(changes, KEYS[2 + i], r)
+      push(changes, KEYS[3 + i], r)
       upto, at = purgeable(r)
     else
-      expired_records[#expired_records + 1] = KEYS[2 + i]
+      r.flag = 'm'
+      push(ended, KEYS[3 + i], r)
+      expired_records[#expired_records + 1] = KEYS[3 + i]
       idle[#idle + 1] = key
     end
   elseif upto then
@@ -70,6 +72,7 @@ for i = 1, n do
 end
 save(changes)
 zadd(PURGE, nil, queue)
+tally(KEYS[3], ended, 0, {})
 if #expired_records > 0 then redis.call('UNLINK', unpack(expired_records)) end
 zrem(PURGE, done)
 zrem(IDLE, idle)
@@ -77,13 +80,13 @@ return left
 `,
 );
 
-/** One request, 5 to 8 billable commands; how many of the keys still have objects to delete that are due. */
+/** One request, 5 to 10 billable commands; how many of the keys still have objects to delete that are due. */
 export async function purged(index: Index, purges: Purge[], deleted: boolean, call?: CallOptions): Promise<number> {
-  const { purge, idle, record } = index.keys;
+  const { purge, idle, stats, record } = index.keys;
   const left = await inRequests(purges, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
     const count = await index.scripts.run(
       PURGED,
-      [purge, idle, ...batch.map(({ key }) => record(key))],
+      [purge, idle, stats, ...batch.map(({ key }) => record(key))],
       [deleted ? 1 : 0, ...batch.flatMap(({ key, upTo }) => [key, upTo === "" ? "-" : upTo])],
       call,
     );

@@ -102,7 +102,11 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  *   what cannot be dealt with now.
  * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none: the
  *   key's next use is noted, and whoever puts it into idle takes now.
+ * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is to stay
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
+ * - tally: totals, as field, delta, ...; and what the changes that were saved are to the counts of archived and evicted keys:
+ * `archived`, and in `left` those that no longer are evicted though they were not restored (`moved`: evicted less restored, as
+ * the totals have it). One command for one field, two for more
  * - bump: a change is a new revision, even where the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
  * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something newer is
@@ -111,7 +115,7 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
  * - confirmed: is this id final? Before that nothing is archived or evicted.
- * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. Somebody put it
+ * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. It was put
  *   back by hand, or Redis removes keys by itself
  * - foreign: does this id name another database? Then this one is a copy.
  * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
@@ -127,15 +131,19 @@ local now = math.floor(now_us / 1000)
 
 local function int(x) return string.format('%.0f', x) end
 
+local function state(r) return r.fp ~= '-' and r.old ~= r.ver and (r.flag == 'r' or r.flag == 'e') and r.flag end
+
 local function parse(text)
   local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, kb, error =
     string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
   if not rev then return nil end
   touch = tonumber(touch)
   if touch > now + DAY_MS then touch = 0 end
-  return { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
+  local r = { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
     attempts = tonumber(attempts), before = before, after = after, old = old,
     rescues = tonumber(rescues), kb = tonumber(kb), error = error }
+  r.was = state(r)
+  return r
 end
 
 local function format(r)
@@ -184,6 +192,33 @@ local function foreign(id, database) return id and string.sub(id, -#database - 1
 local function push(list, a, b)
   list[#list + 1] = a
   list[#list + 1] = b
+end
+
+local function tally(stats, changes, moved, totals)
+  local archived, left = 0, moved
+  for i = 2, #changes, 2 do
+    local was, is = changes[i].was, state(changes[i])
+    if is and not was then archived = archived + 1 end
+    if was and not is then archived = archived - 1 end
+    if was == 'e' and is ~= 'e' then left = left + 1 end
+    if is == 'e' and was ~= 'e' then left = left - 1 end
+  end
+  local fields, deltas = {}, {}
+  local function add(field, delta)
+    if delta == 0 then return end
+    fields[#fields + 1] = string.format('%s', field) -- text, whatever the list holds besides
+    deltas[#deltas + 1] = delta
+  end
+  for i = 1, #totals, 2 do add(totals[i], totals[i + 1]) end
+  add('archived', archived)
+  add('left', left)
+  if #fields == 1 then
+    redis.call('HINCRBY', stats, fields[1], int(deltas[1]))
+  elseif #fields > 1 then
+    local sums, now_are = redis.call('HMGET', stats, unpack(fields)), {}
+    for i = 1, #fields do push(now_are, fields[i], int(tonumber(sums[i] or '0') + deltas[i])) end
+    redis.call('HSET', stats, unpack(now_are))
+  end
 end
 
 local function zadd(key, how, list)

@@ -9,7 +9,7 @@ import { codes, type Index, layout, PRELUDE } from "./record.ts";
 /**
  * Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.
  *
- *     KEYS  dirty, idle, dead, n records, n keys
+ *     KEYS  dirty, idle, dead, stats, n records, n keys
  *     ARGV  may there be objects of keys without a record (0 1), n expected records ('' for none)
  *     OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
  *     INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
@@ -23,11 +23,11 @@ const REMOVE = defineScript(
   `
 ${PRELUDE}
 local DIRTY, IDLE, DEAD = KEYS[1], KEYS[2], KEYS[3]
-local n = (#KEYS - 3) / 2
-local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
+local n = (#KEYS - 4) / 2
+local texts = redis.call('MGET', unpack(KEYS, 5, 4 + n))
 local out, changes, queue, gone = {}, {}, {}, {}
 for i = 1, n do
-  local r, key = parse(texts[i]), KEYS[3 + n + i]
+  local r, key = parse(texts[i]), KEYS[4 + n + i]
   if not r then
     out[i] = 'U'
   elseif (texts[i] or '') ~= ARGV[1 + i] then
@@ -41,7 +41,7 @@ for i = 1, n do
       bump(r)
       push(queue, int(now), key)
     end
-    push(changes, KEYS[3 + i], r)
+    push(changes, KEYS[4 + i], r)
     gone[#gone + 1] = key
     out[i] = 'D'
   end
@@ -50,6 +50,7 @@ save(changes)
 zadd(DIRTY, 'NX', queue)
 zrem(IDLE, gone)
 zrem(DEAD, gone)
+tally(KEYS[4], changes, 0, {})
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
 return table.concat(out)
 `,
@@ -57,17 +58,17 @@ return table.concat(out)
 
 const OUTCOMES: Record<string, "deleted" | "again" | "unsupported"> = { D: "deleted", A: "again", U: "unsupported" };
 
-/** One request, 8 billable commands (and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
+/** One request, 9 billable commands (10 where some are evicted, and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
 export async function remove(
   index: Index,
   seen: { key: string; record: string }[],
   mayBeLost = false,
   call?: CallOptions,
 ): Promise<("deleted" | "again" | "unsupported")[]> {
-  const { dirty, idle, dead } = index.keys;
+  const { dirty, idle, dead, stats } = index.keys;
   const reply = await index.scripts.run(
     REMOVE,
-    layout(index, [dirty, idle, dead], seen.map((s) => s.key)),
+    layout(index, [dirty, idle, dead, stats], seen.map((s) => s.key)),
     [mayBeLost ? 1 : 0, ...seen.map((s) => s.record)],
     call,
   );

@@ -108,7 +108,7 @@ end
 save(changes)
 zadd(IDLE, nil, idle)
 zadd(PURGE, 'NX', purge)
-if #idle > 0 then redis.call('HINCRBY', STATS, 'restored', int(#idle / 2)) end
+tally(STATS, changes, -#idle / 2, { 'restored', #idle / 2 })
 return out
 `,
 );

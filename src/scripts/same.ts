@@ -12,7 +12,7 @@ import { BYTES } from "./restore.ts";
  * Compares content, not bytes: a server that was restarted orders large sets and hashes anew, so an eviction that was half
  * undone shows other bytes than those archived.
  *
- *     KEYS  idle, temporary key, record, key
+ *     KEYS  idle, temporary key, record, key, stats
  *     ARGV  expected record, payload
  *     OUT   H healed: the same content, resident   C conflict: other content, or of a type that only bytes can prove
  *           A the record moved on: look again
@@ -73,13 +73,14 @@ if code == 'H' then
   r.flag, r.touch, r.fp = 'r', now, redis.sha1hex(dump)
   save({ RECORD, r })
   redis.call('ZADD', IDLE, int(now), KEY)
+  tally(KEYS[5], { RECORD, r }, 0, {})
 end
 redis.call('UNLINK', TMP)
 return code
 `,
 );
 
-/** One request, 11 billable commands, 13 where it heals; the payload travels along. */
+/** One request, 11 billable commands, 14 where it heals; the payload travels along. */
 export async function same(
   index: Index,
   key: string,
@@ -87,10 +88,10 @@ export async function same(
   payload: string,
   call?: CallOptions,
 ): Promise<"healed" | "conflict" | "again"> {
-  const { idle, record, temporary } = index.keys;
+  const { idle, record, stats, temporary } = index.keys;
   const reply = await index.scripts.run(
     SAME,
-    [idle, temporary(uuid()), record(key), key],
+    [idle, temporary(uuid()), record(key), key, stats],
     [expected, payload],
     call,
   );

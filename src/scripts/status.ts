@@ -9,8 +9,9 @@ import { type Index, PRELUDE } from "./record.ts";
 /**
  * Counts.
  *
- *     KEYS  dirty, idle, dead, stats, purge
- *     OUT   dirty, due, idle, dead, age of the oldest due key (ms), totals, keys with objects to delete by now
+ *     KEYS  dirty, idle, dead, stats, purge, tick
+ *     OUT   dirty, due, idle, dead, age of the oldest due key (ms), totals, keys with objects to delete by now, when a
+ *           tick last began (ms)
  */
 const STATUS = defineScript(
   "status",
@@ -26,6 +27,7 @@ return {
   oldest[2] and math.max(0, math.floor(now - tonumber(oldest[2]))) or 0,
   redis.call('HGETALL', KEYS[4]),
   redis.call('ZCOUNT', KEYS[5], '-inf', int(now)),
+  redis.call('GET', KEYS[6]) or '0',
 }
 `,
 );
@@ -38,14 +40,15 @@ export interface Counts {
   dead: number;
   purge: number;
   oldestDueMs: number;
+  lastTickMs: number;
   totals: Record<string, number>;
 }
 
-/** One request, 9 billable commands. */
+/** One request, 10 billable commands. */
 export async function readStatus(index: Index, call?: CallOptions): Promise<Counts> {
-  const { dirty, idle, dead, stats, purge } = index.keys;
-  const reply = await index.scripts.run(STATUS, [dirty, idle, dead, stats, purge], [], call);
-  const [queued, due, idleKeys, deadKeys, oldestDueMs, fields, purges] = reply as [
+  const { dirty, idle, dead, stats, purge, tick } = index.keys;
+  const reply = await index.scripts.run(STATUS, [dirty, idle, dead, stats, purge, tick], [], call);
+  const [queued, due, idleKeys, deadKeys, oldestDueMs, fields, purges, lastTick] = reply as [
     number,
     number,
     number,
@@ -53,8 +56,18 @@ export async function readStatus(index: Index, call?: CallOptions): Promise<Coun
     number,
     string[],
     number,
+    string,
   ];
   const totals: Record<string, number> = {};
   for (let i = 0; i < fields.length; i += 2) totals[fields[i]!] = Number(fields[i + 1]);
-  return { queued, due, idle: idleKeys, dead: deadKeys, purge: purges, oldestDueMs, totals };
+  return {
+    queued,
+    due,
+    idle: idleKeys,
+    dead: deadKeys,
+    purge: purges,
+    oldestDueMs,
+    lastTickMs: Number(lastTick),
+    totals,
+  };
 }

@@ -48,14 +48,14 @@ export const MUTANTS: Mutant[] = [
     name: "a look for lost records takes a tombstone for a value",
     where: "src/lost_records.ts",
     patches: [[
-      'return !("gone" in archived) && (archived.exp === 0 || archived.exp > nowMs);',
-      'return "gone" in archived || archived.exp === 0 || archived.exp > nowMs;',
+      'if (!("gone" in archived) && (archived.exp',
+      'if ("gone" in archived || (archived.exp',
     ]],
   },
   {
     name: "a look for lost records takes what has expired for a value",
     where: "src/lost_records.ts",
-    patches: [["(archived.exp === 0 || archived.exp > nowMs);", "nowMs > 0;"]],
+    patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
   },
   {
     name: "a tick asks only for objects of keys that have a record",
@@ -65,12 +65,42 @@ export const MUTANTS: Mutant[] = [
   {
     name: "a store that looks in the archive takes a key without a record for absent",
     where: "src/lost_records.ts",
-    patches: [["  const lost = await stillWithoutRecord(context, values);", "  return []; const lost: Newest[] = [];"]],
+    patches: [[
+      "await withoutRecord(context, found, objects, nowMs, failures);",
+      "{ lost: [] as Newest[], changed: [] as Newest[] };",
+    ]],
   },
   {
     name: "an id counts without its seal",
     where: "check",
     patches: [["return id and (seal or not confirmed(id)) and id or '' end", "return id or '' end"]],
+  },
+
+  // ---- counts
+  {
+    name: "a restored key still counts as evicted",
+    where: "evict",
+    patches: [["local archived, left = 0, moved\n", "local archived, left = 0, 0\n"]],
+  },
+  {
+    name: "an overriding mark leaves its key among the evicted ones",
+    where: "mark",
+    patches: [["tally(KEYS[3], changes, 0, {})", ""]],
+  },
+  {
+    name: "del counts no key off",
+    where: "remove",
+    patches: [["tally(KEYS[4], changes, 0, {})", ""]],
+  },
+  {
+    name: "what expired and was purged stays in the counts",
+    where: "purged",
+    patches: [["tally(KEYS[3], ended, 0, {})", ""]],
+  },
+  {
+    name: "a key that was removed and archived anew is not counted",
+    where: "commit",
+    patches: [["return r.fp ~= '-' and r.old ~= r.ver and (r", "return r.fp ~= '-' and r.old == '-' and (r"]],
   },
 
   // ---- guards that the protocol names
@@ -99,7 +129,7 @@ export const MUTANTS: Mutant[] = [
     name: "remove does not compare the record",
     guard: "guarded del",
     where: "remove",
-    patches: [["elseif (texts[i] or '') ~= ARGV[i] then", "elseif false then"]],
+    patches: [["elseif (texts[i] or '') ~= ARGV[1 + i] then", "elseif false then"]],
   },
   {
     name: "check takes a dirty key that is missing for an evicted one",
@@ -154,8 +184,8 @@ export const MUTANTS: Mutant[] = [
     guard: "retry-safety: remove",
     where: "remove",
     patches: [[
-      "push(changes, KEYS[3 + i], r)\n    gone",
-      "if texts[i] then push(changes, KEYS[3 + i], r) end\n    gone",
+      "push(changes, KEYS[4 + i], r)\n    gone",
+      "if texts[i] then push(changes, KEYS[4 + i], r) end\n    gone",
     ]],
   },
   {
@@ -308,7 +338,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "claim does not wait for the index to have an id",
     where: "claim",
-    patches: [["return { id or '', int(now_us), '', {}, 0, {}, limit, 0, 0, {} } end", "id = 'none' end"]],
+    patches: [["return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '' }", "id = 'none'"]],
   },
   {
     name: "begin counts no attempt",

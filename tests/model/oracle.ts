@@ -315,6 +315,31 @@ export function makeOracle(
       standing(key, truth);
       note(key, truth);
     }
+    countsAreTrue(script);
+  }
+
+  /** Keys that are archived by their records, and those of them that are evicted; and what status() says. */
+  function counts(): [archived: number, evicted: number, countedArchived: number, countedEvicted: number] {
+    const records = [...truths.keys()].map((key) => read(redis.peek(recordName(key))?.value));
+    const archived = records.filter(({ flag, fp, ver, old }) => /[re]/.test(flag) && fp !== "" && ver !== old);
+    const fields = redis.fields(PREFIX + "stats");
+    const total = (name: string) => Number(fields.get(name) ?? 0);
+    const evicted = total("evicted") - total("restored") - total("left");
+    return [archived.length, archived.filter(({ flag }) => flag === "e").length, total("archived"), evicted];
+  }
+
+  /** What status() says of keys that this judge does not watch, such as those that a schedule leaves out. */
+  let uncounted = [0, 0];
+
+  function countsAreTrue(script: string): void {
+    if (leniency.brokenScripts || leniency.rolledBack) return;
+    const [archived, evicted, countedArchived, countedEvicted] = counts();
+    if (archived + uncounted[0]! !== countedArchived || evicted + uncounted[1]! !== countedEvicted) {
+      fail(
+        "counts are true",
+        `${script}: ${[archived, evicted, countedArchived, countedEvicted]}, besides ${uncounted}`,
+      );
+    }
   }
 
   function byApplication(
@@ -358,7 +383,7 @@ export function makeOracle(
         const args = command.slice(3 + count);
         if (before) {
           if (evicted(was)) {
-            const i = command.slice(3, 3 + count).indexOf(recordName(key)) - 3;
+            const i = command.slice(3, 3 + count).indexOf(recordName(key)) - 4;
             if (args[3] !== "now" && !(args[3] === "cas" && args[4 + i] === textBefore)) {
               fail("8 no blind write buries a value", `${key}, ${show(truth.right[0]!)} archived, now ${show(before)}`);
             }
@@ -620,6 +645,8 @@ export function makeOracle(
         if (keys.includes(object.key) || object.key === "") archive.set(name, object);
       }
       for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0 });
+      const [archived, evicted, countedArchived, countedEvicted] = counts();
+      uncounted = [countedArchived - archived, countedEvicted - evicted];
     },
     rollBackOne(earlier, key, which) {
       look();

@@ -50,6 +50,8 @@ export interface ModelRedis {
   peek(key: string): { value: string; exp: number } | undefined;
   score(key: string, member: string): number | undefined;
   members(key: string): ReadonlyMap<string, number>;
+  /** A hash's fields. */
+  fields(key: string): ReadonlyMap<string, string>;
   keys(): string[];
   /** Writes that need memory are refused. */
   full: boolean;
@@ -251,6 +253,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       return value;
     },
     HGET: ([key, field]) => hashAt(key!).get(field!) ?? null,
+    HMGET: ([key, ...fields]) => fields.map((field) => hashAt(key!).get(field) ?? null),
     HGETALL: ([key]) => [...hashAt(key!)].flat(),
     EVAL: (args) => evaluate(args[0]!, args.slice(1), false),
     EVAL_RO: (args) => evaluate(args[0]!, args.slice(1), true),
@@ -335,6 +338,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
     },
     score: (key, member) => zsetAt(key).get(member),
     members: (key) => zsetAt(key),
+    fields: (key) => hashAt(key),
     keys: () => [...data.keys()].filter((key) => entry(key)),
   };
   return self;

@@ -552,7 +552,7 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   }
   await lookAtAll(box, true);
   await purgeAll(box, mode);
-  await noticeLosses(box);
+  if (!oracle.leniency.severalIndexes) await noticeLosses(box);
 }
 
 /** What was removed on purpose, and what has expired, leaves the archive; nothing is left to do for it. */

@@ -98,7 +98,7 @@ describe("in every state of a key", () => {
     for (const { key, flag, dirty, archived, exp, bytes, queue } of STATES) {
       const attempts = queue.startsWith("dead") ? 3 : 0;
       const record = `1 ${dirty ? 1_700_000_000_000_001 : 0} ${archived ? VER : "-"} ${flag} ${archived ? fp : "-"} ` +
-        `${archived ? expiryOf(exp) : 0} ${idle} ${attempts} - - - 0 `;
+        `${archived ? expiryOf(exp) : 0} ${idle} ${attempts} - - - 0 0 `;
       commands.push(["SET", keys.record(key), record]);
       if (bytes !== "missing") commands.push(["SET", key, bytes === "other" ? "other" : "archived"]);
       const expiry = bytes === "retimed" ? othersExpiry(exp) : bytes === "archived" && exp === "future" ? future : 0;

@@ -253,9 +253,14 @@ describe("dirtyIn", () => {
     store.dirtyIn(queue, { missing: "del", overwrite: true }, "b");
     assertEquals(queued, [
       ["first"],
-      ["eval", "", [keys.dirty, keys.dead, keys.id, keys.record("a"), "a"], [database, 0, "throw", "never"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.stats, keys.id, keys.record("a"), "a"], [
+        database,
+        0,
+        "throw",
+        "never",
+      ]],
       ["third"],
-      ["eval", "", [keys.dirty, keys.dead, keys.id, keys.record("b"), "b"], [database, 0, "del", "now"]],
+      ["eval", "", [keys.dirty, keys.dead, keys.stats, keys.id, keys.record("b"), "b"], [database, 0, "del", "now"]],
     ]);
     const error = await rejects(() => queue.exec());
     assertEquals([error.code, error.keys, execs], ["MISSING", ["b"], 1]);

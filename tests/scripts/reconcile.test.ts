@@ -92,13 +92,17 @@ describe("reconcile", () => {
   it("writes records before the idle ones", async () => {
     const record = await tools.clean("a", "1", { flag: "e" });
     const commands = await tools.scripted(() => reconcile(tools.index, [{ key: "a", record }]));
-    assertEquals(commands.slice(-2), ["MSET tundra:default:rec:a", "ZADD tundra:default:idle"]);
+    assertEquals(commands.slice(-3), [
+      "MSET tundra:default:rec:a",
+      "ZADD tundra:default:idle",
+      "HINCRBY tundra:default:stats",
+    ]);
   });
 
-  it("costs 1 request, 1 command a key and 5", async () => {
+  it("costs 1 request, 1 command a key and 6", async () => {
     const seen: { key: string; record: string }[] = [];
     for (let i = 0; i < 20; i++) seen.push({ key: `k${i}`, record: await tools.clean(`k${i}`, "1", { flag: "e" }) });
     await reconcile(tools.index, seen.splice(0, 1));
-    assertEquals(await tools.bill(() => reconcile(tools.index, seen)), { requests: 1, billable: 19 + 5 });
+    assertEquals(await tools.bill(() => reconcile(tools.index, seen)), { requests: 1, billable: 19 + 6 });
   });
 });

@@ -33,7 +33,7 @@ describe("restore", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("SET", "tundra:default:id", stack.id("an-id"));
+    await raw("MSET", "tundra:default:id", stack.id("an-id"), "tundra:default:tick", "0");
   });
 
   /** Makes an evicted key, and what restores it. */

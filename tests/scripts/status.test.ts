@@ -19,6 +19,7 @@ describe("status", () => {
       dead: 0,
       purge: 0,
       oldestDueMs: 0,
+      lastTickMs: 0,
       totals: {},
     });
   });
@@ -29,8 +30,9 @@ describe("status", () => {
     await raw("ZADD", "tundra:default:idle", 5, "c", 6, "d", 7, "e", 8, "f");
     await raw("ZADD", "tundra:default:dead", 5, "g");
     await raw("ZADD", "tundra:default:purge", 5, "h", nowMs + 60_000, "later");
+    await raw("SET", "tundra:default:tick", "9");
     const { oldestDueMs, ...counts } = await readStatus(tools.index);
-    assertEquals(counts, { queued: 3, due: 2, idle: 4, dead: 1, purge: 1, totals: {} });
+    assertEquals(counts, { queued: 3, due: 2, idle: 4, dead: 1, purge: 1, lastTickMs: 9, totals: {} });
     assertAlmostEquals(oldestDueMs, 7000, 1000);
   });
 
@@ -52,11 +54,11 @@ describe("status", () => {
     assertEquals([queued, totals], [0, {}]);
   });
 
-  it("writes nothing, is sent as a script that cannot, and costs 1 request and 9 commands", async () => {
+  it("writes nothing, is sent as a script that cannot, and costs 1 request and 10 commands", async () => {
     await raw("ZADD", "tundra:default:dirty", 5, "a");
     await readStatus(tools.index);
     const before = await tools.keyspace();
-    assertEquals(await tools.bill(() => readStatus(tools.index)), { requests: 1, billable: 9 });
+    assertEquals(await tools.bill(() => readStatus(tools.index)), { requests: 1, billable: 10 });
     const names = stack.server.log.flatMap(({ commands }) => commands.map(([name]) => name));
     assert(names.length > 0 && names.every((name) => name === "EVALSHA_RO"), names.join());
     assertEquals(await tools.keyspace(), before);

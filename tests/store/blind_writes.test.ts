@@ -471,14 +471,19 @@ describe("status", () => {
       dirty: 0,
       due: 0,
       idle: 0,
+      resident: 0,
+      evicted: 0,
       dead: 0,
       purge: 0,
       oldestDueMs: 0,
-      totals: { frozen: 0, evicted: 0, restored: 0, rescued: 0, bytes: 0 },
+      lastTickMs: 0,
+      totals: { frozen: 0, evicted: 0, restored: 0, rescued: 0, removed: 0, bytes: 0 },
     });
     await stack.raw("MSET", "a", "1", "b", "2", "c", "3", "p", "poison");
     await store.dirty("a", "b", "c", "p");
+    const fromMs = Math.floor(await stack.nowMs());
     await store.tick({ nattempts: 1 });
+    const untilMs = await stack.nowMs();
     await store.evict("a", "b");
     await store.ensureKs("a");
     await stack.raw("APPEND", "c", "!");
@@ -486,15 +491,18 @@ describe("status", () => {
     await stack.raw("SET", "late", "1");
     await stack.store({ freezeDelayMs: HOUR }).dirty("late");
     await stack.raw("ZADD", "tundra:default:dirty", Math.floor(await stack.nowMs()) - 90_000, "c");
-    const { oldestDueMs, ...status } = await store.status();
+    const { oldestDueMs, lastTickMs, ...status } = await store.status();
+    assert(lastTickMs >= fromMs && lastTickMs <= untilMs, String(lastTickMs));
     const bytes = stack.objectNames().reduce((sum, name) => sum + stack.s3.objects("tundra").get(name)!.length, 0);
     assertEquals(status, {
       dirty: 3, // c, late, and the dead one
       due: 1,
       idle: 1,
+      resident: 2, // a, c
+      evicted: 1,
       dead: 1,
       purge: 0,
-      totals: { frozen: 3, evicted: 2, restored: 1, rescued: 1, bytes },
+      totals: { frozen: 3, evicted: 2, restored: 1, rescued: 1, removed: 0, bytes },
     });
     assertAlmostEquals(oldestDueMs, 90_000, 5_000);
   });

@@ -135,7 +135,8 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals(await value(), undefined);
     assertEquals(await tools.readRecord(KEY), { ...record, flag: "g", ver: version(12), fp: "-" });
     await tools.writeRecord(KEY, record);
-    assertEquals(await tools.keyspace(), before);
+    const { ["tundra:default:stats"]: _, ...others } = await tools.keyspace(); // it is counted off
+    assertEquals(others, before);
   });
 
   it("comes back where a value is newer than the tombstone", async () => {

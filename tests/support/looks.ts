@@ -103,6 +103,7 @@ export function textOf(fields: Partial<RecordFields>): string {
 export function writesOf(lines: string[]): string[] {
   const WRITES = [
     "SET",
+    "HSET",
     "MSET",
     "ZADD",
     "ZREM",

@@ -95,8 +95,13 @@ export type Names = [
   Assert<Equal<keyof TickReport["errors"][number], "key" | "code" | "message" | "attempt">>,
   Assert<Equal<keyof EvictReport, "evicted" | "kept">>,
   Assert<Equal<keyof DeadLetter, "key" | "code" | "message" | "attempts" | "at">>,
-  Assert<Equal<keyof Status, "dirty" | "due" | "idle" | "dead" | "purge" | "oldestDueMs" | "totals">>,
-  Assert<Equal<keyof Status["totals"], "frozen" | "evicted" | "restored" | "rescued" | "bytes">>,
+  Assert<
+    Equal<
+      keyof Status,
+      "dirty" | "due" | "idle" | "resident" | "evicted" | "dead" | "purge" | "oldestDueMs" | "lastTickMs" | "totals"
+    >
+  >,
+  Assert<Equal<keyof Status["totals"], "frozen" | "evicted" | "restored" | "rescued" | "removed" | "bytes">>,
   Assert<Equal<WorkerEvent, { report?: TickReport; error?: TundraError; stats: WorkerStats }>>,
   Assert<Equal<keyof WorkerStats, "ticks" | "failedTicks" | "frozen" | "evicted" | "failed" | "dead">>,
 ];

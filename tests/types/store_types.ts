@@ -156,7 +156,14 @@ export type Options = [
   Assert<
     Equal<
       keyof TundraOptions,
-      "redis" | "tqname" | "freezer" | "redisTtlMs" | "freezeDelayMs" | "databaseId" | "maxBytesInFlight"
+      | "redis"
+      | "tqname"
+      | "freezer"
+      | "redisTtlMs"
+      | "freezeDelayMs"
+      | "databaseId"
+      | "maxBytesInFlight"
+      | "lookInArchive"
     >
   >,
   Assert<Equal<TundraOptions["redis"], RedisOptions>>,
