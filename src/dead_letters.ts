@@ -9,6 +9,7 @@ import type { TundraError } from "./errors.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { revive } from "./scripts/revive.ts";
 import { text } from "./upstash/connection.ts";
+import { asMany, inRequests, keyBytes } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
 /** Which dead keys {@linkcode TundraStore.deadLetters} lists: oldest first. */
@@ -40,16 +41,23 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
   const offset = checkNumber(what, "offset", options.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
   const limit = checkNumber(what, "limit", options.limit ?? 100, 1, 1000);
   const { connection, index } = context;
-  const range = ["ZRANGE", index.keys.dead, offset, offset + limit - 1, "WITHSCORES"];
-  const [flat] = results(what, [await connection.command(range)]) as [string[]];
   const dead: { key: string; at: number }[] = [];
-  for (let i = 0; i < flat.length; i += 2) dead.push({ key: text(flat[i]!), at: Number(flat[i + 1]) });
-  if (dead.length === 0) return [];
-  const [records] = results(what, [
-    await connection.command(["MGET", ...dead.map(({ key }) => index.keys.record(key))]),
-  ]);
+  for (let isLast = false; !isLast;) {
+    const from = offset + dead.length;
+    const flat = await asMany(limit - dead.length, async (most) => {
+      const range = ["ZRANGE", index.keys.dead, from, from + most - 1, "WITHSCORES"];
+      const [some] = results(what, [await connection.command(range)]) as [string[]];
+      isLast = some.length < 2 * most || from + most === offset + limit;
+      return some;
+    });
+    for (let i = 0; i < flat.length; i += 2) dead.push({ key: text(flat[i]!), at: Number(flat[i + 1]) });
+  }
+  const records = await inRequests(dead, ({ key }) => keyBytes(key), connection.requestLimit, async (batch) => {
+    const command = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
+    return results(what, [await connection.command(command)])[0] as (string | null)[];
+  });
   return dead.map(({ key, at }, i) => {
-    const record = parseRecord((records as (string | null)[])[i]);
+    const record = parseRecord(records[i]);
     const [, code = "UNSUPPORTED", message = "its record is of another version"] =
       /^(\S+) (.*)$/.exec(record?.error ?? "") ?? [];
     return { key, code, message, attempts: record?.attempts ?? 0, at };

@@ -17,6 +17,7 @@ import type { Claim } from "./scripts/claim.ts";
 import { look } from "./scripts/look.ts";
 import type { TickRun } from "./tick_run.ts";
 import type { CallOptions } from "./upstash/connection.ts";
+import { inRequests, keyBytes } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
 /** The newest object of a key. */
@@ -101,8 +102,10 @@ async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
 async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal: AbortSignal): Promise<boolean> {
   if (found.length === 0) return false;
   const { connection, datastore, index } = run.context;
-  const mget = ["MGET", ...found.map(({ key }) => index.keys.record(key))];
-  const [records] = results("read records", [await connection.command(mget, run.call)]) as [(string | null)[]];
+  const records = await inRequests(found, ({ key }) => keyBytes(key), connection.requestLimit, async (batch) => {
+    const mget = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
+    return results("read records", [await connection.command(mget, run.call)])[0] as (string | null)[];
+  });
   const without = found.filter((_, i) => records[i] === null);
   const some = without.filter(() => random() * without.length < OBJECTS).slice(0, OBJECTS);
   if (some.length === 0) return false;

@@ -12,6 +12,7 @@ import { objectPrefix, showKeys, versionMicros } from "./keys.ts";
 import { type Purge, purgeableUpTo, purged } from "./scripts/purged.ts";
 import { parseRecord } from "./scripts/record.ts";
 import type { TickRun } from "./tick_run.ts";
+import { inRequests, keyBytes } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
 /** What a round needs besides a request to list each key: their records, a deletion, the script, and its source. */
@@ -41,8 +42,10 @@ export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number):
   if (!run.mayPurge()) return leave(run, keys.length);
   const { connection, index } = run.context;
   try {
-    const records = await connection.command(["MGET", ...keys.map(index.keys.record)], run.purging);
-    const [texts] = results("read records", [records]) as [(string | null)[]];
+    const texts = await inRequests(keys, keyBytes, connection.requestLimit, async (batch) => {
+      const records = await connection.command(["MGET", ...batch.map(index.keys.record)], run.purging);
+      return results("read records", [records])[0] as (string | null)[];
+    });
     const purges = keys.flatMap((key, i): Purge[] => {
       const record = parseRecord(texts[i]);
       return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: not ours to judge

@@ -23,6 +23,7 @@ import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts
 import { checkTickOptions, type TickOptions, type TickReport } from "./tick_options.ts";
 import { type TickRun, tickRun } from "./tick_run.ts";
 import { text } from "./upstash/connection.ts";
+import { asMany } from "./upstash/requests.ts";
 import { results } from "./upstash/script.ts";
 
 /** Suspects that come first get a quarter of a tick; where they come last, fresh keys leave them that much. */
@@ -45,6 +46,9 @@ interface Seen {
   suspects: number;
   idle: boolean;
 }
+
+/** A lease, and what else its claim has found. */
+type Claimed = Lease & Pick<Claim, "id" | "suspects" | "idle" | "purge">;
 
 /** Runs one tick; see {@linkcode TundraStore.tick}. */
 export async function tick(context: Context, options?: TickOptions): Promise<TickReport> {
@@ -151,7 +155,9 @@ async function claimLease(
   run.queuedAgain -= queuedBefore; // the claim has seen those
   seen.left = claimed.left;
   seen.suspects = claimed.passed;
-  seen.idle = most.maxIdle > 0 && claimed.idle.length === run.settings.batchKeys;
+  seen.idle = claimed.idleLeft > 0 || (most.maxIdle > 0 && claimed.idle.length === run.settings.batchKeys);
+  run.unfinished ||= claimed.unheard;
+  run.report.purging += claimed.purgeLeft;
   run.report.claimed += claimed.keys.length;
   const lease = { ...claimed, endsAt, begun: false };
   return await archiveIsMine(run, lease) ? lease : undefined;
@@ -200,7 +206,7 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
  * Asks, once a tick and before it does anything, whether the archive is still this index's. If not, all that was claimed
  * is given back and the tick fails. `false`: the archive did not say, so all keys wait for it, or the tick was stopped.
  */
-async function archiveIsMine(run: TickRun, claimed: Claim & Lease): Promise<boolean> {
+async function archiveIsMine(run: TickRun, claimed: Claimed): Promise<boolean> {
   const { id, keys, idle, purge, suspects, endsAt } = claimed;
   if (run.archiveChecked || keys.length + idle.length + purge.length === 0) return true;
   const { signal, end } = run.until(endsAt);
@@ -247,14 +253,16 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
     const [time] = results(what, [await connection.command(["TIME"], run.call)]);
     const nowMs = Number((time as string[])[0]) * 1000;
     const limitMs = nowMs - redisTtlMs!;
-    const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, run.settings.batchKeys];
-    const [idle] = results(what, [await connection.command(range, run.call)]);
-    const keys = (idle as string[]).map(text);
+    const keys = await asMany(run.settings.batchKeys, async (most) => {
+      const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, most];
+      const [idle] = results(what, [await connection.command(range, run.call)]);
+      return (idle as string[]).map(text);
+    });
     const { id } = await look(index, [], run.call);
     if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
-    const none = { keys: [], suspects: false, purge: [], looked: "", token: "", left: 0, passed: 0, begun: false };
-    const unclaimed = { ...none, id, idle: keys, idleLimitMs: limitMs, nowUs: nowMs * 1000 };
-    if (!await archiveIsMine(run, { ...unclaimed, endsAt: uploadsEnd(run.settings.leaseMs) })) return false;
+    const nothing = { keys: [], suspects: false, purge: [], token: "", begun: false };
+    const endsAt = uploadsEnd(run.settings.leaseMs);
+    if (!await archiveIsMine(run, { ...nothing, id, idle: keys, nowUs: nowMs * 1000, endsAt })) return false;
     const before = run.report.evicted;
     await evictKeys(run, keys, limitMs, nowMs);
     return run.report.evicted > before;

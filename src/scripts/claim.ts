@@ -2,6 +2,7 @@
  * claim: a tick takes a batch of due keys under a lease.
  * @module
  */
+import { TundraError } from "../errors.ts";
 import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./record.ts";
@@ -37,8 +38,14 @@ export interface Claim {
   /** Clean keys that are due for eviction, last touched at or before `idleLimitMs`. */
   idle: string[];
   idleLimitMs: number;
+  /** How many more there was no room for. */
+  idleLeft: number;
   /** Keys with objects to delete. */
   purge: string[];
+  /** How many more there was no room for. */
+  purgeLeft: number;
+  /** A reply was refused for its size, so keys were leased that nobody heard of. */
+  unheard: boolean;
   /** When a tick last looked for lost records (ms), and the listing's cursor from which it goes on. */
   looked: string;
   /** Due keys that are left. */
@@ -51,18 +58,22 @@ export interface Claim {
  * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
  *     KEYS  dirty, idle, id, purge, tick, look
- *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, first (0 1), maxPurge, database
+ *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, first (0 1), maxPurge, database, bytes of names
  *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed,
- *           keys with objects to delete, when a tick last looked for lost records, and where it goes on
+ *           keys with objects to delete, when a tick last looked for lost records, and where it goes on,
+ *           how many idle keys and keys with objects to delete there was no room for
  *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
  *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
  *           work, never data. Nothing is claimed without a confirmed id of
  *           this database
  *           7: suspects and fresh keys are claimed apart, so neither wait behind the other, and what suspects do to
  *           a tick befalls no fresh key
+ *           7: no more is leased than the reply has room for: names may be long, and a tick that does not hear of its
+ *           leases archives nothing
  *
  * - Fresh keys are looked for behind any number of suspects, a command for each 1,000 of those; suspects only among
  *   as many keys as are asked for: older keys come first, and so their turn comes.
+ * - Leased keys take half of the room, idle ones half of the rest, but one of each is always replied.
  * - What a clock queued or touched that ran ahead by more than a day counts as now: due, or in use just now.
  */
 const CLAIM = defineScript(
@@ -76,7 +87,7 @@ local limit = int(now - tonumber(ARGV[5]))
 local marks = redis.call('MGET', KEYS[3], TICK, KEYS[6])
 local id = sealed(marks[1], marks[2])
 if id == '' or not confirmed(id) or foreign(id, ARGV[8]) then
-  return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '' }
+  return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '', 0, 0 }
 end
 if ARGV[6] == '1' then redis.call('SET', TICK, int(now)) end
 
@@ -115,7 +126,21 @@ if max + max_suspects > 0 then
     left = left + seen
   end
 end
-local keys = #suspects > 0 and suspects or fresh
+
+local room = tonumber(ARGV[9])
+local function within(names)
+  local some, size = {}, 0
+  for i = 1, #names do
+    size = size + #names[i] + 4
+    if i > 1 and size > room / 2 then break end
+    some[i] = names[i]
+  end
+  room = room - size
+  return some, #names - #some
+end
+
+local keys, cut = within(#suspects > 0 and suspects or fresh)
+if #suspects > 0 then passed = passed + cut end
 
 local idle = {}
 if max_idle > 0 then
@@ -131,20 +156,54 @@ local purge = {}
 if tonumber(ARGV[7]) > 0 then
   purge = redis.call('ZRANGEBYSCORE', PURGE, '-inf', int(now), 'LIMIT', '0', ARGV[7])
 end
+local some_idle, idle_left = within(idle)
+local some_purge, purge_left = within(purge)
 
 local token = string.format('%.1f', now + lease + 0.5)
 local scores = {}
 for i = 1, #keys do push(scores, token, keys[i]) end
 zadd(DIRTY, 'XX', scores)
-return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, idle, limit, left - #keys, passed, purge, marks[3] or '' }
+return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, some_idle, limit, left - #keys, passed, some_purge,
+  marks[3] or '', idle_left, purge_left }
 `,
 );
 
+/** Bytes of names in one reply: what every server takes, and more than 1,000 names that are not long. */
+const MOST_NAME_BYTES = 131_072;
+/** A reply that is refused with less than this is too large by a single name. */
+const LEAST_NAME_BYTES = 16_384;
+/** Bytes of names that an index' server replies, where it has refused more. */
+const learned = new WeakMap<Index, number>();
+
 /**
- * One request, 6 billable commands (5 where nothing is due), with `first` one more, and one for each 1,000 suspects before the fresh keys; with
- * `maxIdle` one more, two where nothing is idle and `first` is set; with `maxPurge` one more.
+ * One request, 6 billable commands (5 where nothing is due), with `first` one more, and one for each 1,000 suspects before the
+ * fresh keys; with `maxIdle` one more, two where nothing is idle and `first` is set; with `maxPurge` one more. More requests where the
+ * server refuses replies of a size that it takes in requests, until that is learned.
  */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {
+  for (let unheard = false;; unheard = true) {
+    const nameBytes = Math.min(namesThatFit(index.scripts.replyLimit()), learned.get(index) ?? MOST_NAME_BYTES);
+    try {
+      return { ...await claimNames(index, options, nameBytes, call), unheard };
+    } catch (thrown) {
+      const tooLarge = thrown instanceof TundraError && thrown.code === "TOO_LARGE";
+      if (!tooLarge || nameBytes < LEAST_NAME_BYTES) throw thrown;
+      learned.set(index, nameBytes / 2);
+    }
+  }
+}
+
+/** Names travel in base64. */
+function namesThatFit(replyBytes: number): number {
+  return Math.max(0, 0.75 * replyBytes - 500);
+}
+
+async function claimNames(
+  index: Index,
+  options: ClaimOptions,
+  nameBytes: number,
+  call?: CallOptions,
+): Promise<Omit<Claim, "unheard">> {
   const { dirty, idle, id, purge, tick, look } = index.keys;
   const reply = await index.scripts.run(
     CLAIM,
@@ -158,9 +217,10 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
       options.first ? 1 : 0,
       options.maxPurge,
       index.database,
+      Math.floor(nameBytes),
     ],
     call,
-  ) as [string, string, string, string[], number, string[], string, number, number, string[], string];
+  ) as [string, string, string, string[], number, string[], string, number, number, string[], string, number, number];
   return {
     id: reply[0],
     nowUs: Number(reply[1]),
@@ -173,5 +233,7 @@ export async function claim(index: Index, options: ClaimOptions, call?: CallOpti
     passed: reply[8],
     purge: reply[9].map(text),
     looked: reply[10],
+    idleLeft: reply[11],
+    purgeLeft: reply[12],
   };
 }

@@ -59,6 +59,8 @@ export interface Connection {
   pipeline(commands: RedisCommand[], options?: CallOptions): Promise<Answer[]>;
   /** Bytes that one request may have: `maxRequestBytes`, or less where the server has refused that. */
   requestLimit(): number;
+  /** Bytes that a reply may have for sure: `maxReplyBytes`, but no more than a request. */
+  replyLimit(): number;
   /**
    * For the `@upstash/redis` client: its decoding, its results. An aborted request rejects with the signal's reason, as
    * `fetch` does; a failure with a TundraError; a refused pipeline or transaction with an UpstashError.
@@ -149,6 +151,7 @@ export function connect(options: RedisOptions): Connection {
       return await runBatch("pipeline", commands, call);
     },
     requestLimit: () => requestLimit,
+    replyLimit: () => Math.min(maxReplyBytes, requestLimit),
     requester: stockRequester({
       send,
       sync,

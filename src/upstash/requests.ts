@@ -72,3 +72,14 @@ export async function inRequests<T, R>(
   await inParts(items, weigh, limitBytes, async (part) => void answers.push(...await send(part)));
   return answers;
 }
+
+/** Asks for at most so many, and for half as many for as long as the reply is too large: names may be long. */
+export async function asMany<T>(most: number, ask: (most: number) => Promise<T>): Promise<T> {
+  for (let asked = most;; asked = Math.ceil(asked / 2)) {
+    try {
+      return await ask(asked);
+    } catch (error) {
+      if (!(error instanceof TundraError && error.code === "TOO_LARGE") || asked < 2) throw error;
+    }
+  }
+}

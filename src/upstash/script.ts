@@ -32,6 +32,8 @@ export interface ScriptRunner {
   run(script: Script, keys: string[], args: (string | number)[], options?: CallOptions): Promise<Reply>;
   /** Bytes that one request may have, as far as is known. */
   requestLimit(): number;
+  /** Bytes that one reply may have. */
+  replyLimit(): number;
   /**
    * The text to send in a pipeline, where a refused flag could not be taken back: with key locking only where that is
    * known to work, and never inside MULTI (which takes the global lock anyway).
@@ -73,6 +75,7 @@ export function scriptRunner(connection: Connection): ScriptRunner {
   return {
     run,
     requestLimit: () => connection.requestLimit(),
+    replyLimit: () => connection.replyLimit(),
     inlineSource(script, insideMulti) {
       const locking = keyLockingWorks && !insideMulti;
       return sourceOf(

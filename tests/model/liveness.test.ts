@@ -26,6 +26,6 @@ describe("the simulation of what must go on", () => {
       assertEquals(violation, undefined, `TUNDRA_SEED=${seed + i}`);
     }
     console.log(JSON.stringify(modes));
-    if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 5);
+    if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 6);
   });
 });

@@ -1,7 +1,7 @@
 /**
  * Schedules of what must go on, whatever one key, a bound or a clock does: many suspects under small bounds on requests, a
  * key that Redis does not show, a key whose uploads meet trouble that passes for others, an archive that refuses
- * everything, a clock that ran a year ahead. Each ends with the simulation's own last look at every key.
+ * everything, a clock that ran a year ahead, names that fill replies. Each ends with the simulation's own last look at every key.
  * @module
  */
 import type { Choices } from "./choices.ts";
@@ -180,6 +180,21 @@ const yearAhead: Play = async (box) => {
   if (left.length > 0) throw new Violation("7 idle keys leave Redis", `${left}`);
 };
 
+/** Names so long that neither all that is due nor all that is idle fits into a reply. */
+const longNames: Play = async (box) => {
+  const { redis, network: { faults }, world: { choices } } = box;
+  box.maxReplyBytes = faults.replyBytes = choices.pick([4_000, 6_000]);
+  await write(box, box.keys);
+  for (let left = box.keys.length; left > 0;) {
+    await drainOnce(box, `long${left}`, MINUTE_US);
+    const waiting = redis.members(DIRTY).size;
+    if (waiting >= left) throw new Violation("7 a tick makes progress", `${waiting} of ${left} wait`);
+    left = waiting;
+  }
+};
+
+const LONG = Array.from({ length: 40 }, (_, i) => `long${i}`.padEnd(150, "n"));
+
 const CROWD = [10, 30, 60].map((n) => [
   ...Array.from({ length: ROUNDS }, (_, i) => `later${i}`),
   ...Array.from({ length: n }, (_, i) => `old${i}`),
@@ -190,5 +205,6 @@ const PLAYS: [mode: string, keys: readonly string[], play: Play][] = [
   ["odd key", SOME, oddKey],
   ["refusal", SOME, refusal],
   ["year ahead", SOME, yearAhead],
+  ["long names", LONG, longNames],
   ...CROWD.map((keys): [string, readonly string[], Play] => ["crowd", keys, crowd]),
 ];

@@ -338,7 +338,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "claim does not wait for the index to have an id",
     where: "claim",
-    patches: [["return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '' }", "id = 'none'"]],
+    patches: [["return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '', 0, 0 }", "id = 'none'"]],
   },
   {
     name: "begin counts no attempt",
@@ -573,6 +573,12 @@ export const MUTANTS: Mutant[] = [
     play: "liveness",
     where: "src/freeze.ts",
     patches: [["const isTrouble = stored === 0 && byArchive.length > 1;", "const isTrouble = stored < 0;"]],
+  },
+  {
+    name: "claim leases more than its reply has room for",
+    play: "liveness",
+    where: "claim",
+    patches: [["if i > 1 and size > room / 2 then break end", ""]],
   },
   {
     name: "what a clock touched that ran ahead is idle when that clock says so",

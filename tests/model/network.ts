@@ -48,6 +48,8 @@ export interface Faults {
   refusesAll: boolean;
   /** Redis takes no longer request. */
   requestBytes: number;
+  /** Redis gives no longer reply; what was asked for is done all the same. */
+  replyBytes: number;
   /** The archive does not know conditional uploads: it puts them as any other. */
   unconditional: boolean;
   /** How many requests to Redis got no answer in time, or none that says what became of them. */
@@ -128,6 +130,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     refusesAll: false,
     unheard: 0,
     requestBytes: Infinity,
+    replyBytes: Infinity,
     unconditional: false,
   };
 
@@ -219,7 +222,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         return answer;
       }
     }
-    return answerRequest(body, run);
+    const answer = answerRequest(body, run);
+    if (answer.body.length <= faults.replyBytes) return answer;
+    world.note(() => `${name}: a reply of ${answer.body.length} bytes is refused`);
+    return { status: 400, body: `{"error":"ERR max response size exceeded"}` };
   }
 
   function fetchFor(process: Process): typeof fetch {

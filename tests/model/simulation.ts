@@ -105,6 +105,8 @@ export interface Sandbox {
   retries: number;
   /** What processes know of the longest request that Redis takes; those that only read know nothing. */
   maxRequestBytes: number | undefined;
+  /** What processes know of the longest reply. */
+  maxReplyBytes: number | undefined;
 }
 
 export function makeSandbox(
@@ -158,6 +160,7 @@ export function makeSandbox(
     freezeDelayMs: 0,
     retries: 1,
     maxRequestBytes: undefined,
+    maxReplyBytes: undefined,
   };
   return self;
 }
@@ -188,6 +191,7 @@ export function makeBench(
       retry: { retries: box.retries, backoff: () => 50 },
       enableAutoPipelining: false,
       timeoutMs: 10_000,
+      ...(box.maxReplyBytes && { maxReplyBytes: box.maxReplyBytes }),
       ...(box.maxRequestBytes && name !== "reader" && { maxRequestBytes: box.maxRequestBytes }),
     },
     freezer: network.freezerFor(process),

@@ -2,6 +2,8 @@ import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
 import { redisKeys } from "../../src/keys.ts";
 import { type Claim, claim, type ClaimOptions } from "../../src/scripts/claim.ts";
+import { connect } from "../../src/upstash/connection.ts";
+import { scriptRunner } from "../../src/upstash/script.ts";
 import { withIndex } from "../support/index.ts";
 import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
@@ -44,8 +46,11 @@ describe("claim", () => {
       suspects: false,
       idle: [],
       idleLimitMs: Math.floor(claimed.nowUs / 1000),
+      idleLeft: 0,
       purge: [],
       looked: "",
+      purgeLeft: 0,
+      unheard: false,
       left: 2,
       passed: 0,
     });
@@ -80,10 +85,13 @@ describe("claim", () => {
         suspects: false,
         idle: [],
         idleLimitMs,
+        idleLeft: 0,
         left: 0,
         passed: 0,
         purge: [],
         looked: "",
+        purgeLeft: 0,
+        unheard: false,
       });
       assertEquals(await looks.everything(), before);
     }
@@ -188,6 +196,70 @@ describe("claim", () => {
     assertEquals((await claim(t.index, { ...OPTIONS, maxPurge: 5 })).purge, ["a", "b"]);
     assertEquals((await claim(t.index, OPTIONS)).purge, []);
     assertEquals(await t.bill(() => claim(t.index, { ...OPTIONS, maxPurge: 5 })), { requests: 1, billable: 6 });
+  });
+
+  describe("names that are long", () => {
+    const limited = (maxReplyBytes: number) => {
+      const connection = connect({ ...stack.connection, maxReplyBytes });
+      return { ...t.index, scripts: scriptRunner(connection) };
+    };
+    const long = (n: number, prefix: string, length = 1_000) =>
+      Object.fromEntries(Array.from({ length: n }, (_, i) => [`${prefix}${i}`.padEnd(length, "x"), i + 1]));
+    const all = { ...OPTIONS, maxIdle: 40, redisTtlMs: 1, maxPurge: 40 };
+
+    it("are leased no further than their reply may be long, the rest is left and due as before", async () => {
+      const due = long(100, "k");
+      await looks.setScores("dirty", due);
+      const claimed = await claim(limited(60_000), OPTIONS);
+      assertBetween(claimed.keys.length, 20, 30); // half of the room
+      assertEquals(claimed.keys, Object.keys(due).slice(0, claimed.keys.length));
+      assertEquals([claimed.left, claimed.passed], [100 - claimed.keys.length, 0]);
+      const scores = await looks.scores("dirty");
+      for (const [key, score] of Object.entries(due)) {
+        assertEquals(scores[key], claimed.keys.includes(key) ? claimed.token : String(score));
+      }
+    });
+
+    it("leave room for idle keys and those with objects to delete; what they cut off is counted", async () => {
+      await looks.setScores("dirty", long(100, "k"));
+      await looks.setScores("idle", long(60, "i"));
+      await looks.setScores("purge", long(30, "p"));
+      const claimed = await claim(limited(60_000), all);
+      assertBetween(claimed.idle.length, 8, 15);
+      assertBetween(claimed.purge.length, 4, 10);
+      assertEquals([claimed.idle.length + claimed.idleLeft, claimed.purge.length + claimed.purgeLeft], [40, 30]);
+    });
+
+    it("of suspects that are cut off are still suspects before the others", async () => {
+      await looks.setScores(
+        "dirty",
+        Object.fromEntries(Object.entries(long(50, "s")).map(([key, at]) => [key, `${at}.5`])),
+      );
+      const claimed = await claim(limited(20_000), { ...OPTIONS, maxSuspects: 40 });
+      assertEquals([claimed.suspects, claimed.keys.length < 10], [true, true]);
+      assertEquals([claimed.left, claimed.passed], [50 - claimed.keys.length, 50 - claimed.keys.length]);
+    });
+
+    it("are replied one at least of each kind", async () => {
+      await looks.setScores("dirty", long(3, "k", 32_000));
+      await looks.setScores("idle", long(3, "i", 32_000));
+      await looks.setScores("purge", long(3, "p", 32_000));
+      const claimed = await claim(limited(140_000), all);
+      assertEquals([claimed.keys.length, claimed.idle.length, claimed.purge.length], [1, 1, 1]);
+      assertEquals([claimed.left, claimed.idleLeft, claimed.purgeLeft], [2, 2, 2]);
+    });
+
+    it("all of them, short ones: 1,000 and no command more", async () => {
+      const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, i]));
+      for (const set of ["dirty", "idle", "purge"] as const) await looks.setScores(set, many);
+      const options = { ...OPTIONS, maxKeys: 1000, maxIdle: 1000, maxPurge: 1000, redisTtlMs: 1 };
+      await claim(t.index, { ...OPTIONS, maxKeys: 0 });
+      let claimed: Claim | undefined;
+      const bill = await t.bill(async () => claimed = await claim(t.index, options));
+      assertEquals([claimed!.keys.length, claimed!.idle.length, claimed!.purge.length], [1000, 1000, 1000]);
+      assertEquals([claimed!.left, claimed!.idleLeft, claimed!.purgeLeft], [0, 0, 0]);
+      assertEquals(bill, { requests: 1, billable: 8 });
+    });
   });
 
   it("evicts on where nothing may be claimed: maxKeys 0 leases nothing", async () => {
