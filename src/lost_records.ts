@@ -123,7 +123,7 @@ async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal
           without.length < found.length ? "" : ": the index was lost"
         }. ` +
         `Redis evicts, went back to an earlier state, or an id was put back by hand. Unless the store has lookInArchive, ` +
-        `ensureKs() takes them for absent. Their values: ${lost.map(({ name }) => show(name)).join(", ")}`,
+        `ensureKs() takes them for absent. The newest value of one: ${show(lost[0]!.name)}`,
       { keys },
     ),
   );

@@ -87,9 +87,13 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
     for (let first = true; mayClaim(run, seen.suspects > 0 ? 1 - SUSPECTS_SHARE : 1); first = false) {
       const lease = await claimLease(run, seen, wanted(run, suspectsFirst, evicting), first);
       if (lease === undefined) break;
-      // of a bounded number of requests uploads would leave none
-      if (first && settings.maxSubrequests < Infinity) await lookForLosses(run, lease);
-      else if (first) underWay.push(lookForLosses(run, lease));
+      if (first) underWay.push(lookForLosses(run, lease));
+      if (first && overlap === 0) {
+        // of a bounded number of requests uploads would leave none: what it has spent is missing for the last keys
+        await underWay[0];
+        const kept = lease.suspects ? lease.keys.length : Math.max(0, run.requestsLeft() - 2);
+        await giveBack(run, lease, lease.keys.splice(kept));
+      }
       if (lease.purge.length > 0) {
         keepForPurges(run, lease.purge.length);
         underWay.push(purgeClaimed(run, lease.purge, lease.nowUs / 1000));

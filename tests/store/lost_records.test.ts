@@ -200,7 +200,7 @@ describe("records that Redis has lost", () => {
       await raw("MSET", ...names(50, "more").flatMap((key) => [key, "1"]));
       await store.dirty(names(50, "more"));
       const report = await store.tick({ maxSubrequests: 40 });
-      assertEquals([codes(report), report.done], [["LOST"], false]);
+      assertEquals([codes(report), report.done], [["LOST"], false], JSON.stringify(report.errors));
       assert(report.subrequests <= 40 && report.frozen >= 8, `${report.subrequests}, ${report.frozen}`);
       while (!(await store.tick()).done);
       assertEquals((await store.status()).dirty, 0);
