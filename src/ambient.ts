@@ -75,9 +75,15 @@ export function random(): number {
 /** The digest of `data`. */
 export async function digest(
   algorithm: "SHA-1" | "SHA-256",
-  data: Uint8Array<ArrayBuffer>,
+  data: Uint8Array,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await ambient.digest(algorithm, data));
+  return new Uint8Array(await ambient.digest(algorithm, data as Uint8Array<ArrayBuffer>)); // never shared memory
+}
+
+/** The digest of `data`, hexadecimal. */
+export async function hexDigest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array): Promise<string> {
+  const bytes = await digest(algorithm, data);
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Calls `act` after `ms` milliseconds unless the returned function is called first. */

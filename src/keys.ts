@@ -26,7 +26,7 @@
  * No key's segment begins with `~` and goes on: such names (`~owner`) are Tundra's own.
  * @module
  */
-import { digest } from "./ambient.ts";
+import { hexDigest } from "./ambient.ts";
 import { badArgument, show } from "./errors.ts";
 
 const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
@@ -160,8 +160,7 @@ async function segmentOf(key: string): Promise<string> {
   if (whole === "") return "~";
   // the hexadecimal digits of what is escaped are no letters of the key: they always come out in upper case
   if (whole.length <= MAX_SEGMENT && !/[A-Z]/.test(key)) return whole;
-  const hash = await digest("SHA-256", utf8.encode(key));
-  const digits = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("").slice(0, HASH_DIGITS);
+  const digits = (await hexDigest("SHA-256", utf8.encode(key))).slice(0, HASH_DIGITS);
   const room = MAX_SEGMENT - 1 - HASH_DIGITS;
   const start = whole.length <= room ? whole : whole.slice(0, room).replace(/\.[0-9A-F]?$/, ""); // no half escape
   return `${start}~${digits}`;
@@ -187,6 +186,11 @@ export async function objectName(tqname: string, key: string, version: string): 
 /** A version's time, microseconds; its nonce says nothing about order. 0 for what is no version. */
 export function versionMicros(ver: string): number {
   return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
+}
+
+/** `1 key` or `7 keys`, for messages. */
+export function countKeys({ length }: readonly unknown[]): string {
+  return length === 1 ? "1 key" : `${length} keys`;
 }
 
 /** `user:1, user:2 and 3 more`, for messages. */

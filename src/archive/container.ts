@@ -38,7 +38,7 @@ export async function sealContainer(ids: readonly string[], frozen: Uint8Array):
     for (let i = 0; i < id.length; i++) sealed[at++] = id.charCodeAt(i);
   }
   sealed.set(frozen, at);
-  sealed.set(await sha256(sealed.subarray(HEAD)), MAGIC.length);
+  sealed.set(await digest("SHA-256", sealed.subarray(HEAD)), MAGIC.length);
   return sealed;
 }
 
@@ -54,9 +54,9 @@ export async function openContainer(
   const corrupt = (must: string, is: string) => new TundraError("CORRUPT", `${what} must ${must}: ${is}`);
   if (sealed.length < HEAD + 2) throw corrupt(`be at least ${HEAD + 2} bytes`, `it has ${sealed.length}`);
   if (MAGIC.some((byte, i) => sealed[i] !== byte)) throw corrupt("begin with Tundra's mark", "it begins otherwise");
-  const actual = await sha256(sealed.subarray(HEAD));
+  const actual = await digest("SHA-256", sealed.subarray(HEAD));
   if (actual.some((byte, i) => sealed[MAGIC.length + i] !== byte)) {
-    throw corrupt("have the checksum that it was written with", "its bytes have changed");
+    throw corrupt("have its checksum", "its bytes have changed");
   }
   const format = sealed[HEAD]!;
   if (format !== FORMAT) {
@@ -77,8 +77,4 @@ export async function openContainer(
     at = end;
   }
   return { ids, frozen: sealed.subarray(at) };
-}
-
-async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return await digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
 }

@@ -4,7 +4,7 @@
  * Frozen bytes are 0 and the bytes as they are, or 1, the length (4 bytes, big-endian) and a raw DEFLATE stream.
  * @module
  */
-import { deflateSync, Inflate, inflateSync } from "fflate";
+import { deflateSync, Inflate } from "fflate";
 import { checkNumber } from "../check.ts";
 import { TundraError } from "../errors.ts";
 import type { Freezer } from "./freezer.ts";
@@ -16,8 +16,6 @@ const DEFLATED_HEAD = 5;
 const MAX_RATIO = 1032;
 /** Bytes to inflate at a time: at most 8 MiB come out at once. */
 const PIECE = 8 * 1024;
-
-const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
 
 /**
  * Compresses with DEFLATE; what does not shrink is kept as it is. Frozen bytes are the same on every runtime.
@@ -38,7 +36,7 @@ const DEFAULTS = { level: 6, maxBytes: 256 * 1024 * 1024 };
  * ```
  */
 export function deflateFreezer(options: { level?: number; maxBytes?: number } = {}): Freezer {
-  const { level = DEFAULTS.level, maxBytes = DEFAULTS.maxBytes } = options;
+  const { level = 6, maxBytes = 256 * 1024 * 1024 } = options;
   checkNumber("make a deflate freezer", "level", level, 0, 9);
   checkNumber("make a deflate freezer", "maxBytes", maxBytes, 1, 0xffff_ffff);
   return {
@@ -80,34 +78,29 @@ function thaw(frozen: Uint8Array, maxBytes: number): Uint8Array {
   if (length > maxBytes || length > deflated.length * MAX_RATIO) {
     throw corrupt(`be at most ${Math.min(maxBytes, deflated.length * MAX_RATIO)} bytes: it claims ${length}`);
   }
-  let thawed: Uint8Array;
+  const thawed = new Uint8Array(length);
+  let end: number;
   try {
-    thawed = deflated.length <= PIECE ? inflateSmall(deflated, length) : inflateLarge(deflated, length);
+    end = inflateInto(thawed, deflated);
   } catch (error) {
     throw corrupt(`be a DEFLATE stream: ${error instanceof Error ? error.message : error}`, error);
   }
-  if (thawed.length !== length) throw corrupt(`inflate to the ${length} bytes that it claims: it does not`);
+  if (end !== length) throw corrupt(`inflate to the ${length} bytes that it claims: it does not`);
   return thawed;
 }
 
-/** fflate stops writing at the end of `out` without a word: one byte more shows that a stream is longer than it claims. */
-function inflateSmall(deflated: Uint8Array, length: number): Uint8Array {
-  return inflateSync(deflated, { out: new Uint8Array(length + 1) });
-}
-
 /** Piece by piece: a stream that is longer than it claims is given up soon after, not at its own end. */
-function inflateLarge(deflated: Uint8Array, length: number): Uint8Array {
-  const thawed = new Uint8Array(length);
+function inflateInto(thawed: Uint8Array, deflated: Uint8Array): number {
   let end = 0;
   const inflate = new Inflate((piece) => {
-    if (end + piece.length > length) throw new Error(`it holds more than the ${length} bytes that it claims`);
+    if (end + piece.length > thawed.length) throw new Error("it is longer than it claims");
     thawed.set(piece, end);
     end += piece.length;
   });
   for (let at = 0; at < deflated.length; at += PIECE) {
     inflate.push(deflated.subarray(at, at + PIECE), at + PIECE >= deflated.length);
   }
-  return thawed.subarray(0, end);
+  return end;
 }
 
 function corrupt(must: string, cause?: unknown): TundraError {

@@ -100,7 +100,7 @@ export function decodeRecord(
       keys: [expected.key],
     });
   }
-  if (!isPlainMap(bytes)) throw corrupt("hold the CBOR map of a record: it holds anything else");
+  if (!isPlainMap(bytes)) throw corrupt("hold the CBOR map of a record: it does not");
   let fields: Map<unknown, unknown>;
   try {
     fields = decoder.decode(bytes);
@@ -117,7 +117,7 @@ export function decodeRecord(
   else if (isTime(at) && isTime(exp) && dump instanceof Uint8Array) {
     record = { key, ver, at, exp, dump: new Uint8Array(dump) }; // the decoder's is a view of `bytes`
   }
-  if (record === undefined) throw corrupt("hold all fields of a record: some are missing or have a wrong type");
+  if (record === undefined) throw corrupt("hold all fields of a record: some are missing or of a wrong type");
   // Encoding it again with the expected names settles everything else: the names, unknown or repeated fields, other
   // spellings of the same items, trailing bytes.
   if (!sameBytes(encodeRecord(record), bytes)) {

@@ -2,9 +2,9 @@
  * Lua scripts: declared once, sent by their SHA-1, with the shebang flags that the server at hand accepts.
  * @module
  */
-import { digest as digestOf } from "../ambient.ts";
+import { hexDigest } from "../ambient.ts";
 import { TundraError } from "../errors.ts";
-import type { Answer, CallOptions, Connection, Reply } from "./connection.ts";
+import type { Answer, CallOptions, Connection, RedisCommand, Reply } from "./connection.ts";
 import { saidOf, saysDenied, saysUnsupported } from "./said.ts";
 
 /** Flags of a script's shebang line. */
@@ -112,17 +112,13 @@ const digests = new Map<string, string>(); // few and small: one for each script
 
 /** Lower-case hexadecimal SHA-1, as Redis computes it. */
 export async function sha1Hex(data: string | Uint8Array): Promise<string> {
-  if (typeof data !== "string") return hex(await digestOf("SHA-1", data as Uint8Array<ArrayBuffer>));
+  if (typeof data !== "string") return await hexDigest("SHA-1", data);
   let digest = digests.get(data);
   if (digest === undefined) {
-    digest = hex(await digestOf("SHA-1", new TextEncoder().encode(data)));
+    digest = await hexDigest("SHA-1", new TextEncoder().encode(data));
     digests.set(data, digest);
   }
   return digest;
-}
-
-function hex(digest: Uint8Array): string {
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** What a server's error reply means for the caller: decided by what it `said`, told as it is `shown`. */
@@ -134,6 +130,16 @@ export function replyError(what: string, shown: string, said: string = shown): T
 
 function scriptError(script: Script, answer: Answer): TundraError {
   return replyError(`run the script ${script.name}`, answer.error!, saidOf(answer));
+}
+
+/** What one command replies; throws for an error. */
+export async function ask(
+  connection: Connection,
+  what: string,
+  command: RedisCommand,
+  call?: CallOptions,
+): Promise<Reply> {
+  return results(what, [await connection.command(command, call)])[0]!;
 }
 
 /** The results of a pipeline or transaction; throws for the first error in it. */
