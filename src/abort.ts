@@ -41,8 +41,6 @@ export interface Link {
   readonly signal: AbortSignal;
   /** From now on it has so many milliseconds; the limit before no longer counts. */
   limit(ms: number, reason: () => unknown): void;
-  /** Did the limit abort it? */
-  timedOut(): boolean;
   /** It follows nobody any more. */
   release(): void;
 }
@@ -50,19 +48,14 @@ export interface Link {
 /** Follows `signals`. (AbortSignal.any isn't everywhere.) */
 export function linkSignals(signals: readonly (AbortSignal | undefined)[]): Link {
   const controller = new AbortController();
-  let timedOut = false;
   let cancel = () => {};
   const ends = signals.map((signal) => signal && onAbort(signal, () => controller.abort(signal.reason)));
   return {
     signal: controller.signal,
     limit(ms, reason) {
       cancel();
-      cancel = after(ms, () => {
-        timedOut = !controller.signal.aborted;
-        controller.abort(reason());
-      });
+      cancel = after(ms, () => controller.abort(reason()));
     },
-    timedOut: () => timedOut,
     release() {
       cancel();
       ends.forEach((end) => end?.());

@@ -3,12 +3,10 @@
  * @module
  */
 import type { Context } from "./context.ts";
-import { showKeys } from "./keys.ts";
+import { countKeys, showKeys } from "./keys.ts";
 import { asTundraError, TundraError, type TundraErrorCode } from "./errors.ts";
+import { MAX_ROUNDS, movedOn } from "./key_errors.ts";
 import { inParts, keyBytes } from "./upstash/requests.ts";
-
-/** After this many rounds of "look again" somebody else keeps changing the key. */
-export const MAX_ROUNDS = 4;
 
 /**
  * Calls `act` for each batch of keys; what a call throws becomes the failure of each of its keys. A batch that is too large
@@ -33,6 +31,21 @@ export async function forBatches(
   await inParts(keys, keyBytes, connection.requestLimit, one);
 }
 
+/**
+ * Acts on a batch, again on the keys that it answers: those that something else changed meanwhile. Who moves on too often
+ * fails.
+ */
+export async function inRounds(
+  what: string,
+  batch: string[],
+  failures: Map<string, TundraError>,
+  act: (keys: string[]) => Promise<string[]>,
+): Promise<void> {
+  let waiting = batch;
+  for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round++) waiting = await act(waiting);
+  for (const key of waiting) failures.set(key, movedOn(what, key));
+}
+
 /** The error of a call whose keys failed for these reasons; `codes` in the order in which one outranks the next. */
 export function failed(
   what: string,
@@ -45,10 +58,11 @@ export function failed(
   const errors = [...failures.values()];
   const worst = codes.find((code) => errors.some((error) => error.code === code));
   const cause = errors.find((error) => error.code === worst) ?? errors[0]!;
-  const count = keys.length === 1 ? "1 key" : `${keys.length} keys`;
   const error = new TundraError(
     worst ?? otherwise,
-    `Cannot ${what} ${count} (${showKeys(keys)}). ${keys.length > 1 ? "The first cause: " : ""}${cause.message}`,
+    `Cannot ${what} ${countKeys(keys)} (${showKeys(keys)}). ${
+      keys.length > 1 ? "The first cause: " : ""
+    }${cause.message}`,
     {
       keys,
       causes: Object.fromEntries(failures),

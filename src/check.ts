@@ -4,7 +4,7 @@
  */
 import { badArgument } from "./errors.ts";
 
-/** A whole number in this range; infinite where the range is. */
+/** A whole number in this range, infinite where the range is; or nothing. */
 export function checkNumber(
   what: string,
   name: string,
@@ -15,12 +15,12 @@ export function checkNumber(
 ): number {
   const fits = typeof value === "number" && value >= least && value <= most &&
     (Number.isInteger(value) || value === Infinity);
-  if (!fits) {
+  if (value !== undefined && !fits) {
     const number = `a whole number${unit}`;
     const must = most === Infinity ? `${number}, at least ${least}` : `${number} from ${least} to ${most}`;
     throw badArgument(what, name, must, value);
   }
-  return value;
+  return value as number;
 }
 
 /** Refuses options that nobody reads: a misspelt bound would be no bound. */
@@ -30,6 +30,44 @@ export function checkNames(what: string, options: unknown, known: readonly strin
   }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw badArgument(what, "an option", `one of ${known.join(", ")}`, name);
+  }
+}
+
+/** An AbortSignal, or nothing. */
+export function checkSignal(what: string, name: string, value: unknown, must = "an AbortSignal"): void {
+  const { addEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  if (value !== undefined && typeof addEventListener !== "function") throw badArgument(what, name, must, typeof value);
+}
+
+/** `true`, `false`, or nothing. */
+export function checkBoolean(what: string, name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean") throw badArgument(what, name, "true or false", value);
+}
+
+/** Options with these names or none, and the arguments that follow them. */
+export function optionsFirst<T extends object>(
+  what: string,
+  args: readonly unknown[],
+  names: readonly string[],
+): { options: Partial<T>; keys: readonly unknown[] } {
+  const [first, ...keys] = args;
+  if (typeof first !== "object" || first === null || Array.isArray(first)) return { options: {}, keys: args };
+  checkNames(what, first, names);
+  return { options: first, keys };
+}
+
+/** Something that has these methods. */
+export function checkMethods(
+  what: string,
+  name: string,
+  value: unknown,
+  methods: readonly string[],
+  must: string,
+): void {
+  for (const method of methods) {
+    if (typeof (value as Record<string, unknown> | null | undefined)?.[method] !== "function") {
+      throw badArgument(what, name, `${must} with ${method}()`, value);
+    }
   }
 }
 

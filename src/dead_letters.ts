@@ -6,11 +6,11 @@ import { failed, forBatches } from "./batches.ts";
 import { checkNames, checkNumber } from "./check.ts";
 import type { Context } from "./context.ts";
 import type { TundraError } from "./errors.ts";
-import { parseRecord } from "./scripts/record.ts";
+import { readRecords } from "./records.ts";
 import { revive } from "./scripts/revive.ts";
 import { text } from "./upstash/connection.ts";
-import { asMany, inRequests, keyBytes } from "./upstash/requests.ts";
-import { results } from "./upstash/script.ts";
+import { asMany } from "./upstash/requests.ts";
+import { ask } from "./upstash/script.ts";
 
 /** Which dead keys {@linkcode TundraStore.deadLetters} lists: oldest first. */
 export interface DeadLetterOptions {
@@ -46,18 +46,15 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
     const from = offset + dead.length;
     const flat = await asMany(limit - dead.length, async (most) => {
       const range = ["ZRANGE", index.keys.dead, from, from + most - 1, "WITHSCORES"];
-      const [some] = results(what, [await connection.command(range)]) as [string[]];
+      const some = await ask(connection, what, range) as string[];
       isLast = some.length < 2 * most || from + most === offset + limit;
       return some;
     });
     for (let i = 0; i < flat.length; i += 2) dead.push({ key: text(flat[i]!), at: Number(flat[i + 1]) });
   }
-  const records = await inRequests(dead, ({ key }) => keyBytes(key), connection.requestLimit, async (batch) => {
-    const command = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
-    return results(what, [await connection.command(command)])[0] as (string | null)[];
-  });
+  const records = await readRecords(context, dead.map(({ key }) => key));
   return dead.map(({ key, at }, i) => {
-    const record = parseRecord(records[i]);
+    const record = records[i];
     const [, code = "UNSUPPORTED", message = "its record is of another version"] =
       /^(\S+) (.*)$/.exec(record?.error ?? "") ?? [];
     return { key, code, message, attempts: record?.attempts ?? 0, at };

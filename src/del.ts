@@ -2,11 +2,11 @@
  * del: keys are deleted, from Redis now and from the archive by the next tick.
  * @module
  */
-import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import { failed, forBatches, inRounds } from "./batches.ts";
 import type { Context } from "./context.ts";
 import type { TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
-import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { unsupportedRecord } from "./key_errors.ts";
 import { look, type Sight } from "./scripts/look.ts";
 import { parseRecord } from "./scripts/record.ts";
 import { remove } from "./scripts/remove.ts";
@@ -16,29 +16,25 @@ export async function del(context: Context, keys: string[]): Promise<number> {
   const failures = new Map<string, TundraError>();
   let deleted = 0;
   await forBatches(context, keys, failures, "delete keys", async (batch) => {
-    let waiting = batch;
-    for (let round = 1; waiting.length > 0; round++) {
-      if (round > MAX_ROUNDS) {
-        for (const key of waiting) failures.set(key, movedOn("delete", key));
-        return;
-      }
-      const { id, sights } = await look(context.index, waiting);
-      if (await checkIdentity(context, id)) continue;
+    await inRounds("delete", batch, failures, async (keys) => {
+      const { id, sights } = await look(context.index, keys);
+      if (await checkIdentity(context, id)) return keys;
       const there = sights.filter((sight) => {
         const something = holdsSomething(sight, context.lookInArchive);
         if (something === undefined) failures.set(sight.key, unsupportedRecord("delete", sight.key));
         return something;
       });
-      if (there.length === 0) return;
+      if (there.length === 0) return [];
       const outcomes = await remove(context.index, there, context.lookInArchive);
-      waiting = [];
+      const again: string[] = [];
       there.forEach((sight, i) => {
         const { key } = sight;
         if (outcomes[i] === "deleted" && isThere(sight)) deleted++;
-        if (outcomes[i] === "again") waiting.push(key);
+        if (outcomes[i] === "again") again.push(key);
         if (outcomes[i] === "unsupported") failures.set(key, unsupportedRecord("delete", key));
       });
-    }
+      return again;
+    });
   });
   if (failures.size > 0) throw failed("delete", failures, ["UNAVAILABLE", "LOST", "UNSUPPORTED"], "UNAVAILABLE");
   return deleted;

@@ -2,10 +2,11 @@
  * dirty: the application says which keys it has changed.
  * @module
  */
-import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import { failed, forBatches } from "./batches.ts";
+import { checkBoolean, optionsFirst } from "./check.ts";
 import type { Context } from "./context.ts";
 import { badArgument, show, TundraError } from "./errors.ts";
-import { copiedIndex, movedOn, unsupportedRecord } from "./key_errors.ts";
+import { copiedIndex, MAX_ROUNDS, movedOn, unsupportedRecord } from "./key_errors.ts";
 import { checkKeys } from "./keys.ts";
 import { mark, type MarkException } from "./scripts/mark.ts";
 
@@ -25,18 +26,13 @@ export interface DirtyOptions {
 
 /** `dirty(...)`'s arguments: options or none, then keys, or one array of keys. */
 export function dirtyArguments(what: string, args: readonly unknown[]): { options: DirtyOptions; keys: string[] } {
-  const first = args[0];
-  const given = typeof first === "object" && first !== null && !Array.isArray(first);
-  const options = (given ? first : {}) as DirtyOptions;
-  const { overwrite, missing, ...unknown } = options;
-  if (overwrite !== undefined && typeof overwrite !== "boolean") {
-    throw badArgument(what, "overwrite", "true or false", overwrite);
-  }
+  const { options, keys } = optionsFirst<DirtyOptions>(what, args, ["overwrite", "missing"]);
+  const { overwrite, missing } = options;
+  checkBoolean(what, "overwrite", overwrite);
   if (missing !== undefined && missing !== "throw" && missing !== "del") {
     throw badArgument(what, "missing", `"throw" or "del"`, missing);
   }
-  for (const name of Object.keys(unknown)) throw badArgument(what, "its options", "overwrite and missing", name);
-  return { options, keys: checkKeys(what, given ? args.slice(1) : args) };
+  return { options, keys: checkKeys(what, keys) };
 }
 
 /** Why a key was not marked, as an error. */
@@ -51,14 +47,14 @@ export function markError({ key, why, record }: MarkException): TundraError {
       return new TundraError(
         "CONFLICT",
         `Cannot mark ${show(key)} as its value must be in Redis before it is changed: it is evicted; call ensureKs() ` +
-          `before the write, or pass { overwrite: true } where the write replaced all of it`,
+          `before the write, or pass { overwrite: true } where it replaced the whole value`,
         details,
       );
     case "blind removal":
       return new TundraError(
         "CONFLICT",
-        `Cannot take ${show(key)} as removed as its value must be in Redis before the command: it is evicted; call ` +
-          `ensureKs() before the command, or del() to delete it`,
+        `Cannot mark ${show(key)} as its value must be in Redis before it is removed: it is evicted; call ensureKs() ` +
+          `before the command, or del() to delete it`,
         details,
       );
     case "again":
@@ -89,19 +85,19 @@ export async function dirty(context: Context, keys: string[], options: DirtyOpti
     const exceptions: MarkException[] = [];
     let waiting = batch;
     for (let round = 1; waiting.length > 0; round++) {
-      const seen = await mark(index, waiting, { freezeDelayMs, missing, overwrite });
-      const blind = options.overwrite ? seen.filter(({ why }) => why === "blind write") : [];
-      exceptions.push(...seen.filter((exception) => !blind.includes(exception)));
+      const blind: MarkException[] = [];
+      for (const exception of await mark(index, waiting, { freezeDelayMs, missing, overwrite })) {
+        (options.overwrite && exception.why === "blind write" ? blind : exceptions).push(exception);
+      }
       if (blind.length === 0) break;
-      const outcomes = await mark(index, blind.map(({ key }) => key), {
-        freezeDelayMs,
-        missing,
-        overwrite: "cas",
-        expected: blind.map(({ record }) => record),
-      });
-      const moved = round < MAX_ROUNDS ? outcomes.filter(({ why }) => why === "again") : [];
-      exceptions.push(...outcomes.filter((exception) => !moved.includes(exception)));
-      waiting = moved.map(({ key }) => key);
+      waiting = blind.map(({ key }) => key);
+      const expected = blind.map(({ record }) => record);
+      const outcomes = await mark(index, waiting, { freezeDelayMs, missing, overwrite: "cas", expected });
+      waiting = [];
+      for (const exception of outcomes) {
+        if (exception.why === "again" && round < MAX_ROUNDS) waiting.push(exception.key);
+        else exceptions.push(exception);
+      }
     }
     for (const exception of exceptions) failures.set(exception.key, markError(exception));
   });

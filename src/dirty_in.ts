@@ -3,9 +3,10 @@
  * @module
  */
 import { errors } from "@upstash/redis";
+import { checkMethods } from "./check.ts";
 import type { Context } from "./context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
-import { asTundraError, badArgument, type TundraError } from "./errors.ts";
+import { asTundraError, type TundraError } from "./errors.ts";
 import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
 import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
@@ -33,11 +34,7 @@ const wrapped = new WeakMap<EvalQueue, QueuedMark[]>();
 
 /** Queues marks; see {@linkcode TundraStore.dirtyIn}. */
 export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], options: DirtyOptions): void {
-  for (const name of ["eval", "exec", "length"] as const) {
-    if (typeof pipeline?.[name] !== "function") {
-      throw badArgument("mark in a pipeline", "the pipeline", `one with ${name}()`, pipeline);
-    }
-  }
+  checkMethods("mark in a pipeline", "the pipeline", pipeline, ["eval", "exec", "length"], "one");
   // protected in the client's types; a queue that does not say counts as a transaction
   const insideMulti = (pipeline as { multiExec?: boolean }).multiExec !== false;
   const source = context.index.scripts.inlineSource(MARK, insideMulti);

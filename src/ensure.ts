@@ -9,13 +9,13 @@
  * Whatever moved on meanwhile is checked again.
  * @module
  */
-import { failed, forBatches, MAX_ROUNDS } from "./batches.ts";
+import { failed, forBatches, inRounds } from "./batches.ts";
 import { bringBack, type Fetches } from "./bring_back.ts";
 import { compare } from "./compare.ts";
 import type { Context } from "./context.ts";
 import { asTundraError, show, TundraError } from "./errors.ts";
 import { checkIdentity } from "./identity.ts";
-import { movedOn, unsupportedRecord } from "./key_errors.ts";
+import { unsupportedRecord } from "./key_errors.ts";
 import { lookInArchive } from "./lost_records.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
@@ -28,14 +28,7 @@ export async function ensureKs(context: Context, fetches: Fetches | undefined, k
   const failures: Failures = new Map(); // of keys
   const calls: Failures = new Map(); // of whole calls
   await forBatches(context, keys, calls, "ensure keys", async (batch) => {
-    let waiting = batch;
-    for (let round = 1; waiting.length > 0; round++) {
-      if (round > MAX_ROUNDS) {
-        for (const key of waiting) failures.set(key, movedOn("ensure", key));
-        return;
-      }
-      waiting = await ensureBatch(context, fetches, waiting, failures);
-    }
+    await inRounds("ensure", batch, failures, (waiting) => ensureBatch(context, fetches, waiting, failures));
   });
   if (calls.size > 0) {
     throw failed("ensure", new Map([...failures, ...calls]), ["LOST", "UNSUPPORTED", "UNAVAILABLE"], "UNAVAILABLE");
@@ -92,8 +85,8 @@ function blindWrite(key: string): TundraError {
   return new TundraError(
     "CONFLICT",
     `Cannot ensure ${show(key)} as what is in Redis must be what was archived: it was written while evicted; ` +
-      `evict({ discard: true }, ...) drops what is in Redis and keeps the archived value: then call ensureKs() and repeat ` +
-      `the change; or del() it, or mark it with { overwrite: true } to keep what is in Redis`,
+      `evict({ discard: true }, ...) drops what was written: then call ensureKs() and repeat the change; ` +
+      `or del() it, or mark it with { overwrite: true } to keep what was written`,
     { keys: [key] },
   );
 }

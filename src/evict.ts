@@ -3,17 +3,16 @@
  * @module
  */
 import { failed, forBatches } from "./batches.ts";
-import { checkNames } from "./check.ts";
+import { checkBoolean, optionsFirst } from "./check.ts";
 import { compare } from "./compare.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { badArgument, isNotFound, type TundraError } from "./errors.ts";
+import { isNotFound, type TundraError } from "./errors.ts";
 import { checkIdentity, isConfirmed } from "./identity.ts";
 import { objectName, versionMicros } from "./keys.ts";
+import { readRecords } from "./records.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
 import { look } from "./scripts/look.ts";
-import { parseRecord } from "./scripts/record.ts";
-import { results } from "./upstash/script.ts";
 import type { CallOptions } from "./upstash/connection.ts";
 import { inRequests, keyBytes } from "./upstash/requests.ts";
 
@@ -36,14 +35,9 @@ export interface EvictOptions {
 
 /** `evict(...)`'s arguments: options or none, then keys, or one array of keys. */
 export function evictArguments(args: readonly unknown[]): { options: EvictOptions; keys: readonly unknown[] } {
-  const first = args[0];
-  if (typeof first !== "object" || first === null || Array.isArray(first)) return { options: {}, keys: args };
-  checkNames("evict keys", first, ["discard"]);
-  const { discard } = first as EvictOptions;
-  if (discard !== undefined && typeof discard !== "boolean") {
-    throw badArgument("evict keys", "discard", "true or false", discard);
-  }
-  return { options: first, keys: args.slice(1) };
+  const given = optionsFirst<EvictOptions>("evict keys", args, ["discard"]);
+  checkBoolean("evict keys", "discard", given.options.discard);
+  return given;
 }
 
 /** Evicts keys now; see {@linkcode TundraStore.evict}. */
@@ -57,27 +51,22 @@ export async function evict(context: Context, keys: string[], options: EvictOpti
     if (await checkIdentity(context, id)) {
       ({ id, outcomes, asked } = await evictScript(context.index, candidates, undefined));
     }
-    const conflicts: string[] = [];
-    const note = (key: string, outcome: EvictOutcome) => {
-      if (outcome === "conflict") conflicts.push(key);
-      else if (outcome === "evicted") report.evicted.push(key);
-      else report.kept[key] = outcome;
-    };
+    const found = new Map<string, EvictOutcome>();
     const old: Candidate[] = [];
     batch.forEach((key, i) => {
-      if (!isConfirmed(id)) note(key, "never archived");
-      else if (outcomes[i] !== "ask") note(key, outcomes[i]!);
-      else old.push({ key, action: "evict", ver: asked[old.length]! });
+      const outcome = isConfirmed(id) ? outcomes[i]! : "never archived";
+      if (outcome === "ask") old.push({ key, action: "evict", ver: asked[old.length]! });
+      else found.set(key, outcome);
     });
     if (old.length > 0) {
       await askArchive(context, old);
       const again = await evictScript(context.index, old, undefined);
-      old.forEach(({ key }, i) => note(key, again.outcomes[i]!));
+      old.forEach(({ key }, i) => found.set(key, again.outcomes[i]!));
     }
-    for (const key of conflicts) {
-      const outcome = await settleConflict(context, key, options.discard === true);
-      if (outcome === "evicted") report.evicted.push(key);
-      else report.kept[key] = outcome;
+    for (const [key, outcome] of found) {
+      const settled = outcome === "conflict" ? await settleConflict(context, key, options.discard === true) : outcome;
+      if (settled === "evicted") report.evicted.push(key);
+      else report.kept[key] = settled;
     }
   });
   if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");
@@ -152,11 +141,10 @@ async function askIdle(
   call: CallOptions & DataStoreCallOptions,
 ): Promise<Candidate[]> {
   const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
-  const { datastore, connection, index } = context;
-  if (!datastore.hasKeys) return candidates;
-  const [records] = results("read records", [await connection.command(["MGET", ...keys.map(index.keys.record)], call)]);
+  if (!context.datastore.hasKeys) return candidates;
+  const records = await readRecords(context, keys, call);
   const allOld = candidates.filter((candidate, i) => {
-    candidate.ver = parseRecord((records as (string | null)[])[i])?.ver ?? "";
+    candidate.ver = records[i]?.ver ?? "";
     return candidate.ver !== "" && versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
   });
   if (allOld.length === 0) return candidates;

@@ -59,10 +59,8 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
 }
 
 /** What the archive, or a freezer, has thrown. */
-class ArchiveRefused extends Error {
-  constructor(override readonly cause: unknown) {
-    super();
-  }
+class ArchiveRefused {
+  constructor(readonly cause: unknown) {}
 }
 
 function refusal(lease: Lease, key: string, attempts: number, thrown: unknown): Refused {
@@ -190,11 +188,11 @@ async function theirs<T>(act: () => Promise<T>): Promise<T> {
 
 async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8Array): Promise<void> {
   const { context } = run;
-  const { signal, end } = run.until(lease.endsAt);
+  const { signal, release } = run.until(lease.endsAt);
   try {
     await theirs(() => run.counted((call) => context.datastore.putKey(name, object, call), signal));
   } finally {
-    end();
+    release();
   }
   run.report.bytesWritten += object.length;
 }
@@ -259,11 +257,11 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
 
 /** Its last version was acknowledged, and so was a change since: neither del() nor an expiry says why it is not there. */
 function reportMissing(run: TickRun, key: string, previous: string): void {
-  run.error(
-    key,
+  const error = new TundraError(
     "MISSING",
-    `Cannot archive ${show(key)} as it must be in Redis or have been removed by del() or dirty({ missing: "del" }): ` +
-      `it is missing; the archive keeps its versions up to ${previous}`,
-    0,
+    `Cannot archive ${show(key)} as it must be in Redis, or removed by del() or dirty({ missing: "del" }): ` +
+      `it is missing; the archive keeps ${previous}`,
+    { keys: [key] },
   );
+  run.fail(error);
 }

@@ -6,7 +6,7 @@ import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { asTundraError, isNotFound, TundraError } from "./errors.ts";
 import { objectName } from "./keys.ts";
-import { parseRecord } from "./scripts/record.ts";
+import { readRecords } from "./records.ts";
 import { type CallOptions, text } from "./upstash/connection.ts";
 import { results } from "./upstash/script.ts";
 
@@ -37,10 +37,10 @@ export async function holdsNamed(
   if (frozen === null) return undefined;
   const sample = [...new Set([...keys.slice(0, SAMPLE), ...(idle as string[]).map(text)])];
   if (sample.length === 0) return false;
-  const [records] = results(what, [await connection.command(["MGET", ...sample.map(index.keys.record)], call)]);
+  const records = await readRecords(context, sample, call);
   const names: string[] = [];
   for (const [i, key] of sample.entries()) {
-    const ver = parseRecord((records as (string | null)[])[i])?.ver;
+    const ver = records[i]?.ver;
     if (ver) names.push(await objectName(tqname, key, ver));
   }
   if (names.length === 0) return false;

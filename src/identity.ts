@@ -56,13 +56,10 @@ export function isConfirmed(id: string): boolean {
  * Throws if `id`, as a script has just read it, is not that of an index which this database has with this archive:
  * `LOST`. Returns if it is, if this is a new store, or if another id is there by now (another first user; a replica that
  * was behind): `true` then, ask again.
+ *
+ * @param begins whoever else begins with this archive is no obstacle, as one of the two will withdraw
  */
-export async function checkIdentity(context: Context, id: string, call?: Call): Promise<boolean> {
-  return await check(context, id, false, call);
-}
-
-/** `begins`: whoever else begins with this archive is no obstacle, as one of the two will withdraw. */
-async function check(context: Context, id: string, begins: boolean, call?: Call): Promise<boolean> {
+export async function checkIdentity(context: Context, id: string, call?: Call, begins = false): Promise<boolean> {
   if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
   if (isConfirmed(id)) return false;
   const obstacle = await obstacleToBegin(context, id, call);
@@ -82,7 +79,7 @@ export async function establishIdentity(context: Context, seen: string, call?: C
     mine = PROPOSED + newId(context);
     id = await proposeId(index, mine.slice(PROPOSED.length), call);
   }
-  if (id !== mine && await check(context, id, true, call)) id = (await look(index, [], call)).id;
+  if (id !== mine && await checkIdentity(context, id, call, true)) id = (await look(index, [], call)).id;
   if (isConfirmed(id)) {
     await checkIdentity(context, id, call);
     return id;
@@ -165,7 +162,7 @@ async function obstacleToBegin(
   // what this datastore holds besides its owner is not known
   const owner = await readOwner(context, FIRST, call);
   if (owner === undefined || id === PROPOSED + owner) return undefined;
-  return { why: "its id is missing, and the archive has an owner", isRival: false };
+  return { why: "its id is missing, and the archive has one", isRival: false };
 }
 
 /** Puts the owner objects of an id that was proposed; answers who else has done so, `undefined` for nobody. */
@@ -207,16 +204,16 @@ export async function standAlone(
 
 /** The error if the id changes while it is worked on. */
 export function heldNotStill(): TundraError {
-  return new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed meanwhile");
+  return new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed");
 }
 
 function indexLost(context: Context, why: string): TundraError {
   return new TundraError(
     "LOST",
-    `Cannot use the index tundra:${context.tqname}:* of database ${context.index.database} as it must be the one ` +
-      `that owns ${archivePlace(context)}: ${why}. ` +
+    `Cannot use the index tundra:${context.tqname}:* of database ${context.index.database} as it must own ` +
+      `${archivePlace(context)}: ${why}. ` +
       `If another database or store uses this archive, give this one a tqname, bucket or prefix of its own. ` +
-      `If this index was lost (FLUSHDB, an empty database), do not write an id by hand: rebuild first. ` +
+      `If this index was lost (FLUSHDB, an empty database), write no id by hand: rebuild first. ` +
       `To begin anew on purpose, use another tqname or prefix, or remove the objects that are there`,
   );
 }
@@ -226,8 +223,8 @@ export function ownedByAnother(context: Context, owner: string): TundraError {
   return new TundraError(
     "LOST",
     `Cannot archive as ${archivePlace(context)} must belong to this index: its owner is ${owner}. ` +
-      `If the archive was handed over to another database, stop the ticks of this one. If bucket, prefix or tqname were ` +
-      `changed by mistake, change them back`,
+      `If it was handed over to another database, stop the ticks of this one. If bucket, prefix or tqname are the wrong ` +
+      `ones, change them back`,
   );
 }
 
@@ -235,9 +232,8 @@ export function ownedByAnother(context: Context, owner: string): TundraError {
 export function wrongArchive(context: Context): TundraError {
   return new TundraError(
     "LOST",
-    `Cannot archive as ${
-      archivePlace(context)
-    } must be this index's: it holds neither its owner object nor a version ` +
-      `that it names. Bucket, prefix or tqname may be the wrong ones: change them back. Nothing was archived or evicted`,
+    `Cannot archive as ${archivePlace(context)} must belong to this index: it holds neither its owner object nor a ` +
+      `version that it names. Nothing was archived or evicted. If bucket, prefix or tqname are the wrong ones, change ` +
+      `them back`,
   );
 }

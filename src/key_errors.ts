@@ -2,14 +2,16 @@
  * Errors about one key, or about the whole index, that several operations share.
  * @module
  */
-import { MAX_ROUNDS } from "./batches.ts";
 import { show, TundraError } from "./errors.ts";
+
+/** After this many rounds of "look again" somebody else keeps changing the key. */
+export const MAX_ROUNDS = 4;
 
 /** The error for a record that another version of this package wrote. */
 export function unsupportedRecord(what: string, key: string): TundraError {
   return new TundraError(
     "UNSUPPORTED",
-    `Cannot ${what} ${show(key)} as its record must be of a version that this package knows: it is of another one`,
+    `Cannot ${what} ${show(key)} as its record must be of a version that is known: it is of another`,
     { keys: [key] },
   );
 }
@@ -29,9 +31,8 @@ export function copiedIndex(id: string): TundraError {
   return new TundraError(
     "LOST",
     `Cannot use this index as its id must name this database: it names ${origin}. Nothing was changed. ` +
-      `If this database is a copy of ${origin}, such as a restored backup or a staging database, it must not share the ` +
-      `original's archive: delete its keys tundra:<tqname>:* and give it a bucket, prefix or tqname of its own. ` +
-      `If the database itself has moved here, stop the ticks of the old one and call moveIndex() of ` +
-      `@tundra/store/operations. If just its URL differs, name the database by the option databaseId`,
+      `If this database is a copy, such as a restored backup, it must not share the original's archive: delete its keys ` +
+      `tundra:<tqname>:* and give it its own bucket, prefix or tqname. If the database has moved here, stop the ticks of ` +
+      `the old one and call moveIndex() of @tundra/store/operations. If just its URL differs, pass databaseId`,
   );
 }

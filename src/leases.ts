@@ -6,6 +6,7 @@
 import { monotonicMs } from "./ambient.ts";
 import { asTundraError, TundraError } from "./errors.ts";
 import { unsupportedRecord } from "./key_errors.ts";
+import { countKeys } from "./keys.ts";
 import { fail, type Failure } from "./scripts/fail.ts";
 import { release } from "./scripts/release.ts";
 import type { TickRun } from "./tick_run.ts";
@@ -61,7 +62,7 @@ export async function recordFailures(run: TickRun, lease: Lease, failures: Failu
   report.failed += failures.length;
   const attempts = await queueAgain(run, lease, failures);
   failures.forEach(({ key, code, message }, i) => {
-    run.error(key, code as TundraError["code"], message, attempts[i] ?? 0);
+    run.fail(new TundraError(code as TundraError["code"], message, { keys: [key] }), attempts[i]);
   });
 }
 
@@ -74,8 +75,8 @@ export async function recordTrouble(
 ): Promise<void> {
   run.report.failed += failures.length;
   const { code, retryable } = error;
-  const keys = failures.length === 1 ? "1 key" : `${failures.length} keys`;
-  run.fail(new TundraError(code, `Cannot archive ${keys}: ${error.message}`, { retryable, cause: error }));
+  const message = `Cannot archive ${countKeys(failures)}: ${error.message}`;
+  run.fail(new TundraError(code, message, { retryable, cause: error }));
   await queueAgain(run, lease, failures.map((each) => ({ ...each, fault: "passing" as const })));
 }
 

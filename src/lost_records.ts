@@ -13,12 +13,11 @@ import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
 import { keyOfObject, objectPrefix, showKeys, versionMicros } from "./keys.ts";
 import { newestVersion } from "./newest_version.ts";
 import { archivePlace } from "./owner.ts";
+import { readTexts } from "./records.ts";
 import type { Claim } from "./scripts/claim.ts";
 import { look } from "./scripts/look.ts";
 import type { TickRun } from "./tick_run.ts";
 import type { CallOptions } from "./upstash/connection.ts";
-import { inRequests, keyBytes } from "./upstash/requests.ts";
-import { results } from "./upstash/script.ts";
 
 /** The newest object of a key. */
 interface Newest {
@@ -48,7 +47,7 @@ export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Pro
   const [at, cursor] = looked.split(" ");
   if (looked !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
   const { connection, index, datastore, tqname } = run.context;
-  const { signal, end } = run.until(monotonicMs() + run.settings.leaseMs);
+  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
   let next: string | undefined;
   try {
     reportEviction(run, (await connection.command(["INFO"], run.call)).result);
@@ -61,7 +60,7 @@ export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Pro
     if (run.stopped()) return;
     run.fail(asTundraError(thrown, "look for lost records"));
   } finally {
-    end();
+    release();
   }
   // after a failure from the beginning: the archive may not know its cursor any more
   await connection.command(["SET", index.keys.look, `${nowMs} ${next ?? ""}`], run.call).catch(() => {});
@@ -101,11 +100,8 @@ async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
 /** Reports keys whose value is in the archive alone while Redis has no record of them; are there any? */
 async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal: AbortSignal): Promise<boolean> {
   if (found.length === 0) return false;
-  const { connection, datastore, index } = run.context;
-  const records = await inRequests(found, ({ key }) => keyBytes(key), connection.requestLimit, async (batch) => {
-    const mget = ["MGET", ...batch.map(({ key }) => index.keys.record(key))];
-    return results("read records", [await connection.command(mget, run.call)])[0] as (string | null)[];
-  });
+  const { datastore } = run.context;
+  const records = await readTexts(run.context, found.map(({ key }) => key), run.call);
   const without = found.filter((_, i) => records[i] === null);
   const some = without.filter(() => random() * without.length < OBJECTS).slice(0, OBJECTS);
   if (some.length === 0) return false;

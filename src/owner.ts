@@ -76,8 +76,8 @@ export async function readOwner(
     if (ID.test(id)) return id;
     throw new TundraError(
       "UNAVAILABLE",
-      `Cannot ${ASK}: ${show(name)} holds something that no index has put there (${owner.length} bytes). ` +
-        `Is the endpoint that of an object store? A web page answers to any name`,
+      `Cannot ${ASK}: ${show(name)} holds what no index has put there (${owner.length} bytes). ` +
+        `Is the endpoint an object store? A web page answers to any name`,
       { retryable: false },
     );
   }

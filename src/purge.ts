@@ -8,12 +8,11 @@ import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
 import { listPages } from "./datastores/guarded.ts";
 import { asTundraError, TundraError } from "./errors.ts";
-import { objectPrefix, showKeys, versionMicros } from "./keys.ts";
+import { countKeys, objectPrefix, showKeys, versionMicros } from "./keys.ts";
+import { readRecords } from "./records.ts";
 import { type Purge, purgeableUpTo, purged } from "./scripts/purged.ts";
-import { parseRecord } from "./scripts/record.ts";
 import type { TickRun } from "./tick_run.ts";
-import { inRequests, keyBytes } from "./upstash/requests.ts";
-import { results } from "./upstash/script.ts";
+import { inGroups } from "./upstash/requests.ts";
 
 /** What a round needs besides a request to list each key: their records, a deletion, the script, and its source. */
 const ROUND_REQUESTS = 4;
@@ -40,14 +39,10 @@ export async function purgeRest(run: TickRun): Promise<void> {
 export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number): Promise<void> {
   if (keys.length === 0) return;
   if (!run.mayPurge()) return leave(run, keys.length);
-  const { connection, index } = run.context;
   try {
-    const texts = await inRequests(keys, keyBytes, connection.requestLimit, async (batch) => {
-      const records = await connection.command(["MGET", ...batch.map(index.keys.record)], run.purging);
-      return results("read records", [records])[0] as (string | null)[];
-    });
+    const records = await readRecords(run.context, keys, run.purging);
     const purges = keys.flatMap((key, i): Purge[] => {
-      const record = parseRecord(texts[i]);
+      const record = records[i];
       return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: not ours to judge
     });
     await purge(run, purges);
@@ -69,7 +64,7 @@ async function purge(run: TickRun, purges: Purge[]): Promise<void> {
   const begun = run.mayPurge() ? purges.slice(0, Math.max(0, room)) : [];
   leave(run, purges.length - begun.length);
   if (begun.length === 0) return;
-  const { signal, end } = run.until(monotonicMs() + run.settings.leaseMs);
+  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
   try {
     const failed: Purge[] = [];
     let failure: unknown;
@@ -85,7 +80,8 @@ async function purge(run: TickRun, purges: Purge[]): Promise<void> {
         done();
       }
     }));
-    for (const group of groups(listed.filter((one) => one !== undefined))) {
+    const done = listed.filter((one) => one !== undefined);
+    for (const group of inGroups(done, ({ names }) => names.length, MOST_NAMES)) {
       const some = group.map(({ each }) => each);
       try {
         const names = group.flatMap(({ names }) => names);
@@ -101,7 +97,7 @@ async function purge(run: TickRun, purges: Purge[]): Promise<void> {
     }
     await giveUp(run, failed, failure);
   } finally {
-    end();
+    release();
   }
 }
 
@@ -111,11 +107,12 @@ async function giveUp(run: TickRun, failed: Purge[], failure: unknown): Promise<
   leave(run, failed.length);
   if (!run.mayPurge()) return; // only a bound was reached: due as before
   const { message, retryable } = asTundraError(failure, "delete objects");
-  const what = failed.length === 1 ? "1 key" : `${failed.length} keys`;
   run.fail(
     new TundraError(
       "UNAVAILABLE",
-      `Cannot delete what ${what} (${showKeys(failed.map(({ key }) => key))}) left in the archive: ${message}`,
+      `Cannot delete what ${countKeys(failed)} (${
+        showKeys(failed.map(({ key }) => key))
+      }) left in the archive: ${message}`,
       { retryable, cause: failure },
     ),
   );
@@ -138,22 +135,6 @@ async function settle(run: TickRun, purges: Purge[], deleted: boolean): Promise<
 
 function leave(run: TickRun, keys: number): void {
   run.report.purging += keys;
-}
-
-/** As many keys at a time as have 1,000 objects. */
-function groups(listed: { each: Purge; names: string[] }[]): { each: Purge; names: string[] }[][] {
-  const all: { each: Purge; names: string[] }[][] = [];
-  let room = 0;
-  for (const one of listed) {
-    const last = all.at(-1);
-    if (last && one.names.length <= room) last.push(one);
-    else {
-      all.push([one]);
-      room = MOST_NAMES;
-    }
-    room -= one.names.length;
-  }
-  return all;
 }
 
 async function namesOf(run: TickRun, { key, upTo }: Purge, signal: AbortSignal): Promise<string[]> {

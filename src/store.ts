@@ -7,7 +7,7 @@ import { onWorkerd } from "./ambient.ts";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
 import type { Fetches } from "./bring_back.ts";
-import { checkNames, checkNumber } from "./check.ts";
+import { checkMethods, checkNames, checkNumber } from "./check.ts";
 import { type Context, rememberContext } from "./context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
@@ -271,11 +271,7 @@ export const STORE_OPTIONS: readonly string[] = [
 export function tundraStore(datastore: DataStore, options: TundraOptions): TundraStore {
   const what = "make a store";
   checkNames(what, options, STORE_OPTIONS);
-  for (const name of ["putKey", "fetchKeys"] as const) {
-    if (typeof datastore?.[name] !== "function") {
-      throw badArgument(what, "the datastore", `an object with ${name}()`, datastore);
-    }
-  }
+  checkMethods(what, "the datastore", datastore, ["putKey", "fetchKeys"], "an object");
   const { redisTtlMs, freezeDelayMs = 0, databaseId, maxBytesInFlight = MAX_BYTES_IN_FLIGHT } = options;
   const { lookInArchive = false } = options;
   if (redisTtlMs !== undefined) {

@@ -2,14 +2,12 @@
  * Suspects: keys over which a tick died. Each begins alone, so that one that kills ticks delays no other.
  * @module
  */
-import { asTundraError, show } from "./errors.ts";
+import { asTundraError, show, TundraError } from "./errors.ts";
 import { giveBack, type Lease, queueUnsupported, takeBack, uploadsEnd } from "./leases.ts";
 import { freezeLease } from "./read_keys.ts";
+import { readRecords } from "./records.ts";
 import { begin } from "./scripts/begin.ts";
-import { parseRecord } from "./scripts/record.ts";
 import type { TickRun } from "./tick_run.ts";
-import { batches, keyBytes } from "./upstash/requests.ts";
-import { results } from "./upstash/script.ts";
 
 /** Suspects under one lease: what is not dealt with in time is given back. */
 const MOST_SUSPECTS = 16;
@@ -83,20 +81,13 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
     report.dead++;
     const { nattempts } = settings;
     const message = `Cannot archive ${show(key)} as a tick must live through it: ${nattempts} did not`;
-    run.error(key, "UNAVAILABLE", message, nattempts);
+    run.fail(new TundraError("UNAVAILABLE", message, { keys: [key] }), nattempts);
   }
 }
 
 /** Fewest attempts first: what has killed ticks before comes after what was only near it. */
 async function byAttempts(run: TickRun, keys: string[]): Promise<Rated[]> {
-  const { connection, index } = run.context;
-  const rated: Rated[] = [];
-  for (const batch of batches(keys, keyBytes, connection.requestLimit())) {
-    const command = ["MGET", ...batch.map(index.keys.record)];
-    const [records] = results("read records", [await connection.command(command, run.call)]);
-    batch.forEach((key, i) => {
-      rated.push({ key, attempts: parseRecord((records as (string | null)[])[i])?.attempts ?? 0 });
-    });
-  }
+  const records = await readRecords(run.context, keys, run.call);
+  const rated = keys.map((key, i) => ({ key, attempts: records[i]?.attempts ?? 0 }));
   return rated.sort((a, b) => a.attempts - b.attempts);
 }

@@ -8,7 +8,7 @@
  */
 import { monotonicMs, random } from "./ambient.ts";
 import type { Context } from "./context.ts";
-import { asTundraError, show } from "./errors.ts";
+import { asTundraError, show, TundraError } from "./errors.ts";
 import { evictIdle, isBlindWrite } from "./evict.ts";
 import { holdsNamed } from "./held_versions.ts";
 import { checkIdentity, checkOwner, establishIdentity, isConfirmed } from "./identity.ts";
@@ -24,7 +24,7 @@ import { checkTickOptions, type TickOptions, type TickReport } from "./tick_opti
 import { type TickRun, tickRun } from "./tick_run.ts";
 import { text } from "./upstash/connection.ts";
 import { asMany } from "./upstash/requests.ts";
-import { results } from "./upstash/script.ts";
+import { ask } from "./upstash/script.ts";
 
 /** Suspects that come first get a quarter of a tick; where they come last, fresh keys leave them that much. */
 const SUSPECTS_SHARE = 0.25;
@@ -213,7 +213,7 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
 async function archiveIsMine(run: TickRun, claimed: Claimed): Promise<boolean> {
   const { id, keys, idle, purge, suspects, endsAt } = claimed;
   if (run.archiveChecked || keys.length + idle.length + purge.length === 0) return true;
-  const { signal, end } = run.until(endsAt);
+  const { signal, release } = run.until(endsAt);
   const sample = [...keys, ...idle];
   try {
     await run.counted((call) => checkOwner(run.context, id, () => holdsNamed(run.context, sample, call), call), signal);
@@ -234,7 +234,7 @@ async function archiveIsMine(run: TickRun, claimed: Claimed): Promise<boolean> {
     if (idle.length + purge.length > 0) run.unfinished = true;
     return false;
   } finally {
-    end();
+    release();
   }
 }
 
@@ -254,13 +254,12 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
   const { connection, index, redisTtlMs } = run.context;
   const what = "read idle keys";
   try {
-    const [time] = results(what, [await connection.command(["TIME"], run.call)]);
-    const nowMs = Number((time as string[])[0]) * 1000;
+    const [seconds] = await ask(connection, what, ["TIME"], run.call) as string[];
+    const nowMs = Number(seconds) * 1000;
     const limitMs = nowMs - redisTtlMs!;
     const keys = await asMany(run.settings.batchKeys, async (most) => {
       const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, most];
-      const [idle] = results(what, [await connection.command(range, run.call)]);
-      return (idle as string[]).map(text);
+      return (await ask(connection, what, range, run.call) as string[]).map(text);
     });
     const { id } = await look(index, [], run.call);
     if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
@@ -277,15 +276,13 @@ async function evictUnclaimed(run: TickRun): Promise<boolean> {
 
 /** It has left the idle ones, so this is said once, until it is used again. */
 function reportUnstable(run: TickRun, key: string): void {
-  run.error(
-    key,
+  const error = new TundraError(
     "UNSUPPORTED",
-    `Cannot evict ${
-      show(key)
-    } as its bytes must be those archived: they were others four times in a row, and no dirty() ` +
-      `said so; it is changed without a mark, or this server's DUMP is not stable. It stays in Redis until dirty()`,
-    0,
+    `Cannot evict ${show(key)} as its bytes must be those archived: they were others four times in a row; it is ` +
+      `changed without dirty(), or this server's DUMP is not stable. It stays in Redis until dirty()`,
+    { keys: [key] },
   );
+  run.fail(error);
 }
 
 /** Where nobody can be asked, ensureKs() will say what it is. */
@@ -295,12 +292,12 @@ async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
   } catch {
     return;
   }
-  run.error(
-    key,
+  const error = new TundraError(
     "CONFLICT",
     `Cannot evict ${show(key)} as it was written while evicted: evict({ discard: true }, ...) drops what was written`,
-    0,
+    { keys: [key] },
   );
+  run.fail(error);
 }
 
 /** Returns how many it has looked at. */

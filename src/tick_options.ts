@@ -3,8 +3,8 @@
  * @module
  */
 import { leastDurationMs } from "./ambient.ts";
-import { checkFunction, checkNames, checkNumber } from "./check.ts";
-import { badArgument, type TundraError } from "./errors.ts";
+import { checkFunction, checkNames, checkNumber, checkSignal } from "./check.ts";
+import type { TundraError } from "./errors.ts";
 
 /** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
 export interface TickOptions {
@@ -80,31 +80,22 @@ export interface TickReport {
 /** Durations above this are `BAD_ARGUMENT`: a claim takes scores a day ahead for those of a clock that ran ahead. */
 export const MAX_DURATION_MS = 12 * 60 * 60 * 1000;
 
-const DEFAULTS = {
-  maxKeys: 1000,
-  batchKeys: 100,
-  deadlineMs: 8_000,
-  maxSubrequests: Infinity,
-  maxBytes: 256 * 1024 * 1024,
-  nthreads: 6,
-  leaseMs: 60_000,
-  nattempts: 3,
-};
+/** Default, least and most. What is counted in milliseconds begins at {@linkcode leastDurationMs}. */
+const BOUNDS = {
+  maxKeys: [1_000, 1, 1_000_000],
+  batchKeys: [100, 1, 1_000],
+  deadlineMs: [8_000, 0, MAX_DURATION_MS],
+  maxSubrequests: [Infinity, 12, Infinity],
+  maxBytes: [256 * 1024 * 1024, 1, Infinity],
+  nthreads: [6, 1, 1_000],
+  leaseMs: [60_000, 0, MAX_DURATION_MS],
+  nattempts: [3, 1, 1_000],
+} as const;
 
-/** What is counted in milliseconds begins at {@linkcode leastDurationMs}. */
-const BOUNDS: Record<keyof typeof DEFAULTS, [least: number, most: number]> = {
-  maxKeys: [1, 1_000_000],
-  batchKeys: [1, 1_000],
-  deadlineMs: [0, MAX_DURATION_MS],
-  maxSubrequests: [12, Infinity],
-  maxBytes: [1, Infinity],
-  nthreads: [1, 1_000],
-  leaseMs: [0, MAX_DURATION_MS],
-  nattempts: [1, 1_000],
-};
+type Bounded = keyof typeof BOUNDS;
 
 /** Checked options: nothing is left open. */
-export type TickSettings = typeof DEFAULTS & {
+export type TickSettings = Record<Bounded, number> & {
   backoffMs: (attempt: number) => number;
   signal: AbortSignal | undefined;
   onError: (error: TundraError) => void;
@@ -112,7 +103,7 @@ export type TickSettings = typeof DEFAULTS & {
 
 /** The names of all tick options. */
 export const TICK_OPTION_NAMES: readonly string[] = [
-  ...Object.keys(DEFAULTS),
+  ...Object.keys(BOUNDS),
   "retryBackoffMs",
   "signal",
   "onError",
@@ -121,37 +112,43 @@ export const TICK_OPTION_NAMES: readonly string[] = [
 /** Checks options and fills in the defaults. */
 export function checkTickOptions(options: TickOptions = {}, what = "tick"): TickSettings {
   checkNames(what, options, TICK_OPTION_NAMES);
-  const settings = { ...DEFAULTS };
-  for (const name of Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]) {
-    const value = options[name];
-    if (value === undefined) continue;
-    const [least, most] = BOUNDS[name];
+  const settings = {} as Record<Bounded, number>;
+  for (const name of Object.keys(BOUNDS) as Bounded[]) {
+    const { [name]: value = BOUNDS[name][0] } = options;
+    const [, least, most] = BOUNDS[name];
     settings[name] = name.endsWith("Ms")
-      ? checkNumber(what, name, value, leastDurationMs(), most, " of milliseconds")
+      ? checkDuration(what, name, value, leastDurationMs())
       : checkNumber(what, name, value, least, most);
   }
   const { retryBackoffMs, signal, onError } = options;
-  if (retryBackoffMs !== undefined && typeof retryBackoffMs !== "function") {
-    checkNumber(what, "retryBackoffMs", retryBackoffMs, 0, MAX_DURATION_MS, " of milliseconds");
-  }
-  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
-    throw badArgument(what, "signal", "an AbortSignal", typeof signal);
-  }
+  checkSignal(what, "signal", signal);
   checkFunction(what, "onError", onError);
   return {
     ...settings,
-    backoffMs: backoff(retryBackoffMs),
+    backoffMs: checkBackoff(what, "retryBackoffMs", retryBackoffMs, 3_600_000),
     signal,
     onError: (error) => quietly(() => onError?.(error)),
   };
 }
 
-function backoff(given: TickOptions["retryBackoffMs"]): (attempt: number) => number {
+/** Milliseconds that are no more than {@linkcode MAX_DURATION_MS}, or nothing. */
+export function checkDuration(what: string, name: string, value: unknown, leastMs = 0): number {
+  return checkNumber(what, name, value, leastMs, MAX_DURATION_MS, " of milliseconds");
+}
+
+/** How long to wait the n-th time: as the option says, by default 1 s, doubled each time, at most `mostMs`. */
+export function checkBackoff(
+  what: string,
+  name: string,
+  given: number | ((n: number) => number) | undefined,
+  mostMs: number,
+): (n: number) => number {
+  if (typeof given !== "function") checkDuration(what, name, given);
   if (typeof given === "number") return () => given;
-  const wanted = given ?? ((attempt: number) => Math.min(1_000 * 2 ** (attempt - 1), 3_600_000));
-  return (attempt) => {
-    let ms: number | undefined;
-    quietly(() => ms = wanted(attempt));
+  return (n) => {
+    let ms: unknown;
+    if (given) quietly(() => ms = given(n));
+    else ms = Math.min(1_000 * 2 ** (n - 1), mostMs);
     return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1_000;
   };
 }

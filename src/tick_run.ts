@@ -2,11 +2,11 @@
  * One tick under way: its bounds, its counters, its report.
  * @module
  */
-import { linkSignals } from "./abort.ts";
+import { type Link, linkSignals } from "./abort.ts";
 import { monotonicMs } from "./ambient.ts";
 import type { Context } from "./context.ts";
 import type { DataStoreCallOptions } from "./datastores/datastore.ts";
-import { TundraError, type TundraErrorCode } from "./errors.ts";
+import { TundraError } from "./errors.ts";
 import type { Release } from "./scripts/release.ts";
 import type { Purge } from "./scripts/purged.ts";
 import type { TickReport, TickSettings } from "./tick_options.ts";
@@ -68,12 +68,10 @@ export interface TickRun {
     signal: AbortSignal,
     kind?: "purging",
   ): Promise<T>;
-  /** A signal that also ends at `endsAt` of the monotonic clock; `end()` when done. */
-  until(endsAt: number): { signal: AbortSignal; end: () => void };
-  /** Reports one key's failure. */
-  error(key: string, code: TundraErrorCode, message: string, attempt: number): void;
-  /** Reports a failure of the tick itself. */
-  fail(error: TundraError): void;
+  /** A signal that also ends at `endsAt` of the monotonic clock; `release()` when done. */
+  until(endsAt: number): Link;
+  /** Reports a failure: of the key that the error names, or of the tick itself. */
+  fail(error: TundraError, attempt?: number): void;
 }
 
 export function tickRun(context: Context, settings: TickSettings): TickRun {
@@ -101,8 +99,8 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     errors: [],
   };
   const most = settings.maxSubrequests;
-  const spend = (kept: () => number) => () => {
-    if (subrequests >= most - kept()) {
+  const spend = (kept: number) => {
+    if (subrequests >= most - kept) {
       throw new TundraError(
         "UNAVAILABLE",
         `Cannot send another request as a tick may make maxSubrequests: current value is ${most}`,
@@ -110,21 +108,18 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     }
     subrequests++;
   };
-  const open = spend(() => CLOSING_REQUESTS + run.keptForPurges);
-  const spendKept = spend(() => CLOSING_REQUESTS);
+  const open = () => spend(CLOSING_REQUESTS + run.keptForPurges);
   const openPurge = () => {
-    if (most < Infinity && run.keptForPurges === 0) open();
-    else {
-      spendKept();
-      if (run.keptForPurges > 0) run.keptForPurges--;
-    }
+    if (most < Infinity && run.keptForPurges === 0) return open();
+    spend(CLOSING_REQUESTS);
+    if (run.keptForPurges > 0) run.keptForPurges--;
   };
   const run: TickRun = {
     context,
     settings,
     report,
     call: { signal: settings.signal, onRequest: open },
-    closing: { onRequest: spend(() => 0) },
+    closing: { onRequest: () => spend(0) },
     purging: { signal: settings.signal, onRequest: openPurge },
     keptForPurges: 0,
     purges: [],
@@ -164,28 +159,24 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     },
     until(endsAt) {
       const link = linkSignals([settings.signal]);
-      link.limit(Math.max(0, endsAt - monotonicMs()), leaseEnded);
-      return { signal: link.signal, end: link.release };
+      link.limit(
+        Math.max(0, endsAt - monotonicMs()),
+        () => new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended"),
+      );
+      return link;
     },
-    error(key, code, message, attempt) {
+    fail(error, attempt = 0) {
+      const { code, message, keys: [key = ""] } = error;
       report.errors.push({ key, code, message, attempt });
-      settings.onError(new TundraError(code, message, { keys: key === "" ? [] : [key] }));
-    },
-    fail(error) {
-      report.errors.push({ key: error.keys[0] ?? "", code: error.code, message: error.message, attempt: 0 });
       settings.onError(error);
     },
   };
   return run;
 }
 
-function leaseEnded(): TundraError {
-  return new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
-}
-
 /** At most so many at once, in the order in which they asked. */
 export interface Limiter {
-  /** Resolves when there is room; call the result to give it back. */
+  /** Resolves when there is room; call the result, once, to give it back. */
   acquire(): Promise<() => void>;
 }
 
@@ -201,11 +192,7 @@ function limiter(most: number): Limiter {
     async acquire() {
       if (free > 0) free--;
       else await new Promise<void>((resolve) => waiting.push(resolve));
-      let given = false;
-      return () => {
-        if (!given) giveBack();
-        given = true;
-      };
+      return giveBack;
     },
   };
 }

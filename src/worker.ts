@@ -3,13 +3,14 @@
  * @module
  */
 import { linkSignals, sleep } from "./abort.ts";
-import { checkFunction, checkNames, checkNumber } from "./check.ts";
+import { checkBoolean, checkFunction, checkNames } from "./check.ts";
 import type { Context } from "./context.ts";
-import { asTundraError, badArgument, type TundraError } from "./errors.ts";
+import { asTundraError, type TundraError } from "./errors.ts";
 import { tick } from "./tick.ts";
 import {
+  checkBackoff,
+  checkDuration,
   checkTickOptions,
-  MAX_DURATION_MS,
   quietly,
   TICK_OPTION_NAMES,
   type TickOptions,
@@ -72,23 +73,13 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
   checkNames(what, options, [...TICK_OPTION_NAMES, "eoqBackoffMs", "throttleMs", "monitor", "autoStart"]);
   const { eoqBackoffMs, throttleMs = 0, monitor, autoStart = true, ...tickOptions } = options;
   checkTickOptions(tickOptions, what);
-  checkNumber(what, "throttleMs", throttleMs, 0, MAX_DURATION_MS, " of milliseconds");
-  if (typeof eoqBackoffMs !== "function" && eoqBackoffMs !== undefined) {
-    checkNumber(what, "eoqBackoffMs", eoqBackoffMs, 0, MAX_DURATION_MS, " of milliseconds");
-  }
+  checkDuration(what, "throttleMs", throttleMs);
+  const pauseMs = checkBackoff(what, "eoqBackoffMs", eoqBackoffMs, 60_000);
   checkFunction(what, "monitor", monitor);
-  if (typeof autoStart !== "boolean") throw badArgument(what, "autoStart", "true or false", autoStart);
+  checkBoolean(what, "autoStart", autoStart);
 
   const stats: WorkerStats = { ticks: 0, failedTicks: 0, frozen: 0, evicted: 0, failed: 0, dead: 0 };
   let loop: { stopping: AbortController; ended: Promise<void> } | undefined;
-
-  const pauseMs = (idleTicks: number): number => {
-    if (idleTicks === 0) return throttleMs;
-    if (typeof eoqBackoffMs === "number") return eoqBackoffMs;
-    let ms: unknown = Math.min(1000 * 2 ** (idleTicks - 1), 60_000);
-    if (eoqBackoffMs) quietly(() => ms = eoqBackoffMs(idleTicks));
-    return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1000;
-  };
 
   const runOnce = async (): Promise<boolean> => {
     stats.ticks++;
@@ -110,7 +101,7 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
     let idleTicks = 0;
     while (!signal.aborted) {
       idleTicks = await runOnce() ? 0 : idleTicks + 1;
-      await sleep(pauseMs(idleTicks), signal).catch(() => {});
+      await sleep(idleTicks === 0 ? throttleMs : pauseMs(idleTicks), signal).catch(() => {});
     }
   };
 

@@ -36,6 +36,7 @@
  *
  * @module
  */
+import { checkFunction } from "../check.ts";
 import { asTundraError, badArgument } from "../errors.ts";
 import type { TundraStore } from "../store.ts";
 import { checkTickOptions, quietly, type TickOptions } from "../tick_options.ts";
@@ -95,7 +96,7 @@ export function scheduledHandler<Env>(
   const what = "make a scheduled handler";
   if (typeof store !== "function") throw badArgument(what, "store", "a function (env) => store", typeof store);
   const { log = (line: string) => console.log(line), ...given } = options;
-  if (typeof log !== "function") throw badArgument(what, "log", "a function", typeof log);
+  checkFunction(what, "log", log);
   const tickOptions = { ...DEFAULTS, ...given };
   checkTickOptions(tickOptions, what);
 

@@ -16,7 +16,7 @@ import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
  * Limit of a call, ms: twice the time in which a store of ours gives up one request without progress, some for its
  * retries; more for each name, as a store asks a few at a time; and for each KB, as slow as 4 Mbit/s.
  */
-const LIMIT = { base: 10_000, requests: 2, request: 10_000, name: 200, kilobyte: 2 };
+const [BASE_MS, REQUESTS, REQUEST_MS, NAME_MS, KILOBYTE_MS] = [10_000, 2, 10_000, 200, 2];
 /** Pages of one listing: ten million names of S3. */
 const MAX_PAGES = 10_000;
 
@@ -24,14 +24,14 @@ const MAX_PAGES = 10_000;
 export function guardedDatastore(datastore: DataStore): DataStore {
   async function within<T>(
     what: string,
-    size: { names?: number; bytes?: number },
+    names: number,
+    bytes: number,
     options: DataStoreCallOptions | undefined,
     act: (options: DataStoreCallOptions) => Promise<T>,
   ): Promise<T> {
     options?.signal?.throwIfAborted();
-    const { names = 1, bytes = 0 } = size;
-    const ms = LIMIT.base + LIMIT.requests * (datastore.timeoutMs ?? LIMIT.request) + LIMIT.name * names +
-      LIMIT.kilobyte * Math.ceil(bytes / 1000);
+    const ms = BASE_MS + REQUESTS * (datastore.timeoutMs ?? REQUEST_MS) + NAME_MS * names +
+      KILOBYTE_MS * Math.ceil(bytes / 1000);
     const link = linkSignals([options?.signal]);
     link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));
     try {
@@ -44,50 +44,68 @@ export function guardedDatastore(datastore: DataStore): DataStore {
     }
   }
 
-  const slots = <T>(what: string, names: string[], answers: unknown, fits: (answer: unknown) => answer is T) =>
-    names.map((name, i): T | Error => {
+  async function each<T>(
+    what: string,
+    names: string[],
+    options: DataStoreCallOptions | undefined,
+    act: (options: DataStoreCallOptions) => Promise<unknown>,
+    fits: (answer: unknown) => answer is T,
+  ): Promise<(T | Error)[]> {
+    if (names.length === 0) return [];
+    const answers = await within(`${what} ${names.length} objects`, names.length, 0, options, act);
+    return names.map((name, i): T | Error => {
       const answer: unknown = Array.isArray(answers) ? answers[i] : answers;
       if (Array.isArray(answers) && (fits(answer) || answer instanceof Error)) return answer;
       return failure(`${what} ${show(name)}`, "answer each name", `current value is ${kindOf(answer)}`);
     });
+  }
 
   const guarded: DataStore = {
     ...(datastore.place !== undefined && { place: datastore.place }),
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
-      const call = (own: DataStoreCallOptions): Promise<unknown> => datastore.putKey(name, value, own);
-      const stored = await within(what, { bytes: value.length }, options, call);
+      const stored: unknown = await within(
+        what,
+        1,
+        value.length,
+        options,
+        (own) => datastore.putKey(name, value, own),
+      );
       if (stored === true) return true;
       throw stored instanceof TundraError
         ? stored
         : failure(what, "resolve with true once it is stored", `current value is ${kindOf(stored)}`);
     },
-    async fetchKeys(names, options) {
-      if (names.length === 0) return [];
-      const call = (own: DataStoreCallOptions) => datastore.fetchKeys(names, own);
-      const answers = await within(`fetch ${names.length} objects`, { names: names.length }, options, call);
-      return slots("fetch", names, answers, (answer) => answer instanceof Uint8Array);
-    },
+    fetchKeys: (names, options) =>
+      each(
+        "fetch",
+        names,
+        options,
+        (own) => datastore.fetchKeys(names, own),
+        (answer) => answer instanceof Uint8Array,
+      ),
   };
   if (datastore.deleteKeys) {
     guarded.deleteKeys = async (names, options) => {
       if (names.length === 0) return;
       const call = (own: DataStoreCallOptions) => datastore.deleteKeys!(names, own);
-      await within(`delete ${names.length} objects`, { names: names.length }, options, call);
+      await within(`delete ${names.length} objects`, names.length, 0, options, call);
     };
   }
   if (datastore.hasKeys) {
-    guarded.hasKeys = async (names, options) => {
-      if (names.length === 0) return [];
-      const call = (own: DataStoreCallOptions) => datastore.hasKeys!(names, own);
-      const answers = await within(`look for ${names.length} objects`, { names: names.length }, options, call);
-      return slots("look for", names, answers, (answer) => typeof answer === "boolean");
-    };
+    guarded.hasKeys = (names, options) =>
+      each(
+        "look for",
+        names,
+        options,
+        (own) => datastore.hasKeys!(names, own),
+        (answer) => typeof answer === "boolean",
+      );
   }
   if (datastore.listKeys) {
     guarded.listKeys = async (prefix, cursor, options) => {
       const what = `list objects under ${show(prefix)}`;
-      const page: unknown = await within(what, {}, options, (own) => datastore.listKeys!(prefix, cursor, own));
+      const page: unknown = await within(what, 1, 0, options, (own) => datastore.listKeys!(prefix, cursor, own));
       return readPage(what, prefix, page);
     };
   }
@@ -105,18 +123,19 @@ export async function* listPages(
   options?: DataStoreCallOptions,
 ): AsyncGenerator<string[], void, void> {
   const what = `list objects under ${show(prefix)}`;
-  const cursors = new Set<string>();
-  const begun = new Set<string>();
+  const seen = { name: new Set<string>(), cursor: new Set<string>() };
+  const once = (kind: "name" | "cursor", mark: string | undefined) => {
+    if (mark === undefined) return;
+    if (seen[kind].has(mark)) throw failure(what, "go on page by page", `a ${kind} came again: ${show(mark)}`);
+    seen[kind].add(mark);
+  };
   let cursor: string | undefined;
   do {
     const page = await datastore.listKeys!(prefix, cursor, options);
     cursor = page.cursor;
-    const [first] = page.names;
-    if (first !== undefined && begun.has(first)) throw failure(what, "go on page by page", `${show(first)} came again`);
-    if (first !== undefined) begun.add(first);
-    if (cursor !== undefined && cursors.has(cursor)) throw failure(what, "go on page by page", "a cursor came again");
-    if (cursor !== undefined) cursors.add(cursor);
-    if (cursors.size > MAX_PAGES) throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
+    once("name", page.names[0]);
+    once("cursor", cursor);
+    if (seen.cursor.size > MAX_PAGES) throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
     yield page.names;
   } while (cursor !== undefined);
 }

@@ -4,8 +4,8 @@
  */
 import { sleep, untilAborted } from "../abort.ts";
 import { digest, random } from "../ambient.ts";
-import { checkNames, checkNumber } from "../check.ts";
-import { badArgument, nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
+import { checkMethods, checkNames, checkNumber } from "../check.ts";
+import { nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
@@ -116,7 +116,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       const at = objectPath("put", prefix, name);
       const what = `put ${show(name)}`;
       checkValue(what, value);
-      const sha256 = (await digest("SHA-256", value as Uint8Array<ArrayBuffer>)).buffer;
+      const sha256 = (await digest("SHA-256", value)).buffer;
       const onlyIf = call?.ifAbsent ? { etagDoesNotMatch: "*" } : undefined;
       const put = await attempt(what, call, () => bucket.put(at, value, { sha256, ...(onlyIf && { onlyIf }) }));
       if (onlyIf && put === null) throw nameTaken(name);
@@ -174,11 +174,7 @@ function failure(what: string, thrown: unknown): TundraError {
 }
 
 function check(bucket: R2BucketLike, options: R2DatastoreOptions): Required<R2DatastoreOptions> {
-  for (const method of ["put", "get", "head", "delete", "list"] as const) {
-    if (typeof bucket?.[method] !== "function") {
-      throw badArgument(MAKE, "the bucket", "an R2 bucket binding, such as env.BUCKET", typeof bucket);
-    }
-  }
+  checkMethods(MAKE, "the bucket", bucket, ["put", "get", "head", "delete", "list"], "an R2 bucket binding");
   checkNames(MAKE, options, ["prefix", "concurrency", "retries"]);
   const { prefix = "", concurrency = 6, retries = 2 } = options;
   checkPrefix(MAKE, prefix);

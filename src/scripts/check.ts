@@ -27,13 +27,15 @@ export interface CheckFinding {
  *             T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
  *             N neither key nor record: Redis time instead of a record
  *     INV   4, 5: removed, dirty or expired and missing: absent, never brought back
+ *
+ * TOUCH_MS: a quarter of the least redisTtlMs.
  */
 const CHECK = defineScript(
   "check",
   ["no-writes"],
   `
 ${PRELUDE}
-local TOUCH_MS = 9000000 -- a quarter of the least redisTtlMs
+local TOUCH_MS = 9000000
 local n = (#KEYS - 2) / 2
 local texts = redis.call('MGET', unpack(KEYS, 1, 2 + n))
 local there = existing(3 + n, n)

@@ -45,6 +45,9 @@ export type CommitOutcome =
  *             U record of another version: due again in an hour
  *     INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
+ *
+ * - A missing key that nobody has said to be removed becomes flag m: its own expiry has removed it, or nobody knows what.
+ * - A key that was removed, and not made anew: what was just archived is to be deleted, too.
  */
 const COMMIT = defineScript(
   "commit",
@@ -68,7 +71,7 @@ end
 local function one(i, r)
   local key, a = KEYS[4 + n + i], 6 * i - 2
   local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
-  if fp == '' then -- a tombstone
+  if fp == '' then
     if there[i] then
       push(queue, int(soon), key)
       return 'X'
@@ -77,7 +80,7 @@ local function one(i, r)
       done[#done + 1] = key
       return 'E'
     end
-    if same and r.flag ~= 'g' then r.flag = 'm' end -- nobody had said so: its own expiry did, or nothing
+    if same and r.flag ~= 'g' then r.flag = 'm' end
     local over = r.flag == 'm' and r.ver ~= '-' and expired(r)
     if over then r.old = r.ver else r.exp = 0 end
     r.ver, r.fp, r.kb, r.attempts = ver, '-', 0, 0
@@ -99,7 +102,6 @@ local function one(i, r)
   end
   frozen, bytes = frozen + 1, bytes + tonumber(ARGV[a + 4])
   r.ver, r.fp, r.exp, r.kb, r.attempts, r.error = ver, fp, exp, tonumber(ARGV[a + 5]), 0, ''
-  -- removed, and not made anew: what was just archived is to be deleted, too
   if r.flag == 'g' and not (same and there[i]) then remove(r) end
   purge_from(now, r, key)
   push(changes, KEYS[4 + i], r)

@@ -54,6 +54,8 @@ export type EvictOutcome =
  * - Z: it is changed again and again without a mark, or this server's DUMP of an unchanged value differs from one time to
  *   the next: to archive it each time would never end. It waits for a mark.
  * - drop: what was written over an evicted value leaves Redis, and the archived value stays what it was.
+ * - An evicted key whose own expiry has passed may be created anew: that is no conflict.
+ * - restorable: what the payload takes of a request, see encodePayload.
  * - A version later than tomorrow is of a clock that ran ahead, and counts as old.
  */
 const EVICT = defineScript(
@@ -88,7 +90,7 @@ end
 local function restorable(key, dump)
   local left = room - 12 * #key - 1000
   if 2 * #dump <= left then return true end
-  local _, twice = string.gsub(dump, '[%c"\\\\\\128-\\255]', '') -- see encodePayload
+  local _, twice = string.gsub(dump, '[%c"\\\\\\128-\\255]', '')
   return #dump + twice <= left
 end
 
@@ -125,7 +127,7 @@ local function one(i, r)
   if old and r.flag ~= 'e' then return ask(r) end
   local dump = redis.call('DUMP', key)
   if not dump then return r.flag == 'e' and not expired(r) and 'E' or 'M' end
-  if r.flag == 'e' and expired(r) then return rescue(i, r) end -- created anew, as after an expiry it may be
+  if r.flag == 'e' and expired(r) then return rescue(i, r) end
   if old then return ask(r) end
   if r.flag == 'e' then
     if redis.sha1hex(dump) ~= r.fp then return 'C' end

@@ -14,6 +14,8 @@ import { type Index, PRELUDE } from "./record.ts";
  *     OUT   how many were dead
  *     INV   1: what is archived already only leaves dead: were it made dirty while evicted, it would count as removed
  *           7: nothing else is touched
+ *
+ * A dead key whose record says nothing has lost it, and gets a new revision.
  */
 const REVIVE = defineScript(
   "revive",
@@ -28,7 +30,7 @@ for i = 1, #ARGV do
   local r = parse(texts[i])
   if died[i] and r then
     r.attempts, r.error = 0, ''
-    if r.rev == 0 and r.ver == '-' then bump(r) end -- its record was lost
+    if r.rev == 0 and r.ver == '-' then bump(r) end
     push(changes, KEYS[2 + i], r)
     if r.rev ~= 0 then push(queue, int(now), ARGV[i]) end
     revived[#revived + 1] = ARGV[i]

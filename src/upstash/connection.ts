@@ -5,7 +5,7 @@
  */
 import type { Requester } from "@upstash/redis";
 import { TundraError } from "../errors.ts";
-import { defaultBackoff, errorOf, httpClient, type SyncToken } from "./http.ts";
+import { defaultBackoff, errorOf, httpClient, resultOf, type SyncToken } from "./http.ts";
 import { cacheOf, checkOptions, LEAST_REQUEST_BYTES, type RedisOptions } from "./options.ts";
 import { stockRequester } from "./requester.ts";
 import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
@@ -108,14 +108,13 @@ export function connect(options: RedisOptions): Connection {
     read: (json: unknown) => T,
   ): Promise<T> =>
     send({
+      ...call,
       path,
       body,
       commands,
       headers: { "Upstash-Encoding": "base64" },
       signals: signals(call.signal),
       timeoutMs: call.timeoutMs ?? timeoutMs,
-      retries: call.retries,
-      onRequest: call.onRequest,
       read: async (reply) => read(await reply.json()),
     });
 
@@ -123,29 +122,21 @@ export function connect(options: RedisOptions): Connection {
     path: string,
     commands: RedisCommand[],
     call: CallOptions,
-    check: (answers: Answer[]) => void = () => {},
+    isOne?: boolean,
   ): Promise<Answer[]> =>
     run([path], commands, commands, call, (json) => {
       const refused = errorOf(json);
       if (refused !== undefined) throw refusal(refused, commands, token);
       if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
-      const answers = json.map((one, i) => answer(one, commands[i]!, token));
-      check(answers);
-      return answers;
+      return json.map((one, i) => answer(one, commands[i]!, token, isOne ? commands : undefined));
     });
 
   return {
     async command(command, call = {}) {
-      return await run([], command, [command], call, (json) => {
-        const answered = answer(json, command, token);
-        throwIfTooLarge(saidOf(answered), answered.error ?? "", [command]);
-        return answered;
-      });
+      return await run([], command, [command], call, (json) => answer(json, command, token, [command]));
     },
     async multi(commands, call = {}) {
-      return await runBatch("multi-exec", commands, call, (answers) => {
-        for (const each of answers) throwIfTooLarge(saidOf(each), each.error ?? "", commands);
-      });
+      return await runBatch("multi-exec", commands, call, true);
     },
     async pipeline(commands, call = {}) {
       return await runBatch("pipeline", commands, call);
@@ -164,12 +155,17 @@ export function connect(options: RedisOptions): Connection {
   };
 }
 
-/** One answer as the server gave it; throws for anything else. */
-function answer(json: unknown, command: RedisCommand, token: string): Answer {
-  const error = errorOf(json);
-  if (error !== undefined) return keepSaid({ error: scrub(error, [command], [token]) }, error);
-  if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
-  return { result: decode(json.result) };
+/**
+ * One answer as the server gave it; throws for anything else, and where the server says that what stands or falls together
+ * with it, `whole`, is too large.
+ */
+function answer(json: unknown, command: RedisCommand, token: string, whole?: RedisCommand[]): Answer {
+  const said = errorOf(json);
+  if (said === undefined) return { result: decode(resultOf(json)) };
+  const error = scrub(said, [command], [token]);
+  const answered = keepSaid({ error }, said);
+  if (whole) throwIfTooLarge(saidOf(answered), error, whole);
+  return answered;
 }
 
 /** A pipeline or a transaction that was refused as a whole. */

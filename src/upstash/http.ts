@@ -128,9 +128,8 @@ async function once<T>(
 ): Promise<{ value: T } | Failure> {
   const link = linkSignals(exchange.signals);
   const { signal } = link;
-  if (exchange.timeoutMs > 0) {
-    link.limit(exchange.timeoutMs, () => new DOMException("The time is over", "TimeoutError"));
-  }
+  const timeout = new DOMException("The time is over", "TimeoutError");
+  if (exchange.timeoutMs > 0) link.limit(exchange.timeoutMs, () => timeout);
   let kept = false;
   try {
     const headers: Record<string, string> = {
@@ -150,6 +149,7 @@ async function once<T>(
       sync.from = sent;
     }
     const { status } = response;
+    let foreign = false; // something else than JSON, or its beginning: not from the server that was asked
     const json = async (maxBytes: number): Promise<unknown> => {
       const read = await readText(response, signal, maxBytes);
       if (read === undefined) {
@@ -161,7 +161,8 @@ async function once<T>(
       try {
         return JSON.parse(read);
       } catch { // the engine's own error would quote the reply
-        throw /^\s*[^\s{[]/.test(read) ? new ForeignPage("not JSON") : new TypeError("not JSON");
+        foreign = /^\s*[^\s{[]/.test(read);
+        throw new TypeError("not JSON");
       }
     };
     const reply: ReplyBody = {
@@ -184,7 +185,7 @@ async function once<T>(
     let cutShort = false;
     const refused = await json(MAX_ERROR_BYTES).catch((error) => {
       if (signal.aborted) throw error;
-      cutShort = !(error instanceof ForeignPage || error instanceof TundraError);
+      cutShort = !(foreign || error instanceof TundraError);
       return undefined;
     });
     const message = errorOf(refused);
@@ -208,7 +209,9 @@ async function once<T>(
     };
   } catch (error) {
     if (error instanceof TundraError && !signal.aborted) throw error;
-    if (link.timedOut()) return { why: `no answer within ${exchange.timeoutMs} ms`, cause: error, final: false };
+    if (signal.reason === timeout) {
+      return { why: `no answer within ${exchange.timeoutMs} ms`, cause: error, final: false };
+    }
     // no message of a foreign error: it may show the URL or the request
     return { why: `a network failure${errorName(error)}`, cause: error, final: false };
   } finally {
@@ -216,14 +219,17 @@ async function once<T>(
   }
 }
 
-/** Something else than JSON, or its beginning: not from the server that was asked. */
-class ForeignPage extends TypeError {}
-
 /** The `error` of `{ error }`, where it is that. */
 export function errorOf(json: unknown): string | undefined {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
   const { error } = json as { error?: unknown };
   return typeof error === "string" ? error : undefined;
+}
+
+/** The `result` of `{ result }`; throws for anything else. */
+export function resultOf(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
+  return json.result;
 }
 
 /** ` (ECONNREFUSED)`, ` (TypeError)`, or nothing. */

@@ -2,7 +2,8 @@
  * How to reach Redis, and whether that can be meant.
  * @module
  */
-import { checkFunction, checkNumber } from "../check.ts";
+import { onWorkerd } from "../ambient.ts";
+import { checkFunction, checkNumber, checkSignal } from "../check.ts";
 import { badArgument } from "../errors.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -66,9 +67,7 @@ export interface RedisOptions {
 
 /** A fetch on Cloudflare Workers throws for `cache` where the compatibility date is old. */
 export function cacheOf(options: RedisOptions): RedisOptions["cache"] {
-  const cloudflare =
-    (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent === "Cloudflare-Workers";
-  return options.cache ?? (cloudflare ? undefined : "no-store");
+  return options.cache ?? (onWorkerd() ? undefined : "no-store");
 }
 
 /** The options, each checked, the URL without trailing slashes. No message shows the URL or the token: they may have changed places. */
@@ -100,16 +99,14 @@ export function checkOptions(options: RedisOptions): RedisOptions {
     if (typeof retry !== "object" || retry === null) {
       throw badArgument(make, "redis.retry", "false or { retries, backoff }", retry);
     }
-    if (retry.retries !== undefined) checkNumber(make, "redis.retry.retries", retry.retries, 0, 100);
+    checkNumber(make, "redis.retry.retries", retry.retries, 0, 100);
     checkFunction(make, "redis.retry.backoff", retry.backoff);
   }
-  if (timeoutMs !== undefined) checkNumber(make, "redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
-  if (maxReplyBytes !== undefined) checkNumber(make, "redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
-  if (maxRequestBytes !== undefined) {
-    checkNumber(make, "redis.maxRequestBytes", maxRequestBytes, LEAST_REQUEST_BYTES, 2 ** 29);
-  }
-  if (signal !== undefined && typeof signal !== "function" && typeof signal?.addEventListener !== "function") {
-    throw badArgument(make, "redis.signal", "an AbortSignal or a function that returns one", typeof signal);
+  checkNumber(make, "redis.timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
+  checkNumber(make, "redis.maxReplyBytes", maxReplyBytes, 1, 2 ** 29);
+  checkNumber(make, "redis.maxRequestBytes", maxRequestBytes, LEAST_REQUEST_BYTES, 2 ** 29);
+  if (typeof signal !== "function") {
+    checkSignal(make, "redis.signal", signal, "an AbortSignal or a function that returns one");
   }
   return { ...options, url };
 }

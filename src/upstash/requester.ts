@@ -6,7 +6,7 @@ import { errors, type Requester } from "@upstash/redis";
 import { TundraError } from "../errors.ts";
 import { bytes } from "./binary.ts";
 import { readEvents } from "./events.ts";
-import { errorOf, type Exchange, type ReplyBody, type Send, type SyncToken } from "./http.ts";
+import { errorOf, type Exchange, type ReplyBody, resultOf, type Send, type SyncToken } from "./http.ts";
 import { keepSaid, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 
@@ -96,8 +96,7 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
         if (isBatch) return keepSaid(new errors.UpstashError(named(error, commands)), refused);
         return { result: undefined, error: named(error, commands) };
       }
-      if (typeof json !== "object" || json === null || !("result" in json)) throw new TypeError("not an answer");
-      return { result: decode(json.result), error: undefined };
+      return { result: decode(resultOf(json)), error: undefined };
     },
   };
 }

@@ -21,6 +21,11 @@ export function keyBytes(key: string): number {
 
 /** Splits `items` so that no batch has more than 1,000 or weighs more than a request may. */
 export function batches<T>(items: readonly T[], weigh: (item: T) => number, limitBytes: number): T[][] {
+  return inGroups(items, weigh, roomIn(limitBytes));
+}
+
+/** Splits `items` so that no group has more than 1,000 or weighs more than `most`, unless one item alone does. */
+export function inGroups<T>(items: readonly T[], weigh: (item: T) => number, most: number): T[][] {
   const all: T[][] = [];
   let room = 0;
   for (const item of items) {
@@ -28,7 +33,7 @@ export function batches<T>(items: readonly T[], weigh: (item: T) => number, limi
     const last = all.at(-1);
     if (last === undefined || last.length === MAX_KEYS || weight > room) {
       all.push([item]);
-      room = roomIn(limitBytes) - weight;
+      room = most - weight;
     } else {
       last.push(item);
       room -= weight;

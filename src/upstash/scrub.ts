@@ -11,8 +11,8 @@ const MAX_MESSAGE = 300;
 const MIN_BARE = 6;
 /** Words of the server's own that say what is wrong, and no secrets: a key called "script" must not hide them. */
 const SERVER_WORDS = new Set(
-  "command compiling exceeded number request response script shebang syntax unexpected unknown".split(" ")
-    .concat("allow-key-locking", "allow-oom", "no-writes"),
+  ("command compiling exceeded number request response script shebang syntax unexpected unknown " +
+    "allow-key-locking allow-oom no-writes").split(" "),
 );
 /** So much of a long argument is looked for; all that follows it is hidden too. */
 const ECHOED = 64;

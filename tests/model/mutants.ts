@@ -437,7 +437,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "del() takes a record that moved on for deleted",
     where: "src/del.ts",
-    patches: [['if (outcomes[i] === "again") waiting.push(key);', ""]],
+    patches: [['if (outcomes[i] === "again") again.push(key);', ""]],
   },
   // ---- which database, which archive
   {

@@ -297,7 +297,7 @@ describe("dirtyIn", () => {
       [() => store.dirtyIn(queue, "a", "\ud800"), /lone surrogate/],
       [() => store.dirtyIn(queue, { missing: "no" } as never, "a"), /missing must be/],
       [() => store.dirtyIn(queue, { overwrite: 1 } as never, "a"), /overwrite must be/],
-      [() => store.dirtyIn(queue, { overwrit: true } as never, "a"), /options must be overwrite and missing/],
+      [() => store.dirtyIn(queue, { overwrit: true } as never, "a"), /an option must be one of overwrite, missing/],
       [() => store.dirtyIn({} as never, "a"), /the pipeline must be one with eval\(\)/],
       [() => store.dirtyIn(undefined as never, "a"), /the pipeline must be one with eval\(\)/],
     ];
