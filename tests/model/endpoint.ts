@@ -8,6 +8,8 @@ import { type ModelRedis, OOM, RedisError, type RedisReply } from "./redis.ts";
 export interface Answer {
   status: number;
   body: string;
+  /** The sync token: as of when what was read is. */
+  token?: string;
 }
 
 /** A Redis that is full queues no command. */
@@ -52,7 +54,7 @@ export function answerFrom(redis: ModelRedis, body: string): Answer {
 }
 
 /** The answer as `fetch` gives it: only what the connection reads of it. */
-export function responseOf({ status, body }: Answer): Response {
+export function responseOf({ status, body, token }: Answer): Response {
   let left: Uint8Array | undefined = new TextEncoder().encode(body);
   const reader = {
     read() {
@@ -65,7 +67,7 @@ export function responseOf({ status, body }: Answer): Response {
   const response = {
     status,
     ok: status === 200,
-    headers: { get: () => null },
+    headers: { get: (name: string) => name === "upstash-sync-token" ? token ?? null : null },
     body: { getReader: () => reader, cancel: () => Promise.resolve() },
   };
   return response as unknown as Response;

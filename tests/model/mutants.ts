@@ -435,6 +435,11 @@ export const MUTANTS: Mutant[] = [
     patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
   },
   {
+    name: "the sync token of the reply that came last wins",
+    where: "src/upstash/http.ts",
+    patches: [["token && sent > sync.from", "token"]],
+  },
+  {
     name: "del() takes a record that moved on for deleted",
     where: "src/del.ts",
     patches: [['if (outcomes[i] === "again") again.push(key);', ""]],

@@ -6,7 +6,7 @@
 import type { Freezer } from "../../src/archive/freezer.ts";
 import type { DataStore, DataStoreCallOptions } from "../../src/datastores/datastore.ts";
 import { type Answer, answerRequest, requestCommands, responseOf, TRANSACTION_REFUSED, utf8 } from "./endpoint.ts";
-import { flipInPlace, FREEZER_ID, type Oracle, type SimulatedOp } from "./oracle.ts";
+import { flipInPlace, FREEZER_ID, type Oracle, type SimulatedOp, Violation } from "./oracle.ts";
 import { type ModelRedis, RedisError, type RedisReply, type RedisState } from "./redis.ts";
 import type { World } from "./scheduler.ts";
 import { describeCommand, onlyRead } from "./scripts.ts";
@@ -112,7 +112,8 @@ const OLDEST_US = 20 * 3_600_000_000;
 /** Makes one. */
 export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, errors: ErrorMaker): Network {
   const { choices } = world;
-  const past: RedisState[] = [];
+  const past: { state: RedisState; after: number }[] = [];
+  let executed = 0;
   const faults: Faults = {
     left: 0,
     redis: 0,
@@ -174,7 +175,8 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
 
   // ---- Redis
 
-  function execute(url: string, body: string, ops: readonly SimulatedOp[], name: string): Answer {
+  /** Replicas are as new as the sync token says, or newer. */
+  function execute(url: string, body: string, ops: readonly SimulatedOp[], name: string, token: string): Answer {
     if (body.length * 3 > faults.requestBytes && utf8(body).length > faults.requestBytes) {
       world.note(() => `${name}: a request of ${body.length} bytes is refused`);
       return { status: 413, body: "<html>" };
@@ -211,28 +213,35 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
       }
     };
     if (faults.stale > 0) {
-      past.push(redis.save());
+      past.push({ state: redis.save(), after: executed });
       if (past.length > 12) past.shift();
+      const known = past.filter(({ after }) => after >= Number(token));
       if (isRead(body) && strikes(faults.stale)) {
         const now = redis.save();
-        redis.load(past[choices.int(past.length)]!);
+        const { state, after } = known[choices.int(known.length)]!;
+        redis.load(state);
         world.note(() => `${name}: a replica that is behind answers`);
         const answer = answerRequest(body, (command) => redis.run(command));
         redis.load(now);
-        return answer;
+        return { ...answer, token: String(after) };
       }
     }
-    const answer = answerRequest(body, run);
+    const answer = { ...answerRequest(body, run), token: String(++executed) };
     if (answer.body.length <= faults.replyBytes) return answer;
     world.note(() => `${name}: a reply of ${answer.body.length} bytes is refused`);
     return { status: 400, body: `{"error":"ERR max response size exceeded"}` };
   }
 
   function fetchFor(process: Process): typeof fetch {
+    let requests = 0;
+    const heard = { request: 0, token: "" };
     return (url, init) =>
       new Promise((resolve, reject) => {
         if (process.dead) return;
         const body = init!.body as string;
+        const request = ++requests;
+        const token = (init!.headers as Record<string, string>)["Upstash-Sync-Token"] ?? "";
+        const expected = heard.token;
         const ops = [...process.ops];
         const sentUs = world.nowUs;
         const answered = (answer: Answer) =>
@@ -240,11 +249,15 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             owner: process,
             run() {
               if (world.nowUs - sentUs >= PATIENCE_US) faults.unheard++;
+              if (answer.token !== undefined && request > heard.request && !init!.signal?.aborted) {
+                heard.request = request;
+                heard.token = answer.token;
+              }
               resolve(responseOf(answer));
             },
           });
         const failed = () => world.ready.push({ owner: process, run: () => reject(new TypeError("connection reset")) });
-        const act = () => execute(String(url), body, ops, process.name);
+        const act = () => execute(String(url), body, ops, process.name, token);
         const planned = faults.plan?.({ process, to: "redis", reads: onlyRead(requestCommands(body)), what: body });
         const copy = (what: string) => {
           world.late.push({
@@ -259,6 +272,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
         world.ready.push({
           run() {
             if (world.nowUs - sentUs > OLDEST_US) return;
+            if (token !== expected) {
+              const what = `${process.name} asks for what was after ${token || "nothing"}, not after ${expected}`;
+              throw new Violation("8 a read asks for what its process has written last", what);
+            }
             if (planned === undefined && !strikes(faults.redis)) return answered(act());
             const fate = planned ?? choices.pick(REDIS_FATES);
             faults.unheard++;
