@@ -249,7 +249,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "commit writes a tombstone over a key that is there again",
-    met: 2872,
+    met: 3529,
     where: "commit",
     patches: [["if there[i] then\n      push(queue", "if false then\n      push(queue"]],
   },
