@@ -2,8 +2,8 @@
  * Requests and billable commands of each call, scripts loaded.
  * @module
  */
-import { type Bench, json, load } from "./stack.ts";
 import type { Row } from "./main.ts";
+import { type Bench, json, load } from "./stack.ts";
 
 /** Measures each call on `n` keys. */
 export async function budgets(bench: Bench, n: number): Promise<Row[]> {

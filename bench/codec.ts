@@ -2,8 +2,8 @@
  * How fast values become archive objects and back, without any server.
  * @module
  */
-import { freezeRecord, thawRecord } from "../tests/support/records.ts";
 import { deflateFreezer, type Freezer } from "../mod.ts";
+import { freezeRecord, thawRecord } from "../tests/support/records.ts";
 import type { Row } from "./main.ts";
 import { json } from "./stack.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { startRedis } from "../dev/redis_server.ts";
+import { startRedis } from "../dev/servers/redis_server.ts";
 import { startS3 } from "../src/testing/s3.ts";
 import { startUpstash } from "../src/testing/upstash.ts";
 

@@ -4,8 +4,15 @@
  * @module
  */
 import { stop } from "esbuild";
-import { type BundleSize, bundleSize, ENTRY_POINTS, OWN_BUDGET_KB, WORKER, WORKER_BUDGET_KB } from "../dev/bundle.ts";
-import { DEPENDENCIES } from "../dev/manifests.ts";
+import {
+  type BundleSize,
+  bundleSize,
+  ENTRY_POINTS,
+  OWN_BUDGET_KB,
+  WORKER,
+  WORKER_BUDGET_KB,
+} from "../dev/tools/bundle.ts";
+import { DEPENDENCIES } from "../dev/tools/manifests.ts";
 import type { Row } from "./main.ts";
 
 const inKb = ({ bytes }: BundleSize): string => `${(bytes / 1024).toFixed(1)} KB`;

@@ -3,11 +3,11 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type RedisConnection, redisConnection } from "../src/testing/resp.ts";
 import { type DataStore, s3Datastore, type TundraOptions, type TundraStore, tundraStore } from "../mod.ts";
+import { type RedisConnection, redisConnection } from "../src/testing/resp.ts";
 
 /** Requests and billable commands of one act. */
 export interface Cost {

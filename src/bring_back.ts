@@ -4,14 +4,14 @@
  * @module
  */
 import { thawRecord } from "./archive/record.ts";
-import type { Context } from "./context.ts";
-import { asTundraError, isNotFound, show, TundraError } from "./errors.ts";
-import { objectName, objectPrefix, versionMicros } from "./keys.ts";
-import { newestVersion } from "./newest_version.ts";
-import { archivePlace } from "./owner.ts";
+import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
+import { objectName, objectPrefix, versionMicros } from "./base/keys.ts";
+import type { Context } from "./core/context.ts";
+import { newestVersion } from "./core/newest_version.ts";
+import { archivePlace } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { look } from "./scripts/look.ts";
-import { parseRecord } from "./scripts/record.ts";
+import { parseRecord } from "./scripts/prelude.ts";
 import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 

@@ -2,11 +2,11 @@
  * Dead keys: what they died of, and another chance.
  * @module
  */
-import { failed, forBatches } from "./batches.ts";
-import { checkNames, checkNumber } from "./check.ts";
-import type { Context } from "./context.ts";
-import type { TundraError } from "./errors.ts";
-import { readRecords } from "./records.ts";
+import { checkNames, checkNumber } from "./base/arguments.ts";
+import type { TundraError } from "./base/errors.ts";
+import { failed, forBatches } from "./core/batches.ts";
+import type { Context } from "./core/context.ts";
+import { readRecords } from "./scripts/read_records.ts";
 import { revive } from "./scripts/revive.ts";
 import { text } from "./upstash/connection.ts";
 import { asMany } from "./upstash/requests.ts";

@@ -2,13 +2,13 @@
  * del: keys are deleted, from Redis now and from the archive by the next tick.
  * @module
  */
-import { failed, forBatches, inRounds } from "./batches.ts";
-import type { Context } from "./context.ts";
-import type { TundraError } from "./errors.ts";
-import { checkIdentity } from "./identity.ts";
-import { unsupportedRecord } from "./key_errors.ts";
+import type { TundraError } from "./base/errors.ts";
+import { failed, forBatches, inRounds } from "./core/batches.ts";
+import type { Context } from "./core/context.ts";
+import { checkIdentity } from "./core/identity.ts";
+import { unsupportedRecord } from "./core/key_errors.ts";
 import { look, type Sight } from "./scripts/look.ts";
-import { parseRecord } from "./scripts/record.ts";
+import { parseRecord } from "./scripts/prelude.ts";
 import { remove } from "./scripts/remove.ts";
 
 /** Deletes keys; see {@linkcode TundraStore.del}. */

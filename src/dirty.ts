@@ -2,12 +2,12 @@
  * dirty: the application says which keys it has changed.
  * @module
  */
-import { failed, forBatches } from "./batches.ts";
-import { checkBoolean, optionsFirst } from "./check.ts";
-import type { Context } from "./context.ts";
-import { badArgument, show, TundraError } from "./errors.ts";
-import { copiedIndex, MAX_ROUNDS, movedOn, unsupportedRecord } from "./key_errors.ts";
-import { checkKeys } from "./keys.ts";
+import { checkBoolean, optionsFirst } from "./base/arguments.ts";
+import { badArgument, show, TundraError } from "./base/errors.ts";
+import { checkKeys } from "./base/keys.ts";
+import { failed, forBatches } from "./core/batches.ts";
+import type { Context } from "./core/context.ts";
+import { copiedIndex, MAX_ROUNDS, movedOn, unsupportedRecord } from "./core/key_errors.ts";
 import { mark, type MarkException } from "./scripts/mark.ts";
 
 /** Options of `dirty()` and `dirtyIn()`. */

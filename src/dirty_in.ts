@@ -3,10 +3,10 @@
  * @module
  */
 import { errors } from "@upstash/redis";
-import { checkMethods } from "./check.ts";
-import type { Context } from "./context.ts";
+import { checkMethods } from "./base/arguments.ts";
+import { asTundraError, type TundraError } from "./base/errors.ts";
+import type { Context } from "./core/context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
-import { asTundraError, type TundraError } from "./errors.ts";
 import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
 import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";

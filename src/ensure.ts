@@ -9,17 +9,17 @@
  * Whatever moved on meanwhile is checked again.
  * @module
  */
-import { failed, forBatches, inRounds } from "./batches.ts";
+import { asTundraError, show, TundraError } from "./base/errors.ts";
 import { bringBack, type Fetches } from "./bring_back.ts";
-import { compare } from "./compare.ts";
-import type { Context } from "./context.ts";
-import { asTundraError, show, TundraError } from "./errors.ts";
-import { checkIdentity } from "./identity.ts";
-import { unsupportedRecord } from "./key_errors.ts";
-import { lookInArchive } from "./lost_records.ts";
+import { failed, forBatches, inRounds } from "./core/batches.ts";
+import { compare } from "./core/compare.ts";
+import type { Context } from "./core/context.ts";
+import { checkIdentity } from "./core/identity.ts";
+import { unsupportedRecord } from "./core/key_errors.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { touch } from "./scripts/touch.ts";
+import { lookInArchive } from "./tick/lost_records.ts";
 
 type Failures = Map<string, TundraError>;
 

@@ -2,9 +2,9 @@
  * A store from environment variables. The only place that reads the environment, and only when called without one.
  * @module
  */
-import { checkNames } from "./check.ts";
-import { s3Datastore, type S3DatastoreOptions } from "./datastores/s3.ts";
-import { TundraError } from "./errors.ts";
+import { checkNames } from "./base/arguments.ts";
+import { TundraError } from "./base/errors.ts";
+import { s3Datastore, type S3DatastoreOptions } from "./datastores/s3/datastore.ts";
 import { STORE_OPTIONS, type TundraOptions, type TundraStore, tundraStore } from "./store.ts";
 
 /** Options of {@linkcode tundraFromEnv}: those of the store that come from no variable, and where the variables are. */

@@ -3,12 +3,14 @@
  * @module
  */
 import type { Redis } from "@upstash/redis";
-import { onWorkerd } from "./ambient.ts";
 import type { Freezer } from "./archive/freezer.ts";
 import { checkFreezers } from "./archive/record.ts";
+import { checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
+import { badArgument } from "./base/errors.ts";
+import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
+import { onWorkerd } from "./base/platform.ts";
 import type { Fetches } from "./bring_back.ts";
-import { checkMethods, checkNames, checkNumber } from "./check.ts";
-import { type Context, rememberContext } from "./context.ts";
+import { type Context, rememberContext } from "./core/context.ts";
 import type { DataStore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
 import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
@@ -16,17 +18,15 @@ import { del } from "./del.ts";
 import { dirty, dirtyArguments, type DirtyOptions } from "./dirty.ts";
 import { dirtyIn, type EvalQueue } from "./dirty_in.ts";
 import { ensureKs } from "./ensure.ts";
-import { badArgument } from "./errors.ts";
 import { evict, evictArguments, type EvictOptions, type EvictReport } from "./evict.ts";
-import { checkKeys, checkTqname, redisKeys } from "./keys.ts";
 import { readStatus } from "./scripts/status.ts";
-import { tick } from "./tick.ts";
-import { MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick_options.ts";
+import { MAX_DURATION_MS, type TickOptions, type TickReport } from "./tick/options.ts";
+import { tick } from "./tick/tick.ts";
+import { type TundraWorker, worker, type WorkerOptions } from "./tick/worker.ts";
 import { redisClient } from "./upstash/client.ts";
 import { connect, type RedisOptions } from "./upstash/connection.ts";
 import { databaseName } from "./upstash/options.ts";
 import { scriptRunner } from "./upstash/script.ts";
-import { type TundraWorker, worker, type WorkerOptions } from "./worker.ts";
 
 /** Options of {@linkcode tundraStore}. */
 export interface TundraOptions {

@@ -3,7 +3,7 @@
  * ledger what it was told. Endless; killed at any moment and started again.
  * @module
  */
-import { redisKeys } from "../../src/keys.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import {
   type ChaosKey,
   chaosStore,

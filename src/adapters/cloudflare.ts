@@ -36,10 +36,10 @@
  *
  * @module
  */
-import { checkFunction } from "../check.ts";
-import { asTundraError, badArgument } from "../errors.ts";
+import { checkFunction } from "../base/arguments.ts";
+import { asTundraError, badArgument } from "../base/errors.ts";
 import type { TundraStore } from "../store.ts";
-import { checkTickOptions, quietly, type TickOptions } from "../tick_options.ts";
+import { checkTickOptions, quietly, type TickOptions } from "../tick/options.ts";
 
 export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
 

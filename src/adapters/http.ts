@@ -12,10 +12,10 @@
  *
  * @module
  */
-import { digest } from "../ambient.ts";
-import { asTundraError, badArgument, TundraError } from "../errors.ts";
+import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
+import { digest } from "../base/platform.ts";
 import type { TundraStore } from "../store.ts";
-import { checkTickOptions, quietly, type TickOptions } from "../tick_options.ts";
+import { checkTickOptions, quietly, type TickOptions } from "../tick/options.ts";
 
 /** Options of {@linkcode cronHandler}: those of each tick, and who may call. */
 export interface CronOptions extends TickOptions {

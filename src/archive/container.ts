@@ -14,8 +14,8 @@
  * was really written is "unknown".
  * @module
  */
-import { digest } from "../ambient.ts";
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
+import { digest } from "../base/platform.ts";
 
 const MAGIC = [0x54, 0x4e, 0x44, 0x52];
 const HEAD = 36;

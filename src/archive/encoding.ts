@@ -8,7 +8,7 @@
  */
 import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 
 /** One archived version of a key. */
 export interface ArchiveRecord {

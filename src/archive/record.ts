@@ -2,10 +2,10 @@
  * A record to archive bytes and back: CBOR, the freezers in order, the container.
  * @module
  */
-import { asTundraError, badArgument, show, TundraError } from "../errors.ts";
-import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
+import { asTundraError, badArgument, show, TundraError } from "../base/errors.ts";
+import { deflateFreezer } from "../freezers/deflate.ts";
 import { FREEZER_ID, MAX_FREEZERS, openContainer, sealContainer } from "./container.ts";
-import { deflateFreezer } from "./deflate.ts";
+import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
 import type { Freezer } from "./freezer.ts";
 
 export type { ArchiveRecord, Tombstone };

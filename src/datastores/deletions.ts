@@ -2,7 +2,7 @@
  * What is said where some of several objects could not be deleted.
  * @module
  */
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 
 /** An error that names those objects, in the order of `names`; worth retrying as long as any of them is. */
 export function deletionFailure(names: readonly string[], errors: ReadonlyMap<string, Error>): TundraError {

@@ -8,8 +8,8 @@
  * - a listing is understood as a whole or refused, and it ends.
  * @module
  */
-import { linkSignals, untilAborted } from "../abort.ts";
-import { asTundraError, show, TundraError } from "../errors.ts";
+import { linkSignals, untilAborted } from "../base/abort.ts";
+import { asTundraError, show, TundraError } from "../base/errors.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 
 /**

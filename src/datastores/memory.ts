@@ -2,7 +2,7 @@
  * An archive in memory, for tests and first steps.
  * @module
  */
-import { nameTaken, notFound } from "../errors.ts";
+import { nameTaken, notFound } from "../base/errors.ts";
 import type { DataStore } from "./datastore.ts";
 
 /** Names a page of `listKeys`, as S3 has it. */

@@ -3,7 +3,7 @@
  * something else to another client of the same bucket.
  * @module
  */
-import { badArgument } from "../errors.ts";
+import { badArgument } from "../base/errors.ts";
 
 const MAX_NAME = 900;
 const MAX_PREFIX = 120;

@@ -2,7 +2,7 @@
  * Bounded parallelism.
  * @module
  */
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 import type { DataStoreCallOptions } from "./datastore.ts";
 
 /**

@@ -2,10 +2,10 @@
  * An archive in Cloudflare R2, through a Worker's binding.
  * @module
  */
-import { sleep, untilAborted } from "../abort.ts";
-import { digest, random } from "../ambient.ts";
-import { checkMethods, checkNames, checkNumber } from "../check.ts";
-import { nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../errors.ts";
+import { sleep, untilAborted } from "../base/abort.ts";
+import { checkMethods, checkNames, checkNumber } from "../base/arguments.ts";
+import { nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
+import { digest, random } from "../base/platform.ts";
 import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";

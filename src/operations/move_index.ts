@@ -2,13 +2,13 @@
  * moveIndex: a database that has moved takes its archive along.
  * @module
  */
-import { contextOf } from "../context.ts";
-import { asTundraError, TundraError } from "../errors.ts";
-import { holdsNamed } from "../held_versions.ts";
-import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../identity.ts";
-import { ownerObject } from "../keys.ts";
-import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../owner.ts";
-import { replaceId } from "../scripts/identity.ts";
+import { asTundraError, TundraError } from "../base/errors.ts";
+import { ownerObject } from "../base/keys.ts";
+import { contextOf } from "../core/context.ts";
+import { holdsNamed } from "../core/held_versions.ts";
+import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
+import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../core/owner.ts";
+import { replaceId } from "../scripts/id.ts";
 import { look } from "../scripts/look.ts";
 import type { TundraStore } from "../store.ts";
 

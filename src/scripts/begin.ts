@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { errorText, type Index, PRELUDE } from "./record.ts";
+import { errorText, type Index, PRELUDE } from "./prelude.ts";
 
 /**
  * Counts an attempt before the work begins, so that a key that kills ticks is found out.

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, layout, PRELUDE } from "./record.ts";
+import { type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** A key that needs something; all others are resident, or were never archived. */
 export interface CheckFinding {

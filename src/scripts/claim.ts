@@ -2,10 +2,10 @@
  * claim: a tick takes a batch of due keys under a lease.
  * @module
  */
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, PRELUDE } from "./record.ts";
+import { type Index, PRELUDE } from "./prelude.ts";
 
 /** What a tick asks for. */
 export interface ClaimOptions {

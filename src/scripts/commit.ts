@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { codes, type Index, layout, PRELUDE } from "./record.ts";
+import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** One archived key, or a tombstone. */
 export interface Archived {

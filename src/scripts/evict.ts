@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { roomIn } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { codes, type Index, layout, PRELUDE } from "./record.ts";
+import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** A key that may leave Redis. */
 export interface Candidate {

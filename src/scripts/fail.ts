@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { errorText, type Index, PRELUDE } from "./record.ts";
+import { errorText, type Index, PRELUDE } from "./prelude.ts";
 
 /** One failure. */
 export interface Failure {

@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { EXPIRED_MS, type Index, type KeyRecord, PRELUDE } from "./record.ts";
+import { EXPIRED_MS, type Index, type KeyRecord, PRELUDE } from "./prelude.ts";
 
 /** One key whose objects a tick wanted to delete. */
 export interface Purge {

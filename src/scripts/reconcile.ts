@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { codes, type Index, layout, PRELUDE } from "./record.ts";
+import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
 
 /**
  * The key is there although its record says evicted: an eviction half undone, or a blind write.

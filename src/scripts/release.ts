@@ -5,7 +5,7 @@
 import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
-import { codes, type Index, PRELUDE } from "./record.ts";
+import { codes, type Index, PRELUDE } from "./prelude.ts";
 
 /** A key that its tick gives back. */
 export interface Release {

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { codes, type Index, layout, PRELUDE } from "./record.ts";
+import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
 
 /**
  * Keys are deleted: gone, with a new revision, so that a tick archives a tombstone.

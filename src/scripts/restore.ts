@@ -4,7 +4,7 @@
  */
 import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, layout, PRELUDE } from "./record.ts";
+import { type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** Stands for a payload where the version is a tombstone; no payload is that short. */
 export const TOMBSTONE = "gone";

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, PRELUDE } from "./record.ts";
+import { type Index, PRELUDE } from "./prelude.ts";
 
 /**
  * Dead keys go back into the queue with all their attempts.

@@ -2,10 +2,10 @@
  * same: is what is there although its record says evicted the archived value all the same?
  * @module
  */
-import { uuid } from "../ambient.ts";
+import { uuid } from "../base/platform.ts";
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, PRELUDE } from "./record.ts";
+import { type Index, PRELUDE } from "./prelude.ts";
 import { BYTES } from "./restore.ts";
 
 /**

@@ -2,13 +2,13 @@
  * snapshot: one consistent view of keys and their records. A transaction, no script: DUMPs go straight to the reply.
  * @module
  */
-import { show, type TundraError } from "../errors.ts";
+import { show, type TundraError } from "../base/errors.ts";
 import { type Answer, bytes, type CallOptions, type Connection, type Reply } from "../upstash/connection.ts";
 import { damagedDump, isAboutEndpoint, isWholeDump } from "../upstash/dump.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
 import { saidOf, saysFull } from "../upstash/said.ts";
 import { defineScript, replyError, results } from "../upstash/script.ts";
-import { type Index, type KeyRecord, parseRecord } from "./record.ts";
+import { type Index, type KeyRecord, parseRecord } from "./prelude.ts";
 
 /** One key as it was. */
 export interface Snapshot {

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Index, layout, PRELUDE } from "./record.ts";
+import { type Index, layout, PRELUDE } from "./prelude.ts";
 
 /**
  * Keys are in use.

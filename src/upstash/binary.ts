@@ -2,7 +2,7 @@
  * Bytes as replies carry them: binary strings, one character a byte.
  * @module
  */
-import { badArgument } from "../errors.ts";
+import { badArgument } from "../base/errors.ts";
 
 const CHUNK = 8192; // how many arguments every engine takes in one call
 // deno-lint-ignore no-control-regex

@@ -4,12 +4,12 @@
  * @module
  */
 import type { Requester } from "@upstash/redis";
-import { TundraError } from "../errors.ts";
-import { defaultBackoff, errorOf, httpClient, resultOf, type SyncToken } from "./http.ts";
+import { TundraError } from "../base/errors.ts";
 import { cacheOf, checkOptions, LEAST_REQUEST_BYTES, type RedisOptions } from "./options.ts";
 import { stockRequester } from "./requester.ts";
 import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
+import { defaultBackoff, errorOf, httpClient, resultOf, type SyncToken } from "./transport.ts";
 
 export { binary, bytes, text } from "./binary.ts";
 export type { RedisOptions } from "./options.ts";

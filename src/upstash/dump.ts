@@ -3,7 +3,7 @@
  * Jones' polynomial, the lowest byte first). An endpoint that decodes replies as text sends other bytes.
  * @module
  */
-import { show, TundraError } from "../errors.ts";
+import { show, TundraError } from "../base/errors.ts";
 
 const FOOTER_BYTES = 10;
 const CHECKSUM_BYTES = 8;

@@ -2,7 +2,7 @@
  * Server-sent events, as `subscribe`, `psubscribe` and `monitor` are answered.
  * @module
  */
-import { untilAborted } from "../abort.ts";
+import { untilAborted } from "../base/abort.ts";
 
 /**
  * Calls `onMessage` with what follows `data: ` in each line until the stream ends, fails or is aborted; then `ended`.

@@ -2,9 +2,9 @@
  * How to reach Redis, and whether that can be meant.
  * @module
  */
-import { onWorkerd } from "../ambient.ts";
-import { checkFunction, checkNumber, checkSignal } from "../check.ts";
-import { badArgument } from "../errors.ts";
+import { checkFunction, checkNumber, checkSignal } from "../base/arguments.ts";
+import { badArgument } from "../base/errors.ts";
+import { onWorkerd } from "../base/platform.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** However small the requests are that somebody refuses: below this nothing can be batched. */

@@ -3,12 +3,12 @@
  * @module
  */
 import { errors, type Requester } from "@upstash/redis";
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 import { bytes } from "./binary.ts";
 import { readEvents } from "./events.ts";
-import { errorOf, type Exchange, type ReplyBody, resultOf, type Send, type SyncToken } from "./http.ts";
 import { keepSaid, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
+import { errorOf, type Exchange, type ReplyBody, resultOf, type Send, type SyncToken } from "./transport.ts";
 
 /** What a requester needs of its connection. */
 export interface RequesterSettings {

@@ -2,7 +2,7 @@
  * Requests of a size that the server takes: as full as may be, and halved where it takes less than was known.
  * @module
  */
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 
 /** Lua's `unpack` ends near 8,000 values. */
 const MAX_KEYS = 1_000;

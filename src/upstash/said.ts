@@ -3,7 +3,7 @@
  * scrubbed, and a key's name may tear a hole into any of them.
  * @module
  */
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
 import { commandNames, type Commands, ownWords } from "./scrub.ts";
 
 // what an error says of requests: the limit that the server named; 0 for none

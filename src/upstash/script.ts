@@ -2,8 +2,8 @@
  * Lua scripts: declared once, sent by their SHA-1, with the shebang flags that the server at hand accepts.
  * @module
  */
-import { hexDigest } from "../ambient.ts";
-import { TundraError } from "../errors.ts";
+import { TundraError } from "../base/errors.ts";
+import { hexDigest } from "../base/platform.ts";
 import type { Answer, CallOptions, Connection, RedisCommand, Reply } from "./connection.ts";
 import { saidOf, saysDenied, saysUnsupported } from "./said.ts";
 

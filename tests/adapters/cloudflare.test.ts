@@ -1,9 +1,9 @@
 /** A Worker's cron trigger. What needs workerd itself is in tests/runtimes. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { withArchive } from "../store/kit.ts";
-import { r2Datastore, scheduledHandler, type ScheduledOptions } from "../../src/adapters/cloudflare.ts";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
+import { r2Datastore, scheduledHandler, type ScheduledOptions } from "../../src/adapters/cloudflare.ts";
+import { withArchive } from "../support/fixtures.ts";
 
 const EVENT = { cron: "* * * * *", scheduledTime: 1_700_000_000_000 };
 

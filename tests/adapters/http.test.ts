@@ -1,9 +1,9 @@
 /** A cron service calls a URL: what each status says, and what no answer ever holds. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { withArchive } from "../store/kit.ts";
-import { cronHandler } from "../../src/adapters/http.ts";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
+import { cronHandler } from "../../src/adapters/http.ts";
+import { withArchive } from "../support/fixtures.ts";
 
 const SECRET = "correct-horse-battery";
 const URL = "http://app.example/api/cron";

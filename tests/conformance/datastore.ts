@@ -3,11 +3,11 @@
  * empty one.
  * @module
  */
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { after, before, describe, it } from "node:test";
 import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
 import type { DataStore } from "../../src/datastores/datastore.ts";
-import { TundraError } from "../../src/errors.ts";
 
 /** A store for one suite; it begins empty. */
 export interface DatastoreFixture {

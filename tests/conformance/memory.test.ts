@@ -1,6 +1,6 @@
 /** The archive in memory. */
-import { assertEquals } from "@std/assert";
 import { describe, it } from "node:test";
+import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
 import { datastoreConformance } from "./datastore.ts";
 

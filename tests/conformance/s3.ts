@@ -2,10 +2,10 @@
  * What `s3Datastore` promises beyond the common suite, on any S3 server: signatures, damage, retries, clocks.
  * @module
  */
-import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { after, before, describe } from "node:test";
-import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3.ts";
-import { TundraError } from "../../src/errors.ts";
+import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
+import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3/datastore.ts";
 import {
   caseFor,
   codeOf,

@@ -1,10 +1,10 @@
 /** `s3Datastore` on the S3 server for development, and what only that one can be told to do. */
-import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { request } from "node:http";
 import { describe, it } from "node:test";
+import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
+import { s3Datastore } from "../../src/datastores/s3/datastore.ts";
 import { startS3 } from "../../src/testing/s3.ts";
-import { s3Datastore } from "../../src/datastores/s3.ts";
-import { TundraError } from "../../src/errors.ts";
 import { codeOf } from "./datastore.ts";
 import { s3Conformance } from "./s3.ts";
 

@@ -3,10 +3,10 @@
  * wrong signatures and damaged bodies, lists "a" behind "a/b" (on a disk one is a folder), knows no
  * conditional uploads, and dies of a name that has a part of more than 255 bytes.
  */
-import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { describe, it } from "node:test";
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { startS3rver } from "../../dev/servers/s3rver.ts";
 import { s3Datastore, TundraError } from "../../mod.ts";
-import { startS3rver } from "../../dev/s3rver.ts";
 import { installTools } from "../runtimes/tools.ts";
 import { ODD_NAMES } from "./datastore.ts";
 import { s3Conformance } from "./s3.ts";

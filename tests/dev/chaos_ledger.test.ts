@@ -1,6 +1,6 @@
 /** The checker of the chaos run: it must accept what may be, and nothing else. */
-import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "node:test";
+import { assertEquals, assertMatch } from "@std/assert";
 import { type Event, ledger, type Limbo, parseEvents, type Value, worth, type Write } from "../../dev/chaos/ledger.ts";
 
 const HOUR = 3_600_000;

@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { cityEntries, type Entry } from "../../dev/demo/cities.ts";
 import { isEqual, readCommands, type Value, writeCommands } from "../../dev/demo/values.ts";
+import { type RedisServer, startRedis } from "../../dev/servers/redis_server.ts";
+import * as tundra from "../../mod.ts";
+import type { TundraStore } from "../../mod.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { type RedisServer, startRedis } from "../../dev/redis_server.ts";
 import { type CommandPart, type RedisConnection, redisConnection } from "../../src/testing/resp.ts";
 import { startS3 } from "../../src/testing/s3.ts";
 import { startUpstash } from "../../src/testing/upstash.ts";
-import * as tundra from "../../mod.ts";
-import type { TundraStore } from "../../mod.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -26,7 +26,7 @@ function run(program: string, ...args: string[]): { status: number | null; stdou
 
 describe("the demo", () => {
   it("brings back every value of a part of its data, deletes for good, and exits with 0", () => {
-    const { status, stdout, stderr } = run("dev/demo.ts", "--keys=300");
+    const { status, stdout, stderr } = run("dev/demo/main.ts", "--keys=300");
     assertEquals(status, 0, stdout + stderr);
     const [, equal, all] = /Compare +(\d+) of (\d+) keys equal/.exec(stdout) ?? [];
     assert(Number(all) >= 300, stdout);
@@ -37,7 +37,7 @@ describe("the demo", () => {
   });
 
   it("says what is wrong with its arguments and exits with 1", () => {
-    const { status, stderr } = run("dev/demo.ts", "--keys=none");
+    const { status, stderr } = run("dev/demo/main.ts", "--keys=none");
     assertEquals(status, 1);
     assertMatch(stderr, /Cannot run the demo as --keys must be a number: current value is none/);
   });

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type Fault,
   type FaultLayer,
@@ -8,9 +8,9 @@ import {
   faultyFetch,
   randomFaults,
   startFaultProxy,
-} from "../../dev/faults.ts";
+} from "../../dev/servers/faults.ts";
+import { s3Datastore } from "../../src/datastores/s3/datastore.ts";
 import { startS3 } from "../../src/testing/s3.ts";
-import { s3Datastore } from "../../src/datastores/s3.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 

@@ -7,8 +7,8 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { freePort } from "../../dev/servers/redis_server.ts";
 import { s3Datastore, tundraFromEnv, type TundraStore, tundraStore } from "../../mod.ts";
-import { freePort } from "../../dev/redis_server.ts";
 import { localStack } from "../../src/testing/local_stack.ts";
 import { redisConnection } from "../../src/testing/resp.ts";
 
@@ -106,7 +106,7 @@ describe("deno task stack", () => {
     const { deno, bun } = process.versions;
     const args = [
       ...deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"],
-      ...["dev/stack.ts", `--env=${join(folder, "env")}`, "--token=a-token"],
+      ...["dev/servers/stack.ts", `--env=${join(folder, "env")}`, "--token=a-token"],
       ...[`--redis-port=${redis}`, `--upstash-port=${upstash}`, `--s3-port=${s3}`],
     ];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });

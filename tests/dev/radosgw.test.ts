@@ -1,8 +1,8 @@
 /** The real gateway of the local stack: it starts, judges, and comes back. */
+import { after, before, describe, it } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AwsClient } from "aws4fetch";
-import { after, before, describe, it } from "node:test";
-import { findRadosgw, type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/radosgw.ts";
+import { findRadosgw, type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/servers/radosgw.ts";
 
 describe("the real S3 gateway", () => {
   let gateway: Radosgw;

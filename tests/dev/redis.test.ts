@@ -1,11 +1,11 @@
-import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { startRedis } from "../../dev/redis_server.ts";
+import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
+import { startRedis } from "../../dev/servers/redis_server.ts";
 import { redisConnection, RedisError, type Reply } from "../../src/testing/resp.ts";
 
 const alive = (pid: number): boolean => {
@@ -62,7 +62,7 @@ describe("a started Redis", () => {
   });
 
   it("dies with the process that started it, even if that is killed", async () => {
-    const file = new URL("../../dev/redis_server.ts", import.meta.url).href;
+    const file = new URL("../../dev/servers/redis_server.ts", import.meta.url).href;
     const script = `import(${JSON.stringify(file)}).then(async ({ startRedis }) => {
       const { pid, dir } = await startRedis();
       console.log("pid " + pid + " " + dir);

@@ -1,6 +1,4 @@
 /** The S3 server of the local stack: it must refuse what S3 refuses, or tests against it prove nothing. */
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { AwsClient } from "aws4fetch";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -8,9 +6,11 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { AwsClient } from "aws4fetch";
+import { type S3Options, type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { S3Error } from "../../src/testing/s3/error.ts";
 import { type SignedRequest, verifySignature } from "../../src/testing/s3/signature.ts";
-import { type S3Options, type S3Server, startS3 } from "../../src/testing/s3.ts";
 
 const sha256 = (body: string | Uint8Array) => createHash("sha256").update(body).digest("hex");
 const base64 = (algorithm: string, body: string) => createHash(algorithm).update(body).digest("base64");

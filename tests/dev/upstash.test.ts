@@ -1,8 +1,8 @@
-import { assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
-import { Redis } from "@upstash/redis";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { beforeEach, describe, it } from "node:test";
+import { assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
+import { Redis } from "@upstash/redis";
 import { startUpstash } from "../../src/testing/upstash.ts";
 import { withStack } from "../support/stack.ts";
 

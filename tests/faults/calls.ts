@@ -3,10 +3,10 @@
  * worth afterwards.
  * @module
  */
-import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { redisKeys } from "../../src/keys.ts";
 import { type DataStore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { HOUR, type StoreOptions } from "../store/kit.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { deflateFreezer } from "../../src/freezers/deflate.ts";
+import { HOUR, type StoreOptions } from "../support/fixtures.ts";
 import { agedVersion, type Value, type World } from "./world.ts";
 
 /** Makes a store whose requests meet the fault; `wrap` its datastore. */

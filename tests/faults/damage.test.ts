@@ -2,18 +2,18 @@
  * Damage in the bucket, seen through the store: whatever an archive object has become, ensureKs() answers CORRUPT or LOST,
  * nothing wrong is restored, the key stays evicted, and comes back as soon as its object is right again.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { deflateSync } from "fflate";
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { constants, deflateRawSync } from "node:zlib";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { deflateSync } from "fflate";
 import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { sealContainer } from "../../src/archive/container.ts";
-import { freezeRecord } from "../support/records.ts";
-import { objectName } from "../../src/keys.ts";
-import { BUCKET, names, type StoreOptions, tundraError, withArchive } from "../store/kit.ts";
+import { objectName } from "../../src/base/keys.ts";
+import { BUCKET, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
+import { freezeRecord } from "../support/records.ts";
 
 const EXP = 4_000_000_000_000; // all but for ever
 

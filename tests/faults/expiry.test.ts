@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { DataStore } from "../../mod.ts";
-import { hooked, HOUR, until } from "../store/kit.ts";
+import { hooked, HOUR, until } from "../support/fixtures.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
 describe("a key whose own expiry passes", () => {

@@ -2,8 +2,8 @@
 import { Buffer } from "node:buffer";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
-import { HOUR, names, tundraError } from "../store/kit.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
+import { HOUR, names, tundraError } from "../support/fixtures.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
 const TTL = { redisTtlMs: 10 * HOUR };

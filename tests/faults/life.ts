@@ -4,11 +4,11 @@
  * before each step a copy of the faulty request may arrive late.
  * @module
  */
+import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../../dev/servers/faults.ts";
 import { TundraError, tundraStore } from "../../mod.ts";
-import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../../dev/faults.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
-import { redisKeys } from "../../src/keys.ts";
-import { gate, hooked, sleep } from "../store/kit.ts";
+import { gate, hooked, sleep } from "../support/fixtures.ts";
 import type { Call } from "./calls.ts";
 import type { Allowed, Saved, Value, World } from "./world.ts";
 

@@ -2,11 +2,17 @@
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Fault, type FaultPlan, type FaultRequest, faultyFetch, startFaultProxy } from "../../dev/faults.ts";
-import { freePort } from "../../dev/redis_server.ts";
-import { startS3 } from "../../src/testing/s3.ts";
+import {
+  type Fault,
+  type FaultPlan,
+  type FaultRequest,
+  faultyFetch,
+  startFaultProxy,
+} from "../../dev/servers/faults.ts";
+import { freePort } from "../../dev/servers/redis_server.ts";
 import { s3Datastore, type S3DatastoreOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
-import { BUCKET, HOUR, type StoreOptions, tundraError } from "../store/kit.ts";
+import { startS3 } from "../../src/testing/s3.ts";
+import { BUCKET, HOUR, type StoreOptions, tundraError } from "../support/fixtures.ts";
 import { agedVersion, type Allowed, withWorld, type World } from "./world.ts";
 
 const TTL = { redisTtlMs: 10 * HOUR };

@@ -3,8 +3,8 @@ import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { TundraError } from "../../mod.ts";
-import { redisKeys } from "../../src/keys.ts";
-import { HOUR, names } from "../store/kit.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { HOUR, names } from "../support/fixtures.ts";
 import { withWorld } from "./world.ts";
 
 const INDEX = redisKeys("default");

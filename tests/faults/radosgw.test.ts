@@ -1,10 +1,10 @@
 /** The same with a real S3 gateway: it is stopped, killed, misconfigured, and its replies are lost. */
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type FaultProxy, startFaultProxy } from "../../dev/faults.ts";
-import { type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/radosgw.ts";
+import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
+import { type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/servers/radosgw.ts";
 import { type DataStore, s3Datastore, type S3DatastoreOptions, type TundraError, type TundraStore } from "../../mod.ts";
-import { names, tundraError } from "../store/kit.ts";
+import { names, tundraError } from "../support/fixtures.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
 const KEYS = names(5);

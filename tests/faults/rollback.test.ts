@@ -5,11 +5,11 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { CommandPart } from "../../src/testing/resp.ts";
-import { faultyFetch } from "../../dev/faults.ts";
-import { objectName } from "../../src/keys.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type TundraError, type TundraStore, tundraStore } from "../../mod.ts";
-import { BUCKET, HOUR, tundraError, until } from "../store/kit.ts";
+import { objectName } from "../../src/base/keys.ts";
+import type { CommandPart } from "../../src/testing/resp.ts";
+import { BUCKET, HOUR, tundraError, until } from "../support/fixtures.ts";
 import { same, type Saved, type Value, withWorld, type World } from "./world.ts";
 
 /** The world after one request. */

@@ -6,6 +6,10 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { after, before } from "node:test";
+import { objectName, redisKeys } from "../../src/base/keys.ts";
+import { type Ambient, setAmbient } from "../../src/base/platform.ts";
+import { deflateFreezer } from "../../src/freezers/deflate.ts";
+import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
 import {
   type CommandPart,
   type RedisConnection,
@@ -13,12 +17,8 @@ import {
   RedisError,
   type Reply,
 } from "../../src/testing/resp.ts";
-import { type Ambient, setAmbient } from "../../src/ambient.ts";
-import { deflateFreezer } from "../../src/archive/deflate.ts";
+import { BUCKET, type ColdStack, withArchive } from "../support/fixtures.ts";
 import { freezeRecord, thawRecord } from "../support/records.ts";
-import { objectName, redisKeys } from "../../src/keys.ts";
-import { type KeyRecord, parseRecord } from "../../src/scripts/record.ts";
-import { BUCKET, type ColdStack, withArchive } from "../store/kit.ts";
 import type { StackOptions } from "../support/stack.ts";
 
 /** What a key is worth to the application: its DUMP payload (a character a byte) and own expiry, or nothing. */

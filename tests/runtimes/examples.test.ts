@@ -1,12 +1,12 @@
 /** Each example is started as its user would start it, and used. */
-import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { freePort } from "../../dev/servers/redis_server.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { freePort } from "../../dev/redis_server.ts";
-import { BUCKET, until, withArchive } from "../store/kit.ts";
+import { BUCKET, until, withArchive } from "../support/fixtures.ts";
 import { type Program, start } from "./run.ts";
 import { bin, installTools, ROOT } from "./tools.ts";
 

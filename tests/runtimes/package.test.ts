@@ -1,13 +1,13 @@
 /** The package as its users get it: from npm in an empty project, and what JSR would take. */
-import { after, before, describe, it } from "node:test";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { build } from "../../dev/build.ts";
+import { build } from "../../dev/tools/build.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { BUCKET, withArchive } from "../store/kit.ts";
+import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { run } from "./run.ts";
 import { bin, installTools, ROOT, TOOLS } from "./tools.ts";
 

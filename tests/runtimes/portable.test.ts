@@ -6,7 +6,7 @@
  */
 import { after, before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { BUCKET, withArchive } from "../store/kit.ts";
+import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { type Bundle, bundlePortable, type Host, HOSTS } from "./hosts.ts";
 import { SUITES } from "./portable/suites.ts";
 import type { WorldOptions } from "./portable/world.ts";

@@ -1,6 +1,6 @@
 /** What an application carries: the sizes of bundles, and that unused parts stay out of them. */
-import { describe, it } from "node:test";
 import { relative } from "node:path";
+import { describe, it } from "node:test";
 import { assert, assertEquals, assertLess, assertLessOrEqual } from "@std/assert";
 import {
   type BundleSize,
@@ -9,8 +9,8 @@ import {
   OWN_BUDGET_KB,
   WORKER,
   WORKER_BUDGET_KB,
-} from "../../dev/bundle.ts";
-import { DEPENDENCIES } from "../../dev/manifests.ts";
+} from "../../dev/tools/bundle.ts";
+import { DEPENDENCIES } from "../../dev/tools/manifests.ts";
 
 const KB = 1024;
 
@@ -104,7 +104,13 @@ describe("a bundler leaves out", () => {
     const { inputs } = await bundleSize(`export { tundraStore } from "./mod.ts"`);
     const files = Object.keys(inputs).map((path) => relative(".", path));
     for (
-      const part of ["src/store.ts", "src/tick.ts", "src/scripts/commit.ts", "src/upstash/http.ts", "src/ensure.ts"]
+      const part of [
+        "src/store.ts",
+        "src/tick/tick.ts",
+        "src/scripts/commit.ts",
+        "src/upstash/transport.ts",
+        "src/ensure.ts",
+      ]
     ) {
       assert(files.includes(part), `${part}: ${files}`);
     }

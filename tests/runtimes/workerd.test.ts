@@ -1,14 +1,14 @@
 /** What only workerd can show: R2, a cron trigger with the example's Worker, requests that give up, cold start, memory. */
-import { after, before, beforeEach, describe, it } from "node:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { build } from "esbuild";
+import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
 import { r2Datastore } from "../../src/adapters/cloudflare.ts";
 import { datastoreConformance } from "../conformance/datastore.ts";
-import { BUCKET, until, withArchive } from "../store/kit.ts";
-import { type FaultProxy, startFaultProxy } from "../../dev/faults.ts";
+import { BUCKET, until, withArchive } from "../support/fixtures.ts";
 import { run } from "./run.ts";
 import { installTools, type Miniflare, miniflare, ROOT } from "./tools.ts";
 

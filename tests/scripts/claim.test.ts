@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
-import { redisKeys } from "../../src/keys.ts";
+import { assertEquals } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { type Claim, claim, type ClaimOptions } from "../../src/scripts/claim.ts";
 import { connect } from "../../src/upstash/connection.ts";
 import { scriptRunner } from "../../src/upstash/script.ts";

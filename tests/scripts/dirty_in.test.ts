@@ -1,9 +1,9 @@
-import { assert, assertEquals, assertIsError, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertIsError, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
 import type { EvalQueue } from "../../src/dirty_in.ts";
-import { TundraError } from "../../src/errors.ts";
-import { redisKeys } from "../../src/keys.ts";
 import { type TundraOptions, tundraStore } from "../../src/store.ts";
 import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
 import { looksInto } from "../support/looks.ts";

@@ -1,11 +1,11 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
-import { memoryDatastore } from "../../src/datastores/memory.ts";
+import { notFound } from "../../src/base/errors.ts";
 import type { DataStore } from "../../src/datastores/datastore.ts";
-import { evictIdle } from "../../src/evict.ts";
-import { notFound } from "../../src/errors.ts";
+import { memoryDatastore } from "../../src/datastores/memory.ts";
 import { type Candidate, evict, type EvictOutcome } from "../../src/scripts/evict.ts";
 import { mark } from "../../src/scripts/mark.ts";
+import { evictIdle } from "../../src/tick/evict_idle.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 

@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
-import { redisKeys } from "../../src/keys.ts";
+import { assertEquals } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { commit } from "../../src/scripts/commit.ts";
 import { fail, type Failure, MAX_ODD } from "../../src/scripts/fail.ts";
 import { mark } from "../../src/scripts/mark.ts";

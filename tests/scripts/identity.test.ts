@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { memoryDatastore, type PutOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
-import { proposeId, replaceId } from "../../src/scripts/identity.ts";
+import { proposeId, replaceId } from "../../src/scripts/id.ts";
 import { withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 

@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
+import { assertEquals } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { mark, type MarkOptions } from "../../src/scripts/mark.ts";
-import { redisKeys } from "../../src/keys.ts";
 import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
 import { assertBetween, GRACE_MS, looksInto, textOf, writesOf } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";

@@ -1,8 +1,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { redisKeys } from "../../src/keys.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { parseRecord } from "../../src/scripts/prelude.ts";
 import { purgeableUpTo, purged } from "../../src/scripts/purged.ts";
-import { parseRecord } from "../../src/scripts/record.ts";
 import { OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
 import { assertBetween, EXPIRED_MS, GRACE_MS, looksInto, textOf, writesOf } from "../support/looks.ts";
 import { withStack } from "../support/stack.ts";

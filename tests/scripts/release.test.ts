@@ -1,6 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
-import { redisKeys } from "../../src/keys.ts";
+import { assert, assertEquals } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { claim } from "../../src/scripts/claim.ts";
 import { release } from "../../src/scripts/release.ts";
 import { withIndex } from "../support/index.ts";

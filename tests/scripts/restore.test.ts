@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { check } from "../../src/scripts/check.ts";
 import { evict } from "../../src/scripts/evict.ts";
 import { encodePayload, payloadBytes, restore, type Thawed } from "../../src/scripts/restore.ts";

@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
-import { redisKeys } from "../../src/keys.ts";
+import { assertEquals } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { revive } from "../../src/scripts/revive.ts";
 import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
 import { assertBetween, looksInto, writesOf } from "../support/looks.ts";

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertIsError, assertMatch, assertRejects } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
-import { TundraError } from "../../src/errors.ts";
+import { assert, assertEquals, assertIsError, assertMatch, assertRejects } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
 import { connect } from "../../src/upstash/connection.ts";
 import { defineScript, scriptRunner } from "../../src/upstash/script.ts";
 import { type FakeCall, fakeFetch } from "../support/fake_fetch.ts";

@@ -1,8 +1,8 @@
-import { assertEquals, assertIsError, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
-import { TundraError } from "../../src/errors.ts";
-import { redisKeys } from "../../src/keys.ts";
+import { assertEquals, assertIsError, assertRejects } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import { snapshot } from "../../src/scripts/snapshot.ts";
 import { connect } from "../../src/upstash/connection.ts";
 import { fakeFetch } from "../support/fake_fetch.ts";

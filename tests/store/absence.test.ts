@@ -2,8 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type DataStore, memoryDatastore, type TickReport, type TundraStore } from "../../mod.ts";
+import { hooked, withArchive } from "../support/fixtures.ts";
 import { thawRecord } from "../support/records.ts";
-import { hooked, withArchive } from "./kit.ts";
 
 describe("a key that is missing, though nobody removed it", () => {
   const stack = withArchive();

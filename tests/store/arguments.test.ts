@@ -1,7 +1,7 @@
 /** A wrong argument is BAD_ARGUMENT, says which one and what it is, and costs no request. */
-import { Redis } from "@upstash/redis";
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Redis } from "@upstash/redis";
 import {
   memoryDatastore,
   s3Datastore,
@@ -10,7 +10,7 @@ import {
   type TundraStore,
   tundraStore,
 } from "../../mod.ts";
-import { tundraError } from "./kit.ts";
+import { tundraError } from "../support/fixtures.ts";
 
 const TOKEN = "a-very-secret-token";
 

@@ -1,10 +1,10 @@
 /** Failures: whose fault they are, what they cost a key, and how it comes back to life. */
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type DataStore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
-import { PLATFORM, setAmbient } from "../../src/ambient.ts";
-import { type Gate, gate, hooked, isOwner, names, sleep, withArchive } from "./kit.ts";
+import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { type Gate, gate, hooked, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 
 const NOW = { retryBackoffMs: 0 };
 

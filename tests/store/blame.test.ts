@@ -1,11 +1,11 @@
 /** Whose fault is it? What one key does to its batch, what a store does to all keys, and what costs an attempt. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Freezer, TundraError, type TundraStore } from "../../mod.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import { MAX_ODD } from "../../src/scripts/fail.ts";
-import { redisKeys } from "../../src/keys.ts";
-import { hooked, isOwner, names, withArchive } from "./kit.ts";
+import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
 
 const NOW = { retryBackoffMs: 0 };
 const { dirty: DIRTY } = redisKeys("default");

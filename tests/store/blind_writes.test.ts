@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { HOUR, names, sleep, tundraError, withArchive } from "./kit.ts";
+import { HOUR, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
 
 const GRACE_MS = 24 * HOUR;
 

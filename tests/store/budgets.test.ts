@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type DataStore, memoryDatastore, type TundraStore } from "../../mod.ts";
-import { hooked, HOUR, names, withArchive } from "./kit.ts";
+import { hooked, HOUR, names, withArchive } from "../support/fixtures.ts";
 
 describe("budgets", () => {
   const stack = withArchive();

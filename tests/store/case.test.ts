@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { withArchive } from "./kit.ts";
+import { withArchive } from "../support/fixtures.ts";
 
 /** Finds, deletes and lists whatever the case. A listing of a folder names it as it was asked for. */
 function ignoringCase() {

@@ -2,7 +2,7 @@
 import { after, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
-import { HOUR, names, withArchive } from "./kit.ts";
+import { HOUR, names, withArchive } from "../support/fixtures.ts";
 
 describe("an endpoint that decodes replies as text", () => {
   const stack = withArchive();

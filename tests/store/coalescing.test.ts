@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { DataStore, TundraError, TundraStore } from "../../mod.ts";
-import { type Gate, gate, hooked, names, sleep, tundraError, until, withArchive } from "./kit.ts";
+import { type Gate, gate, hooked, names, sleep, tundraError, until, withArchive } from "../support/fixtures.ts";
 
 describe("concurrent ensureKs", () => {
   const stack = withArchive();

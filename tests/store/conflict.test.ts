@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import type { DataStore, TundraStore } from "../../mod.ts";
-import { hooked, tundraError, withArchive } from "./kit.ts";
+import { hooked, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("what is there although it is evicted", () => {
   const stack = withArchive();

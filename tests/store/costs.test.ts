@@ -1,8 +1,8 @@
 /** The commands that the tables of docs/costs.md begin from, measured. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { BATCH, BILLED, RECORD_BYTES } from "../../dev/pays_back.ts";
-import { HOUR, names, withArchive } from "./kit.ts";
+import { BATCH, BILLED, RECORD_BYTES } from "../../dev/tools/pays_back.ts";
+import { HOUR, names, withArchive } from "../support/fixtures.ts";
 
 describe("what archiving, evicting and bringing back cost", () => {
   const stack = withArchive();
@@ -29,7 +29,7 @@ describe("what archiving, evicting and bringing back cost", () => {
     return { commands, writes };
   }
 
-  it("is what dev/pays_back.ts says, per key and per batch", async () => {
+  it("is what dev/tools/pays_back.ts says, per key and per batch", async () => {
     const keys = names(BATCH);
     const store = stack.store({ redisTtlMs: 10 * HOUR });
     await raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));

@@ -1,7 +1,7 @@
-import { assertEquals, assertIsError, assertMatch, assertRejects } from "@std/assert";
 import { beforeEach, describe, it } from "node:test";
+import { assertEquals, assertIsError, assertMatch, assertRejects } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
-import { TundraError } from "../../src/errors.ts";
 import { tundraStore } from "../../src/store.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { looksInto } from "../support/looks.ts";

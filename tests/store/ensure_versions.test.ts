@@ -2,8 +2,8 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type DataStore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
-import { freezeRecord } from "../support/records.ts";
 import { withIndex } from "../support/index.ts";
+import { freezeRecord } from "../support/records.ts";
 import { withStack } from "../support/stack.ts";
 
 const BASE = 1_700_000_000_000_000;

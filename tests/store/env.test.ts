@@ -3,7 +3,7 @@ import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { tundraFromEnv, type TundraStore } from "../../mod.ts";
-import { BUCKET, tundraError, withArchive } from "./kit.ts";
+import { BUCKET, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("tundraFromEnv", () => {
   const stack = withArchive();

@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { HOUR, names, withArchive } from "./kit.ts";
+import { HOUR, names, withArchive } from "../support/fixtures.ts";
 
 describe("keys that expire by themselves", () => {
   const stack = withArchive();

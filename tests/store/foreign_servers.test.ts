@@ -6,7 +6,7 @@
 import { after, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { startUpstash, type UpstashOptions, type UpstashServer } from "../../src/testing/upstash.ts";
-import { tundraError, withArchive } from "./kit.ts";
+import { tundraError, withArchive } from "../support/fixtures.ts";
 
 const DOCUMENTED = ["no-writes", "allow-key-locking"];
 const SERVERS: Record<string, Partial<UpstashOptions> & { left: string }> = {

@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { type Freezer, TundraError } from "../../mod.ts";
-import { hooked, names, sleep, tundraError, withArchive } from "./kit.ts";
+import { hooked, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
 
 /** Asks a key service before it works in place, and notes the names of the objects. */
 function service(): Freezer & { failure: unknown; told: Set<string> } {

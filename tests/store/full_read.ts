@@ -4,7 +4,7 @@
  */
 import type { Buffer } from "node:buffer";
 import type { UpstashServer } from "../../src/testing/upstash.ts";
-import { plain } from "./kit.ts";
+import { plain } from "../support/fixtures.ts";
 
 /** A value in full: comparable, bytes as text of one character a byte. `undefined`: there is none. */
 export async function fullRead(raw: UpstashServer["raw"], key: string | Uint8Array): Promise<unknown> {

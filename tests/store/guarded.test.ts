@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { memoryDatastore, TundraError } from "../../mod.ts";
-import { setAmbient } from "../../src/ambient.ts";
-import { HOUR, isOwner, withArchive } from "./kit.ts";
+import { setAmbient } from "../../src/base/platform.ts";
+import { HOUR, isOwner, withArchive } from "../support/fixtures.ts";
 
 const never = () => new Promise<never>(() => {});
 

@@ -2,12 +2,12 @@
 import type { Buffer } from "node:buffer";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { deflateFreezer } from "../../mod.ts";
-import { PLATFORM, setAmbient } from "../../src/ambient.ts";
+import { objectName, redisKeys, versionMicros } from "../../src/base/keys.ts";
+import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { BUCKET, hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
-import { objectName, redisKeys, versionMicros } from "../../src/keys.ts";
-import { BUCKET, hooked, HOUR, isOwner, names, sleep, withArchive } from "./kit.ts";
 
 const { dirty: DIRTY, idle: IDLE, record: recordName, dead: DEAD } = redisKeys("default");
 const YEAR = 365 * 24 * HOUR;

@@ -4,7 +4,7 @@
  */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { HOUR, names, type StoreOptions, withArchive } from "./kit.ts";
+import { HOUR, names, type StoreOptions, withArchive } from "../support/fixtures.ts";
 
 const LIMIT = 60_000;
 

@@ -2,8 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type DataStore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
-import { redisKeys } from "../../src/keys.ts";
-import { hooked, HOUR, names, tundraError, until, withArchive } from "./kit.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { hooked, HOUR, names, tundraError, until, withArchive } from "../support/fixtures.ts";
 
 const KEYS = redisKeys("default");
 

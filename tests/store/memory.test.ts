@@ -5,8 +5,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
+import { hooked, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
-import { hooked, names, type StoreOptions, tundraError, withArchive } from "./kit.ts";
 
 const MB = 1_048_576;
 /** What an object holds besides its value. */

@@ -1,10 +1,10 @@
 /** Before a tick evicts a key whose version is older than a day, it asks the archive for it. */
+import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import type { Buffer } from "node:buffer";
 import { type DataStore, deflateFreezer, type TundraStore } from "../../mod.ts";
+import { BUCKET, hooked, HOUR, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
-import { BUCKET, hooked, HOUR, withArchive } from "./kit.ts";
 
 describe("idle keys whose version is older than a day", () => {
   const stack = withArchive();

@@ -1,11 +1,11 @@
 /** A tick makes progress in every bound, however many suspects there are, and whatever ends it early. */
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore, type TickOptions, type TundraStore } from "../../mod.ts";
-import { PLATFORM, setAmbient } from "../../src/ambient.ts";
-import { redisKeys } from "../../src/keys.ts";
-import { hooked, HOUR, isOwner, names, sleep, withArchive } from "./kit.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 
 const { dirty: DIRTY, idle: IDLE } = redisKeys("default");
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type DataStore, memoryDatastore, notFound, TundraError } from "../../mod.ts";
-import { names, withArchive } from "./kit.ts";
+import { names, withArchive } from "../support/fixtures.ts";
 
 describe("what a removal leaves in the archive", () => {
   const stack = withArchive();

@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { type Gate, gate, hooked, HOUR, isOwner, tundraError, withArchive } from "./kit.ts";
+import { type Gate, gate, hooked, HOUR, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("a change during archiving", () => {
   const stack = withArchive();

@@ -1,7 +1,7 @@
 /** The main path on an S3 gateway that others wrote. */
 import { after, before, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type Radosgw, startRadosgw } from "../../dev/radosgw.ts";
+import { type Radosgw, startRadosgw } from "../../dev/servers/radosgw.ts";
 import { type DataStore, s3Datastore, tundraStore } from "../../mod.ts";
 import { withStack } from "../support/stack.ts";
 

@@ -1,9 +1,9 @@
 /** Commands that Redis runs on keys that Tundra knows: what they do, row by row of docs/redis-commands.md. */
-import { beforeEach, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
+import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
-import { HOUR, withArchive } from "./kit.ts";
+import { HOUR, withArchive } from "../support/fixtures.ts";
 
 const page = readFileSync(new URL("../../docs/redis-commands.md", import.meta.url), "utf8");
 

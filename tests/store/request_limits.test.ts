@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
-import { HOUR, names, type StoreOptions, tundraError, withArchive } from "./kit.ts";
+import { HOUR, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 
 const LIMIT = 200_000;
 const noise = (length: number): string => {

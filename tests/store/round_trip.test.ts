@@ -2,11 +2,11 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import type { CommandPart } from "../../src/testing/resp.ts";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
+import type { CommandPart } from "../../src/testing/resp.ts";
+import { names, sleep, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 import { fullRead } from "./full_read.ts";
-import { names, sleep, withArchive } from "./kit.ts";
 
 const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i);
 const many = (n: number, each: (i: number) => CommandPart[]): CommandPart[] =>

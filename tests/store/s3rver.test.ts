@@ -1,9 +1,9 @@
 /** One life of a store on an S3 server that others wrote, with its objects on a disk. */
 import { after, before, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type S3rver, startS3rver } from "../../dev/s3rver.ts";
-import { installTools } from "../runtimes/tools.ts";
+import { type S3rver, startS3rver } from "../../dev/servers/s3rver.ts";
 import { type DataStore, s3Datastore, tundraStore } from "../../mod.ts";
+import { installTools } from "../runtimes/tools.ts";
 import { withStack } from "../support/stack.ts";
 
 describe("on s3rver", () => {

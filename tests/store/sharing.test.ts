@@ -1,9 +1,9 @@
 /** Stores side by side, ticks side by side, and calls with many keys or none. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore } from "../../mod.ts";
-import { BUCKET, gate, hooked, isOwner, names, tundraError, withArchive } from "./kit.ts";
+import { BUCKET, gate, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("stores of different tqname on one Redis and one bucket", () => {
   const stack = withArchive();

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
-import { names, withArchive } from "./kit.ts";
+import { names, withArchive } from "../support/fixtures.ts";
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

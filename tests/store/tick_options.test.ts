@@ -2,9 +2,9 @@
 import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertInstanceOf, assertLess } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type DataStore, memoryDatastore, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { BUCKET, gate, hooked, HOUR, isOwner, names, sleep, tundraError, withArchive } from "./kit.ts";
+import { BUCKET, gate, hooked, HOUR, isOwner, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("tick", () => {
   const stack = withArchive({ upstash: { record: true } });

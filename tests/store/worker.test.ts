@@ -1,9 +1,9 @@
 /** The worker: ticks in a loop that outlives what goes wrong. */
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertGreaterOrEqual } from "@std/assert";
-import { faultyFetch } from "../../dev/faults.ts";
+import { faultyFetch } from "../../dev/servers/faults.ts";
 import { TundraError, type TundraWorker, type WorkerEvent } from "../../mod.ts";
-import { gate, hooked, HOUR, isOwner, names, sleep, tundraError, until, withArchive } from "./kit.ts";
+import { gate, hooked, HOUR, isOwner, names, sleep, tundraError, until, withArchive } from "../support/fixtures.ts";
 
 const QUICK = { eoqBackoffMs: 5 };
 

@@ -5,15 +5,15 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
+import { redisKeys } from "../../src/base/keys.ts";
+import type { Index } from "../../src/scripts/prelude.ts";
 import { redisStream, type Reply as RawReply } from "../../src/testing/resp.ts";
-import { redisKeys } from "../../src/keys.ts";
-import type { Index } from "../../src/scripts/record.ts";
 import { connect, type Connection } from "../../src/upstash/connection.ts";
 import { databaseName } from "../../src/upstash/options.ts";
 import { scriptRunner } from "../../src/upstash/script.ts";
 import type { Stack } from "./stack.ts";
 
-/** Every field of a record, see src/scripts/record.ts; `-` where there is none. */
+/** Every field of a record, see src/scripts/prelude.ts; `-` where there is none. */
 export interface RecordFields {
   rev: number;
   ver: string;

@@ -2,9 +2,9 @@
  * Looks at, and changes of, many Redis keys at a time, for tests of scripts that work on batches. Not billed.
  * @module
  */
-import { assert } from "@std/assert";
 import type { Buffer } from "node:buffer";
-import { redisKeys } from "../../src/keys.ts";
+import { assert } from "@std/assert";
+import { redisKeys } from "../../src/base/keys.ts";
 import { EMPTY, type RecordFields } from "./index.ts";
 import type { Stack } from "./stack.ts";
 

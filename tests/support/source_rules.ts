@@ -22,7 +22,7 @@ export const BARE_IMPORTS: readonly string[] = [
 ];
 
 /** The one file that may use time, timers and randomness. */
-const AMBIENT = "src/ambient.ts";
+const AMBIENT = "src/base/platform.ts";
 
 /** The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: where options come from the environment. */
 const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
@@ -31,23 +31,30 @@ const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
 const TESTING = "src/testing";
 const BUILT_IN = /^node:[a-z_]+$/;
 
-/** Rooms from the ground up. A room imports from lower floors and from itself; two rooms of one floor are strangers. */
-const GROUND = ["src/errors.ts", "src/keys.ts", "src/check.ts", "src/abort.ts", AMBIENT];
-
-const FLOORS: Record<string, number> = {
-  ground: 0,
-  "src/archive": 1,
+/**
+ * Rooms, and the layer of each. A room imports from lower layers and from itself; rooms of one layer do not import each
+ * other. A folder inside a room belongs to it; `src` holds the public calls.
+ */
+export const LAYERS: Record<string, number> = {
+  "src/base": 0,
+  "src/freezers": 1,
   "src/upstash": 1,
   "src/datastores": 1,
+  "src/archive": 2,
   "src/scripts": 2,
-  "store": 3,
-  "src/adapters": 4,
-  "src/operations": 4,
-  "mod.ts": 5,
-  "src/testing": 5,
+  "src/core": 3,
+  "src/tick": 4,
+  "src": 5,
+  "src/adapters": 6,
+  "src/operations": 6,
+  "mod.ts": 7,
+  "src/testing": 7,
 };
 
-/** The extension points: types without a runtime part, which every room above the ground may name. */
+/** At most so many lines a file and a function of `src`, and so many files that lie in `src` itself. */
+export const LIMITS = { fileLines: 300, functionLines: 70, looseFiles: 10 };
+
+/** The extension points: types without a runtime part, which every room above the base may name. */
 const INTERFACES = ["src/datastores/datastore.ts", "src/archive/freezer.ts"];
 
 const RUNTIME_GLOBALS = new Set([
@@ -194,17 +201,64 @@ function resolveImport(from: string, specifier: string): string {
   return url.pathname.startsWith("/package/") ? url.pathname.slice("/package/".length) : url.pathname;
 }
 
-function roomOf(path: string): string {
-  if (GROUND.includes(path)) return "ground";
-  const folder = /^(src\/[^/]+)\//.exec(path)?.[1];
-  return folder ?? (path.startsWith("src/") ? "store" : path);
+/** The room of a file. */
+export function roomOf(path: string): string {
+  return /^(src(?:\/[^/]+)?)\//.exec(path)?.[1] ?? path;
 }
 
 function pointsDown(from: string, to: string): boolean {
   const [above, below] = [roomOf(from), roomOf(to)];
-  if (!(above in FLOORS) || !(below in FLOORS)) return false;
+  const [upper, lower] = [LAYERS[above], LAYERS[below]];
+  if (upper === undefined || lower === undefined) return false;
   if (above === below) return above !== "mod.ts";
-  return FLOORS[below]! < FLOORS[above]! || (INTERFACES.includes(to) && above !== "ground");
+  return lower < upper || (INTERFACES.includes(to) && upper > 0);
+}
+
+/** The rooms that each room imports from, the highest first: a line a room, with its files and lines. */
+export function roomTable(files: SourceFile[]): string[] {
+  const rooms = new Map<string, { files: number; lines: number; below: Set<string> }>();
+  for (const { path, text } of files) {
+    const room = roomOf(path);
+    const row = rooms.get(room) ?? { files: 0, lines: 0, below: new Set<string>() };
+    rooms.set(room, row);
+    row.files++;
+    row.lines += text.split("\n").length - 1;
+    const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    for (const { specifier } of importsOf(source)) {
+      const below = specifier?.startsWith(".") ? roomOf(resolveImport(path, specifier)) : room;
+      if (below !== room) row.below.add(below);
+    }
+  }
+  return [...rooms].sort(([a], [b]) => (LAYERS[b] ?? 0) - (LAYERS[a] ?? 0)).map(([room, { files, lines, below }]) =>
+    `${room.padEnd(16)} layer ${LAYERS[room]}  ${String(files).padStart(2)} files ${
+      String(lines).padStart(5)
+    } lines  -> ` +
+    [...below].sort().join(", ")
+  );
+}
+
+/** What is longer than {@linkcode LIMITS} allow, and whether too many files lie loose. */
+export function sizeProblems(files: SourceFile[]): string[] {
+  const problems: string[] = [];
+  for (const { path, text } of files) {
+    const lines = text.split("\n").length - 1;
+    if (lines > LIMITS.fileLines) problems.push(`${path}: ${lines} lines`);
+    const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    const lineOf = (at: number) => source.getLineAndCharacterOfPosition(at).line;
+    const visit = (node: ts.Node): void => {
+      if (ts.isFunctionLike(node) && "body" in node && node.body) {
+        const length = lineOf(node.getEnd()) - lineOf(node.getStart(source)) + 1;
+        if (length > LIMITS.functionLines) {
+          problems.push(`${path}:${lineOf(node.getStart(source)) + 1}: a function of ${length} lines`);
+        }
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+  const loose = files.filter(({ path }) => roomOf(path) === "src").length;
+  if (loose > LIMITS.looseFiles) problems.push(`src: ${loose} files lie in it`);
+  return problems;
 }
 
 /** `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name where it is a chain. */

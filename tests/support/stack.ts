@@ -3,7 +3,7 @@
  * @module
  */
 import { after, before } from "node:test";
-import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/redis_server.ts";
+import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/servers/redis_server.ts";
 import { startUpstash, type UpstashOptions, type UpstashServer } from "../../src/testing/upstash.ts";
 import { databaseName } from "../../src/upstash/options.ts";
 

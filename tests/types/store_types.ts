@@ -2,7 +2,6 @@
  * What compiles, and what must not, in an application that uses a store.
  * @module
  */
-import type { Redis } from "@upstash/redis";
 import {
   type DirtyOptions,
   type EvalQueue,
@@ -16,6 +15,7 @@ import {
   tundraStore,
   type TundraWorker,
 } from "@tundra/store";
+import type { Redis } from "@upstash/redis";
 import type { Assert, Equal } from "./equal.ts";
 
 const redis = { url: "https://eu1-example.upstash.io", token: "secret" };

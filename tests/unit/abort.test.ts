@@ -1,7 +1,7 @@
 /** Signals: who hears of an abort, how often one listens, and what is left behind. */
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { describe, it } from "node:test";
-import { linkSignals, onAbort, sleep, untilAborted } from "../../src/abort.ts";
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { linkSignals, onAbort, sleep, untilAborted } from "../../src/base/abort.ts";
 
 /** A signal, and how many listeners it has. */
 function counted(): { controller: AbortController; signal: AbortSignal; listeners: () => number } {

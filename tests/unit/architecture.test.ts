@@ -6,8 +6,16 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { importProblems, lockProblems, type Manifest, manifestProblems } from "../../dev/manifests.ts";
-import { bareImports, fileProblems, importCycles, type SourceFile } from "../support/source_rules.ts";
+import { importProblems, lockProblems, type Manifest, manifestProblems } from "../../dev/tools/manifests.ts";
+import {
+  bareImports,
+  fileProblems,
+  importCycles,
+  LIMITS,
+  roomTable,
+  sizeProblems,
+  type SourceFile,
+} from "../support/source_rules.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -39,6 +47,12 @@ describe("the source of the package", () => {
     const files = packageFiles();
     assert(files.length >= 6, `only ${files.length} files found`);
     assertEquals(files.flatMap(fileProblems), []);
+  });
+
+  it("has rooms, each of which imports from lower ones only", () => {
+    const table = roomTable(packageFiles());
+    console.log(table.join("\n"));
+    assert(table.length >= 12 && table[0]!.startsWith("mod.ts") && table.at(-1)!.startsWith("src/base"));
   });
 
   it("says of each script what it is given and what it answers", () => {
@@ -104,8 +118,8 @@ describe("the rules about source", () => {
     ["Bun", "src/x.ts", `const v = Bun.version;`, "Bun exists on some runtimes only"],
     ["require", "src/x.ts", `const x = require("x");`, "require exists on some runtimes only"],
     ["import.meta", "src/x.ts", `import.meta.url`, "import.meta differs"],
-    ["Date.now", "src/x.ts", `const t = Date.now();`, "Date.now belongs to src/ambient.ts"],
-    ["Date.now through globalThis", "src/x.ts", `globalThis.Date.now()`, "Date.now belongs to src/ambient.ts"],
+    ["Date.now", "src/x.ts", `const t = Date.now();`, "Date.now belongs to src/base/platform.ts"],
+    ["Date.now through globalThis", "src/x.ts", `globalThis.Date.now()`, "Date.now belongs to src/base/platform.ts"],
     ["new Date()", "src/x.ts", `const t = new Date();`, "the current date belongs"],
     ["Date()", "src/x.ts", `const t = Date();`, "the current date belongs"],
     ["Math.random", "src/x.ts", `Math.random()`, "Math.random belongs"],
@@ -127,18 +141,34 @@ describe("the rules about source", () => {
     ["an import from dev", "src/x.ts", `import "../dev/a.ts";`, "imports dev/a.ts, which is not published"],
     ["an import from tests", "src/a/x.ts", `import "../../tests/a.ts";`, "imports tests/a.ts, which is not published"],
     ["an import without extension", "src/x.ts", `import "./errors";`, "names no file"],
-    ["ground that looks up", "src/keys.ts", `import "./store.ts";`, "imports src/store.ts, which is no lower room"],
+    [
+      "a base that looks up",
+      "src/base/keys.ts",
+      `import "../store.ts";`,
+      "imports src/store.ts, which is no lower room",
+    ],
     ["upstash that knows scripts", "src/upstash/a.ts", `import type { A } from "../scripts/a.ts";`, "no lower room"],
     ["upstash that knows the archive", "src/upstash/a.ts", `import "../archive/record.ts";`, "no lower room"],
-    ["scripts that know the store", "src/scripts/a.ts", `import "../tick.ts";`, "no lower room"],
-    ["the store that knows adapters", "src/tick.ts", `import "./adapters/http.ts";`, "no lower room"],
+    ["scripts that know the tick", "src/scripts/a.ts", `import "../tick/tick.ts";`, "no lower room"],
+    ["the store that knows adapters", "src/store.ts", `import "./adapters/http.ts";`, "no lower room"],
+    [
+      "a tick that knows the store",
+      "src/tick/tick.ts",
+      `import "../store.ts";`,
+      "imports src/store.ts, which is no lower",
+    ],
     [
       "anyone who imports the facade",
-      "src/tick.ts",
+      "src/store.ts",
       `export { a } from "../mod.ts";`,
       "imports mod.ts, which is no lower",
     ],
-    ["the core that knows the servers for tests", "src/tick.ts", `import "./testing/s3.ts";`, "which is no lower room"],
+    [
+      "the store that knows the servers for tests",
+      "src/store.ts",
+      `import "./testing/s3.ts";`,
+      "which is no lower room",
+    ],
     ["an adapter that knows them", "src/adapters/a.ts", `import "../testing/s3.ts";`, "which is no lower room"],
     ["the facade that knows them", "mod.ts", `export * from "./src/testing/local_stack.ts";`, "no lower room"],
     ["servers for tests that import a development tool", "src/testing/a.ts", `import "esbuild";`, "imports esbuild"],
@@ -154,22 +184,46 @@ describe("the rules about source", () => {
     });
   }
 
-  it("leave alone what only looks like it: comments, strings, members, types, lower rooms, src/ambient.ts", () => {
+  it("leave alone what only looks like it: comments, strings, members, types, lower rooms, src/base/platform.ts", () => {
     const good: [path: string, text: string][] = [
       ["src/x.ts", `// process.env, Date.now(), any\n/** Buffer */ const a = "setTimeout(Deno)";`],
       ["src/x.ts", `const o = { process: 1 }; o.process; interface A { Buffer: number; Deno(): void }`],
       ["src/x.ts", `new Date(5); const { process: p } = o; f(fetch); const send = options.fetch; send("http://a");`],
       ["src/x.ts", `crypto.subtle.encrypt(a, b, c); Math.max(1); Date.UTC(1, 2);`],
-      ["src/ambient.ts", `Date.now(); Math.random(); setTimeout(f); performance.now(); crypto.randomUUID();`],
+      ["src/base/platform.ts", `Date.now(); Math.random(); setTimeout(f); performance.now(); crypto.randomUUID();`],
       ["src/env.ts", `(globalThis as { process?: { env: unknown } }).process?.env;`],
       ["src/archive/a.ts", `import type { DataStore } from "../datastores/datastore.ts"; import "./b.ts";`],
-      ["src/scripts/a.ts", `import "../upstash/a.ts"; import "../archive/a.ts"; import "../errors.ts";`],
-      ["src/tick.ts", `import "./scripts/a.ts"; import "./ensure.ts"; import { Redis } from "@upstash/redis";`],
-      ["src/adapters/a.ts", `import "../tick.ts"; import "../datastores/r2.ts"; import "fflate";`],
+      ["src/scripts/a.ts", `import "../upstash/a.ts"; import "../base/errors.ts";`],
+      ["src/tick/tick.ts", `import "../scripts/a.ts"; import "./freeze.ts"; import { Redis } from "@upstash/redis";`],
+      ["src/adapters/a.ts", `import "../tick/tick.ts"; import "../datastores/r2.ts"; import "fflate";`],
+      ["src/datastores/s3/a.ts", `import "../names.ts"; import "../../base/errors.ts";`],
       ["src/testing/a.ts", `import { Buffer } from "node:buffer"; import "./s3.ts"; Buffer.alloc(1); Date.now();`],
-      ["mod.ts", `export * from "./src/tick.ts"; export { a } from "./src/adapters/a.ts";`],
+      ["mod.ts", `export * from "./src/tick/tick.ts"; export { a } from "./src/adapters/a.ts";`],
     ];
     for (const [path, text] of good) assertEquals(fileProblems({ path, text }), [], text);
+  });
+
+  it("name files and functions that are too long, and files that lie loose", () => {
+    const lines = (n: number) => "\n".repeat(n);
+    const { fileLines, functionLines, looseFiles } = LIMITS;
+    const loose = Array.from({ length: looseFiles }, (_, i) => ({ path: `src/${i}.ts`, text: "" }));
+    const long = { path: "src/a/b.ts", text: `\nconst f = () => {${lines(functionLines - 1)}};${lines(fileLines)}` };
+    assertEquals(sizeProblems([...loose, { path: "src/a/b.ts", text: lines(fileLines) }]), []);
+    assertEquals(sizeProblems([...loose, { path: "src/b.ts", text: "" }]), [`src: ${looseFiles + 1} files lie in it`]);
+    assertEquals(sizeProblems([{ ...long, text: long.text.replace("};", "\n};") }]), [
+      `src/a/b.ts: ${fileLines + functionLines + 1} lines`,
+      `src/a/b.ts:2: a function of ${functionLines + 1} lines`,
+    ]);
+  });
+
+  it("print the rooms, the highest first, with what each imports from", () => {
+    const table = roomTable([
+      { path: "src/base/a.ts", text: "" },
+      { path: "src/datastores/s3/b.ts", text: `import "../c.ts";\nimport "../../base/a.ts";\n` },
+    ]);
+    assertEquals(table.length, 2);
+    assertMatch(table[0]!, /^src\/datastores +layer 1 +1 files +2 lines +-> src\/base$/);
+    assertMatch(table[1]!, /^src\/base +layer 0 +1 files +0 lines +-> $/);
   });
 
   it("name a circle of imports, and the line of a problem", () => {

@@ -1,13 +1,12 @@
 /** The archive format: what goes in comes out, on every runtime the same, or an error says why. */
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { describe, it } from "node:test";
 import process from "node:process";
+import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { sealContainer } from "../../src/archive/container.ts";
-import { deflateFreezer } from "../../src/archive/deflate.ts";
 import type { Freezer } from "../../src/archive/freezer.ts";
 import {
   type ArchiveRecord,
@@ -15,8 +14,9 @@ import {
   thawRecord as shippedThaw,
   type Tombstone,
 } from "../../src/archive/record.ts";
+import { TundraError } from "../../src/base/errors.ts";
+import { deflateFreezer } from "../../src/freezers/deflate.ts";
 import { freezeRecord, NAME, thawRecord } from "../support/records.ts";
-import { TundraError } from "../../src/errors.ts";
 
 const RECORD: ArchiveRecord = {
   key: "user:1",

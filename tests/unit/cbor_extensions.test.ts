@@ -1,11 +1,11 @@
 /** An application may use cbor-x too, and register extensions: they are global, and must never meet the archive. */
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { describe, it } from "node:test";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { addExtension } from "cbor-x/decode";
 import { addExtension as addEncoderExtension, Encoder } from "cbor-x/encode";
 import { sealContainer } from "../../src/archive/container.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { freezeRecord, thawRecord } from "../support/records.ts";
-import { TundraError } from "../../src/errors.ts";
 
 const RECORD = { key: "k", ver: "v", at: 1, exp: 0, dump: Uint8Array.of(1, 2, 3) };
 

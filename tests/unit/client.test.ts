@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { describe, it } from "node:test";
 import process from "node:process";
+import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { errors, Redis } from "@upstash/redis";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { redisClient } from "../../src/upstash/client.ts";
 import { connect, type RedisOptions } from "../../src/upstash/connection.ts";
 import { base64, type FakeCall, fakeFetch, hanging } from "../support/fake_fetch.ts";

@@ -1,8 +1,8 @@
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { Redis } from "@upstash/redis";
+import { TundraError } from "../../src/base/errors.ts";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
-import { TundraError } from "../../src/errors.ts";
 import { redisClient } from "../../src/upstash/client.ts";
 import { binary, bytes, connect, type Connection, type RedisOptions, text } from "../../src/upstash/connection.ts";
 import { withStack } from "../support/stack.ts";

@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { binary, bytes, connect, type RedisOptions, text } from "../../src/upstash/connection.ts";
 import { type FakeCall, fakeFetch, hanging } from "../support/fake_fetch.ts";
 
@@ -311,7 +311,7 @@ describe("retries", () => {
 
   it("wait by default a random time, under 3.6 s in all", async () => {
     const stock = Math.random;
-    const { defaultBackoff } = await import("../../src/upstash/http.ts");
+    const { defaultBackoff } = await import("../../src/upstash/transport.ts");
     try {
       Math.random = () => 1;
       const longest = [0, 1, 2, 3, 4].map(defaultBackoff);

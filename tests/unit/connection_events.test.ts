@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { connect, type RedisOptions } from "../../src/upstash/connection.ts";
 import { type FakeCall, fakeFetch, hanging } from "../support/fake_fetch.ts";
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type Fault, faultyFetch } from "../../dev/faults.ts";
-import { TundraError } from "../../src/errors.ts";
+import { type Fault, faultyFetch } from "../../dev/servers/faults.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { redisClient } from "../../src/upstash/client.ts";
 import { binary, bytes, connect } from "../../src/upstash/connection.ts";
 import { seededRandom } from "../support/random.ts";

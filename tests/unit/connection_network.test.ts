@@ -1,8 +1,8 @@
-import { after, before, describe, it } from "node:test";
 import { createServer, type Server, type Socket } from "node:net";
+import { after, before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import { connect, type RedisOptions } from "../../src/upstash/connection.ts";
 
 const BODY = JSON.stringify({ result: btoa("whole \xff") });

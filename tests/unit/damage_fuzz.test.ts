@@ -2,19 +2,19 @@
  * Properties of all that is read from the archive and from records: whatever bytes or text come, the answer is the right
  * value or an error, never a wrong value. TUNDRA_SEED replays.
  */
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { describe, it } from "node:test";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Encoder } from "cbor-x/encode";
 import fc from "fast-check";
 import { sealContainer } from "../../src/archive/container.ts";
-import { deflateFreezer } from "../../src/archive/deflate.ts";
 import type { Freezer } from "../../src/archive/freezer.ts";
 import type { ArchiveRecord, Tombstone } from "../../src/archive/record.ts";
-import { freezeRecord, NAME, thawRecord } from "../support/records.ts";
-import { TundraError } from "../../src/errors.ts";
-import { fromUrlsafe, toUrlsafe } from "../../src/keys.ts";
-import { parseRecord, PRELUDE } from "../../src/scripts/record.ts";
+import { TundraError } from "../../src/base/errors.ts";
+import { fromUrlsafe, toUrlsafe } from "../../src/base/keys.ts";
+import { deflateFreezer } from "../../src/freezers/deflate.ts";
+import { parseRecord, PRELUDE } from "../../src/scripts/prelude.ts";
 import { seededRandom } from "../support/random.ts";
+import { freezeRecord, NAME, thawRecord } from "../support/records.ts";
 import { withStack } from "../support/stack.ts";
 
 const { seed } = seededRandom("the properties of damage_fuzz");

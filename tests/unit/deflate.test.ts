@@ -1,10 +1,10 @@
 /** The default freezer. */
-import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "node:test";
 import { inflateRawSync } from "node:zlib";
+import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { deflateSync } from "fflate";
-import { deflateFreezer } from "../../src/archive/deflate.ts";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
+import { deflateFreezer } from "../../src/freezers/deflate.ts";
 
 const freezer = deflateFreezer();
 const freeze = (bytes: Uint8Array, by = freezer) => by.freeze(bytes, { name: "a/b/c" }) as Uint8Array;

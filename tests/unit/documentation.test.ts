@@ -1,7 +1,7 @@
 /** The checks of the documentation can fail. */
-import { assertEquals } from "@std/assert";
 import { describe, it } from "node:test";
-import { type DocJson, documentationProblems, lintProblems } from "../../dev/documentation.ts";
+import { assertEquals } from "@std/assert";
+import { type DocJson, documentationProblems, lintProblems } from "../../dev/tools/documentation.ts";
 
 const good = { doc: "What it is.", tags: [{ kind: "example" }] };
 const symbol = (name: string, doc?: string) => ({

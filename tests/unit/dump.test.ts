@@ -2,7 +2,7 @@
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { damagedDump, isAboutEndpoint, isWholeDump } from "../../src/upstash/dump.ts";
-import { dumpString } from "../model/redis.ts";
+import { dumpString } from "../model/redis/redis.ts";
 import { seededRandom } from "../support/random.ts";
 
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));

@@ -9,7 +9,7 @@ import {
   show,
   TundraError,
   type TundraErrorCode,
-} from "../../src/errors.ts";
+} from "../../src/base/errors.ts";
 
 describe("TundraError", () => {
   it("is an Error with a name, a code, a message and a stack", () => {

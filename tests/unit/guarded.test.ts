@@ -1,11 +1,11 @@
 /** The guard around every datastore: what it believes, how long it waits, and when a listing ends. */
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { setAmbient } from "../../src/ambient.ts";
+import { notFound, TundraError } from "../../src/base/errors.ts";
+import { setAmbient } from "../../src/base/platform.ts";
 import type { DataStore } from "../../src/datastores/datastore.ts";
 import { guardedDatastore, listPages } from "../../src/datastores/guarded.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
-import { notFound, TundraError } from "../../src/errors.ts";
 
 const never = () => new Promise<never>(() => {});
 

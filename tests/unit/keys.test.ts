@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
 import {
   checkKeys,
   checkTqname,
@@ -12,7 +12,7 @@ import {
   redisKeys,
   showKeys,
   toUrlsafe,
-} from "../../src/keys.ts";
+} from "../../src/base/keys.ts";
 import { seededRandom } from "../support/random.ts";
 
 async function sha256Hex(text: string): Promise<string> {

@@ -1,10 +1,10 @@
 /** README and the pages of docs/: their links lead somewhere, their options are options, their lists are complete. */
-import { describe, it } from "node:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
-import { checkTickOptions, type TickOptions } from "../../src/tick_options.ts";
+import { checkTickOptions, type TickOptions } from "../../src/tick/options.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");

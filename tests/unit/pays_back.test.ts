@@ -1,8 +1,8 @@
 /** The tables that say when archiving pays: recomputed, so that README and docs/costs.md cannot go stale. */
-import { describe, it } from "node:test";
 import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { BILLS, daysToPayBack, daysToPayReturn, PRICES, SIZES, spell, table } from "../../dev/pays_back.ts";
+import { BILLS, daysToPayBack, daysToPayReturn, PRICES, SIZES, spell, table } from "../../dev/tools/pays_back.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 

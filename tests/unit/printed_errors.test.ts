@@ -2,10 +2,10 @@
 import { describe, it } from "node:test";
 import { inspect as ofNode } from "node:util";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { failed } from "../../src/batches.ts";
-import { markError } from "../../src/dirty.ts";
-import { TundraError } from "../../src/errors.ts";
 import { notFound } from "../../mod.ts";
+import { TundraError } from "../../src/base/errors.ts";
+import { failed } from "../../src/core/batches.ts";
+import { markError } from "../../src/dirty.ts";
 
 const host = globalThis as { Deno?: { inspect(value: unknown): string }; Bun?: { inspect(value: unknown): string } };
 const printed = (value: unknown): string => (host.Deno ?? host.Bun)?.inspect(value) ?? ofNode(value);

@@ -1,9 +1,9 @@
 /** `s3Datastore` without a server: its options, its requests, and what each answer means. */
-import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "node:test";
-import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3.ts";
-import { xmlElements, xmlText } from "../../src/datastores/xml.ts";
-import { TundraError } from "../../src/errors.ts";
+import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { TundraError } from "../../src/base/errors.ts";
+import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3/datastore.ts";
+import { xmlElements, xmlText } from "../../src/datastores/s3/xml.ts";
 
 interface Sent {
   url: string;

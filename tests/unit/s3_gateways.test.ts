@@ -1,4 +1,7 @@
 /** `s3Datastore` where servers, gateways, platforms and settings are as people have them. */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { describe, it } from "node:test";
 import {
   assert,
   assertEquals,
@@ -8,12 +11,9 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
-import { describe, it } from "node:test";
-import { contentMd5 } from "../../src/datastores/md5.ts";
-import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3.ts";
-import { TundraError } from "../../src/errors.ts";
+import { TundraError } from "../../src/base/errors.ts";
+import { s3Datastore, type S3DatastoreOptions } from "../../src/datastores/s3/datastore.ts";
+import { contentMd5 } from "../../src/datastores/s3/md5.ts";
 import { seededRandom } from "../support/random.ts";
 
 interface Sent {

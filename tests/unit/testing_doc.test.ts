@@ -1,9 +1,9 @@
 /** docs/TESTING.md says which tests hold which promise: all of them must be there. */
-import { assert, assertEquals } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { assert, assertEquals } from "@std/assert";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const page = readFileSync(join(ROOT, "docs", "TESTING.md"), "utf8");

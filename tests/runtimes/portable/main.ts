@@ -12,11 +12,11 @@
  *
  * @module
  */
-import "./quiet.ts";
-import { freezeRecord, thawRecord } from "../../support/records.ts";
 import { deflateFreezer, type Freezer, tundraStore } from "../../../mod.ts";
-import { SUITES } from "./suites.ts";
+import { freezeRecord, thawRecord } from "../../support/records.ts";
+import "./quiet.ts";
 import { callsAtImport } from "./quiet.ts";
+import { SUITES } from "./suites.ts";
 import { assertValues, TYPES, writeValues } from "./values.ts";
 import { freezeAll, hex, noise, unhex, world, type WorldOptions } from "./world.ts";
 

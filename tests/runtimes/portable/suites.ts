@@ -11,8 +11,8 @@ import {
   type TundraError,
   tundraFromEnv,
 } from "../../../mod.ts";
-import { cronHandler } from "../../../src/adapters/http.ts";
 import { scheduledHandler } from "../../../src/adapters/cloudflare.ts";
+import { cronHandler } from "../../../src/adapters/http.ts";
 import { assertValues, writeValues } from "./values.ts";
 import { freezeAll, noise, rejection, type Test } from "./world.ts";
 

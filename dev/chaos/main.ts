@@ -1,0 +1,427 @@
+/**
+ * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers, real
+ * processes, and a SIGKILL for each of them at any moment. Exits with 1 where anything that was acknowledged is lost.
+ *
+ * redis-server (append-only file, synced before each reply) and radosgw are killed and restarted, stopped (SIGSTOP) and
+ * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told, see
+ * `chaos/ledger.ts`. After the time: everything heals, the queue must drain, and each key is compared with the ledgers,
+ * as `ensureKs` gives it back: first as it is, then after an eviction of all, so from the archive.
+ *
+ * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
+ * meet is up to the machine. `--keys`: of each application. `--sabotage` removes archive objects behind everybody's back,
+ * to show that a loss is found. The endpoint lives in this process, which nobody kills.
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { AwsClient } from "aws4fetch";
+import type { TundraStore } from "../../mod.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
+import { count, seconds, table, verdict } from "../demo/screen.ts";
+import { type Radosgw, startRadosgw } from "../servers/radosgw.ts";
+import { freePort, type RedisServer, startRedis } from "../servers/redis_server.ts";
+import {
+  type ChaosConfig,
+  chaosStore,
+  environment,
+  keysOf,
+  type LedgerFile,
+  readLedger,
+  readValue,
+  seeded,
+  settle,
+} from "./common.ts";
+import type { Ledger } from "./ledger.ts";
+
+const BUCKET = "chaos";
+const LEASE_MS = 2000;
+/** How long a process lives, and how long a server is left in peace: on average. */
+const LIFE_MS = { application: 20_000, tick: 10_000 };
+const PEACE_MS = { redis: 8000, radosgw: 8000 };
+const DRAINS_WITHIN_MS = 120_000;
+
+const { values: args } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "600" },
+    seed: { type: "string", default: process.env.TUNDRA_SEED ?? String(Date.now() % 1_000_000) },
+    applications: { type: "string", default: "8" },
+    ticks: { type: "string", default: "4" },
+    keys: { type: "string", default: "40" },
+    sabotage: { type: "boolean", default: false },
+  },
+});
+
+function whole(name: "seconds" | "seed" | "applications" | "ticks" | "keys", least: number): number {
+  const value = Number(args[name]);
+  if (Number.isInteger(value) && value >= least) return value;
+  throw new Error(`Cannot run chaos as --${name} must be a whole number from ${least}: current value is ${args[name]}`);
+}
+
+const seed = whole("seed", 0);
+const runMs = whole("seconds", 1) * 1000;
+const [applications, ticks, keysEach] = [whole("applications", 1), whole("ticks", 1), whole("keys", 1)];
+
+const dir = mkdtempSync(join(tmpdir(), "tundra-chaos-"));
+const counts: Record<string, number> = {};
+const problems: string[] = [];
+const children = new Set<ChildProcess>();
+const stops: (() => Promise<unknown> | unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
+let over = false; // no more faults
+let ended: Promise<void> | undefined;
+
+function tally(what: string): void {
+  counts[what] = (counts[what] ?? 0) + 1;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Until then, or until the time of faults is over. */
+async function peace(ms: number): Promise<void> {
+  const until = performance.now() + ms;
+  while (!over && performance.now() < until) await sleep(Math.min(50, until - performance.now()));
+}
+
+/** Stops every process that was started, by its id; at most once. */
+function end(): Promise<void> {
+  return ended ??= (async () => {
+    over = true;
+    for (const child of children) child.kill("SIGKILL");
+    for (const stop of stops.reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        console.error(String(error));
+      }
+    }
+  })();
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    if (!ended) console.log("\nStopping all processes"); // deno task passes the terminal's signal on once more
+    end().then(() => process.exit(130));
+  });
+}
+
+interface World {
+  redis: RedisServer;
+  radosgw: Radosgw;
+  /** One for each application, so that its requests reach Redis in their order: then one for all ticks, one for us. */
+  endpoints: UpstashServer[];
+}
+
+async function startWorld(): Promise<World> {
+  // A port of its own: after a restart Redis must be where it was.
+  const durable = ["--appendonly", "yes", "--appendfsync", "always"];
+  const redis = await startRedis({ port: await freePort(), args: durable });
+  stops.push(() => redis.stop());
+  const radosgw = await startRadosgw();
+  stops.push(() => radosgw.stop());
+  await radosgw.createBucket(BUCKET);
+  const endpoints: UpstashServer[] = [];
+  for (let i = 0; i < applications + 2; i++) {
+    const endpoint = await startUpstash({ redisPort: redis.port });
+    stops.push(() => endpoint.stop());
+    endpoints.push(endpoint);
+  }
+  return { redis, radosgw, endpoints };
+}
+
+/** Redis is killed or stopped for a while, again and again. */
+async function troubleRedis({ redis }: World): Promise<void> {
+  const random = seeded(`redis ${seed}`);
+  for (;;) {
+    const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS.redis, random.int(2) === 0, random.next()];
+    await peace(peaceMs);
+    if (over) return;
+    if (kill) {
+      tally("redis-server killed");
+      await redis.kill();
+      await peace(awayMs * 2000);
+      await redis.restart();
+    } else {
+      tally("redis-server stopped");
+      const { pid } = redis;
+      process.kill(pid, "SIGSTOP");
+      await peace(awayMs * 3 * LEASE_MS);
+      process.kill(pid, "SIGCONT");
+    }
+  }
+}
+
+/** So is the gateway. */
+async function troubleRadosgw({ radosgw }: World): Promise<void> {
+  const random = seeded(`radosgw ${seed}`);
+  for (;;) {
+    const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS.radosgw, random.int(2) === 0, random.next()];
+    await peace(peaceMs);
+    if (over) return;
+    if (kill) {
+      tally("radosgw killed");
+      await radosgw.kill();
+      await peace(awayMs * 2000);
+      await radosgw.restart();
+    } else {
+      tally("radosgw stopped");
+      radosgw.pause();
+      await peace(awayMs * 3 * LEASE_MS);
+      radosgw.resume();
+    }
+  }
+}
+
+/** One place for a process: it lives, is killed, and lives again; returns the last one, alive, when the time is over. */
+async function lives(kind: "application" | "tick", index: number, world: World): Promise<ChildProcess> {
+  const { url, token } = world.endpoints[kind === "application" ? index : applications]!;
+  const { url: endpoint, region, accessKeyId, secretAccessKey } = world.radosgw;
+  const random = seeded(`${kind} ${index} ${seed}`);
+  const program = fileURLToPath(
+    new URL(kind === "application" ? "./chaos/app.ts" : "./chaos/tick.ts", import.meta.url),
+  );
+  for (let life = 0;; life++) {
+    const config: ChaosConfig = {
+      ...{ seed, index, life, keysEach, count: kind === "application" ? applications : ticks, leaseMs: LEASE_MS },
+      redis: { url, token },
+      s3: { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey },
+      file: ledgerOf(kind, index),
+    };
+    const child = spawn(process.execPath, ["run", "-A", "--no-check", "--node-modules-dir=manual", program], {
+      env: environment(config),
+      stdio: ["pipe", "inherit", "inherit"],
+    });
+    child.stdin!.on("error", () => {}); // it was killed
+    children.add(child);
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    await Promise.race([gone, peace(-Math.log(1 - random.next()) * LIFE_MS[kind])]);
+    if (over && child.exitCode === null) return child;
+    if (child.exitCode !== null || child.signalCode !== null) {
+      problems.push(`${kind} ${index} ended by itself (${child.exitCode ?? child.signalCode})`);
+    } else {
+      tally(`${kind}s killed`);
+      process.kill(child.pid!, "SIGKILL");
+      await gone;
+    }
+    children.delete(child);
+    if (kind === "application") await allArrived(url, token);
+    if (over) return child;
+  }
+}
+
+/**
+ * Waits until what a killed application had sent has run or never will: its next life must know whether a write happened
+ * by looking, and all that this endpoint is sent goes through one connection.
+ */
+async function allArrived(url: string, token: string): Promise<void> {
+  await sleep(50); // the event loop reads what is left in the sockets
+  await sleep(50);
+  for (;;) {
+    const response = await fetch(`${url}/ping`, { headers: { authorization: `Bearer ${token}` } }).catch(() =>
+      undefined
+    );
+    await response?.body?.cancel();
+    if (response?.ok || ended) return;
+    await sleep(100);
+  }
+}
+
+/** Counts leases that ended before their tick did: each is taken over by another one. */
+async function watchLeases({ endpoints }: World): Promise<void> {
+  const seen = new Set<string>();
+  while (!over) {
+    const leased = await endpoints.at(-1)!.raw(
+      "ZRANGEBYSCORE",
+      redisKeys("default").dirty,
+      "-inf",
+      Date.now(),
+      "WITHSCORES",
+    )
+      .catch(() => []); // Redis is away
+    const flat = (leased as unknown[]).map(String);
+    for (let i = 0; i < flat.length; i += 2) {
+      const lease = `${flat[i]} ${flat[i + 1]}`;
+      if (!lease.endsWith(".5") || seen.has(lease)) continue;
+      seen.add(lease);
+      tally("leases ended before their ticks");
+    }
+    await sleep(100);
+  }
+}
+
+function ledgerOf(kind: "application" | "tick", index: number): string {
+  return join(dir, `${kind}-${index}.jsonl`);
+}
+
+async function killLast(child: ChildProcess): Promise<void> {
+  children.delete(child);
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  process.kill(child.pid!, "SIGKILL");
+  await gone;
+}
+
+/** The queue drains once faults have stopped; returns how many milliseconds it took. */
+async function drain(store: TundraStore): Promise<number> {
+  const from = performance.now();
+  for (;;) {
+    const dead = (await store.deadLetters()).map(({ key, code, message }) => {
+      console.log(`dead: ${key}: ${code}: ${message}`);
+      tally("dead keys revived");
+      return key;
+    });
+    if (dead.length > 0) await store.retryDead(dead);
+    const { dirty, dead: died } = await store.status();
+    const ms = performance.now() - from;
+    if (dirty === 0) return ms;
+    if (ms > DRAINS_WITHIN_MS) {
+      problems.push(`the queue did not drain: ${dirty} dirty, ${died} of them dead`);
+      return ms;
+    }
+    await sleep(100);
+  }
+}
+
+/** Until each key that exists is in the archive alone; changes that nobody marked are archived first. Returns how many. */
+async function evictAll(store: TundraStore, all: string[]): Promise<number> {
+  const there = await Promise.all(all.map((key) => store.redis.exists(key)));
+  const keys = all.filter((_, i) => there[i] === 1);
+  const inArchive = new Set<string>();
+  for (let round = 1;; round++) {
+    const { evicted, kept } = await store.evict(keys);
+    for (const key of evicted) inArchive.add(key);
+    const stay = Object.keys(kept).filter((key) => kept[key] !== "missing");
+    if (stay.length === 0) return inArchive.size;
+    if (round === 5) {
+      for (const key of stay) problems.push(`${key} cannot be evicted: ${kept[key]}`);
+      return inArchive.size;
+    }
+    const unknown = stay.filter((key) => kept[key] === "never archived");
+    await store.dirty({ missing: "del" }, unknown);
+    await drain(store);
+  }
+}
+
+/** Compares each key, as `ensureKs` gives it back; returns how many. */
+async function compare(store: TundraStore, books: Ledger[], what: string): Promise<number> {
+  let compared = 0;
+  for (const [application, book] of books.entries()) {
+    const keys = keysOf(application, keysEach).map(({ name }) => name);
+    await store.ensureKs(keys).catch((error) => {
+      for (const [key, cause] of Object.entries(error.causes ?? {})) problems.push(`${what}: ${key}: ${cause}`);
+      problems.push(`${what}: ${error}`);
+    });
+    for (const key of keys) {
+      const from = Date.now();
+      const value = await readValue(store, key);
+      book.add({ is: "saw", key, from, to: Date.now(), value });
+      compared++;
+    }
+  }
+  return compared;
+}
+
+/** Removes some archive objects, as nobody may. */
+async function sabotage({ url, region, accessKeyId, secretAccessKey }: Radosgw): Promise<void> {
+  const client = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region, retries: 0 });
+  const list = await (await client.fetch(`${url}/${BUCKET}?list-type=2`)).text();
+  const names = [...list.matchAll(/<Key>([^<]+)<\/Key>/g)].map((match) => match[1]!);
+  for (const name of names.filter((name) => !name.includes("/~owner/"))) {
+    await (await client.fetch(`${url}/${BUCKET}/${name}`, { method: "DELETE" })).body?.cancel();
+  }
+}
+
+async function run(): Promise<boolean> {
+  const startedAt = performance.now();
+  console.log(`TUNDRA_SEED=${seed} deno task chaos --seconds=${runMs / 1000} replays the faults of this run`);
+  const world = await startWorld();
+  const troubles = [troubleRedis(world), troubleRadosgw(world)];
+  const watching = watchLeases(world);
+  const apps = Array.from({ length: applications }, (_, i) => lives("application", i, world));
+  const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, world));
+  const report = setInterval(() => {
+    const left = Math.max(0, runMs - (performance.now() - startedAt));
+    const text = Object.entries(counts).map(([what, n]) => `${n} ${what}`).join(", ");
+    if (!over) console.log(`${seconds(left)} left: ${text}`);
+  }, 60_000);
+  await Promise.race([peace(runMs), ...troubles]);
+  over = true;
+  clearInterval(report);
+  await Promise.all([...troubles, watching]);
+
+  // No faults any more; applications end wherever they are, ticks go on.
+  for (const child of await Promise.all(apps)) await killLast(child);
+  for (const { url, token } of world.endpoints) await allArrived(url, token);
+  const { url, token } = world.endpoints.at(-1)!;
+  const { region, accessKeyId, secretAccessKey } = world.radosgw;
+  const s3 = { endpoint: world.radosgw.url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
+  const store = chaosStore({ redis: { url, token }, s3 }, { retry: { retries: 5 } });
+
+  const books = Array.from({ length: applications }, (_, i) => readLedger(ledgerOf("application", i)));
+  for (const [application, book] of books.entries()) {
+    const file: LedgerFile = { book, note: book.add };
+    for (const { name } of keysOf(application, keysEach)) {
+      await settle(store, name, file).catch((error) => problems.push(`settling ${name}: ${error}`));
+    }
+  }
+  const drainedMs = await drain(store);
+  let checked = await compare(store, books, "at the end");
+  const all = books.flatMap((_, application) => keysOf(application, keysEach).map(({ name }) => name));
+  const evicted = await evictAll(store, all);
+  for (const child of await Promise.all(workers)) await killLast(child);
+  if (args.sabotage) await sabotage(world.radosgw);
+  checked += await compare(store, books, "from the archive");
+  const strangers = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
+  if (strangers.length > 0) problems.push(`keys that nobody wrote: ${strangers.join(", ")}`);
+
+  const tickBooks = Array.from({ length: ticks }, (_, i) => readLedger(ledgerOf("tick", i)));
+  const lost = [...books, ...tickBooks].flatMap((book) => book.violations);
+  for (const text of [...lost, ...problems]) console.log(verdict(false, text));
+  const { totals } = await store.status();
+  const sum = (what: string, of = books) => of.reduce((n, book) => n + (book.counts[what] ?? 0), 0);
+  const others = [...new Set(books.flatMap((book) => Object.keys(book.counts)))]
+    .filter((what) => !["acknowledged", "unknown", "compared"].includes(what)).sort();
+  const faults = ["applications killed", "ticks killed", "redis-server killed", "redis-server stopped"];
+  const rows: [string, number][] = [
+    ["writes acknowledged", sum("acknowledged")],
+    ["writes of unknown outcome, decided by a look", sum("unknown")],
+    ...others.map((what): [string, number] => [what, sum(what)]),
+    ["ticks", sum("tick", tickBooks)],
+    ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
+    ...[...faults, "radosgw killed", "radosgw stopped"].map((what): [string, number] => [what, counts[what] ?? 0]),
+    ["values archived", totals.frozen],
+    ["keys evicted", totals.evicted],
+    ["keys brought back", totals.restored],
+    ["unmarked changes rescued", totals.rescued],
+    ["leases seen to end before their ticks did", counts["leases ended before their ticks"] ?? 0],
+    ["dead keys revived", counts["dead keys revived"] ?? 0],
+    ["comparisons with the ledgers while it ran", sum("compared") - checked],
+    ["keys checked at the end, in Redis and from the archive", checked],
+    ["of those from the archive", evicted],
+    ["milliseconds until the queue had drained, once each key was read", drainedMs],
+    ["lost", lost.length],
+    ["other problems", problems.length],
+  ];
+  console.log();
+  table([`seed ${seed}, ${runMs / 1000} s`, "number"], rows.map(([what, n]) => [what, count(n)]));
+  const good = lost.length + problems.length === 0;
+  const total = seconds(performance.now() - startedAt);
+  console.log(verdict(good, good ? `Nothing was lost. ${total} in all.` : `Something is wrong. ${total} in all.`));
+  return good;
+}
+
+try {
+  process.exitCode = await run() ? 0 : 1;
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await end();
+}
+process.exit();

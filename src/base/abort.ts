@@ -1,0 +1,91 @@
+/**
+ * Waiting until a signal is aborted or a time is over. One listener a signal, however many wait: Node warns of a leak
+ * from the eleventh on.
+ * @module
+ */
+import { after } from "./platform.ts";
+
+interface Watch {
+  acts: Set<() => void>;
+  end: () => void;
+}
+
+const watches = new WeakMap<AbortSignal, Watch>();
+
+/** Calls `act` when the signal is aborted, at once if it is; never after the returned function was called. */
+export function onAbort(signal: AbortSignal, act: () => void): () => void {
+  if (signal.aborted) {
+    act();
+    return () => {};
+  }
+  let watch = watches.get(signal);
+  if (!watch) {
+    const acts = new Set<() => void>();
+    const aborted = () => acts.forEach((each) => each());
+    signal.addEventListener("abort", aborted, { once: true });
+    watch = { acts, end: () => signal.removeEventListener("abort", aborted) };
+    watches.set(signal, watch);
+  }
+  const { acts, end } = watch;
+  const own = () => act(); // the same function may be given twice
+  acts.add(own);
+  return () => {
+    if (!acts.delete(own) || acts.size > 0) return;
+    end();
+    watches.delete(signal);
+  };
+}
+
+/** A signal that follows others, and its own time limit. */
+export interface Link {
+  readonly signal: AbortSignal;
+  /** From now on it has so many milliseconds; the limit before no longer counts. */
+  limit(ms: number, reason: () => unknown): void;
+  /** It follows nobody any more. */
+  release(): void;
+}
+
+/** Follows `signals`. (AbortSignal.any isn't everywhere.) */
+export function linkSignals(signals: readonly (AbortSignal | undefined)[]): Link {
+  const controller = new AbortController();
+  let cancel = () => {};
+  const ends = signals.map((signal) => signal && onAbort(signal, () => controller.abort(signal.reason)));
+  return {
+    signal: controller.signal,
+    limit(ms, reason) {
+      cancel();
+      cancel = after(ms, () => controller.abort(reason()));
+    },
+    release() {
+      cancel();
+      ends.forEach((end) => end?.());
+    },
+  };
+}
+
+/**
+ * The promise, or the signal's reason as soon as it is aborted: also where what runs ignores its signal. `late` gets a
+ * value that comes after that.
+ */
+export function untilAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  late?: (value: T) => void,
+): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    let over = false;
+    const end = onAbort(signal, () => {
+      over = true;
+      reject(signal.reason);
+    });
+    promise.then((value) => over ? late?.(value) : resolve(value), reject).finally(end);
+  });
+}
+
+/** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it is aborted. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  let cancel = () => {};
+  const time = new Promise<void>((resolve) => cancel = after(ms, resolve));
+  return untilAborted(time, signal).finally(cancel);
+}

@@ -1,0 +1,200 @@
+/**
+ * Names: of the application's keys, of Tundra's own Redis keys, of archive objects.
+ *
+ * Tundra's own Redis keys, all under `tundra:<tqname>:` (`tundra:default:rec:user:1`):
+ *
+ * | key | type | holds |
+ * | --- | --- | --- |
+ * | `rec:<key>` | string | the record of one key, see src/scripts/prelude.ts |
+ * | `dirty` | zset | key -> time (ms) from which it may be claimed; while leased, the fencing token |
+ * | `idle` | zset | clean archived key -> its last touch (ms) |
+ * | `dead` | zset | dead key -> when it died (ms) |
+ * | `purge` | zset | key with objects to delete -> time (ms) from which that may be tried |
+ * | `tmp:<uuid>` | any | an archived value to compare with, for the time of one script |
+ * | `id` | string | id of this index; the archive's owner object holds the same |
+ * | `stats` | hash | totals since the beginning |
+ *
+ * Archive objects: `<tqname>/<segment>/<version>`, and the owners, `<tqname>/~owner/...`. The segment of a key:
+ *
+ * | key | segment |
+ * | --- | --- |
+ * | no `A-Z`, at most 200 characters url-safe | the key, url-safe: `user:1` is `user.3A1` |
+ * | with `A-Z` | that, `~`, and 32 digits of its SHA-256: a disk that ignores case tells them apart |
+ * | longer | its first 167 characters, `~`, and the digits: a part of a path may have 255 bytes on a disk |
+ * | empty | `~` |
+ *
+ * No key's segment begins with `~` and goes on: such names (`~owner`) are Tundra's own.
+ * @module
+ */
+import { badArgument, show } from "./errors.ts";
+import { hexDigest } from "./platform.ts";
+
+const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
+/** A disk takes 255 bytes; stores put endings of their own behind a name. */
+const MAX_SEGMENT = 200;
+const HASH_DIGITS = 32;
+const utf8 = new TextEncoder();
+
+/**
+ * A name of which every character is `A-Z a-z 0-9 _ -` or `.XX` (a UTF-8 byte in upper-case hexadecimal): never escaped
+ * twice, signed differently or normalised, and still readable in a bucket browser.
+ *
+ * @throws TundraError `BAD_ARGUMENT` where `s` holds a lone surrogate
+ * @example
+ * ```ts
+ * import { fromUrlsafe, toUrlsafe } from "@tundra/store";
+ *
+ * console.log(toUrlsafe("user:1/é")); // user.3A1.2F.C3.A9
+ * console.log(fromUrlsafe("user.3A1.2F.C3.A9")); // user:1/é
+ * ```
+ */
+export function toUrlsafe(s: string): string {
+  if (typeof s !== "string" || !s.isWellFormed()) {
+    throw badArgument("make a url-safe name", "it", "well-formed text", s);
+  }
+  return s.replace(/[^A-Za-z0-9_-]/gu, (character) => {
+    let escaped = "";
+    for (const byte of utf8.encode(character)) escaped += "." + byte.toString(16).toUpperCase().padStart(2, "0");
+    return escaped;
+  });
+}
+
+/**
+ * The inverse of {@linkcode toUrlsafe}.
+ *
+ * @throws TundraError `BAD_ARGUMENT` where `toUrlsafe` cannot have made `s`
+ * @example
+ * ```ts
+ * import { fromUrlsafe } from "@tundra/store";
+ *
+ * console.log(fromUrlsafe("a.2Eb")); // a.b
+ * ```
+ */
+export function fromUrlsafe(s: string): string {
+  try {
+    const text = decodeURIComponent(s.replace(/\./g, "%"));
+    if (toUrlsafe(text) === s) return text;
+  } catch {
+    // not UTF-8, or not text at all: said below
+  }
+  throw badArgument("read a url-safe name", "it", "made by toUrlsafe()", s);
+}
+
+/** Checks names of application keys before anything is sent; each once, in order. `...keys` may be one array. */
+export function checkKeys(what: string, keys: readonly unknown[]): string[] {
+  const list = keys.length === 1 && Array.isArray(keys[0]) ? keys[0] as unknown[] : keys;
+  for (const key of list) {
+    if (typeof key !== "string") throw badArgument(what, "a key", "a string", key);
+    if (!key.isWellFormed()) throw badArgument(what, "a key", "well-formed text (no lone surrogate)", key);
+    if (key.length > MAX_KEY_BYTES || (key.length * 3 > MAX_KEY_BYTES && utf8.encode(key).length > MAX_KEY_BYTES)) {
+      throw badArgument(what, "a key", `at most ${MAX_KEY_BYTES} bytes of UTF-8`, key);
+    }
+    if (key.startsWith("tundra:")) {
+      throw badArgument(what, "a key", "one of the application's (tundra:... is Tundra's own)", key);
+    }
+  }
+  return [...new Set(list as string[])];
+}
+
+/** Checks a queue name. */
+export function checkTqname(tqname: unknown): string {
+  if (typeof tqname !== "string" || !/^[A-Za-z0-9_-]{1,64}$/.test(tqname)) {
+    throw badArgument("make a store", "tqname", "1 to 64 characters A-Z a-z 0-9 _ -", tqname);
+  }
+  return tqname;
+}
+
+/** The Redis keys of one store. */
+export interface RedisKeys {
+  readonly dirty: string;
+  readonly idle: string;
+  readonly dead: string;
+  readonly purge: string;
+  readonly id: string;
+  readonly tick: string;
+  readonly look: string;
+  readonly stats: string;
+  record(key: string): string;
+  /** For one script's own use, with a TTL. */
+  temporary(name: string): string;
+}
+
+/** The Redis keys of the store `tqname`. */
+export function redisKeys(tqname: string): RedisKeys {
+  const prefix = `tundra:${tqname}:`;
+  return {
+    dirty: prefix + "dirty",
+    idle: prefix + "idle",
+    dead: prefix + "dead",
+    purge: prefix + "purge",
+    id: prefix + "id",
+    tick: prefix + "tick",
+    look: prefix + "look",
+    stats: prefix + "stats",
+    record: (key) => `${prefix}rec:${key}`,
+    temporary: (name) => `${prefix}tmp:${name}`,
+  };
+}
+
+/**
+ * What stands before the names of the objects that say whose archive this is. `~` begins no key's segment but the empty
+ * key's.
+ */
+export function ownerPrefix(tqname: string): string {
+  return `${tqname}/~owner/`;
+}
+
+/** The object of one owner: `uuid` is its index's; `first` is the one that whoever comes first puts. */
+export function ownerObject(tqname: string, uuid: string): string {
+  return ownerPrefix(tqname) + uuid;
+}
+
+/** The common beginning of the names of all versions of one key, and of no other's, whatever their case. */
+export async function objectPrefix(tqname: string, key: string): Promise<string> {
+  return `${tqname}/${await segmentOf(key)}/`;
+}
+
+/** The part of an object's name that stands for the key; see the head of this file. */
+async function segmentOf(key: string): Promise<string> {
+  const whole = toUrlsafe(key);
+  if (whole === "") return "~";
+  // the hexadecimal digits of what is escaped are no letters of the key: they always come out in upper case
+  if (whole.length <= MAX_SEGMENT && !/[A-Z]/.test(key)) return whole;
+  const digits = (await hexDigest("SHA-256", utf8.encode(key))).slice(0, HASH_DIGITS);
+  const room = MAX_SEGMENT - 1 - HASH_DIGITS;
+  const start = whole.length <= room ? whole : whole.slice(0, room).replace(/\.[0-9A-F]?$/, ""); // no half escape
+  return `${start}~${digits}`;
+}
+
+/** The key whose object has this name; `undefined` for a shortened one (its record names it) and what is no key's. */
+export async function keyOfObject(name: string): Promise<string | undefined> {
+  const segment = name.split("/")[1] ?? "";
+  if (segment === "~") return "";
+  try {
+    const key = fromUrlsafe(segment.split("~")[0]!);
+    return key !== "" && await segmentOf(key) === segment ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The name of one version of one key. */
+export async function objectName(tqname: string, key: string, version: string): Promise<string> {
+  return await objectPrefix(tqname, key) + version;
+}
+
+/** A version's time, microseconds; its nonce says nothing about order. 0 for what is no version. */
+export function versionMicros(ver: string): number {
+  return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
+}
+
+/** `1 key` or `7 keys`, for messages. */
+export function countKeys({ length }: readonly unknown[]): string {
+  return length === 1 ? "1 key" : `${length} keys`;
+}
+
+/** `user:1, user:2 and 3 more`, for messages. */
+export function showKeys(keys: readonly string[]): string {
+  const shown = keys.slice(0, 3).map(show).join(", ");
+  return keys.length > 3 ? `${shown} and ${keys.length - 3} more` : shown;
+}

@@ -1,0 +1,30 @@
+/**
+ * Asking the archive, before an eviction, whether it still has what records name: a bucket's lifecycle rule may have
+ * removed it.
+ * @module
+ */
+import { isNotFound } from "../base/errors.ts";
+import { objectName } from "../base/keys.ts";
+import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { Candidate } from "../scripts/evict.ts";
+import type { Context } from "./context.ts";
+
+/** Does the archive still have these versions? What it lost is marked, what it does not say is kept. */
+export async function askArchive(
+  context: Context,
+  old: Candidate[],
+  call?: DataStoreCallOptions,
+): Promise<void> {
+  const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
+  let answers: (boolean | Error)[];
+  try {
+    answers = await context.datastore.hasKeys!(names, call);
+  } catch (thrown) {
+    answers = names.map(() => thrown as Error);
+  }
+  old.forEach((candidate, i) => {
+    const answer = answers[i];
+    if (answer === true) return;
+    candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
+  });
+}

@@ -1,0 +1,58 @@
+/**
+ * Does an archive hold what an index names? A sample says so.
+ * @module
+ */
+import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
+import { objectName } from "../base/keys.ts";
+import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import { readRecords } from "../scripts/read_records.ts";
+import { type CallOptions, text } from "../upstash/connection.ts";
+import { results } from "../upstash/script.ts";
+import type { Context } from "./context.ts";
+
+const SAMPLE = 16;
+
+/**
+ * Does the archive hold any of the versions that the records of some keys name? `undefined`: the index has never archived
+ * anything.
+ *
+ * Cost: two requests to Redis, and one to the archive for each of at most 32 keys.
+ *
+ * @throws TundraError `UNAVAILABLE` if the archive does not say
+ */
+export async function holdsNamed(
+  context: Context,
+  keys: string[],
+  call: CallOptions & DataStoreCallOptions,
+): Promise<boolean | undefined> {
+  const { connection, datastore, index, tqname } = context;
+  const what = "look for archived versions";
+  const [idle, frozen] = results(
+    what,
+    await connection.pipeline([
+      ["ZRANGE", index.keys.idle, 0, SAMPLE - 1],
+      ["HGET", index.keys.stats, "frozen"],
+    ], call),
+  );
+  if (frozen === null) return undefined;
+  const sample = [...new Set([...keys.slice(0, SAMPLE), ...(idle as string[]).map(text)])];
+  if (sample.length === 0) return false;
+  const records = await readRecords(context, sample, call);
+  const names: string[] = [];
+  for (const [i, key] of sample.entries()) {
+    const ver = records[i]?.ver;
+    if (ver) names.push(await objectName(tqname, key, ver));
+  }
+  if (names.length === 0) return false;
+  let answers: (boolean | Uint8Array | Error)[];
+  try {
+    answers = datastore.hasKeys ? await datastore.hasKeys(names, call) : await datastore.fetchKeys(names, call);
+  } catch (thrown) {
+    throw asTundraError(thrown, what);
+  }
+  if (answers.some((answer) => answer === true || answer instanceof Uint8Array)) return true;
+  const unknown = answers.find((answer) => answer !== false && !isNotFound(answer));
+  if (unknown === undefined) return false;
+  const reason = unknown instanceof Error ? unknown.message : "no answer";
+  throw new TundraError("UNAVAILABLE", `Cannot ${what} in the archive: ${reason}`, { cause: unknown });
+}

@@ -1,0 +1,151 @@
+/**
+ * The archive's side of an index's identity: objects that say whose archive this is.
+ *
+ *   <tqname>/~owner/first    who came first; put only if absent, as far as the archive can do that
+ *   <tqname>/~owner/<uuid>   one for each index that owns the archive or tries to; needs a datastore that lists
+ *
+ * Each holds its index's id, `<uuid>@<database>`. A datastore that cannot list has `first` alone.
+ * @module
+ */
+import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { ownerObject, ownerPrefix } from "../base/keys.ts";
+import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import { listPages } from "../datastores/guarded.ts";
+import type { Context } from "./context.ts";
+
+/** The name of the object that whoever comes first puts. */
+export const FIRST = "first";
+
+const ASK = "ask the archive for its owner";
+const ID = /^[A-Za-z0-9.-]{1,64}@[^\s@]{1,300}$/;
+
+/** Where an index's archive is, as far as the datastore says so; for messages. */
+export function archivePlace({ datastore, tqname }: Context): string {
+  return `${tqname}/ in the archive${datastore.place === undefined ? "" : ` (${datastore.place})`}`;
+}
+
+/** What an archive says of its owners. */
+export interface Owners {
+  /** Uuids of the indexes that have put an owner object, `first` aside. */
+  uuids: string[];
+  /** Does it hold anything else, such as versions of keys? `undefined`: this datastore cannot list. */
+  used: boolean | undefined;
+}
+
+/** The uuid of an id, confirmed or not. */
+export function uuidOf(id: string): string {
+  return id.slice(id.startsWith("new:") ? 4 : 0, id.lastIndexOf("@"));
+}
+
+/** The uuid after this one, if that is withdrawn: <uuid>, <uuid>.1, <uuid>.2 */
+export function nextUuid(uuid: string): string {
+  const [first, n = 0] = uuid.split(".");
+  return `${first}.${Number(n) + 1}`;
+}
+
+/** Was it withdrawn for `own`? */
+export function isWithdrawn(uuid: string, own: string): boolean {
+  const [[first, n = 0], [ownFirst, ownN = 0]] = [uuid.split("."), own.split(".")];
+  return first === ownFirst && Number(n) < Number(ownN);
+}
+
+/** The name of the database of an id. */
+export function databaseOf(id: string): string {
+  return id.slice(id.lastIndexOf("@") + 1);
+}
+
+/**
+ * The id in the owner object `uuid`; `undefined` if there provably is none.
+ *
+ * @throws TundraError `UNAVAILABLE`, also for an object that no Tundra has put
+ */
+export async function readOwner(
+  context: Context,
+  uuid: string,
+  call?: DataStoreCallOptions,
+): Promise<string | undefined> {
+  const name = ownerObject(context.tqname, uuid);
+  let owner: Uint8Array | Error | undefined;
+  try {
+    [owner] = await context.datastore.fetchKeys([name], call);
+  } catch (thrown) {
+    throw unknown(thrown);
+  }
+  if (owner instanceof Uint8Array) {
+    const id = new TextDecoder().decode(owner);
+    if (ID.test(id)) return id;
+    throw new TundraError(
+      "UNAVAILABLE",
+      `Cannot ${ASK}: ${show(name)} holds what no index has put there (${owner.length} bytes). ` +
+        `Is the endpoint an object store? A web page answers to any name`,
+      { retryable: false },
+    );
+  }
+  if (isNotFound(owner)) return undefined;
+  throw unknown(owner);
+}
+
+/** The archive did not say whose it is. */
+function unknown(reason: unknown): TundraError {
+  const { message, retryable } = asTundraError(reason ?? new Error("no answer"), "fetch it");
+  return new TundraError("UNAVAILABLE", `Cannot ${ASK}: ${message}`, { retryable, cause: reason });
+}
+
+/** Owners, and whether the archive was used. Cost: one listing of an unused archive, two of a used one. */
+export async function listOwners(context: Context, call?: DataStoreCallOptions): Promise<Owners> {
+  const { datastore, tqname } = context;
+  if (!datastore.listKeys) return { uuids: [], used: undefined };
+  const under = ownerPrefix(tqname);
+  try {
+    // "~" comes after all other characters of names: the first page shows whether there are any
+    const { names, cursor } = await datastore.listKeys(`${tqname}/`, undefined, call);
+    const used = names.some((name) => !name.startsWith(under));
+    const owners = used || cursor !== undefined ? [] : names;
+    if (owners !== names) { for await (const page of listPages(datastore, under, call)) owners.push(...page); }
+    return { uuids: owners.map((name) => name.slice(under.length)).filter((uuid) => uuid !== FIRST), used };
+  } catch (thrown) {
+    throw unknown(thrown);
+  }
+}
+
+/** The first owner that is of none of these databases; `undefined` if there is none. */
+export async function ownerElsewhere(
+  context: Context,
+  uuids: string[],
+  databases: string[],
+  call?: DataStoreCallOptions,
+): Promise<string | undefined> {
+  for (const uuid of uuids) {
+    const owner = await readOwner(context, uuid, call);
+    if (owner !== undefined && !databases.includes(databaseOf(owner))) return owner;
+  }
+  return undefined;
+}
+
+/** Puts an owner object, unless it is there: `false`. An archive that cannot tell replaces it. */
+export async function putOwner(
+  context: Context,
+  uuid: string,
+  id: string,
+  call?: DataStoreCallOptions,
+): Promise<boolean> {
+  const bytes = new TextEncoder().encode(id);
+  try {
+    return await context.datastore.putKey(ownerObject(context.tqname, uuid), bytes, { ...call, ifAbsent: true });
+  } catch (thrown) {
+    const error = asTundraError(thrown, "give the archive its owner");
+    if (error.code === "CONFLICT") return false;
+    throw error;
+  }
+}
+
+/** Deletes owner objects; a datastore that cannot delete keeps them. */
+export async function deleteOwners(context: Context, uuids: string[], call?: DataStoreCallOptions): Promise<void> {
+  const { datastore, tqname } = context;
+  if (uuids.length === 0 || !datastore.deleteKeys) return;
+  try {
+    await datastore.deleteKeys(uuids.map((uuid) => ownerObject(tqname, uuid)), call);
+  } catch (thrown) {
+    throw asTundraError(thrown, "take an owner object back");
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * What an answer of S3 other than a success means to a caller: whose fault it is, and who can do something.
+ * @module
+ */
+import type { TundraErrorCode } from "../../base/errors.ts";
+
+/** A refusal: the error's code, whether the same call may succeed later, and what to do now. */
+export interface S3Refusal {
+  code: TundraErrorCode;
+  retryable: boolean;
+  again: "no" | "later" | "with our clock corrected" | "with new credentials";
+}
+
+/** Another attempt may well succeed. These come with a status 400 to 409 too. */
+const TRANSIENT = new Set([
+  ...["BadDigest", "IncompleteBody", "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable"],
+  ...["SlowDown", "Throttling", "TemporaryRedirect", "XAmzContentSHA256Mismatch"],
+]);
+const SKEWED = new Set(["RequestTimeTooSkewed", "RequestExpired"]);
+const EXPIRED = new Set(["ExpiredToken", "TokenRefreshRequired"]);
+const TOO_LARGE = new Set(["EntityTooLarge", "MaxMessageLengthExceeded"]);
+/**
+ * All that S3 and its likes refuse in an object's own name. Any other 4xx is about headers, rights, the bucket or its
+ * configuration: another object would fare the same, so no key may be given up for it.
+ */
+const NAME_REFUSED = new Set([
+  ...["KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName"],
+  ...["XMinioInvalidObjectName", "XMinioInvalidResourceName"],
+]);
+
+/** Reads a refusal: its HTTP status, and S3's own code, perhaps none. */
+export function readRefusal(status: number, code: string): S3Refusal {
+  const store = (again: S3Refusal["again"]): S3Refusal => ({ code: "UNAVAILABLE", retryable: again !== "no", again });
+  if (TOO_LARGE.has(code) || (status === 413 && code === "")) {
+    return { code: "TOO_LARGE", retryable: false, again: "no" };
+  }
+  if (NAME_REFUSED.has(code) || (status === 414 && code === "")) {
+    return { code: "UNSUPPORTED", retryable: false, again: "no" };
+  }
+  if (SKEWED.has(code)) return store("with our clock corrected");
+  if (EXPIRED.has(code)) return { ...store("with new credentials"), retryable: false };
+  if (status === 501 || code === "NotImplemented") return store("no");
+  if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429 || TRANSIENT.has(code)) {
+    return store("later");
+  }
+  // redirections, credentials, a missing bucket, a header: until a person has done something
+  return store("no");
+}
+
+/** What S3 leaves out of its message. */
+export function adviceFor(
+  { status, code, method, headers, region }: {
+    status: number;
+    code: string;
+    method: string;
+    headers: Headers;
+    region: string;
+  },
+): string[] {
+  const advice: string[] = [];
+  const bucketRegion = headers.get("x-amz-bucket-region");
+  if (bucketRegion && bucketRegion !== region) advice.push(`the bucket is in region ${bucketRegion}`);
+  const location = status < 400 ? headers.get("location") : null;
+  if (location) advice.push(`it redirects to ${withoutQuery(location)}: use that as the endpoint`);
+  if (code === "AccessDenied" && method === "GET") {
+    advice.push("S3 says so of an absent object too where s3:ListBucket is not allowed");
+  }
+  if (code === "InvalidObjectState") {
+    advice.push(
+      "the object is in an archive class such as Glacier: restore it (RestoreObject) and try again, and keep lifecycle rules off this prefix",
+    );
+  }
+  return advice;
+}
+
+/** What may be shown of an address: a query may hold a signature. */
+function withoutQuery(location: string): string {
+  try {
+    const url = new URL(location);
+    return url.origin + url.pathname;
+  } catch {
+    return "another path";
+  }
+}

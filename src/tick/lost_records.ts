@@ -1,0 +1,192 @@
+/**
+ * Has Redis lost records? A key without one counts as never archived, so what Redis removes by itself (Eviction), forgets
+ * in a failover, or never had (an index whose id was put back by hand) would be absent without a word. The archive knows
+ * better: its newest object of such a key holds a value, no tombstone.
+ * @module
+ */
+import { thawRecord } from "../archive/record.ts";
+import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { keyOfObject, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
+import { monotonicMs, random } from "../base/platform.ts";
+import type { Context } from "../core/context.ts";
+import { newestVersion } from "../core/newest_version.ts";
+import { archivePlace } from "../core/owner.ts";
+import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import { inParallel } from "../datastores/parallel.ts";
+import type { Claim } from "../scripts/claim.ts";
+import { look } from "../scripts/look.ts";
+import { readTexts } from "../scripts/read_records.ts";
+import type { CallOptions } from "../upstash/connection.ts";
+import type { TickRun } from "./run.ts";
+
+/** The newest object of a key. */
+interface Newest {
+  key: string;
+  ver: string;
+  name: string;
+}
+
+const EVERY_MS = 60 * 60 * 1000;
+/** Records to ask for, and objects to fetch of keys that have none. */
+const RECORDS = 256;
+const OBJECTS = 8;
+/** All requests of a look: INFO, a page, records, a script and its source, the note; and the objects. */
+const REQUESTS = 6 + OBJECTS;
+/** Keys at once that are looked for in the archive. */
+const WAVE = 16;
+
+/**
+ * Looks once an hour whether Redis removes keys by itself, and whether it still has the records of keys that one page of
+ * the archive's listing names; the next look goes on from there, or stays where records are lost. Reports; never throws.
+ *
+ * Cost: 3 requests, 2 billable commands (INFO is free) and a listing; where records are missing, 1 request, 4 commands and at
+ * most 8 fetches more.
+ */
+export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Promise<void> {
+  const nowMs = Math.floor(nowUs / 1000);
+  const [at, cursor] = looked.split(" ");
+  if (looked !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
+  const { connection, index, datastore, tqname } = run.context;
+  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
+  let next: string | undefined;
+  try {
+    reportEviction(run, (await connection.command(["INFO"], run.call)).result);
+    if (datastore.listKeys) {
+      const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
+      const found = await newestOf(page.names, page.cursor !== undefined);
+      next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
+    }
+  } catch (thrown) {
+    if (run.stopped()) return;
+    run.fail(asTundraError(thrown, "look for lost records"));
+  } finally {
+    release();
+  }
+  // after a failure from the beginning: the archive may not know its cursor any more
+  await connection.command(["SET", index.keys.look, `${nowMs} ${next ?? ""}`], run.call).catch(() => {});
+}
+
+/** What INFO says, where it says anything. */
+function reportEviction(run: TickRun, info: unknown): void {
+  const policy = /^maxmemory_policy:(?!noeviction)(\S+)/m.exec(String(info))?.[1];
+  if (policy === undefined || /^maxmemory:0\s/m.test(String(info))) return;
+  run.fail(
+    new TundraError(
+      "UNSUPPORTED",
+      `Cannot rely on Redis as it must not remove keys by itself: its maxmemory-policy is ${policy}. It takes changes ` +
+        `before they are archived, and records, without which archived keys are absent. Switch Eviction off (noeviction)`,
+    ),
+  );
+}
+
+/** The newest object of each key that a page names, as far as a name tells the key; `more`: the last key's may come later. */
+async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
+  const newest = new Map<string, string>();
+  for (const name of names) {
+    const end = name.lastIndexOf("/") + 1;
+    const [prefix, ver] = [name.slice(0, end), name.slice(end)];
+    if (versionMicros(ver) > versionMicros(newest.get(prefix) ?? "")) newest.set(prefix, ver);
+  }
+  const all = [...newest];
+  if (more) all.pop();
+  const found: Newest[] = [];
+  for (const [prefix, ver] of all.filter(() => random() * all.length < RECORDS)) {
+    const key = await keyOfObject(prefix);
+    if (key !== undefined) found.push({ key, ver, name: prefix + ver });
+  }
+  return found;
+}
+
+/** Reports keys whose value is in the archive alone while Redis has no record of them; are there any? */
+async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal: AbortSignal): Promise<boolean> {
+  if (found.length === 0) return false;
+  const { datastore } = run.context;
+  const records = await readTexts(run.context, found.map(({ key }) => key), run.call);
+  const without = found.filter((_, i) => records[i] === null);
+  const some = without.filter(() => random() * without.length < OBJECTS).slice(0, OBJECTS);
+  if (some.length === 0) return false;
+  const objects = await run.counted((call) => datastore.fetchKeys(some.map(({ name }) => name), call), signal);
+  const failures = new Map<string, TundraError>();
+  const { lost } = await withoutRecord(run.context, some, objects, nowMs, failures, run.call);
+  for (const error of failures.values()) run.fail(error);
+  if (lost.length === 0) return false;
+  const keys = lost.map(({ key }) => key);
+  run.fail(
+    new TundraError(
+      "LOST",
+      `Cannot bring ${showKeys(keys)} back as Redis has lost their records: of ${found.length} keys of ` +
+        `${archivePlace(run.context)} ${without.length} have none${
+          without.length < found.length ? "" : ": the index was lost"
+        }. ` +
+        `Redis evicts, went back to an earlier state, or an id was put back by hand. Unless the store has lookInArchive, ` +
+        `ensureKs() takes them for absent. The newest value of one: ${show(lost[0]!.name)}`,
+      { keys },
+    ),
+  );
+  return true;
+}
+
+/**
+ * Keys whose object holds a value that has not expired, and is no tombstone: `lost` if Redis still knows nothing of them, no
+ * value and no record, else `changed`. What cannot be read is in `failures`.
+ */
+async function withoutRecord(
+  context: Context,
+  found: Newest[],
+  objects: (Uint8Array | Error)[],
+  nowMs: number,
+  failures: Map<string, TundraError>,
+  call?: CallOptions & DataStoreCallOptions,
+): Promise<{ lost: Newest[]; changed: Newest[] }> {
+  const values: Newest[] = [];
+  for (const [i, each] of found.entries()) {
+    const object = objects[i]!;
+    if (isNotFound(object)) continue; // deleted meanwhile
+    try {
+      if (object instanceof Error) throw object;
+      const archived = await thawRecord(object, each, each.name, context.freezers);
+      if (!("gone" in archived) && (archived.exp === 0 || archived.exp > nowMs)) values.push(each);
+    } catch (thrown) {
+      failures.set(each.key, asTundraError(thrown, "look in the archive"));
+    }
+  }
+  if (values.length === 0) return { lost: [], changed: [] };
+  // asked last: the archive's side may have changed before
+  const { sights } = await look(context.index, values.map(({ key }) => key), call);
+  const isLost = (_: Newest, i: number) => sights[i]!.record === "" && !sights[i]!.exists;
+  return { lost: values.filter(isLost), changed: values.filter((each, i) => !isLost(each, i)) };
+}
+
+/**
+ * Keys of which Redis knows nothing, and that may have been archived all the same: a failure for each whose newest object
+ * holds a value. It is not brought back: nothing proves that it was not deleted. Returns keys to look at again.
+ *
+ * Cost: a listing a key; for one that was archived a fetch, and for all of these 1 request.
+ */
+export async function lookInArchive(
+  context: Context,
+  keys: string[],
+  nowMs: number,
+  failures: Map<string, TundraError>,
+): Promise<string[]> {
+  const { datastore, tqname } = context;
+  const found: Newest[] = [];
+  await inParallel(keys, WAVE, async (key) => {
+    try {
+      const prefix = await objectPrefix(tqname, key);
+      const { newest } = await newestVersion(datastore, prefix);
+      if (newest !== "") found.push({ key, ver: newest, name: prefix + newest });
+    } catch (thrown) {
+      failures.set(key, asTundraError(thrown, "look in the archive"));
+    }
+  });
+  const objects = await datastore.fetchKeys(found.map(({ name }) => name));
+  const { lost, changed } = await withoutRecord(context, found, objects, nowMs, failures);
+  for (const { key, name } of lost) {
+    const message =
+      `Cannot ensure ${show(key)} as Redis must hold its record: it has none, and the archive holds the ` +
+      `value ${show(name)}. It may have been deleted: write the key anew and mark it, or del() it`;
+    failures.set(key, new TundraError("LOST", message, { keys: [key] }));
+  }
+  return changed.map(({ key }) => key);
+}

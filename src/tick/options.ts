@@ -1,0 +1,163 @@
+/**
+ * The options of a tick, and what it reports.
+ * @module
+ */
+import { checkFunction, checkNames, checkNumber, checkSignal } from "../base/arguments.ts";
+import type { TundraError } from "../base/errors.ts";
+import { leastDurationMs } from "../base/platform.ts";
+
+/** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
+export interface TickOptions {
+  /** Keys to claim in all: 1 to 1,000,000, default 1000. */
+  maxKeys?: number;
+  /** Keys to claim at a time: 1 to 1000, default 100. */
+  batchKeys?: number;
+  /**
+   * Nothing is begun after this many milliseconds: 1,000 to 43,200,000, default 8,000. What is under way is completed, so
+   * leave some time until the platform's own limit: the default fits one of 10 s. More is archived where there is more time.
+   */
+  deadlineMs?: number;
+  /** HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default: no bound. */
+  maxSubrequests?: number;
+  /** Bytes to read from Redis in all, at least 1, default 268,435,456 (256 MiB). The batch that passes it is completed. */
+  maxBytes?: number;
+  /** Uploads at once: 1 to 1000, default 6. */
+  nthreads?: number;
+  /** A claimed key is nobody else's for this many milliseconds: 1,000 to 43,200,000 (12 h), default 60,000. Let it outlast a batch's uploads. */
+  leaseMs?: number;
+  /**
+   * A key that fails this many times by its own fault is dead: 1 to 1000, default 3. Its own is what the archive refuses
+   * for this object while it takes others, not what it refuses for all; and trouble that would pass, where it meets this
+   * key in ten ticks in a row and others in none of them.
+   */
+  nattempts?: number;
+  /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most an hour. */
+  retryBackoffMs?: number | ((attempt: number) => number);
+  /** Aborts: uploads under way are given up, everything goes back to the queue, the report is returned. */
+  signal?: AbortSignal;
+  /** Called for each failure. What it throws is ignored. */
+  onError?: (error: TundraError) => void;
+}
+
+/** What a tick did. */
+export interface TickReport {
+  /** Keys leased. */
+  claimed: number;
+  /** Values archived. */
+  frozen: number;
+  /** Of those: changed again meanwhile, so still dirty. */
+  requeued: number;
+  /** Keys that left Redis. */
+  evicted: number;
+  /** Idle keys that had been changed without a mark: marked now. */
+  rescued: number;
+  /** Claimed keys that were not in Redis any more: their removal was archived. */
+  missing: number;
+  /** Keys that could not be archived this time; the dead ones included. */
+  failed: number;
+  /** Keys that ran out of attempts. */
+  dead: number;
+  /** Keys that are due and not archived yet, as far as this tick knows. */
+  remaining: number;
+  /** Removed or expired keys whose objects were deleted from the archive. */
+  purged: number;
+  /** Keys that have objects to delete by now, as far as this tick knows. */
+  purging: number;
+  /** HTTP requests made. */
+  subrequests: number;
+  /** Bytes of values read from Redis. */
+  bytesRead: number;
+  /** Bytes of archive objects written. */
+  bytesWritten: number;
+  /** Milliseconds it took. */
+  durationMs: number;
+  /** Nothing due is left that this tick knows of: no bound was reached, nothing to evict failed, no lease ended before its keys were archived. */
+  done: boolean;
+  /** Each failure; `key` is "" where it is the tick's own, or the store's: once, however many keys it concerns. */
+  errors: { key: string; code: string; message: string; attempt: number }[];
+}
+
+/** Durations above this are `BAD_ARGUMENT`: a claim takes scores a day ahead for those of a clock that ran ahead. */
+export const MAX_DURATION_MS = 12 * 60 * 60 * 1000;
+
+/** Default, least and most. What is counted in milliseconds begins at {@linkcode leastDurationMs}. */
+const BOUNDS = {
+  maxKeys: [1_000, 1, 1_000_000],
+  batchKeys: [100, 1, 1_000],
+  deadlineMs: [8_000, 0, MAX_DURATION_MS],
+  maxSubrequests: [Infinity, 12, Infinity],
+  maxBytes: [256 * 1024 * 1024, 1, Infinity],
+  nthreads: [6, 1, 1_000],
+  leaseMs: [60_000, 0, MAX_DURATION_MS],
+  nattempts: [3, 1, 1_000],
+} as const;
+
+type Bounded = keyof typeof BOUNDS;
+
+/** Checked options: nothing is left open. */
+export type TickSettings = Record<Bounded, number> & {
+  backoffMs: (attempt: number) => number;
+  signal: AbortSignal | undefined;
+  onError: (error: TundraError) => void;
+};
+
+/** The names of all tick options. */
+export const TICK_OPTION_NAMES: readonly string[] = [
+  ...Object.keys(BOUNDS),
+  "retryBackoffMs",
+  "signal",
+  "onError",
+];
+
+/** Checks options and fills in the defaults. */
+export function checkTickOptions(options: TickOptions = {}, what = "tick"): TickSettings {
+  checkNames(what, options, TICK_OPTION_NAMES);
+  const settings = {} as Record<Bounded, number>;
+  for (const name of Object.keys(BOUNDS) as Bounded[]) {
+    const { [name]: value = BOUNDS[name][0] } = options;
+    const [, least, most] = BOUNDS[name];
+    settings[name] = name.endsWith("Ms")
+      ? checkDuration(what, name, value, leastDurationMs())
+      : checkNumber(what, name, value, least, most);
+  }
+  const { retryBackoffMs, signal, onError } = options;
+  checkSignal(what, "signal", signal);
+  checkFunction(what, "onError", onError);
+  return {
+    ...settings,
+    backoffMs: checkBackoff(what, "retryBackoffMs", retryBackoffMs, 3_600_000),
+    signal,
+    onError: (error) => quietly(() => onError?.(error)),
+  };
+}
+
+/** Milliseconds that are no more than {@linkcode MAX_DURATION_MS}, or nothing. */
+export function checkDuration(what: string, name: string, value: unknown, leastMs = 0): number {
+  return checkNumber(what, name, value, leastMs, MAX_DURATION_MS, " of milliseconds");
+}
+
+/** How long to wait the n-th time: as the option says, by default 1 s, doubled each time, at most `mostMs`. */
+export function checkBackoff(
+  what: string,
+  name: string,
+  given: number | ((n: number) => number) | undefined,
+  mostMs: number,
+): (n: number) => number {
+  if (typeof given !== "function") checkDuration(what, name, given);
+  if (typeof given === "number") return () => given;
+  return (n) => {
+    let ms: unknown;
+    if (given) quietly(() => ms = given(n));
+    else ms = Math.min(1_000 * 2 ** (n - 1), mostMs);
+    return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1_000;
+  };
+}
+
+/** Runs a callback of the application: what it throws is its own affair, also what it rejects with later. */
+export function quietly(act: () => unknown): void {
+  try {
+    Promise.resolve(act()).catch(() => {});
+  } catch {
+    // a failing logger must not cost a key
+  }
+}

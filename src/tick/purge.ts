@@ -1,0 +1,162 @@
+/**
+ * What was removed on purpose, and what has expired, leaves the archive. The queue `purge` in Redis says which keys have
+ * objects to delete, and their records up to which version: so whatever ends a tick, a later one goes on.
+ * @module
+ */
+import { asTundraError, TundraError } from "../base/errors.ts";
+import { countKeys, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
+import { monotonicMs } from "../base/platform.ts";
+import type { Context } from "../core/context.ts";
+import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import { listPages } from "../datastores/guarded.ts";
+import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
+import { readRecords } from "../scripts/read_records.ts";
+import { inGroups } from "../upstash/requests.ts";
+import type { TickRun } from "./run.ts";
+
+/** What a round needs besides a request to list each key: their records, a deletion, the script, and its source. */
+const ROUND_REQUESTS = 4;
+/** Where requests are bounded, purging gets a quarter of them, and at the end of the tick what is left. */
+const SHARE = 0.25;
+/** Names in one call: as many as S3 takes in a request. */
+const MOST_NAMES = 1_000;
+
+/** Keeps requests back for these keys, where requests are bounded. */
+export function keepForPurges(run: TickRun, keys: number): void {
+  if (keys === 0 || run.settings.maxSubrequests === Infinity) return;
+  const left = run.requestsLeft();
+  const share = Math.max(ROUND_REQUESTS + 1, Math.floor(left * SHARE));
+  run.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, left - ROUND_REQUESTS));
+}
+
+/** Deletes what this tick has archived something newer for, with all requests that are left. Never throws. */
+export async function purgeRest(run: TickRun): Promise<void> {
+  if (run.settings.maxSubrequests < Infinity) run.keptForPurges += Math.max(0, run.requestsLeft());
+  await purge(run, run.purges);
+}
+
+/** Purges keys that a claim found in the queue; never throws. */
+export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number): Promise<void> {
+  if (keys.length === 0) return;
+  if (!run.mayPurge()) return leave(run, keys.length);
+  try {
+    const records = await readRecords(run.context, keys, run.purging);
+    const purges = keys.flatMap((key, i): Purge[] => {
+      const record = records[i];
+      return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: not ours to judge
+    });
+    await purge(run, purges);
+  } catch (thrown) {
+    leave(run, keys.length);
+    if (run.mayPurge()) run.fail(asTundraError(thrown, "read what is to be deleted"));
+  }
+}
+
+/**
+ * Deletes objects of keys, each up to the version that its record says: a newer one would say that Redis lost a commit, and
+ * then it may be the last copy. Where the datastore cannot list, only that version; where it cannot delete, none. What
+ * cannot be deleted now stays queued. Never throws.
+ *
+ * Cost: a request to list for each key, and for each 1,000 objects one call to delete and one to Redis.
+ */
+async function purge(run: TickRun, purges: Purge[]): Promise<void> {
+  const room = run.settings.maxSubrequests === Infinity ? Infinity : run.keptForPurges - ROUND_REQUESTS + 1;
+  const begun = run.mayPurge() ? purges.slice(0, Math.max(0, room)) : [];
+  leave(run, purges.length - begun.length);
+  if (begun.length === 0) return;
+  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
+  try {
+    const failed: Purge[] = [];
+    let failure: unknown;
+    // one by one to the end: after its report a tick must have nothing under way
+    const listed = await Promise.all(begun.map(async (each) => {
+      const done = await run.uploads.acquire();
+      try {
+        return { each, names: await namesOf(run, each, signal) };
+      } catch (thrown) {
+        failed.push(each);
+        failure ??= thrown;
+      } finally {
+        done();
+      }
+    }));
+    const done = listed.filter((one) => one !== undefined);
+    for (const group of inGroups(done, ({ names }) => names.length, MOST_NAMES)) {
+      const some = group.map(({ each }) => each);
+      try {
+        const names = group.flatMap(({ names }) => names);
+        if (names.length > 0) {
+          await run.counted((call) => run.context.datastore.deleteKeys!(names, call), signal, "purging");
+        }
+      } catch (thrown) {
+        failed.push(...some);
+        failure ??= thrown;
+        continue;
+      }
+      run.report.purged += await settle(run, some, true);
+    }
+    await giveUp(run, failed, failure);
+  } finally {
+    release();
+  }
+}
+
+/** What could not be deleted is reported, each time, and tried again later. */
+async function giveUp(run: TickRun, failed: Purge[], failure: unknown): Promise<void> {
+  if (failed.length === 0) return;
+  leave(run, failed.length);
+  if (!run.mayPurge()) return; // only a bound was reached: due as before
+  const { message, retryable } = asTundraError(failure, "delete objects");
+  run.fail(
+    new TundraError(
+      "UNAVAILABLE",
+      `Cannot delete what ${countKeys(failed)} (${
+        showKeys(failed.map(({ key }) => key))
+      }) left in the archive: ${message}`,
+      { retryable, cause: failure },
+    ),
+  );
+  await settle(run, failed, false);
+}
+
+/** Tells Redis; returns how many of the keys have nothing to delete any more. */
+async function settle(run: TickRun, purges: Purge[], deleted: boolean): Promise<number> {
+  try {
+    const left = await purged(run.context.index, purges, deleted, run.purging);
+    if (!deleted) return 0;
+    leave(run, left);
+    return purges.filter(({ upTo }) => upTo !== "").length - left;
+  } catch (thrown) {
+    if (deleted) leave(run, purges.length);
+    if (run.mayPurge()) run.fail(asTundraError(thrown, "say what was deleted"));
+    return 0;
+  }
+}
+
+function leave(run: TickRun, keys: number): void {
+  run.report.purging += keys;
+}
+
+async function namesOf(run: TickRun, { key, upTo }: Purge, signal: AbortSignal): Promise<string[]> {
+  const { context } = run;
+  if (upTo === "" || !context.datastore.deleteKeys) return [];
+  const prefix = await objectPrefix(context.tqname, key);
+  if (!context.datastore.listKeys) return [prefix + upTo];
+  return await run.counted((call) => listUpTo(context, prefix, upTo, call), signal, "purging");
+}
+
+async function listUpTo(
+  context: Context,
+  prefix: string,
+  last: string,
+  call: DataStoreCallOptions,
+): Promise<string[]> {
+  const names: string[] = [];
+  for await (const page of listPages(context.datastore, prefix, call)) {
+    for (const name of page) {
+      const micros = versionMicros(name.slice(prefix.length));
+      if (micros > 0 && micros <= versionMicros(last)) names.push(name);
+    }
+  }
+  return names;
+}

@@ -1,0 +1,144 @@
+/**
+ * Reading the keys of a lease, and freezing them: in requests that are halved where a reply is too large, or where a key
+ * spoils it for others.
+ * @module
+ */
+import { asTundraError, type TundraError } from "../base/errors.ts";
+import { showsOthers, type Snapshot, snapshot } from "../scripts/snapshot.ts";
+import { isAboutEndpoint } from "../upstash/dump.ts";
+import { type Commits, commitsOf, freezeViews } from "./freeze.ts";
+import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
+import type { TickRun } from "./run.ts";
+
+/** The two halves of what was too large for one reply. */
+interface Halves {
+  /** Keys of the larger one. */
+  size: number;
+  /** Of each that was read. */
+  bytes: number[];
+  tooLarge: number;
+}
+
+/** Keys that are read in one request. */
+interface Group {
+  keys: string[];
+  /** Half of a request that failed though Redis answers: some key in it is to blame. Tried once, not again and again. */
+  spoilt: boolean;
+  /** It failed alone: one failure more, and it is to blame. */
+  again?: boolean;
+  of?: Halves;
+}
+
+/** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
+export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
+  const commits = commitsOf(run, lease);
+  try {
+    await freezeGroups(run, lease, commits);
+  } finally {
+    await commits.end();
+  }
+}
+
+async function freezeGroups(run: TickRun, lease: Lease, commits: Commits): Promise<void> {
+  const waiting: Group[] = [{ keys: lease.keys, spoilt: false }];
+  while (waiting.length > 0) {
+    if (!run.mayBegin()) return await giveBackAll(run, lease, waiting);
+    const group = nextGroup(run, waiting);
+    let views: Snapshot[];
+    try {
+      const call = group.spoilt ? { ...run.call, retries: 0 } : run.call;
+      views = await snapshot(run.context.connection, run.context.index, group.keys, call);
+    } catch (thrown) {
+      const error = asTundraError(thrown, "read keys to archive");
+      if (run.stopped()) return await giveBackAll(run, lease, [group, ...waiting]);
+      if (!await resolved(run, lease, group, waiting, error)) return;
+      continue;
+    }
+    learn(run, group, views.reduce((sum, { dump }) => sum + (dump?.length ?? 0), 0));
+    await freezeViews(run, lease, await shown(run, lease, views), commits);
+  }
+}
+
+/** The first keys that wait: no more than replies have room for. */
+function nextGroup(run: TickRun, waiting: Group[]): Group {
+  const { keys, spoilt } = waiting[0]!;
+  if (spoilt || keys.length <= run.snapshotKeys) return waiting.shift()!;
+  waiting[0] = { keys: keys.slice(run.snapshotKeys), spoilt };
+  return { keys: keys.slice(0, run.snapshotKeys), spoilt };
+}
+
+/**
+ * A request failed: halves it, or says so of the key that is alone in it. `false`: Redis shows nothing at all, and nothing
+ * is left to do.
+ */
+async function resolved(
+  run: TickRun,
+  lease: Lease,
+  group: Group,
+  waiting: Group[],
+  error: TundraError,
+): Promise<boolean> {
+  const { keys, spoilt, again } = group;
+  const tooLarge = error.code === "TOO_LARGE";
+  const anyKeys = isAboutEndpoint(error);
+  if (tooLarge) learn(run, group);
+  if (!anyKeys && keys.length > 1 && (spoilt || tooLarge || await redisAnswers(run))) {
+    const middle = Math.ceil(keys.length / 2);
+    const half: Omit<Group, "keys"> = tooLarge
+      ? { spoilt, of: { size: middle, bytes: [], tooLarge: 0 } }
+      : { spoilt: true };
+    waiting.unshift({ ...half, keys: keys.slice(0, middle) }, { ...half, keys: keys.slice(middle) });
+    return true;
+  }
+  if (anyKeys || keys.length > 1 || !(tooLarge || await redisAnswers(run))) {
+    // Redis refused or did not answer: that is no key's own fault
+    const all = [...keys, ...waiting.splice(0).flatMap((group) => group.keys)];
+    await recordTrouble(run, lease, all.map((key) => failure(run, lease, key, error, 0, "passing")), error);
+    return false;
+  }
+  if (!tooLarge && !again) {
+    waiting.unshift({ keys, spoilt: true, again: true });
+    return true;
+  }
+  await recordFailures(run, lease, [{ ...failure(run, lease, keys[0]!, error, 0, "own"), alone: true }]);
+  return true;
+}
+
+/**
+ * What the two halves of a reply that was too large say of the batches to come; `bytes`: none, where this one is too large
+ * as well. Where neither fits, or both do and weigh much the same, it is a matter of size. Else some value is large, and
+ * once it is alone batches are as they were.
+ */
+function learn(run: TickRun, { keys, of }: Group, bytes?: number): void {
+  if (of === undefined) return;
+  if (bytes !== undefined) of.bytes.push(bytes);
+  else if (++of.tooLarge === 2) run.snapshotKeys = Math.min(run.snapshotKeys, Math.ceil(of.size / 2));
+  const alike = of.bytes.length === 2 && 2 * Math.min(...of.bytes) >= Math.max(...of.bytes);
+  if (alike) run.snapshotKeys = Math.min(run.snapshotKeys, of.size);
+  else if (keys.length === 1) run.snapshotKeys = run.settings.batchKeys;
+}
+
+/** The views of keys that Redis shows; the others' errors are their own, as long as it shows anything. */
+async function shown(run: TickRun, lease: Lease, views: Snapshot[]): Promise<Snapshot[]> {
+  const refused = views.filter(({ error }) => error !== undefined);
+  if (refused.length === 0) return views;
+  const own = refused.length < views.length || await redisAnswers(run);
+  const failures = refused.map(({ key, error, record }) =>
+    failure(run, lease, key, error!, record?.attempts ?? 0, own ? "own" : "passing")
+  );
+  await (own ? recordFailures(run, lease, failures) : recordTrouble(run, lease, failures, refused[0]!.error!));
+  return views.filter(({ error }) => error === undefined);
+}
+
+/** Waits this long for an answer to the question whether there is one. */
+const PROBE_MS = 2_000;
+
+function redisAnswers(run: TickRun): Promise<boolean> {
+  const { connection, index } = run.context;
+  return showsOthers(connection, index, { ...run.closing, timeoutMs: PROBE_MS, retries: 0 });
+}
+
+/** Each half of what failed comes alone from now on: the next tick would fail over the whole again. */
+async function giveBackAll(run: TickRun, lease: Lease, groups: Group[]): Promise<void> {
+  for (const { keys, spoilt } of groups) await giveBack(run, lease, keys, spoilt);
+}

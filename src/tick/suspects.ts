@@ -1,0 +1,93 @@
+/**
+ * Suspects: keys over which a tick died. Each begins alone, so that one that kills ticks delays no other.
+ * @module
+ */
+import { asTundraError, show, TundraError } from "../base/errors.ts";
+import { begin } from "../scripts/begin.ts";
+import { readRecords } from "../scripts/read_records.ts";
+import { giveBack, type Lease, queueUnsupported, takeBack, uploadsEnd } from "./leases.ts";
+import { freezeLease } from "./read_keys.ts";
+import type { TickRun } from "./run.ts";
+
+/** Suspects under one lease: what is not dealt with in time is given back. */
+const MOST_SUSPECTS = 16;
+/** A platform that kills ticks gives them more than this. */
+const EARLY_MS = 250;
+/** Requests that a suspect takes: begin, snapshot, upload, commit. */
+export const SUSPECT_REQUESTS = 4;
+
+/** How many suspects to claim where so many requests may be spent on them: those that can be dealt with. */
+export function suspectsToClaim(run: TickRun, requests: number): number {
+  const { settings, report } = run;
+  const fit = Math.max(1, Math.floor((requests - 1) / SUSPECT_REQUESTS)); // one asks for their attempts
+  return Math.min(MOST_SUSPECTS, settings.batchKeys, settings.maxKeys - report.claimed, fit);
+}
+
+/** A suspect, and the attempts that it had. */
+interface Rated {
+  key: string;
+  attempts: number;
+}
+
+/**
+ * Freezes suspects one by one until the tick has lasted so long, but at least one; the others are given back. A key's last
+ * attempt is one of the first things that a tick does: else a platform that kills each tick in the middle of some key
+ * would be taken for that key's fault.
+ */
+export async function freezeSuspects(run: TickRun, lease: Lease, untilMs: number): Promise<void> {
+  const lastAttempt = Math.max(1, run.settings.nattempts - 1);
+  let waiting: Rated[] = lease.keys.map((key) => ({ key, attempts: 0 }));
+  try {
+    if ((waiting.length > 1 || run.busy) && run.mayBegin()) waiting = await byAttempts(run, lease.keys);
+    for (let first = true; waiting.length > 0 && mayBeginOne(run); first = false) {
+      const { key, attempts } = waiting[0]!;
+      if ((!first && run.elapsedMs() >= untilMs) || (attempts === lastAttempt && !isEarly(run))) break;
+      waiting = waiting.slice(1);
+      run.busy = true;
+      await freezeAlone(run, lease, key);
+    }
+  } catch (thrown) {
+    if (!run.stopped()) run.fail(asTundraError(thrown, "archive suspects"));
+  }
+  await giveBack(run, lease, waiting.map(({ key }) => key), true);
+}
+
+/** Has it done nothing yet, or next to nothing? */
+function isEarly(run: TickRun): boolean {
+  return !run.busy || run.elapsedMs() < EARLY_MS;
+}
+
+function mayBeginOne(run: TickRun): boolean {
+  return run.mayBegin() && run.requestsLeft() > 2 && !run.storeIsDown();
+}
+
+async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<void> {
+  const { context, settings, report } = run;
+  const endsAt = uploadsEnd(settings.leaseMs);
+  let begun: Awaited<ReturnType<typeof begin>>;
+  try {
+    // not aborted: whoever does not know whether it began cannot take the attempt back
+    begun = await begin(context.index, key, { ...settings, token: lease.token }, { onRequest: run.call.onRequest! });
+  } catch (thrown) {
+    await takeBack(run, lease, [key]); // it may have begun all the same
+    throw thrown;
+  }
+  if (typeof begun === "object") {
+    await freezeLease(run, { keys: [key], token: begun.token, nowUs: lease.nowUs, endsAt, begun: true });
+  } else if (begun === "unsupported") {
+    await queueUnsupported(run, lease, key);
+  } else if (begun === "dead") {
+    report.failed++;
+    report.dead++;
+    const { nattempts } = settings;
+    const message = `Cannot archive ${show(key)} as a tick must live through it: ${nattempts} did not`;
+    run.fail(new TundraError("UNAVAILABLE", message, { keys: [key] }), nattempts);
+  }
+}
+
+/** Fewest attempts first: what has killed ticks before comes after what was only near it. */
+async function byAttempts(run: TickRun, keys: string[]): Promise<Rated[]> {
+  const records = await readRecords(run.context, keys, run.call);
+  const rated = keys.map((key, i) => ({ key, attempts: records[i]?.attempts ?? 0 }));
+  return rated.sort((a, b) => a.attempts - b.attempts);
+}

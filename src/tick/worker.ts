@@ -1,0 +1,136 @@
+/**
+ * worker: tick in a loop, for processes that live long.
+ * @module
+ */
+import { linkSignals, sleep } from "../base/abort.ts";
+import { checkBoolean, checkFunction, checkNames } from "../base/arguments.ts";
+import { asTundraError, type TundraError } from "../base/errors.ts";
+import type { Context } from "../core/context.ts";
+import {
+  checkBackoff,
+  checkDuration,
+  checkTickOptions,
+  quietly,
+  TICK_OPTION_NAMES,
+  type TickOptions,
+  type TickReport,
+} from "./options.ts";
+import { tick } from "./tick.ts";
+
+/** Options of {@linkcode TundraStore.worker}: those of each tick, and of the loop. */
+export interface WorkerOptions extends TickOptions {
+  /** Milliseconds to wait where nothing is due, by how often in a row (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most a minute. */
+  eoqBackoffMs?: number | ((n: number) => number);
+  /** Milliseconds to wait between two ticks while there is work: 0 to 43,200,000, default 0. */
+  throttleMs?: number;
+  /** Called after each tick. What it throws is ignored. */
+  monitor?: (event: WorkerEvent) => void;
+  /** Default true. */
+  autoStart?: boolean;
+}
+
+/** What a worker's monitor is told after each tick. */
+export interface WorkerEvent {
+  /** What the tick did; absent where it failed as a whole. */
+  report?: TickReport;
+  /** Why it failed as a whole: Redis or the archive is away, or the index was lost. */
+  error?: TundraError;
+  /** Totals of this worker so far. */
+  stats: WorkerStats;
+}
+
+/** Totals of one worker. */
+export interface WorkerStats {
+  /** Ticks run, failed ones included. */
+  ticks: number;
+  /** Ticks that failed as a whole. */
+  failedTicks: number;
+  /** Values archived. */
+  frozen: number;
+  /** Keys that left Redis. */
+  evicted: number;
+  /** Keys that could not be archived at a time. */
+  failed: number;
+  /** Keys that ran out of attempts. */
+  dead: number;
+}
+
+/** A loop of ticks. */
+export interface TundraWorker {
+  /** Starts the loop; `false` where it runs already. */
+  start(): boolean;
+  /** Ends the loop after the tick that is under way; `false` where it was not running. */
+  stop(): Promise<boolean>;
+  /** Does the loop run? */
+  readonly running: boolean;
+  /** Totals since this worker was made. */
+  readonly stats: WorkerStats;
+}
+
+/** Makes a worker; see {@linkcode TundraStore.worker}. */
+export function worker(context: Context, options: WorkerOptions = {}): TundraWorker {
+  const what = "make a worker";
+  checkNames(what, options, [...TICK_OPTION_NAMES, "eoqBackoffMs", "throttleMs", "monitor", "autoStart"]);
+  const { eoqBackoffMs, throttleMs = 0, monitor, autoStart = true, ...tickOptions } = options;
+  checkTickOptions(tickOptions, what);
+  checkDuration(what, "throttleMs", throttleMs);
+  const pauseMs = checkBackoff(what, "eoqBackoffMs", eoqBackoffMs, 60_000);
+  checkFunction(what, "monitor", monitor);
+  checkBoolean(what, "autoStart", autoStart);
+
+  const stats: WorkerStats = { ticks: 0, failedTicks: 0, frozen: 0, evicted: 0, failed: 0, dead: 0 };
+  let loop: { stopping: AbortController; ended: Promise<void> } | undefined;
+
+  const runOnce = async (): Promise<boolean> => {
+    stats.ticks++;
+    try {
+      const report = await tick(context, tickOptions);
+      for (const name of ["frozen", "evicted", "failed", "dead"] as const) stats[name] += report[name];
+      quietly(() => monitor?.({ report, stats: { ...stats } }));
+      return report.frozen + report.evicted + report.missing > 0 || (!report.done && report.failed === 0);
+    } catch (thrown) {
+      const error = asTundraError(thrown, "tick");
+      stats.failedTicks++;
+      quietly(() => tickOptions.onError?.(error));
+      quietly(() => monitor?.({ error, stats: { ...stats } }));
+      return false;
+    }
+  };
+
+  const run = async (signal: AbortSignal) => {
+    let idleTicks = 0;
+    while (!signal.aborted) {
+      idleTicks = await runOnce() ? 0 : idleTicks + 1;
+      await sleep(idleTicks === 0 ? throttleMs : pauseMs(idleTicks), signal).catch(() => {});
+    }
+  };
+
+  const self: TundraWorker = {
+    start() {
+      if (loop) return false;
+      const stopping = new AbortController();
+      const link = linkSignals([stopping.signal, tickOptions.signal]);
+      const ended = run(link.signal).finally(() => {
+        link.release();
+        loop = undefined;
+      });
+      loop = { stopping, ended };
+      return true;
+    },
+    async stop() {
+      if (!loop) return false;
+      const { stopping, ended } = loop;
+      stopping.abort();
+      await ended;
+      return true;
+    },
+    get running() {
+      return loop !== undefined;
+    },
+    get stats() {
+      return { ...stats };
+    },
+  };
+  if (autoStart) self.start();
+  return self;
+}

@@ -1,0 +1,52 @@
+/**
+ * What the store's own calls are in an exploration: programs of one call.
+ * @module
+ */
+import { checkError, judgeEnsure, judgeEvict, judgeTick } from "../simulation/workload.ts";
+import type { Actor, Program } from "./explore_process.ts";
+
+/** A tick. */
+export function tickProgram(name: string, number: number, leaseMs: number): Program {
+  return {
+    name,
+    number,
+    async run({ store, call }) {
+      await call("tick", [], () => store.tick({ leaseMs, retryBackoffMs: 0 }), (witness, _op, report, error) => {
+        if (error) checkError(witness, "tick", error);
+        judgeTick(witness, report?.errors ?? []);
+      });
+    },
+  };
+}
+
+/** ensureKs(); its result says whether it resolved. */
+export function ensureProgram(name: string, number: number, keys: readonly string[]): Program {
+  return { name, number, timeless: true, run: async (actor) => await ensureAll(actor, keys) };
+}
+
+/** ensureKs() in a program. */
+export async function ensureAll(
+  { store, call }: Actor,
+  keys: readonly string[],
+): Promise<boolean> {
+  const done = await call("ensureKs", keys, () => store.ensureKs(...keys), (witness, op, _value, error) => {
+    if (error) checkError(witness, "ensureKs", error);
+    if (!witness.stale) judgeEnsure(witness, op, error);
+  });
+  return done !== undefined;
+}
+
+/** evict(). */
+export function evictProgram(name: string, number: number, keys: readonly string[]): Program {
+  return {
+    name,
+    number,
+    timeless: true,
+    async run({ store, call }) {
+      await call("evict", keys, () => store.evict(...keys), (witness, op, report, error) => {
+        if (error) checkError(witness, "evict", error);
+        judgeEvict(witness, op, report?.evicted ?? []);
+      });
+    },
+  };
+}

@@ -1,0 +1,693 @@
+/**
+ * Seeded bugs: each is a guard of the protocol taken away, as a patch that is applied in memory. The simulation must catch
+ * every one of them, or it proves nothing.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build, type Plugin } from "esbuild";
+import { scriptName } from "../redis/scripts.ts";
+import { seededChoices } from "./choices.ts";
+import { PLAYS } from "./runs.ts";
+import { SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
+
+/** One bug. */
+export interface Mutant {
+  name: string;
+  /** The guard of the protocol that it breaks, where it is one of those. */
+  guard?: string;
+  /** A script of src/scripts by its name, or a file of src. */
+  where: string;
+  /** A schedule that meets it, where that takes long: saves time as long as schedules stay what they are. */
+  met?: number;
+  /** The kind of schedules in which it is hunted, if not any. */
+  play?: "liveness" | "several";
+  /** Each must occur. */
+  patches: [from: string, to: string][];
+}
+
+/** All of them. */
+export const MUTANTS: Mutant[] = [
+  // ---- requests that the server takes
+  {
+    name: "what no request could bring back is archived",
+    met: 1091,
+    where: "src/tick/freeze.ts",
+    patches: [["  if (2 * dump.length <= most) return;", "  if (most > 0) return;"]],
+  },
+  {
+    name: "ensureKs() does not halve what is too large for the server",
+    met: 87,
+    where: "src/upstash/requests.ts",
+    patches: [["|| part!.length < 2) throw error;", "|| part!.length > 0) throw error;"]],
+  },
+
+  // ---- what Redis has lost by itself
+  {
+    name: "a look for lost records takes a tombstone for a value",
+    where: "src/tick/lost_records.ts",
+    patches: [[
+      'if (!("gone" in archived) && (archived.exp',
+      'if ("gone" in archived || (archived.exp',
+    ]],
+  },
+  {
+    name: "a look for lost records takes what has expired for a value",
+    met: 649,
+    where: "src/tick/lost_records.ts",
+    patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
+  },
+  {
+    name: "a tick asks only for objects of keys that have a record",
+    where: "src/tick/lost_records.ts",
+    patches: [["found.filter((_, i) => records[i] === null);", "found.filter((_, i) => records[i] !== null);"]],
+  },
+  {
+    name: "a store that looks in the archive takes a key without a record for absent",
+    where: "src/tick/lost_records.ts",
+    patches: [[
+      "await withoutRecord(context, found, objects, nowMs, failures);",
+      "{ lost: [] as Newest[], changed: [] as Newest[] };",
+    ]],
+  },
+  {
+    name: "an id counts without its seal",
+    where: "check",
+    patches: [["return id and (seal or not confirmed(id)) and id or '' end", "return id or '' end"]],
+  },
+
+  // ---- counts
+  {
+    name: "a restored key still counts as evicted",
+    where: "evict",
+    patches: [["local archived, left = 0, moved\n", "local archived, left = 0, 0\n"]],
+  },
+  {
+    name: "an overriding mark leaves its key among the evicted ones",
+    where: "mark",
+    patches: [["tally(KEYS[3], changes, 0, {})", ""]],
+  },
+  {
+    name: "del counts no key off",
+    where: "remove",
+    patches: [["tally(KEYS[4], changes, 0, {})", ""]],
+  },
+  {
+    name: "what expired and was purged stays in the counts",
+    where: "purged",
+    patches: [["tally(KEYS[3], ended, 0, {})", ""]],
+  },
+  {
+    name: "a key that was removed and archived anew is not counted",
+    where: "commit",
+    patches: [["return r.fp ~= '-' and r.old ~= r.ver and (r", "return r.fp ~= '-' and r.old == '-' and (r"]],
+  },
+
+  // ---- guards that the protocol names
+  {
+    name: "objects are overwritten: every version of a key has one name",
+    guard: "immutable objects",
+    where: "src/tick/freeze.ts",
+    patches: [[
+      'return `${String(micros).padStart(16, "0")}-${nonce()}`;',
+      "void micros, nonce; return '0000000000000001-00000000';",
+    ]],
+  },
+  {
+    name: "evict does not compare bytes",
+    guard: "proof before eviction",
+    where: "evict",
+    patches: [["r.flag == 'g' or redis.sha1hex(dump) ~= r.fp then", "r.flag == 'g' then"]],
+  },
+  {
+    name: "restore does not compare the record",
+    guard: "version check on restore",
+    where: "restore",
+    patches: [["elseif r and texts[i] == ARGV[4 * i - 3] then", "elseif true then"]],
+  },
+  {
+    name: "remove does not compare the record",
+    met: 41,
+    guard: "guarded del",
+    where: "remove",
+    patches: [["elseif (texts[i] or '') ~= ARGV[1 + i] then", "elseif false then"]],
+  },
+  {
+    name: "check takes a dirty key that is missing for an evicted one",
+    met: 325,
+    guard: "a dirty key that is missing is absent",
+    where: "check",
+    patches: [[
+      "local function evictable(r) return r.ver ~= '-' and r.rev == 0 and",
+      "local function evictable(r) return r.ver ~= '-' and",
+    ]],
+  },
+  {
+    name: "commit does not look whether the key exists",
+    met: 135,
+    guard: "commit looks whether the key exists",
+    where: "commit",
+    patches: [
+      ["if not there[i] and (r.flag == 'e' or r.rev == 0) then", "if false then"],
+      ["if not there[i] then\n    push(queue", "if false then\n    push(queue"],
+    ],
+  },
+  {
+    name: "a repeated commit acts again",
+    met: 323,
+    guard: "retry-safety: commit",
+    where: "commit",
+    patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
+  },
+  {
+    name: "a repeated fail acts again",
+    met: 99,
+    guard: "retry-safety: fail",
+    where: "fail",
+    patches: [["if not score or not (score == token or unheard) then", "if not score then"]],
+  },
+  {
+    name: "a repeated release acts again",
+    guard: "retry-safety: release",
+    where: "release",
+    patches: [["if scores[i] and tonumber(scores[i]) == token then", "if scores[i] then"]],
+  },
+  {
+    name: "begin goes by no token",
+    met: 289,
+    guard: "retry-safety: begin",
+    where: "begin",
+    patches: [["if tonumber(score) ~= tonumber(token) then", "if false then"]],
+  },
+  {
+    name: "a removal without a record leaves none: a late copy removes what came after it",
+    met: 682,
+    guard: "retry-safety: remove",
+    where: "remove",
+    patches: [[
+      "push(changes, KEYS[4 + i], r)\n    gone",
+      "if texts[i] then push(changes, KEYS[4 + i], r) end\n    gone",
+    ]],
+  },
+  {
+    name: "an overriding mark does not compare the record",
+    met: 259,
+    guard: "retry-safety: mark",
+    where: "mark",
+    patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[4 + i] then", "elseif false then"]],
+  },
+  {
+    name: "reconcile does not compare bytes",
+    guard: "retry-safety: reconcile",
+    where: "reconcile",
+    patches: [["elseif redis.sha1hex(dump) ~= r.fp then", "elseif false then"]],
+  },
+  // ---- other guards of the scripts
+  {
+    name: "an inferred removal purges",
+    guard: "absence is not intent",
+    where: "commit",
+    patches: [["if over then r.old = r.ver else r.exp = 0 end", "r.old, r.exp = r.ver, 0"]],
+  },
+  {
+    name: "commit takes a key that is missing for one that was removed on purpose",
+    met: 135,
+    where: "commit",
+    patches: [["if not there[i] then\n    push(queue", "if not there[i] then\n    r.flag = 'g'\n    push(queue"]],
+  },
+  {
+    name: "commit forgets to queue what is to be deleted",
+    where: "commit",
+    patches: [["zadd(PURGE, nil, purge)", ""]],
+  },
+  {
+    name: "what could not be deleted is not tried again",
+    met: 105,
+    where: "purged",
+    patches: [["upto == asked and deleted then", "upto == asked then"]],
+  },
+  {
+    name: "a purge deletes newer versions, too",
+    guard: "purging deletes nothing newer",
+    where: "src/tick/purge.ts",
+    patches: [[
+      "if (micros > 0 && micros <= versionMicros(last)) names.push(name);",
+      "if (micros > 0) names.push(name);",
+    ]],
+  },
+  {
+    name: "a purge goes by the version that the record names by now: a key made anew loses its value",
+    where: "src/scripts/purged.ts",
+    patches: [["isOver ? old :", "isOver ? ver :"]],
+  },
+  {
+    name: "commit forgets that the key changed meanwhile",
+    where: "commit",
+    patches: [["r.rev == tonumber(ARGV[a])", "true"]],
+  },
+  {
+    name: "commit writes a tombstone over a key that is there again",
+    met: 3529,
+    where: "commit",
+    patches: [["if there[i] then\n      push(queue", "if false then\n      push(queue"]],
+  },
+  {
+    name: "a mark does not change the revision",
+    where: "mark",
+    patches: [["r.rev = math.max(now_us, r.rev + 1)", "if r.rev == 0 then r.rev = now_us end"]],
+  },
+  {
+    name: "a mark is not queued",
+    where: "mark",
+    patches: [["zadd(DIRTY, 'NX', queue)", "zadd(DIRTY, 'XX', queue)"]],
+  },
+  {
+    name: "a mark buries an evicted value under a blind write",
+    where: "mark",
+    patches: [["if not evicted or overwrite == 'now'", "if true or overwrite == 'now'"]],
+  },
+  {
+    name: "a marked removal deletes an evicted value",
+    where: "mark",
+    patches: [["if evicted then\n      except(i, 'B')\n    elseif r.flag == 'm' or r.flag == 'r'", "if r.flag ~= 'g'"]],
+  },
+  {
+    name: "evict does not compare the own expiry",
+    where: "evict",
+    patches: [["if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then", "if false then"]],
+  },
+  {
+    name: "a tick evicts what was archived just now",
+    met: 50,
+    where: "evict",
+    patches: [["if limit and made > now - HOUR_MS and made < now + DAY_MS then", "if false then"]],
+  },
+  {
+    name: "evict takes dirty keys too",
+    met: 42,
+    where: "evict",
+    patches: [["if r.rev ~= 0 then", "if false then"], ["if queued[i] then return 'D' end", ""]],
+  },
+  {
+    name: "a tick evicts keys that were touched after its claim",
+    met: 1454,
+    where: "evict",
+    patches: [["if limit and not (touched[i] and tonumber(touched[i]) <= limit) then", "if false then"]],
+  },
+  {
+    name: "del removes before it has written the record, and dies in between",
+    met: 6056,
+    where: "remove",
+    patches: [[
+      "save(changes)\nzadd(DIRTY, 'NX', queue)",
+      "if #gone > 0 then redis.call('UNLINK', unpack(gone)) end\nsave(changes)\nzadd(DIRTY, 'NX', queue)",
+    ]],
+  },
+  {
+    name: "restore forgets the own expiry",
+    where: "restore",
+    patches: [["redis.pcall('RESTORE', key, ARGV[4 * i - 1],", "redis.pcall('RESTORE', key, '0',"]],
+  },
+  {
+    name: "check takes a blind write for the whole value",
+    where: "check",
+    patches: [["if not expired(r) then code = 'R' end", ""]],
+  },
+  {
+    name: "a commit sets a TTL on the application's key",
+    where: "commit",
+    patches: [[
+      "r.rev = 0\n  done[#done + 1] = key\n  push(idle",
+      "r.rev = 0\n  redis.call('PEXPIREAT', key, int(now + 36000000))\n  done[#done + 1] = key\n  push(idle",
+    ]],
+  },
+  {
+    name: "the record of a dirty key expires",
+    where: "mark",
+    patches: [["if r.rev == 0 and (r.flag == 'g' or r.flag == 'm') and r.old == '-' then", "if true then"]],
+  },
+  {
+    name: "claim does not take a lease",
+    where: "claim",
+    patches: [["zadd(DIRTY, 'XX', scores)", ""]],
+  },
+  {
+    name: "claim does not know suspects",
+    where: "claim",
+    patches: [["if tonumber(window[i + 1]) % 1 == 0 then", "if true then"]],
+  },
+  {
+    name: "claim does not wait for the index to have an id",
+    where: "claim",
+    patches: [["return { id, int(now_us), '', {}, 0, {}, limit, 0, 0, {}, '', 0, 0 }", "id = 'none'"]],
+  },
+  {
+    name: "begin counts no attempt",
+    where: "begin",
+    patches: [["r.attempts = r.attempts + 1", ""]],
+  },
+  {
+    name: "a failed key leaves the queue",
+    where: "fail",
+    patches: [["zadd(DIRTY, 'XX', queue)\nzrem(DIRTY, died)", "zrem(DIRTY, keys)"]],
+  },
+  // ---- the client
+  {
+    name: "commit does not wait for the upload",
+    where: "src/tick/freeze.ts",
+    patches: [[
+      "await putObject(run, lease, name, object);",
+      "putObject(run, lease, name, object).catch(() => {});",
+    ]],
+  },
+  {
+    name: "whatever putKey() resolves with says that the object is stored",
+    met: 1588,
+    where: "src/datastores/guarded.ts",
+    patches: [["if (stored === true) return true;", "return true;"]],
+  },
+  {
+    name: "a datastore that never answers is waited for",
+    met: 106,
+    where: "src/datastores/guarded.ts",
+    patches: [['link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));', ""]],
+  },
+  {
+    name: "the upload's failure is ignored",
+    where: "src/tick/freeze.ts",
+    patches: [[
+      "await putObject(run, lease, name, object);",
+      "await putObject(run, lease, name, object).catch(() => {});",
+    ]],
+  },
+  {
+    name: "a tick reads values before their records, in two requests",
+    where: "src/scripts/snapshot.ts",
+    patches: [[
+      'return await connection.multi([\n      ["MGET", ...records],\n      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),\n    ], call);',
+      'const early = await connection.multi(keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]), call);\n' +
+      'return [...await connection.multi([["MGET", ...records]], call), ...early];',
+    ]],
+  },
+  {
+    name: "an outage counts as the key's own fault",
+    where: "src/scripts/fail.ts",
+    patches: [["        f.fault,", '        "own",']],
+  },
+  {
+    name: "dirty() resolves although keys were not marked",
+    where: "src/dirty.ts",
+    patches: [[
+      "if (failures.size > 0) throw dirtyError(failures);\n}",
+      "if (failures.size > 100) throw dirtyError(failures);\n}",
+    ]],
+  },
+  {
+    name: "concurrent calls thaw the same bytes",
+    met: 800,
+    where: "src/archive/record.ts",
+    patches: [["chain.length > 0 ? new Uint8Array(frozen) : frozen", "frozen"]],
+  },
+  {
+    name: "what a freezer throws is the key's own failure",
+    where: "src/archive/record.ts",
+    patches: [[
+      "const { code, retryable } = asTundraError(cause, what);",
+      'void asTundraError; const code = "UNSUPPORTED", retryable = false;',
+    ]],
+  },
+  {
+    name: "ensureKs() does not look again where something moved on",
+    met: 94,
+    where: "src/bring_back.ts",
+    patches: [['if (outcome === "again") again.push(key);', ""]],
+  },
+  {
+    name: "ensureKs() keeps quiet about what could not be fetched",
+    met: 148,
+    where: "src/bring_back.ts",
+    patches: [["else failures.set(each.key, error);", ""]],
+  },
+  {
+    name: "ensureKs() serves an older version for one that is lost",
+    met: 2223,
+    where: "src/bring_back.ts",
+    patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
+  },
+  {
+    name: "the sync token of the reply that came last wins",
+    where: "src/upstash/transport.ts",
+    patches: [["token && sent > sync.from", "token"]],
+  },
+  {
+    name: "del() takes a record that moved on for deleted",
+    where: "src/del.ts",
+    patches: [['if (outcomes[i] === "again") again.push(key);', ""]],
+  },
+  // ---- which database, which archive
+  {
+    name: "a copy of a database is taken for the original",
+    guard: "an index knows its database",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [['if (id !== "" && databaseOf(id) !== context.index.database) throw', "if (id === null) throw"]],
+  },
+  {
+    name: "a copy marks keys",
+    play: "several",
+    where: "mark",
+    patches: [["if foreign(found[1], ARGV[1]) then return found[1] end", ""]],
+  },
+  {
+    name: "a tick does not ask whose its archive is",
+    guard: "a tick asks whose its archive is",
+    play: "several",
+    where: "src/tick/archive_check.ts",
+    patches: [["if (run.archiveChecked ||", "if (run !== undefined ||"]],
+  },
+  {
+    name: "an archive that lacks its owner is taken over",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["} else if (!holds) {", "} else if (holds === null) {"]],
+  },
+  {
+    name: "an archive that another index owns is taken over",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["if (other !== undefined) throw ownedByAnother(context, other);", ""]],
+  },
+  {
+    name: "an index that begins does not look for others",
+    guard: "one index begins",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["if (rival === undefined || round", "if (round"], [
+      "round === ROUNDS ||",
+      "round > 0) return undefined; if (",
+    ]],
+  },
+  {
+    name: "an index that begins looks for others before it shows itself",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [
+      ["  await putOwner(context, own, id, call);\n  for (let round", "  for (let round"],
+      [
+        "if (rival === undefined || round",
+        "if (rival === undefined) await putOwner(context, own, id, call);\n    if (rival === undefined || round",
+      ],
+    ],
+  },
+  {
+    name: "an index that begins goes by who came first alone",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["return !listKeys ? undefined : await standAlone(context, id, [], call);", "return undefined;"]],
+  },
+  {
+    name: "a proposal that another process has confirmed loses its owner object",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [[
+      "if (await replaceId(index, id, next, call) !== next) throw heldNotStill();",
+      "await replaceId(index, id, next, call);",
+    ]],
+  },
+  {
+    name: "a proposal is not withdrawn",
+    met: 385,
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["|| (begins && obstacle.isRival)) return false;", "|| (begins && !obstacle)) return false;"]],
+  },
+  {
+    name: "a database that was emptied begins with the archive anew",
+    play: "several",
+    where: "src/core/identity.ts",
+    patches: [["  if (used) { //", "  if (used === null) { //"]],
+  },
+  {
+    name: "an archive that moves keeps its former owner",
+    play: "several",
+    where: "src/operations/move_index.ts",
+    patches: [["await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);", ""]],
+  },
+
+  // ---- what must go on
+  {
+    name: "fresh keys always come first",
+    play: "liveness",
+    where: "src/tick/tick.ts",
+    patches: [["random() < 0.5", "random() < 0"]],
+  },
+  {
+    name: "suspects always come first",
+    play: "liveness",
+    where: "src/tick/tick.ts",
+    patches: [["random() < 0.5", "random() < 1"]],
+  },
+  {
+    name: "what one key spoils is not halved",
+    play: "liveness",
+    where: "src/tick/read_keys.ts",
+    patches: [["(spoilt || tooLarge || await redisAnswers(run))", "tooLarge"]],
+  },
+  {
+    name: "an error in a key's slot is the store's trouble",
+    play: "liveness",
+    where: "src/tick/read_keys.ts",
+    patches: [["refused.length < views.length || await redisAnswers(run)", "await redisAnswers(run) && false"]],
+  },
+  {
+    name: "what Redis does not show of any key is each key's own",
+    play: "liveness",
+    where: "src/scripts/snapshot.ts",
+    patches: [
+      ["return answers.every(({ error }) => error === undefined);", "return answers.length > 0;"],
+      ["  } catch {\n    return false;", "  } catch {\n    return true;"],
+    ],
+  },
+  {
+    name: "trouble that meets one key never becomes its own",
+    play: "liveness",
+    where: "fail",
+    patches: [["(fault == 'odd' and odd >= most_odd)", "false"]],
+  },
+  {
+    name: "what the archive refuses of all is each key's own",
+    play: "liveness",
+    where: "src/tick/freeze.ts",
+    patches: [["const isTrouble = stored === 0 && byArchive.length > 1;", "const isTrouble = stored < 0;"]],
+  },
+  {
+    name: "claim leases more than its reply has room for",
+    play: "liveness",
+    where: "claim",
+    patches: [["if i > 1 and size > room / 2 then break end", ""]],
+  },
+  {
+    name: "what a clock touched that ran ahead is idle when that clock says so",
+    play: "liveness",
+    where: "claim",
+    patches: [["if #idle == 0 and ARGV[6] == '1' then", "if false then"]],
+  },
+  {
+    name: "what a clock queued that ran ahead is due when that clock says so",
+    play: "liveness",
+    where: "claim",
+    patches: [["look('(' .. int(now + DAY_MS), '+inf', size)", ""]],
+  },
+];
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** The mutant, ready to run. */
+export async function loadMutant(mutant: Mutant): Promise<Subject> {
+  return mutant.where.startsWith("src/") ? await bundled(mutant) : scriptMutant(mutant);
+}
+
+/** The mutant of this name, ready to run; without a name the shipped code. */
+export async function subjectNamed(name: string | undefined): Promise<Subject> {
+  const mutant = MUTANTS.find((each) => each.name === name);
+  if (mutant) return await loadMutant(mutant);
+  if (name !== undefined) throw new Error(`There is no seeded bug of the name ${JSON.stringify(name)}`);
+  return SHIPPED;
+}
+
+function patched(mutant: Mutant, text: string): string {
+  return mutant.patches.reduce((patched, [from, to]) => {
+    if (!patched.includes(from)) {
+      throw new Error(`${mutant.name}: ${mutant.where} no longer has ${JSON.stringify(from)}`);
+    }
+    return patched.replace(from, () => to);
+  }, text);
+}
+
+function scriptMutant(mutant: Mutant): Subject {
+  // looked at now: a patch that fits nowhere would never be noticed
+  patched(mutant, scriptText(mutant.where));
+  return {
+    ...SHIPPED,
+    patchScript: (source) => scriptName(source) === mutant.where ? patched(mutant, source) : source,
+  };
+}
+
+/** The script's text as it is sent. */
+function scriptText(name: string): string {
+  const prelude = between(readFileSync(join(ROOT, "src/scripts/prelude.ts"), "utf8"), "export const PRELUDE = `");
+  const text = readFileSync(join(ROOT, `src/scripts/${name}.ts`), "utf8");
+  return between(text.slice(text.indexOf("defineScript(")), "  `").replace("${PRELUDE}", () => prelude);
+}
+
+function between(text: string, before: string): string {
+  const start = text.indexOf(before) + before.length;
+  return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
+}
+
+async function bundled(mutant: Mutant): Promise<Subject> {
+  const patch: Plugin = {
+    name: "patch",
+    setup(building) {
+      building.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        if (path !== join(ROOT, mutant.where)) return undefined;
+        return { contents: patched(mutant, readFileSync(path, "utf8")), loader: "ts" };
+      });
+    },
+  };
+  const result = await build({
+    stdin: {
+      contents:
+        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setAmbient } from "./src/base/platform.ts";` +
+        `export { moveIndex } from "./src/operations/mod.ts";`,
+      resolveDir: ROOT,
+      loader: "ts",
+    },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "node",
+    plugins: [patch],
+    logLevel: "silent",
+  });
+  const code = result.outputFiles![0]!.text;
+  return await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
+}
+
+/** Schedules until the mutant is caught by a check of the judge; `undefined`: it survived. */
+export async function huntMutant(
+  mutant: Mutant,
+  seed: number,
+  schedules: number,
+): Promise<{ schedules: number; check: string } | undefined> {
+  const subject = await loadMutant(mutant);
+  const play = PLAYS[mutant.play ?? "any"]!;
+  for (let i = 0; i < schedules; i++) {
+    const { violation } = await play(subject, seededChoices(seed + i));
+    if (violation?.check === UNJUDGED) throw new Error(`${mutant.name}: ${violation.detail}`);
+    if (violation) return { schedules: i + 1, check: violation.check };
+  }
+  return undefined;
+}

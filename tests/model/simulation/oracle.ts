@@ -1,0 +1,750 @@
+/**
+ * The judge: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
+ * first step that the invariants in docs/PROTOCOL.md forbid.
+ *
+ * The value of a key is what Redis holds; where Redis holds none, it is what `ensureKs()` would bring back. The judge keeps
+ * for each key which of those outcomes are right (`right`), changes that only where an application's command, a mark, an
+ * eviction, a removal or a key's own expiry does, and compares after every command.
+ * @module
+ */
+import { Decoder } from "cbor-x/decode";
+import { versionMicros } from "../../../src/base/keys.ts";
+import { type KeyRecord, parseRecord } from "../../../src/scripts/prelude.ts";
+import { type ModelRedis, parseDump, type RedisReply, type RedisState } from "../redis/redis.ts";
+import { scriptName, scriptOf } from "../redis/scripts.ts";
+
+/** A value and its own expiry (ms, 0 for none); `null`: none. */
+export type KeyState = { value: string; exp: number } | null;
+
+/** What an application or a cron trigger is doing. */
+export interface SimulatedOp {
+  readonly kind: string;
+  readonly keys: readonly string[];
+  readonly startedAt: number;
+  endedAt: number;
+  /** It ended well. */
+  succeeded: boolean;
+  /** What its keys have been while it ran: bits of {@linkcode SAW}. */
+  readonly saw: Map<string, number>;
+}
+
+/** What a key was at some moment. */
+export const SAW = {
+  /** In Redis, and its record agrees. */
+  present: 1,
+  /** In Redis although its record says evicted. */
+  blind: 2,
+  /** Evicted. */
+  evicted: 4,
+  /** Not in Redis, and not evicted. */
+  missing: 8,
+  /** Not in Redis, and nothing would be brought back. */
+  absent: 16,
+} as const;
+
+/** A broken promise: `check` names which. */
+export class Violation extends Error {
+  constructor(readonly check: string, detail: string) {
+    super(`${check}: ${detail}`);
+  }
+}
+
+/** An archive object, read. */
+export interface ArchiveObject {
+  bytes: Uint8Array;
+  key: string;
+  ver: string;
+  state: KeyState;
+}
+
+export interface Truth {
+  /** What Redis held after the last command. */
+  held: KeyState;
+  record: string | undefined;
+  /** Right outcomes while Redis holds none. */
+  right: KeyState[];
+  /** Has the application changed it since its last mark? */
+  unmarked: boolean;
+  /** When it was last marked. */
+  markedAt: number;
+  /** Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted. */
+  deletableUs: number;
+  /** Of those: the ones removed on purpose, which must be deleted. */
+  removedUs: number;
+  /** Versions that its record has named, and that are to expire: they may be deleted from `atMs` on. */
+  expiring: { us: number; atMs: number };
+}
+
+/** What a schedule gives up, because it takes more away than Tundra can make good. */
+export interface Leniency {
+  /** Scripts end in their middle: keys may wait outside of the queue. */
+  brokenScripts: boolean;
+  /** Redis went back to an earlier state: values may be older, records and values apart. */
+  rolledBack: boolean;
+  /** Single keys of Redis went back: a record, its value and its place in the queues may be of different times. */
+  apart: boolean;
+  /** The bucket lost objects: `LOST` is right for them. */
+  lostObjects: boolean;
+  /** Requests may have so many bytes and no more: what is larger stays in Redis, `TOO_LARGE`. */
+  smallRequests: boolean;
+  /** The archive may be another index's: `LOST` is right. */
+  severalIndexes: boolean;
+}
+
+/** A saved judge. */
+export type OracleState = { truths: Map<string, Truth>; archive: Map<string, ArchiveObject> };
+
+/** The judge. */
+export interface Oracle {
+  /** Runs a command on Redis, and judges. */
+  run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
+  /** An object is put. */
+  put(name: string, bytes: Uint8Array): void;
+  /** Objects are deleted. */
+  drop(names: readonly string[]): void;
+  readonly archive: Map<string, ArchiveObject>;
+  /** Counts commands: the judge's time. */
+  readonly time: number;
+  readonly leniency: Leniency;
+  begin(kind: string, keys: readonly string[]): SimulatedOp;
+  end(op: SimulatedOp, succeeded: boolean): void;
+  markedSince(key: string, time: number): boolean;
+  /** What Redis holds now, and what would be brought back if that is nothing. */
+  held(key: string): KeyState;
+  record(key: string): KeyRecord;
+  outcome(key: string): KeyState;
+  /** Does its record name an object that is gone? */
+  isLost(key: string): boolean;
+  /**
+   * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has deleted.
+   */
+  undeleted(key: string): string[];
+  sight(key: string): KeySight;
+  /** Time has passed: keys may have expired. */
+  look(): void;
+  save(): OracleState;
+  load(state: OracleState): void;
+  /** Redis goes back to an earlier state, and with it what is right. */
+  rollBack(redis: RedisState, truths: Map<string, Truth>): void;
+  /** A key or its record alone goes back, as on a Redis that replicates key by key: any of its values may be right. */
+  rollBackOne(earlier: RedisState, key: string, which: "value" | "record"): void;
+  truths(): Map<string, Truth>;
+  /** All that it knows, but of operations; and back to it. */
+  mark(): OracleMark;
+  revert(mark: OracleMark): void;
+}
+
+/** What a key is now, and what a look at it must find. */
+export interface KeySight {
+  held: KeyState;
+  outcome: KeyState;
+  /** Written while evicted: `ensureKs` refuses. */
+  blind: boolean;
+  /** Not in Redis, and the archive lacks the version that its record names: a newer one may come back. */
+  lost: boolean;
+}
+
+/** What a judge knew at some moment. */
+export interface OracleMark {
+  truths: Map<string, Truth>;
+  archive: ReadonlyMap<string, ArchiveObject>;
+  latestMs: number;
+  leniency: Leniency;
+}
+
+/** How long what has expired stays in the archive. */
+export const EXPIRED_MS = 48 * 3_600_000;
+const PREFIX = "tundra:default:";
+const DAY_MS = 86_400_000;
+const CBOR_AT = 38;
+/** The freezer of the simulated processes. */
+export const FREEZER_ID = "flip";
+const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
+
+/** Makes one; it watches these keys. */
+export function makeOracle(
+  redis: ModelRedis,
+  redisUs: () => number,
+  keys: readonly string[],
+  archive: Map<string, ArchiveObject> = new Map(),
+): Oracle {
+  let truths = new Map<string, Truth>(keys.map((key) => [key, {
+    held: null,
+    record: undefined,
+    right: [null],
+    unmarked: false,
+    markedAt: 0,
+    deletableUs: 0,
+    removedUs: 0,
+    expiring: { us: 0, atMs: 0 },
+  }]));
+  const running = new Set<SimulatedOp>();
+  const leniency: Leniency = {
+    brokenScripts: false,
+    rolledBack: false,
+    apart: false,
+    lostObjects: false,
+    smallRequests: false,
+    severalIndexes: false,
+  };
+  const named = new Set<string>();
+  const dropped = new Set<string>();
+  let time = 0;
+  let latestMs = 0;
+
+  const nowMs = (): number => {
+    const now = Math.floor(redisUs() / 1000);
+    latestMs = Math.max(latestMs, now);
+    return now;
+  };
+  const recordName = (key: string) => `${PREFIX}rec:${key}`;
+  const read = (text: string | undefined): KeyRecord =>
+    parseRecord(text ?? null) ?? fail("record", `unreadable: ${text}`);
+  const expired = (exp: number): boolean => exp !== 0 && exp <= nowMs();
+  const evicted = (record: KeyRecord): boolean => record.flag === "e" && !expired(record.exp);
+  const archived = (key: string, ver: string): ArchiveObject | undefined => archive.get(`default/${key}/${ver}`);
+
+  function held(key: string): KeyState {
+    const found = redis.peek(key);
+    return found ? { value: found.value, exp: found.exp } : null;
+  }
+
+  function fail(check: string, detail: string): never {
+    throw new Violation(check, detail);
+  }
+
+  /** What `ensureKs()` brings back of a key that Redis does not hold: its record decides. */
+  function outcomeOf(key: string, record: KeyRecord): KeyState {
+    if (record.ver === "" || record.rev !== 0 || isGone(record) || expired(record.exp)) return null;
+    const object = archived(key, record.ver);
+    if (!object) {
+      if (leniency.lostObjects || leniency.rolledBack) return null;
+      fail("archive holds what records name", `${key} would be fetched as version ${record.ver}, which was never put`);
+    }
+    return object.state && expired(object.state.exp) ? null : object.state;
+  }
+
+  /** Does its record name an object that is gone? */
+  function isLost(key: string, record: KeyRecord): boolean {
+    const { rev, ver, exp } = record;
+    return rev === 0 && ver !== "" && !isGone(record) && !expired(exp) && !archived(key, ver);
+  }
+
+  function isRight(truth: Truth, state: KeyState): boolean {
+    nowMs(); // its own expiry may have passed a moment ago
+    return truth.right.some((one) =>
+      sameState(one, state) || (state === null && one !== null && one.exp !== 0 && one.exp <= latestMs)
+    );
+  }
+
+  /** Redis no longer holds it, by an application's command or its own expiry: what is right from now on? */
+  function afterLoss(key: string, truth: Truth, record: KeyRecord): void {
+    if (evicted(record)) return; // what was removed was a blind write: the archived value lives
+    truth.right = [null];
+    if (record.rev === 0 && record.ver !== "" && !isGone(record)) {
+      // behind Tundra's back: what is archived comes back, or stays away where the removal is marked later
+      truth.right.push(archived(key, record.ver)?.state ?? null);
+    }
+  }
+
+  /** Keys and records that time took away since the last command. */
+  function look(): void {
+    for (const [key, truth] of truths) {
+      const now = held(key);
+      if (!sameState(now, truth.held)) {
+        if (now !== null) fail("only commands change values", `${key} became ${show(now)}`);
+        afterLoss(key, truth, read(truth.record));
+        truth.held = now;
+      }
+      truth.record = redis.peek(recordName(key))?.value;
+      note(key, truth);
+    }
+  }
+
+  /** What the running operations see of a key. */
+  function note(key: string, truth: Truth): void {
+    let bits = -1;
+    for (const op of running) {
+      const seen = op.saw.get(key);
+      if (seen === undefined) continue;
+      if (bits < 0) {
+        const record = read(truth.record);
+        if (truth.held) bits = evicted(record) ? SAW.blind : SAW.present;
+        else {
+          const absent = outcomeOf(key, record) === null && !isLost(key, record);
+          bits = (evicted(record) ? SAW.evicted : SAW.missing) | (absent ? SAW.absent : 0);
+        }
+      }
+      op.saw.set(key, seen | bits);
+    }
+  }
+
+  function run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply {
+    time++;
+    look();
+    const source = scriptOf(command, redis);
+    const script = source === undefined ? "" : scriptName(source);
+    const leases = script in LEASED ? leasesBefore(script, command) : [];
+    try {
+      return redis.run(command);
+    } finally {
+      judge(script, command, ops, leases);
+    }
+  }
+
+  function judge(
+    script: string,
+    command: readonly string[],
+    ops: readonly SimulatedOp[],
+    leases: { key: string; score: number | undefined; record: string | undefined; dead: number | undefined }[],
+  ): void {
+    for (const { key, score, record, dead } of leases) {
+      const same = redis.score(PREFIX + "dirty", key) === score && redis.peek(recordName(key))?.value === record &&
+        redis.score(PREFIX + "dead", key) === dead;
+      if (!same) fail("3 fencing", `${script} changed ${key} without its latest token`);
+    }
+    for (const [key, truth] of truths) {
+      const [before, now] = [truth.held, held(key)];
+      const [recordBefore, recordNow] = [truth.record, redis.peek(recordName(key))?.value];
+      if (!sameState(before, now) || recordBefore !== recordNow) {
+        if (script === "") byApplication(key, truth, before, now, recordBefore, recordNow);
+        else byScript(script, command, ops, key, truth, before, now, read(recordBefore), read(recordNow), recordBefore);
+      }
+      truth.held = now;
+      truth.record = recordNow;
+      standing(key, truth);
+      note(key, truth);
+    }
+    countsAreTrue(script);
+  }
+
+  /** Keys that are archived by their records, and those of them that are evicted; and what status() says. */
+  function counts(): [archived: number, evicted: number, countedArchived: number, countedEvicted: number] {
+    const records = [...truths.keys()].map((key) => read(redis.peek(recordName(key))?.value));
+    const archived = records.filter(({ flag, fp, ver, old }) => /[re]/.test(flag) && fp !== "" && ver !== old);
+    const fields = redis.fields(PREFIX + "stats");
+    const total = (name: string) => Number(fields.get(name) ?? 0);
+    const evicted = total("evicted") - total("restored") - total("left");
+    return [archived.length, archived.filter(({ flag }) => flag === "e").length, total("archived"), evicted];
+  }
+
+  /** What status() says of keys that this judge does not watch, such as those that a schedule leaves out. */
+  let uncounted = [0, 0];
+
+  function countsAreTrue(script: string): void {
+    if (leniency.brokenScripts || leniency.rolledBack) return;
+    const [archived, evicted, countedArchived, countedEvicted] = counts();
+    if (archived + uncounted[0]! !== countedArchived || evicted + uncounted[1]! !== countedEvicted) {
+      fail(
+        "counts are true",
+        `${script}: ${[archived, evicted, countedArchived, countedEvicted]}, besides ${uncounted}`,
+      );
+    }
+  }
+
+  function byApplication(
+    key: string,
+    truth: Truth,
+    before: KeyState,
+    now: KeyState,
+    recordBefore: string | undefined,
+    recordNow: string | undefined,
+  ): void {
+    if (recordBefore !== recordNow) fail("records are Tundra's", `a command changed the record of ${key}`);
+    if (before !== null && now === null) afterLoss(key, truth, read(recordBefore));
+    truth.unmarked = true;
+  }
+
+  function byScript(
+    script: string,
+    command: readonly string[],
+    ops: readonly SimulatedOp[],
+    key: string,
+    truth: Truth,
+    before: KeyState,
+    now: KeyState,
+    was: KeyRecord,
+    is: KeyRecord,
+    textBefore: string | undefined,
+  ): void {
+    const moved = !sameState(before, now);
+    if (moved && !MOVERS.has(script)) {
+      fail("only evict, restore and del move values", `${script} made ${key} ${show(now)}`);
+    }
+    const meanwhile = script === "commit" && was.flag === "g" && is.rev !== 0; // removed while a tick archived it
+    if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
+      // what the record named when somebody said that the key is removed, and what is older
+      truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
+      truth.deletableUs = Math.max(truth.deletableUs, truth.removedUs);
+    }
+    switch (script) {
+      case "mark": {
+        const count = Number(command[2]);
+        const args = command.slice(3 + count);
+        if (before) {
+          if (evicted(was)) {
+            const i = command.slice(3, 3 + count).indexOf(recordName(key)) - 4;
+            if (args[3] !== "now" && !(args[3] === "cas" && args[4 + i] === textBefore)) {
+              fail("8 no blind write buries a value", `${key}, ${show(truth.right[0]!)} archived, now ${show(before)}`);
+            }
+          }
+          truth.unmarked = false;
+        } else if (args[2] !== "del" || evicted(was) || is.flag !== "g") {
+          fail("mark of a missing key", `${key} changed: ${JSON.stringify(was)} became ${JSON.stringify(is)}`);
+        }
+        truth.right = [null];
+        truth.markedAt = time;
+        break;
+      }
+      case "evict":
+        if (moved) {
+          const object = archived(key, is.ver);
+          if (now !== null) fail("2 proof before eviction", `${key} became ${show(now)}`);
+          // a del() that a rollback undid has buried its objects: what it had deleted may go
+          const lost = !object && (leniency.lostObjects || leniency.rolledBack);
+          if (!lost && !sameState(object?.state ?? null, before)) {
+            fail(
+              "2 proof before eviction",
+              `${key} left with ${show(before)}, archived is ${show(object?.state ?? null)}`,
+            );
+          }
+          const limit = command[3 + Number(command[2])]!;
+          const ageUs = redisUs() - versionMicros(was.ver);
+          if (limit !== "" && ageUs < 3_600_000_000 && ageUs > -86_400_000_000) {
+            fail("1 a tick evicts nothing that was archived just now", `${key}, version ${was.ver}`);
+          }
+          // a touch that died before its last write was never acknowledged; one of a clock a day ahead counts as none
+          const ahead = was.touch > nowMs() + DAY_MS;
+          if (limit !== "" && was.flag === "r" && was.touch > Number(limit) && !ahead && !leniency.brokenScripts) {
+            fail("a key in use stays", `${key} was touched at ${was.touch}, evicted by a limit of ${limit}`);
+          }
+          truth.right = [before];
+        } else if (before === null) fail("evict of a missing key", `changed the record of ${key}`);
+        else if (is.flag === "e" && was.flag !== "e") {
+          if (!leniency.brokenScripts) fail("an eviction ends", `${key} is still there`);
+          truth.right = [before, null]; // it died before its last write: whoever removes the value removes a copy
+        } else if (is.rev > was.rev) {
+          truth.right = [null]; // rescued: marked
+          truth.unmarked = false;
+          truth.markedAt = time;
+        }
+        break;
+      case "restore": {
+        const newer = is.ver > was.ver && isLost(key, was) ? archived(key, is.ver) : undefined;
+        // what the record named is gone: the newest of the archive's, a tombstone too, is what was acknowledged last
+        if (newer) truth.right = [newer.state];
+        if (moved) {
+          if (before !== null || !now || !isRight(truth, now)) {
+            fail(
+              "1, 4, 5, 8: only the right value comes back",
+              `${key} came back as ${show(now)}, was ${show(before)}, right is ${truth.right.map(show).join(" or ")}`,
+            );
+          }
+        } else if (before !== null && is.flag !== was.flag) {
+          fail("restore of a key that is there", `changed the record of ${key}`);
+        }
+        break;
+      }
+      case "remove":
+        if (!removalIsRight(key, truth, ops)) {
+          fail("4 a late del does nothing", `${key}, ${show(before)}, was removed by a del that had ended`);
+        }
+        truth.right = [null];
+        truth.markedAt = time;
+        truth.unmarked = false;
+        break;
+      case "same":
+      case "reconcile":
+        if (!before || (archived(key, was.ver)?.state?.value !== before.value && !leniency.lostObjects)) {
+          fail("8 reconcile only what is archived", `${key} holds ${show(before)}`);
+        }
+        break;
+      case "commit":
+        if (is.flag === "g" && was.flag !== "g") fail("9 absence is not intent", `commit says that ${key} was removed`);
+        if (isGone(is) && !isGone(was)) {
+          if (now !== null || !truth.right.includes(null)) {
+            fail("1 a tombstone only over what is gone", `${key}, ${show(now)}, right is ${truth.right.map(show)}`);
+          }
+        }
+        if (is.rev === 0 && is.flag === "r" && now && !truth.unmarked && !leniency.rolledBack) {
+          const object = archived(key, is.ver);
+          if (!(leniency.lostObjects && !object) && (!object || !sameState(object.state, now))) {
+            fail("1 clean means archived", `${key} holds ${show(now)}, archived is ${show(object?.state ?? null)}`);
+          }
+        }
+        break;
+      case "purged":
+        if (is.ver !== "" || (was.exp > 0 && nowMs() < was.exp + EXPIRED_MS)) {
+          const { old: _, ...others } = is;
+          const { old: __, ...before } = was;
+          if (JSON.stringify(others) !== JSON.stringify(before)) {
+            fail("records change for a reason", `${script} of ${key}`);
+          }
+        }
+        break;
+      default:
+        if (is.flag !== was.flag || is.ver !== was.ver || is.fp !== was.fp || is.exp !== was.exp) {
+          fail("records change for a reason", `${script} made ${JSON.stringify(was)} of ${key} ${JSON.stringify(is)}`);
+        }
+    }
+  }
+
+  /** A removal belongs to a del() that runs, or to one that failed, and nothing was marked since. */
+  function removalIsRight(key: string, truth: Truth, ops: readonly SimulatedOp[]): boolean {
+    if (leniency.rolledBack) return true;
+    return ops.some((op) =>
+      op.kind === "del" && op.keys.includes(key) &&
+      (op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))
+    );
+  }
+
+  /** An object is deleted on purpose only: its version was removed by del() or by a marked removal. */
+  function deletionIsRight({ key, ver, state }: ArchiveObject, truth: Truth): void {
+    noteExpiry(truth);
+    if (versionMicros(ver) <= truth.deletableUs) return;
+    fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
+  }
+
+  /** What has expired for two days may be deleted. */
+  function noteExpiry(truth: Truth): void {
+    nowMs();
+    const { us, atMs } = truth.expiring;
+    if (us > 0 && latestMs >= atMs) truth.deletableUs = Math.max(truth.deletableUs, us);
+    const { ver, exp } = read(truth.record);
+    if (exp > 0 && ver !== "") truth.expiring = { us: versionMicros(ver), atMs: exp + EXPIRED_MS };
+  }
+
+  /** What is to be deleted from the archive, or will be when it has expired, is queued for that. */
+  function purgeIsQueued(key: string, { rev, flag, ver, exp, old }: KeyRecord): void {
+    const waits = (old !== "" && old !== ver) || (rev === 0 && exp > 0 && (flag === "r" || flag === "e"));
+    if (!waits || leniency.brokenScripts || leniency.apart) return;
+    if (redis.score(PREFIX + "purge", key) === undefined) {
+      fail("4 what is to be deleted is queued", `${key} is not: ${redis.peek(recordName(key))?.value}`);
+    }
+  }
+
+  /** What holds after every command. */
+  function standing(key: string, truth: Truth): void {
+    const record = read(truth.record);
+    noteExpiry(truth);
+    if (record.ver !== "") named.add(`default/${key}/${record.ver}`);
+    purgeIsQueued(key, record);
+    if (truth.held === null) {
+      const outcome = outcomeOf(key, record);
+      if (!isLost(key, record) && !isRight(truth, outcome)) {
+        fail(
+          "1, 4, 5, 8: what would come back",
+          `${key} would be ${show(outcome)}, right is ${truth.right.map(show).join(" or ")}; record ${truth.record}`,
+        );
+      }
+    }
+    if (record.rev !== 0) {
+      const queued = redis.score(PREFIX + "dirty", key) !== undefined ||
+        redis.score(PREFIX + "dead", key) !== undefined;
+      if (!queued && !leniency.brokenScripts && !leniency.apart) {
+        fail("7 a dirty key is queued", `${key} is in neither queue: ${truth.record}`);
+      }
+      if (redis.peek(recordName(key))!.exp !== 0) fail("a dirty record has no TTL", key);
+    }
+  }
+
+  function leasesBefore(script: string, command: readonly string[]) {
+    const leased = LEASED[script]!(command);
+    // a release may name a key twice: for an old lease, and for the one that it is under
+    const rightly = new Set(
+      leased.filter(({ key, token }) => redis.score(PREFIX + "dirty", key) === Number(token)).map(({ key }) => key),
+    );
+    return leased.filter(({ key }) => !rightly.has(key)).flatMap(({ key, token }) => {
+      const score = redis.score(PREFIX + "dirty", key);
+      const record = redis.peek(recordName(key))?.value;
+      if (script === "fail") {
+        const [before, after] = (record ?? "").split(" ").slice(8, 10);
+        if (before === token && score === Number(after)) return []; // begun by the same tick
+      }
+      return [{ key, score, record, dead: redis.score(PREFIX + "dead", key) }];
+    });
+  }
+
+  return {
+    run,
+    archive,
+    leniency,
+    held,
+    look,
+    put(name, bytes) {
+      const there = archive.get(name);
+      // where Redis forgot an id that nobody had confirmed yet, two may be on their way
+      const owner = leniency.rolledBack && name.includes("/~owner/");
+      if (there && !owner && !sameBytes(there.bytes, bytes)) fail("3 no object is overwritten", name);
+      if (!name.includes("/~owner/") && !archive.has("default/~owner/first")) {
+        fail("no object before its archive has an owner", name);
+      }
+      archive.set(name, { bytes, ...readObject(name, bytes) });
+    },
+    drop(names) {
+      for (const name of names) {
+        const object = archive.get(name);
+        const truth = object && truths.get(object.key);
+        if (truth) deletionIsRight(object, truth);
+        archive.delete(name);
+        dropped.add(name); // a late copy may put it again
+      }
+      for (const [key, truth] of truths) standing(key, truth);
+    },
+    get time() {
+      return time;
+    },
+    begin(kind, keys) {
+      look();
+      const op = {
+        kind,
+        keys,
+        startedAt: ++time,
+        endedAt: 0,
+        succeeded: false,
+        saw: new Map(keys.map((key) => [key, 0])),
+      };
+      running.add(op);
+      for (const [key, truth] of truths) note(key, truth);
+      return op;
+    },
+    end(op, succeeded) {
+      look();
+      op.succeeded = succeeded;
+      op.endedAt = time;
+      running.delete(op);
+    },
+    markedSince: (key, since) => truths.get(key)!.markedAt >= since,
+    record: (key) => read(redis.peek(recordName(key))?.value),
+    outcome: (key) => outcomeOf(key, read(redis.peek(recordName(key))?.value)),
+    isLost: (key) => isLost(key, read(redis.peek(recordName(key))?.value)),
+    undeleted(key) {
+      const truth = truths.get(key)!;
+      const { rev, ver, flag, exp } = read(truth.record);
+      if (rev !== 0) return []; // dead: nothing newer is archived yet
+      const isOver = exp > 0 && (flag === "r" || flag === "e") && nowMs() >= exp + EXPIRED_MS;
+      const lastUs = Math.max(truth.removedUs, isOver ? versionMicros(ver) : 0);
+      return [...named].filter((name) => {
+        const object = archive.get(name);
+        if (object?.key !== key || object.state === null) return false; // a tombstone stays until a later one comes
+        return versionMicros(object.ver) <= lastUs && !dropped.has(name);
+      });
+    },
+    sight(key) {
+      const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];
+      return {
+        held: now,
+        outcome: now ?? outcomeOf(key, record),
+        blind: now !== null && evicted(record),
+        lost: now === null && isLost(key, record),
+      };
+    },
+    save: () => ({ truths: copy(truths), archive: new Map(archive) }),
+    load(state) {
+      for (const [name, object] of state.archive) {
+        if (keys.includes(object.key) || object.key === "") archive.set(name, object);
+      }
+      for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0 });
+      const [archived, evicted, countedArchived, countedEvicted] = counts();
+      uncounted = [countedArchived - archived, countedEvicted - evicted];
+    },
+    rollBackOne(earlier, key, which) {
+      look();
+      const name = which === "value" ? key : recordName(key);
+      const state = new Map(redis.save());
+      const entry = earlier.get(name);
+      if (entry) state.set(name, entry);
+      else state.delete(name);
+      redis.load(state);
+      leniency.rolledBack = leniency.apart = true;
+      const truth = truths.get(key)!;
+      const archivedStates = [...archive.values()].filter((object) => object.key === key).map((object) => object.state);
+      truth.right = [...truth.right, null, truth.held, held(key), ...archivedStates];
+      truth.held = held(key);
+      look();
+    },
+    truths: () => copy(truths),
+    mark: () => ({ truths: copy(truths), archive: new Map(archive), latestMs, leniency: { ...leniency } }),
+    revert(mark) {
+      truths = copy(mark.truths);
+      archive.clear();
+      for (const [name, object] of mark.archive) archive.set(name, object);
+      latestMs = mark.latestMs;
+      Object.assign(leniency, mark.leniency);
+    },
+    rollBack(state, earlier) {
+      redis.load(state);
+      const now = truths;
+      truths = copy(earlier);
+      for (const [key, truth] of truths) truth.deletableUs = Math.max(truth.deletableUs, now.get(key)!.deletableUs);
+      leniency.rolledBack = true;
+      look();
+    },
+  };
+}
+
+function copy(truths: Map<string, Truth>): Map<string, Truth> {
+  return new Map([...truths].map(([key, truth]) => [key, { ...truth, right: [...truth.right] }]));
+}
+
+const MOVERS = new Set(["evict", "restore", "remove"]);
+
+/** Scripts that act under a lease: each key with its token. */
+const LEASED: Record<string, (command: readonly string[]) => { key: string; token: string }[]> = {
+  commit(command) {
+    const count = Number(command[2]);
+    const n = (count - 4) / 2;
+    return command.slice(7 + n, 7 + 2 * n).map((key) => ({ key, token: command[3 + count]! }));
+  },
+  fail(command) {
+    const args = command.slice(3 + Number(command[2]));
+    return args.filter((_, i) => i >= 4 && (i - 4) % 6 === 0).map((key) => ({ key, token: args[0]! }));
+  },
+  release(command) {
+    const [, ...args] = command.slice(3 + Number(command[2]));
+    return args.flatMap((token, i) => i % 3 === 0 ? [{ token, key: args[i + 1]! }] : []);
+  },
+  begin(command) {
+    const args = command.slice(3 + Number(command[2]));
+    return [{ token: args[1]!, key: args[0]! }];
+  },
+};
+
+/** What the simulated freezer does, and undoes. */
+export function flipInPlace(bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0xff;
+  return bytes;
+}
+
+/** Objects are read by the judge's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR map. */
+function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: KeyState } {
+  if (name.includes("/~owner/")) return { key: "", ver: "", state: null };
+  const frozen = bytes[CBOR_AT - 1] === 1;
+  const cbor = frozen ? flipInPlace(bytes.slice(CBOR_AT + 1 + FREEZER_ID.length)) : bytes.slice(CBOR_AT);
+  const fields = decoder.decode(cbor) as Map<string, unknown>;
+  const [key, ver] = [fields.get("key") as string, fields.get("ver") as string];
+  if (name !== `default/${key}/${ver}`) throw new Violation("objects lie under their names", name);
+  if (fields.has("gone")) return { key, ver, state: null };
+  let dump = "";
+  for (const byte of fields.get("dump") as Uint8Array) dump += String.fromCharCode(byte);
+  return { key, ver, state: { value: parseDump(dump)!, exp: fields.get("exp") as number } };
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function isGone({ flag }: KeyRecord): boolean {
+  return flag === "g" || flag === "m";
+}
+
+/** Are they the same? */
+export function sameState(a: KeyState, b: KeyState): boolean {
+  if (a === null || b === null) return a === b;
+  return a.value === b.value && a.exp === b.exp;
+}
+
+function show(state: KeyState): string {
+  if (state === null) return "nothing";
+  return state.exp === 0 ? state.value : `${state.value} until ${state.exp}`;
+}

@@ -1,0 +1,102 @@
+/**
+ * Many schedules, in this process or in several.
+ * @module
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { seededChoices } from "./choices.ts";
+import { runLiveness } from "./liveness.ts";
+import { minimise } from "./minimise.ts";
+import { runSeveral } from "./several.ts";
+import { type Play, runSchedule, type Subject } from "./simulation.ts";
+
+/** Kinds of schedules: any faults, what must go on, several databases. */
+export const PLAYS: Record<string, Play> = { any: runSchedule, liveness: runLiveness, several: runSeveral };
+
+/** A broken promise, and how to see it again. */
+export interface Finding {
+  seed: number;
+  mode: string;
+  check: string;
+  detail: string;
+  /** The shortest decisions found that break it. */
+  choices?: number[];
+}
+
+/** What many schedules found. */
+export interface Findings {
+  schedules: number;
+  steps: number;
+  commands: number;
+  seconds: number;
+  violations: Finding[];
+}
+
+/** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised. */
+export async function simulateMany(
+  subject: Subject,
+  seed: number,
+  schedules: number,
+  play: Play = runSchedule,
+): Promise<Findings> {
+  const from = performance.now();
+  const findings: Findings = { schedules, steps: 0, commands: 0, seconds: 0, violations: [] };
+  const seen = new Set<string>();
+  for (let i = 0; i < schedules; i++) {
+    const choices = seededChoices(seed + i);
+    const { violation, mode, steps, commands } = await play(subject, choices);
+    findings.steps += steps;
+    findings.commands += commands;
+    if (!violation) continue;
+    const finding: Finding = { seed: seed + i, mode, ...violation };
+    if (!seen.has(violation.check)) {
+      finding.choices = await minimise(subject, choices.taken, violation.check, 1500, play);
+    }
+    seen.add(violation.check);
+    findings.violations.push(finding);
+  }
+  findings.seconds = (performance.now() - from) / 1000;
+  return findings;
+}
+
+/** The same, shared by several processes: `program` takes `--worker --seed --schedules` and prints findings. */
+export async function simulateInProcesses(
+  program: string,
+  seed: number,
+  schedules: number,
+  jobs: number,
+  play = "any",
+): Promise<Findings> {
+  const from = performance.now();
+  const share = Math.ceil(schedules / jobs);
+  const parts = await Promise.all(Array.from({ length: jobs }, (_, i) => {
+    const count = Math.max(0, Math.min(share, schedules - i * share));
+    return inProcess<Findings>(program, [`--play=${play}`, `--seed=${seed + i * share}`, `--schedules=${count}`]);
+  }));
+  const sum = (of: (part: Findings) => number) => parts.reduce((total, part) => total + of(part), 0);
+  return {
+    schedules: sum((part) => part.schedules),
+    steps: sum((part) => part.steps),
+    commands: sum((part) => part.commands),
+    seconds: (performance.now() - from) / 1000,
+    violations: parts.flatMap((part) => part.violations),
+  };
+}
+
+/** What `program --worker` prints on its last line, as JSON. */
+export function inProcess<T>(program: string, args: string[]): Promise<T> {
+  const { deno, bun } = process.versions;
+  const runner = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...runner, program, "--worker", ...args], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    child.stdout!.on("data", (chunk) => output += chunk);
+    child.on("error", reject);
+    child.on("close", (status) => {
+      if (status === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)!));
+      else reject(new Error(`a simulating process ended with ${status}: ${output.slice(-2000)}`));
+    });
+  });
+}

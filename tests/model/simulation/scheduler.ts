@@ -1,0 +1,130 @@
+/**
+ * Time, timers and everything that is under way: the scheduler of a simulation. Nothing happens between two of its steps,
+ * and all that happens in one is decided by the choices.
+ * @module
+ */
+import { setImmediate } from "node:timers";
+import type { Ambient } from "../../../src/base/platform.ts";
+import { digest } from "../redis/scripts.ts";
+import type { Choices } from "./choices.ts";
+
+/** Something that can happen next. */
+export interface Happening {
+  /** Whose it is; nothing of a dead process happens any more, bar what is in the network already. */
+  owner?: { dead: boolean };
+  run(): void;
+}
+
+interface Timer {
+  at: number;
+  act: () => void;
+}
+
+/** How a schedule is played. */
+export interface Pace {
+  /** In so many of a thousand steps something else than the oldest happens. */
+  reorder: number;
+  /** In so many of a thousand steps the next timer fires although other things could happen. */
+  timers: number;
+  /** In so many of a thousand steps one of the late things happens. */
+  late: number;
+}
+
+/** The scheduler. */
+export interface World {
+  readonly choices: Choices;
+  pace: Pace;
+  /** Microseconds since 1970: the clients' clock. Redis has its own, `redisUs()`. */
+  nowUs: number;
+  /** By how much Redis' clock is ahead. */
+  redisSkewUs: number;
+  redisUs(): number;
+  /** What may happen now. */
+  readonly ready: Happening[];
+  /** What may happen at any time, or never: copies of requests, mostly. */
+  readonly late: Happening[];
+  /** Resolves when the scheduler says so. */
+  turn(owner?: { dead: boolean }): Promise<void>;
+  after(ms: number, act: () => void): () => void;
+  /** Resolves when all that runs has come to its next wait. */
+  quiet(): Promise<void>;
+  /** Does one thing; `false`: there is none. */
+  step(): Promise<boolean>;
+  /** What happened, where somebody wants to know. */
+  readonly log: string[] | undefined;
+  note(line: () => string): void;
+  readonly ambient: Ambient;
+}
+
+/** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
+export function makeWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): World {
+  const timers: Timer[] = [];
+
+  /** The oldest of those that are due first. */
+  function nextTimer(): Timer | undefined {
+    let first: Timer | undefined;
+    for (const timer of timers) if (!first || timer.at < first.at) first = timer;
+    return first;
+  }
+
+  function fire(timer: Timer): void {
+    timers.splice(timers.indexOf(timer), 1);
+    world.nowUs = Math.max(world.nowUs, timer.at);
+    timer.act();
+  }
+
+  const world: World = {
+    choices,
+    pace: { reorder: 0, timers: 0, late: 0 },
+    nowUs: startUs,
+    redisSkewUs: 0,
+    redisUs: () => world.nowUs + world.redisSkewUs,
+    ready: [],
+    late: [],
+    log,
+    note(line) {
+      log?.push(`+${((world.nowUs - startUs) / 1000).toFixed(1)} ms ${line()}`);
+    },
+    turn: (owner) => new Promise((resolve) => world.ready.push({ run: resolve, ...(owner ? { owner } : {}) })),
+    after(ms, act) {
+      const timer = { at: world.nowUs + ms * 1000, act };
+      timers.push(timer);
+      return () => {
+        const i = timers.indexOf(timer);
+        if (i >= 0) timers.splice(i, 1);
+      };
+    },
+    // a macrotask: nothing else is in the event loop, and all microtasks come first
+    quiet: () => new Promise((resolve) => setImmediate(resolve)),
+    async step() {
+      const { ready, late, pace } = world;
+      for (let i = ready.length - 1; i >= 0; i--) if (ready[i]!.owner?.dead) ready.splice(i, 1);
+      const timer = nextTimer();
+      if (late.length > 0 && choices.chance(pace.late)) {
+        late.splice(choices.int(late.length), 1)[0]!.run();
+      } else if (timer && (ready.length === 0 || choices.chance(pace.timers))) fire(timer);
+      else if (ready.length > 0) {
+        const i = ready.length > 1 && choices.chance(pace.reorder) ? choices.int(ready.length) : 0;
+        const [happening] = ready.splice(i, 1);
+        world.nowUs += 1 + (pace.reorder > 0 ? choices.pick(STEP_US) : 20);
+        happening!.run();
+      } else return false;
+      await world.quiet();
+      return true;
+    },
+    ambient: {
+      monotonicMs: () => world.nowUs / 1000,
+      wallClockMs: () => Math.floor(world.nowUs / 1000),
+      uuid: () => `uuid-${(++drawn).toString(16).padStart(8, "0")}`,
+      nonce: () => (Math.imul(++drawn, 0x9e3779b1) >>> 0).toString(16).padStart(8, "0"),
+      random: () => choices.chance(500) ? 0.25 : 0.75,
+      leastDurationMs: 1,
+      after: (ms, act) => world.after(ms, act),
+      digest,
+    },
+  };
+  return world;
+}
+
+/** How long a step takes: mostly next to nothing, so that much falls into one millisecond. */
+const STEP_US = [20, 0, 300, 20_000];

@@ -1,0 +1,346 @@
+/**
+ * What applications and cron triggers do, and what each of their calls may answer.
+ * @module
+ */
+import type { TickReport, TundraError, TundraStore } from "../../../mod.ts";
+import type { Choices } from "./choices.ts";
+import { type Process, REFUSED } from "./network.ts";
+import { type Oracle, SAW, type SimulatedOp, Violation } from "./oracle.ts";
+import type { World } from "./scheduler.ts";
+
+/** What an operation works with. */
+export interface Bench {
+  world: World;
+  oracle: Oracle;
+  choices: Choices;
+  keys: readonly string[];
+  store: TundraStore;
+  process: Process;
+  /** A value that nobody has written yet. */
+  fresh(): string;
+}
+
+/** Something that an application or a cron trigger does. */
+export type Operation = (bench: Bench) => Promise<void>;
+
+/** Codes that no simulated fault explains. */
+const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT", "NOT_FOUND"]);
+
+/**
+ * Is this a cause to worry? The archive's refusal of one object, as the faults have it, explains itself; so does what
+ * a tick leaves in Redis as no request could bring it back, and a write that is too large together with its mark.
+ */
+function isAlarming({ leniency }: Witness, { code, message }: { code: string; message: string }): boolean {
+  const stays = leniency.smallRequests && code === "TOO_LARGE" &&
+    (message.startsWith("Cannot archive ") || /^Cannot run [A-Z]+, EVAL as the request/.test(message));
+  return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
+}
+
+/** Makes a call, judges its answer; `undefined`: it failed, as it may. */
+export async function call<T>(
+  bench: Bench,
+  kind: string,
+  keys: readonly string[],
+  act: () => Promise<T>,
+  judge?: (op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
+): Promise<T | undefined> {
+  const { oracle, process, world } = bench;
+  const op = oracle.begin(kind, keys);
+  process.ops.add(op);
+  world.note(() => `${process.name} calls ${kind}(${keys})`);
+  try {
+    const value = await act();
+    oracle.end(op, true);
+    world.note(() => `${process.name}: ${kind}(${keys}) is done: ${JSON.stringify(value) ?? ""}`);
+    judge?.(op, value, undefined);
+    return value;
+  } catch (thrown) {
+    if (thrown instanceof Violation) throw thrown;
+    oracle.end(op, false);
+    const error = thrown as TundraError;
+    world.note(() => `${process.name}: ${kind}(${keys}) failed: ${error}`);
+    checkError(oracle, kind, error);
+    judge?.(op, undefined, error);
+    return undefined;
+  } finally {
+    process.ops.delete(op);
+  }
+}
+
+/** What a judgement of an answer goes by. */
+export type Witness = Pick<Oracle, "leniency" | "markedSince">;
+
+/** Is this an error that something explains? */
+export function checkError(oracle: Witness, kind: string, error: TundraError): void {
+  const name: string = error.name;
+  if (name === "UpstashError" && kind === "command") return;
+  if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
+  for (const each of [error, ...Object.values(error.causes)] as TundraError[]) {
+    const { lostObjects, rolledBack, severalIndexes } = oracle.leniency;
+    const lost = each.code === "LOST" && !lostObjects && !rolledBack && !severalIndexes;
+    if (lost || isAlarming(oracle, each)) {
+      throw new Violation(`no ${each.code} without a cause`, `${kind}: ${each.message}`);
+    }
+  }
+}
+
+/** A command of the application; `false`: it failed. */
+export async function command(bench: Bench, keys: readonly string[], act: () => Promise<unknown>): Promise<boolean> {
+  let failed = false;
+  await call(bench, "command", keys, act, (_op, _value, error) => failed = error !== undefined);
+  return !failed;
+}
+
+/** Did the key look like this at some moment of the call? */
+function saw(op: SimulatedOp, key: string, bits: number): boolean {
+  return (op.saw.get(key)! & bits) !== 0;
+}
+
+/** Is the answer of a dirty() one that its keys explain? */
+export function judgeDirty(
+  oracle: Witness,
+  op: SimulatedOp,
+  options: { missing?: "throw" | "del" },
+  error: TundraError | undefined,
+): void {
+  if (oracle.leniency.rolledBack) return;
+  const removal = options.missing === "del";
+  for (const key of op.keys) {
+    const why = error?.causes[key] as TundraError | undefined;
+    const bits = op.saw.get(key)!;
+    const marked = oracle.markedSince(key, op.startedAt);
+    if (error === undefined) {
+      const fine = marked || (bits & (removal ? SAW.missing : SAW.evicted)) !== 0;
+      if (!fine) throw new Violation("1 dirty() acknowledged means marked", `${key}, seen as ${bits}`);
+    }
+    const explained = why?.code === "MISSING"
+      ? (bits & (SAW.missing | SAW.evicted)) !== 0
+      : why?.code === "CONFLICT"
+      ? (bits & (SAW.blind | (removal ? SAW.evicted : 0))) !== 0
+      : true;
+    if (!explained) throw new Violation(`${why!.code} for a reason`, `${key}, seen as ${bits}`);
+  }
+}
+
+/** Is the answer of an ensureKs() one that its keys explain? */
+export function judgeEnsure(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+  if (oracle.leniency.rolledBack) return;
+  for (const key of op.keys) {
+    const bits = op.saw.get(key)!;
+    if (error === undefined && (bits & (SAW.present | SAW.absent)) === 0) {
+      throw new Violation("8 ensureKs() resolved means that the right value is there", `${key}, seen as ${bits}`);
+    }
+    const why = error?.causes[key] as TundraError | undefined;
+    if (why?.code === "CONFLICT" && (bits & SAW.blind) === 0) {
+      throw new Violation("CONFLICT for a reason", `${key}, seen as ${bits}`);
+    }
+  }
+}
+
+/** Did a del() that resolved delete? */
+export function judgeDel(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+  for (const key of op.keys) {
+    if (error === undefined && !saw(op, key, SAW.absent) && !oracle.leniency.rolledBack) {
+      throw new Violation("4 del() resolved means deleted", key);
+    }
+  }
+}
+
+/** Did an evict() do what it says? */
+export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly string[]): void {
+  for (const key of evicted) {
+    if (!saw(op, key, SAW.evicted) && !oracle.leniency.rolledBack) {
+      throw new Violation("evict() says what it did", key);
+    }
+  }
+}
+
+/** Did a tick() report only what something explains? */
+export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
+  const cause = errors.find((each) =>
+    isAlarming(oracle, each) ||
+    (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes)
+  );
+  if (cause !== undefined) throw new Violation(`no ${cause.code} without a cause`, JSON.stringify(errors));
+}
+
+/** dirty(), and whether its answer is one that its keys explain. */
+export async function dirty(
+  bench: Bench,
+  keys: readonly string[],
+  options: { overwrite?: boolean; missing?: "throw" | "del" } = {},
+  act: () => Promise<unknown> = () => bench.store.dirty(options, ...keys),
+): Promise<void> {
+  await call(bench, `dirty ${JSON.stringify(options)}`, keys, act, (op, _value, error) => {
+    judgeDirty(bench.oracle, op, options, error);
+  });
+}
+
+/** ensureKs(). */
+export async function ensure(bench: Bench, keys: readonly string[]): Promise<boolean> {
+  let done = false;
+  await call(bench, "ensureKs", keys, () => bench.store.ensureKs(...keys), (op, _value, error) => {
+    done = error === undefined;
+    if (!stale(bench)) judgeEnsure(bench.oracle, op, error);
+  });
+  return done;
+}
+
+/** A replica may have answered: what a call saw may have been earlier. */
+function stale(bench: Bench): boolean {
+  return staleRuns.has(bench.world);
+}
+
+/** Worlds in which replicas answer. */
+export const staleRuns = new WeakSet<World>();
+
+/** del(). */
+export async function del(bench: Bench, key: string): Promise<void> {
+  await call(bench, "del", [key], () => bench.store.del(key), (op, _value, error) => {
+    judgeDel(bench.oracle, op, error);
+  });
+}
+
+/** evict(). */
+export async function evict(bench: Bench, keys: readonly string[]): Promise<void> {
+  await call(bench, "evict", keys, () => bench.store.evict(...keys), (op, report) => {
+    judgeEvict(bench.oracle, op, report?.evicted ?? []);
+  });
+}
+
+/** tick(), with all kinds of options. */
+export async function tick(bench: Bench, options: Parameters<TundraStore["tick"]>[0]): Promise<void> {
+  await call(bench, "tick", [], () => bench.store.tick(options), (_op, report) => {
+    judgeTick(bench.oracle, report?.errors ?? []);
+  });
+}
+
+const one = (bench: Bench): string => bench.choices.pick(bench.keys);
+const some = ({ keys, choices }: Bench): readonly string[] => choices.chance(300) ? [choices.pick(keys)] : keys;
+const redisMs = ({ world }: Bench): number => Math.floor(world.redisUs() / 1000);
+
+/** Application operations, the dullest first. */
+export const OPERATIONS: [name: string, weight: number, operation: Operation][] = [
+  ["read", 3, async (bench) => {
+    await ensure(bench, some(bench));
+  }],
+  ["write", 4, async (bench) => {
+    const key = one(bench);
+    if (await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) await dirty(bench, [key]);
+  }],
+  ["change", 5, async (bench) => {
+    const key = one(bench);
+    if (!await ensure(bench, [key])) return;
+    if (await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()))) await dirty(bench, [key]);
+  }],
+  ["replace", 2, async (bench) => {
+    const key = one(bench);
+    if (await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) {
+      await dirty(bench, [key], { overwrite: true });
+    }
+  }],
+  ["blind change", 2, async (bench) => {
+    const key = one(bench);
+    if (await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()))) await dirty(bench, [key]);
+  }],
+  ["forget to mark", 2, async (bench) => {
+    const key = one(bench);
+    await ensure(bench, [key]);
+    await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
+  }],
+  ["delete", 3, async (bench) => {
+    await del(bench, one(bench));
+  }],
+  ["delete behind its back", 1, async (bench) => {
+    const key = one(bench);
+    await command(bench, [key], () => bench.store.redis.del(key));
+  }],
+  ["take", 2, async (bench) => {
+    const key = one(bench);
+    if (bench.choices.chance(700) && !await ensure(bench, [key])) return;
+    if (await command(bench, [key], () => bench.store.redis.getdel(key))) await dirty(bench, [key], { missing: "del" });
+  }],
+  ["expire", 2, async (bench) => {
+    const key = one(bench);
+    const at = redisMs(bench) + bench.choices.pick([2 * 3_600_000, 1_500, 40 * 3_600_000]);
+    if (!await ensure(bench, [key])) return;
+    if (!await command(bench, [key], () => bench.store.redis.pexpireat(key, at))) return;
+    if (!bench.choices.chance(250)) await dirty(bench, [key]);
+  }],
+  ["persist", 1, async (bench) => {
+    const key = one(bench);
+    if (!await ensure(bench, [key])) return;
+    if (await command(bench, [key], () => bench.store.redis.persist(key))) await dirty(bench, [key]);
+  }],
+  ["write and mark in one", 2, async (bench) => {
+    const key = one(bench);
+    const options = { overwrite: bench.choices.chance(500) };
+    const transaction = bench.store.redis.multi();
+    transaction.set(key, bench.fresh());
+    bench.store.dirtyIn(transaction, options, key);
+    await dirty(bench, [key], options, () => transaction.exec());
+  }],
+  ["take and mark in one", 1, async (bench) => {
+    const key = one(bench);
+    const pipeline = bench.store.redis.pipeline();
+    pipeline.getdel(key);
+    bench.store.dirtyIn(pipeline, { missing: "del" }, key);
+    await dirty(bench, [key], { missing: "del" }, () => pipeline.exec());
+  }],
+  // long enough for a copy of an early request to meet what came much later
+  ["a whole life", 4, async (bench) => {
+    const key = one(bench);
+    if (bench.choices.chance(600)) {
+      await tick(bench, {});
+      await evict(bench, [key]);
+    }
+    if (!await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) return;
+    await dirty(bench, [key], { overwrite: true });
+    await tick(bench, {});
+    await evict(bench, [key]);
+    if (bench.choices.chance(250)) await ensure(bench, [key]);
+    await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
+  }],
+  ["delete and begin anew", 5, async (bench) => {
+    const key = one(bench);
+    const { redis } = bench.store;
+    for (let round = 0; round < 2; round++) {
+      if (!bench.choices.chance(300)) await command(bench, [key], () => redis.set(key, bench.fresh()));
+      await del(bench, key);
+    }
+    const written = await command(bench, [key], () => redis.set(key, bench.fresh()));
+    if (written && bench.choices.chance(300)) await dirty(bench, [key]);
+  }],
+  ["mark", 2, (bench) => dirty(bench, some(bench))],
+  ["evict", 4, (bench) => evict(bench, some(bench))],
+  ["retry the dead", 1, async (bench) => {
+    await call(bench, "retryDead", bench.keys, () => bench.store.retryDead(...bench.keys));
+  }],
+];
+
+const BY_WEIGHT = OPERATIONS.flatMap(([, weight, operation]) => Array<Operation>(weight).fill(operation));
+
+/** An application's next operation. */
+export function applicationOperation(choices: Choices): Operation {
+  return choices.pick(BY_WEIGHT);
+}
+
+/** A cron trigger's next tick. */
+export function tickOperation(choices: Choices): Operation {
+  const options = {
+    leaseMs: choices.pick([60_000, 1_000, 10_000]),
+    batchKeys: choices.pick([100, 1, 2]),
+    maxKeys: choices.pick([1000, 1000, 1]),
+    nthreads: choices.pick([6, 1]),
+    deadlineMs: choices.pick([20_000, 20_000, 1]),
+    ...(choices.chance(200) ? { maxSubrequests: 12 + choices.int(8) } : {}),
+    ...(choices.chance(500) ? { retryBackoffMs: 0 } : {}),
+  };
+  const aborted = choices.chance(80);
+  return async (bench) => {
+    if (!aborted) return await tick(bench, options);
+    const controller = new AbortController();
+    bench.world.late.push({ run: () => controller.abort(new Error("no more time")) });
+    await tick(bench, { ...options, signal: controller.signal });
+  };
+}

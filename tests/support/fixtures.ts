@@ -1,0 +1,268 @@
+/**
+ * A whole store for a test file: Redis, the Upstash endpoint, the development S3 with one bucket; and looks behind it.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { after, before } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import {
+  type DataStore,
+  s3Datastore,
+  type S3DatastoreOptions,
+  TundraError,
+  type TundraErrorCode,
+  type TundraOptions,
+  type TundraStore,
+  tundraStore,
+} from "../../mod.ts";
+import { redisKeys } from "../../src/base/keys.ts";
+import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
+import type { CommandPart, Reply } from "../../src/testing/resp.ts";
+import { type S3Server, startS3 } from "../../src/testing/s3.ts";
+import { type Stack, type StackOptions, withStack } from "./stack.ts";
+
+/** The one bucket. */
+export const BUCKET = "tundra";
+/** Milliseconds. */
+export const HOUR = 3_600_000;
+
+/** Options of a store in tests: those of the package, any of its connection, and another archive. */
+export interface StoreOptions extends Omit<TundraOptions, "redis"> {
+  redis?: Partial<TundraOptions["redis"]>;
+  datastore?: DataStore;
+}
+
+/** What tests reach. */
+export interface ColdStack extends Omit<Stack, "flush"> {
+  readonly s3: S3Server;
+  /** A client of the bucket; without retries, so that requests can be counted. */
+  datastore(options?: Partial<S3DatastoreOptions>): Required<DataStore>;
+  /** A store on `datastore()`. */
+  store(options?: StoreOptions): TundraStore;
+  /** Names of all objects but owners, ascending. */
+  objectNames(): string[];
+  /** How often S3 ran an operation since `flush()`. */
+  s3Count(operation: "PutObject" | "GetObject" | "DeleteObject" | "ListObjectsV2"): number;
+  /** A key's record; `undefined`: none. */
+  record(key: string, tqname?: string): Promise<KeyRecord | undefined>;
+  /** Writes some fields of a key's record as they would be had time passed; its TTL stays. */
+  editRecord(key: string, changes: Partial<KeyRecord>, tqname?: string): Promise<void>;
+  /** A member's score in one of Tundra's sorted sets; `undefined`: it is not in there. */
+  score(set: "dirty" | "idle" | "dead" | "purge", key: string, tqname?: string): Promise<number | undefined>;
+  /** All members of one of Tundra's sorted sets. */
+  members(set: "dirty" | "idle" | "dead" | "purge", tqname?: string): Promise<string[]>;
+  /** Redis' clock, milliseconds. */
+  nowMs(): Promise<number>;
+  /** As if these keys had not been used for `ms`: their touch in record and `idle`. */
+  leaveAlone(ms: number, ...keys: string[]): Promise<void>;
+  /** As if every lease had ended: whoever held one counts as dead. */
+  endLeases(): Promise<number>;
+  /** As if every backoff had ended. */
+  endBackoffs(): Promise<void>;
+  exists(...keys: string[]): Promise<number>;
+  /** A string's value, as text. */
+  get(key: string): Promise<string | null>;
+  /** Each key in Redis with its bytes and expiry, as text. */
+  everything(pattern?: string): Promise<Record<string, string>>;
+  /** Empties Redis and the bucket and sets all counters to zero. */
+  flush(): Promise<void>;
+}
+
+/** Call it at the top of a `describe`; it registers the hooks. */
+export function withArchive(options: StackOptions = {}): ColdStack {
+  const stack = withStack(options);
+  let server: S3Server | undefined;
+  let counted: Record<string, number> = {};
+  before(async () => {
+    server = await startS3({ buckets: [BUCKET] });
+  });
+  after(() => server?.stop());
+  const s3 = () => server!;
+  const { raw } = stack;
+  const text = (reply: Reply): string | null => reply === null ? null : String(reply);
+
+  const record = async (key: string, tqname = "default") =>
+    parseRecord(latin1(await raw("GET", redisKeys(tqname).record(key))));
+
+  const pairs = async (
+    set: "dirty" | "idle" | "dead" | "purge",
+    tqname = "default",
+  ): Promise<[CommandPart, string][]> => {
+    const flat = await raw("ZRANGE", redisKeys(tqname)[set], 0, -1, "WITHSCORES") as Buffer[];
+    return flat.flatMap((member, i) => i % 2 === 0 ? [[member, String(flat[i + 1])] as [CommandPart, string]] : []);
+  };
+
+  const cold: ColdStack = {
+    get redis() {
+      return stack.redis;
+    },
+    get server() {
+      return stack.server;
+    },
+    get connection() {
+      return stack.connection;
+    },
+    raw,
+    id: (uuid) => stack.id(uuid),
+    get s3() {
+      return s3();
+    },
+    datastore: (options) => s3Datastore(s3Options(s3(), options)),
+    store({ redis, datastore, ...options } = {}) {
+      return tundraStore(datastore ?? cold.datastore(), { ...options, redis: { ...stack.connection, ...redis } });
+    },
+    objectNames: () => [...s3().objects(BUCKET).keys()].filter((name) => !name.includes("/~owner/")).sort(),
+    s3Count: (operation) => (s3().operations[operation] ?? 0) - (counted[operation] ?? 0),
+    async record(key, tqname) {
+      if (await raw("EXISTS", redisKeys(tqname ?? "default").record(key)) === 0) return undefined;
+      return await record(key, tqname);
+    },
+    async editRecord(key, changes, tqname = "default") {
+      const name = redisKeys(tqname).record(key);
+      const fields = latin1(await raw("GET", name))!.split(" ");
+      const places = {
+        rev: 1,
+        ver: 2,
+        flag: 3,
+        fp: 4,
+        exp: 5,
+        touch: 6,
+        attempts: 7,
+        old: 10,
+        rescues: 11,
+        kb: 12,
+        error: 13,
+      };
+      for (const [field, value] of Object.entries(changes)) fields[places[field as keyof KeyRecord]] = String(value);
+      await raw("SET", name, fields.join(" "), "KEEPTTL");
+    },
+    async score(set, key, tqname = "default") {
+      const reply = await raw("ZSCORE", redisKeys(tqname)[set], key);
+      return reply === null ? undefined : Number(String(reply));
+    },
+    members: async (set, tqname) => (await pairs(set, tqname)).map(([member]) => String(member)).sort(),
+    async nowMs() {
+      const [seconds, micros] = await raw("TIME") as Buffer[];
+      return Number(String(seconds)) * 1000 + Number(String(micros)) / 1000;
+    },
+    async leaveAlone(ms, ...keys) {
+      const now = await cold.nowMs();
+      const touch = Math.floor(now - ms);
+      for (const key of keys) {
+        const ver = (await cold.record(key))?.ver ?? "";
+        const atUs = Math.floor(1000 * Math.max(now - ms, now - 2 * HOUR)); // archived then: young, but over an hour old
+        const aged = Number(ver.slice(0, 16)) > atUs ? { ver: String(atUs).padStart(16, "0") + ver.slice(16) } : {};
+        await cold.editRecord(key, { touch, ...aged });
+        await raw("ZADD", redisKeys("default").idle, "XX", touch, key);
+      }
+    },
+    async endLeases() {
+      const past = `${Math.floor(await cold.nowMs()) - 1000}.5`;
+      const leased = (await pairs("dirty")).filter(([, score]) => score.endsWith(".5"));
+      for (const [key] of leased) await raw("ZADD", redisKeys("default").dirty, past, key);
+      return leased.length;
+    },
+    async endBackoffs() {
+      const past = Math.floor(await cold.nowMs()) - 1000;
+      for (const [key] of await pairs("dirty")) await raw("ZADD", redisKeys("default").dirty, past, key);
+    },
+    exists: async (...keys) => await raw("EXISTS", ...keys) as number,
+    get: async (key) => text(await raw("GET", key)),
+    async everything(pattern = "*") {
+      const all: [string, string][] = [];
+      for (const key of await raw("KEYS", pattern) as Buffer[]) {
+        const dump = await raw("DUMP", key) as Buffer | null;
+        all.push([latin1(key)!, `${dump?.toString("hex")} ${await raw("PEXPIRETIME", key)}`]);
+      }
+      return Object.fromEntries(all.sort(([a], [b]) => a < b ? -1 : 1));
+    },
+    async flush() {
+      await stack.flush();
+      s3().objects(BUCKET).clear();
+      counted = { ...s3().operations };
+    },
+  };
+  return cold;
+}
+
+/** Options of `s3Datastore` for a server's bucket. */
+export function s3Options(server: S3Server, options: Partial<S3DatastoreOptions> = {}): S3DatastoreOptions {
+  const { url, region, accessKeyId, secretAccessKey } = server;
+  return { endpoint: url, region, bucket: BUCKET, accessKeyId, secretAccessKey, retries: 0, ...options };
+}
+
+/** A datastore with other functions in some places. */
+export function hooked(datastore: Required<DataStore>, hooks: Partial<DataStore>): Required<DataStore> {
+  return { ...datastore, ...hooks };
+}
+
+/** Is this the name of an owner object? */
+export function isOwner(name: string): boolean {
+  return name.includes("/~owner/");
+}
+
+/** A door: `wait()` resolves when somebody has called `open()`; `reached` when somebody waits. */
+export interface Gate {
+  wait(): Promise<void>;
+  open(): void;
+  readonly reached: Promise<void>;
+}
+
+/** Makes a door that is closed. */
+export function gate(): Gate {
+  let open!: () => void;
+  let reach!: () => void;
+  const opened = new Promise<void>((resolve) => open = resolve);
+  const reached = new Promise<void>((resolve) => reach = resolve);
+  return {
+    wait() {
+      reach();
+      return opened;
+    },
+    open,
+    reached,
+  };
+}
+
+/** A reply as comparable values: bytes as text of one character a byte. */
+export function plain(reply: Reply): unknown {
+  if (Buffer.isBuffer(reply)) return latin1(reply);
+  if (Array.isArray(reply)) return reply.map(plain);
+  return reply;
+}
+
+function latin1(reply: Reply): string | null {
+  return reply === null ? null : Buffer.isBuffer(reply) ? reply.toString("latin1") : String(reply);
+}
+
+/** The `TundraError` with which `act` rejects or that it throws; fails where it does neither, or with another code. */
+export async function tundraError(code: TundraErrorCode, act: () => unknown): Promise<TundraError> {
+  let thrown: unknown;
+  try {
+    await act();
+  } catch (error) {
+    thrown = error;
+  }
+  assert(thrown instanceof TundraError, `not a TundraError: ${thrown}`);
+  assertEquals(thrown.code, code, thrown.message);
+  return thrown;
+}
+
+/** Waits. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits until `met` is true; rejects after `withinMs`. */
+export async function until(what: string, met: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (!await met()) {
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await sleep(5);
+  }
+}
+
+/** `prefix:0` to `prefix:<n - 1>`. */
+export function names(n: number, prefix = "k"): string[] {
+  return Array.from({ length: n }, (_, i) => `${prefix}:${i}`);
+}
