@@ -136,11 +136,11 @@ local function within(names)
     some[i] = names[i]
   end
   room = room - size
-  return some, #names - #some
+  return some
 end
 
-local keys, cut = within(#suspects > 0 and suspects or fresh)
-if #suspects > 0 then passed = passed + cut end
+local keys = within(#suspects > 0 and suspects or fresh)
+if #suspects > 0 then passed = passed + #suspects - #keys end
 
 local idle = {}
 if max_idle > 0 then
@@ -156,15 +156,14 @@ local purge = {}
 if tonumber(ARGV[7]) > 0 then
   purge = redis.call('ZRANGEBYSCORE', PURGE, '-inf', int(now), 'LIMIT', '0', ARGV[7])
 end
-local some_idle, idle_left = within(idle)
-local some_purge, purge_left = within(purge)
+local some_idle, some_purge = within(idle), within(purge)
 
 local token = string.format('%.1f', now + lease + 0.5)
 local scores = {}
 for i = 1, #keys do push(scores, token, keys[i]) end
 zadd(DIRTY, 'XX', scores)
 return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, some_idle, limit, left - #keys, passed, some_purge,
-  marks[3] or '', idle_left, purge_left }
+  marks[3] or '', #idle - #some_idle, #purge - #some_purge }
 `,
 );
 

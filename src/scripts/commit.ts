@@ -81,7 +81,7 @@ local function one(i, r)
       return 'E'
     end
     if same and r.flag ~= 'g' then r.flag = 'm' end
-    local over = r.flag == 'm' and r.ver ~= '-' and expired(r)
+    local over = r.flag == 'm' and r.ver ~= '-' and r.old == '-' and expired(r)
     if over then r.old = r.ver else r.exp = 0 end
     r.ver, r.fp, r.kb, r.attempts = ver, '-', 0, 0
     purge_from(over and r.exp + EXPIRED_MS or now, r, key)

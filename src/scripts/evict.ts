@@ -80,6 +80,7 @@ local function rescue(i, r, changed)
   if changed and r.rescues >= MOST_RESCUES then return 'Z' end
   r.rescues = changed and r.rescues + 1 or 0
   bump(r)
+  made_anew(r)
   r.flag = 'r'
   if r.touch == 0 then r.touch = now end
   push(changes, KEYS[6 + i], r)

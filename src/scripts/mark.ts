@@ -62,6 +62,7 @@ end
 local function mark(i, r, flag)
   if r.rev == 0 and flag == 'r' then r.touch = now end
   bump(r)
+  made_anew(r)
   r.flag, r.rescues = flag, 0
   if flag == 'g' then remove(r) end
   push(changes, KEYS[4 + i], r)

@@ -111,6 +111,7 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
  * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something newer is
  *   archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record purgeable puts it there
+ * - made_anew: a key that had expired lives again: its old versions are not to be deleted for that any more
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
@@ -172,6 +173,10 @@ local function expired(r) return r.exp > 0 and r.exp <= now end
 local function remove(r)
   r.flag = 'g'
   if r.ver ~= '-' then r.old = r.ver end
+end
+
+local function made_anew(r)
+  if r.flag == 'm' and r.exp > 0 then r.old = '-' end
 end
 
 local function expires(r) return r.rev == 0 and r.exp > 0 and (r.flag == 'r' or r.flag == 'e') end

@@ -81,18 +81,20 @@ function reportEviction(run: TickRun, info: unknown): void {
 
 /** The newest object of each key that a page names, as far as a name tells the key; `more`: the last key's may come later. */
 async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
-  const newest = new Map<string, string>();
+  const newest = new Map<string, string[]>(); // several of one time: nothing says which came later
   for (const name of names) {
     const end = name.lastIndexOf("/") + 1;
     const [prefix, ver] = [name.slice(0, end), name.slice(end)];
-    if (versionMicros(ver) > versionMicros(newest.get(prefix) ?? "")) newest.set(prefix, ver);
+    const later = versionMicros(ver) - versionMicros(newest.get(prefix)?.[0] ?? "");
+    if (later > 0) newest.set(prefix, [ver]);
+    else if (later === 0 && versionMicros(ver) > 0) newest.get(prefix)!.push(ver);
   }
   const all = [...newest];
   if (more) all.pop();
   const found: Newest[] = [];
-  for (const [prefix, ver] of all.filter(() => random() * all.length < RECORDS)) {
+  for (const [prefix, vers] of all.filter(() => random() * all.length < RECORDS)) {
     const key = await keyOfObject(prefix);
-    if (key !== undefined) found.push({ key, ver, name: prefix + ver });
+    if (key !== undefined) found.push(...vers.map((ver) => ({ key, ver, name: prefix + ver })));
   }
   return found;
 }
@@ -174,8 +176,8 @@ export async function lookInArchive(
   await inParallel(keys, WAVE, async (key) => {
     try {
       const prefix = await objectPrefix(tqname, key);
-      const { newest } = await newestVersion(datastore, prefix);
-      if (newest !== "") found.push({ key, ver: newest, name: prefix + newest });
+      const { newest, rival } = await newestVersion(datastore, prefix);
+      for (const ver of [newest, rival]) if (ver !== "") found.push({ key, ver, name: prefix + ver });
     } catch (thrown) {
       failures.set(key, asTundraError(thrown, "look in the archive"));
     }

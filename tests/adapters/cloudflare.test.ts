@@ -51,11 +51,12 @@ describe("scheduledHandler", () => {
     const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`);
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
     await store.dirty(keys);
+    await store.tick({ maxKeys: 1 }); // the first one gives the index its id, and looks for what Redis has lost
     const requests = () => stack.server.requests + stack.s3.requests;
     let before = requests();
     const { logged } = await trigger(() => stack.store());
     assertEquals(logged.subrequests, requests() - before);
-    assert(logged.subrequests <= 45 && logged.frozen >= 30, JSON.stringify(logged));
+    assert(logged.subrequests <= 45 && logged.frozen >= 34, JSON.stringify(logged));
     before = requests();
     const more = await trigger(() => stack.store(), { maxSubrequests: 100 });
     assert(requests() - before <= 100 && more.logged.frozen >= 80, JSON.stringify(more.logged));

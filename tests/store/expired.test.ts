@@ -2,7 +2,9 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { HOUR, names, withArchive } from "../support/fixtures.ts";
+import { hooked, HOUR, names, withArchive } from "../support/fixtures.ts";
+
+const keptOf = (kept: Record<string, string>) => Object.assign(Object.create(null), kept);
 
 describe("keys that expire by themselves", () => {
   const stack = withArchive();
@@ -63,6 +65,32 @@ describe("keys that expire by themselves", () => {
     await store.ensureKs("k");
     assertEquals(await stack.get("k"), "anew");
   });
+
+  for (const how of ["dirty()", "evict(), which finds it changed"] as const) {
+    it(`keep their older versions if they expired while dirty and are made anew: ${how}`, async () => {
+      const store = stack.store({ datastore: archive });
+      await stack.raw("SET", "k", "1");
+      await store.dirty("k");
+      await store.tick();
+      const first = (await stack.record("k"))!.ver;
+      // it gets an expiry, which is archived, and then passes while the key is dirty
+      await stack.raw("SET", "k", "2", "PX", HOUR);
+      await store.dirty("k");
+      await store.tick();
+      await store.dirty("k");
+      await stack.editRecord("k", { exp: Math.floor(await stack.nowMs()) - HOUR });
+      await stack.raw("DEL", "k");
+      assertEquals((await store.tick()).missing, 1);
+      await stack.raw("SET", "k", "anew");
+      if (how === "dirty()") await store.dirty("k");
+      if (how.startsWith("evict")) assertEquals((await store.evict("k")).kept, keptOf({ k: "rescued" }));
+      await stack.endBackoffs();
+      assertEquals((await store.tick()).frozen, 1);
+      assertEquals((await store.tick()).purged, 0);
+      assertEquals(archive.objects.has(`default/k/${first}`), true);
+      assertEquals((await stack.record("k"))!.old, "");
+    });
+  }
 
   it("del() deletes the objects of one that has expired, and counts it as absent", async () => {
     const store = await expired(["k", "other"], 1);

@@ -446,6 +446,12 @@ export const MUTANTS: Mutant[] = [
     where: "src/del.ts",
     patches: [['if (outcomes[i] === "again") again.push(key);', ""]],
   },
+  {
+    name: "what had expired is deleted at once when the key is made anew",
+    met: 2872,
+    where: "evict",
+    patches: [["  made_anew(r)\n", ""]],
+  },
   // ---- which database, which archive
   {
     name: "a copy of a database is taken for the original",

@@ -119,6 +119,11 @@ export interface Oracle {
    * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has deleted.
    */
   undeleted(key: string): string[];
+  /**
+   * Is its newest object a value, and is there no record? An upload that nobody committed may come after the tombstone of a
+   * key that was removed: a tick cannot tell it from one whose record Redis has lost.
+   */
+  hasOrphan(key: string): boolean;
   sight(key: string): KeySight;
   /** Time has passed: keys may have expired. */
   look(): void;
@@ -629,6 +634,12 @@ export function makeOracle(
         if (object?.key !== key || object.state === null) return false; // a tombstone stays until a later one comes
         return versionMicros(object.ver) <= lastUs && !dropped.has(name);
       });
+    },
+    hasOrphan(key) {
+      if (redis.peek(recordName(key))) return false;
+      const versions = [...archive.values()].filter((object) => object.key === key);
+      const lastUs = Math.max(...versions.map(({ ver }) => versionMicros(ver)));
+      return versions.some(({ ver, state }) => versionMicros(ver) === lastUs && state !== null);
     },
     sight(key) {
       const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];

@@ -4,6 +4,7 @@
  */
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { type Ambient, setAmbient } from "../../../src/base/platform.ts";
+import { versionMicros } from "../../../src/base/keys.ts";
 import { moveIndex } from "../../../src/operations/mod.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
@@ -625,8 +626,11 @@ async function noticeLosses(box: Sandbox): Promise<void> {
 function isUnknownButArchived({ redis, oracle, world }: Sandbox, key: string): boolean {
   if (redis.peek(key) || redis.peek(`tundra:default:rec:${key}`)) return false;
   const versions = [...oracle.archive.values()].filter((object) => object.key === key);
-  const newest = versions.sort((a, b) => a.ver < b.ver ? 1 : -1)[0];
-  return !!newest?.state && (newest.state.exp === 0 || newest.state.exp > world.redisUs() / 1000);
+  const lastUs = Math.max(...versions.map(({ ver }) => versionMicros(ver)));
+  // of several of one time nothing says which came later
+  return versions.some(({ ver, state }) =>
+    versionMicros(ver) === lastUs && state !== null && (state.exp === 0 || state.exp > world.redisUs() / 1000)
+  );
 }
 
 /** Each key alone: LOST, or fine. */

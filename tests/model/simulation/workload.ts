@@ -68,7 +68,7 @@ export async function call<T>(
 }
 
 /** What a judgement of an answer goes by. */
-export type Witness = Pick<Oracle, "leniency" | "markedSince">;
+export type Witness = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
 
 /** Is this an error that something explains? */
 export function checkError(oracle: Witness, kind: string, error: TundraError): void {
@@ -159,7 +159,8 @@ export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly s
 export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
   const cause = errors.find((each) =>
     isAlarming(oracle, each) ||
-    (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes)
+    (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes &&
+      !oracle.hasOrphan(each.key))
   );
   if (cause !== undefined) throw new Violation(`no ${cause.code} without a cause`, JSON.stringify(errors));
 }
