@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { hooked, HOUR, names, withArchive } from "../support/fixtures.ts";
+import { HOUR, names, withArchive } from "../support/fixtures.ts";
 
 const keptOf = (kept: Record<string, string>) => Object.assign(Object.create(null), kept);
 
