@@ -3,7 +3,7 @@
  * @module
  */
 import process from "node:process";
-import { type DataStore, memoryDatastore } from "../mod.ts";
+import { type Datastore, memoryDatastore } from "../mod.ts";
 import type { Row } from "./main.ts";
 import { type Bench, type Cost, load, median } from "./stack.ts";
 
@@ -57,7 +57,7 @@ async function ticks(bench: Bench, tqname: string, waiting: number, rounds: numb
 }
 
 /** An archive that forgets, so that only Tundra's own memory grows. */
-function discarding(): DataStore {
+function discarding(): Datastore {
   const owner = memoryDatastore();
   return {
     putKey: (name, value) => name.includes("/~owner/") ? owner.putKey(name, value) : Promise.resolve(true),

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type DataStore, s3Datastore, type TundraOptions, type TundraStore, tundraStore } from "../mod.ts";
+import { type Datastore, s3Datastore, type TundraOptions, type TundraStore, tundraStore } from "../mod.ts";
 import { type RedisConnection, redisConnection } from "../src/testing/resp.ts";
 
 /** Requests and billable commands of one act. */
@@ -21,9 +21,9 @@ export interface Bench {
   /** Straight to Redis: loading and counting. */
   readonly redis: RedisConnection;
   /** An archive in the S3 server; each request takes `delayMs` more. */
-  archive(delayMs?: number): DataStore;
+  archive(delayMs?: number): Datastore;
   /** A store; each request to Redis takes `delayMs` more. */
-  store(datastore: DataStore, options?: Omit<TundraOptions, "redis">, delayMs?: number): TundraStore;
+  store(datastore: Datastore, options?: Omit<TundraOptions, "redis">, delayMs?: number): TundraStore;
   /** What `act` costs at Redis. */
   cost(act: () => Promise<unknown>): Promise<Cost>;
   stop(): Promise<void>;

@@ -3,7 +3,7 @@
  * bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
  * @module
  */
-import type { DataStore } from "../mod.ts";
+import type { Datastore } from "../mod.ts";
 import type { Row } from "./main.ts";
 import { type Bench, json, load, median } from "./stack.ts";
 
@@ -16,7 +16,7 @@ export async function throughput(
   const name = `through${delayMs}x${nthreads}`;
   const archive = bench.archive(delayMs);
   const uploaded: [string, Uint8Array][] = [];
-  const spy: DataStore = {
+  const spy: Datastore = {
     ...archive,
     putKey(name, value, call) {
       uploaded.push([name, value]);

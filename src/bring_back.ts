@@ -10,7 +10,7 @@ import type { Context } from "./core/context.ts";
 import { newestVersion } from "./core/newest_version.ts";
 import { archivePlace } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
-import { look } from "./scripts/look.ts";
+import { readState } from "./scripts/read_state.ts";
 import { parseRecord } from "./scripts/prelude.ts";
 import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { batches, inParts, keyBytes } from "./upstash/requests.ts";
@@ -22,8 +22,8 @@ const THAWED_BYTES = 1_048_576;
 /** What an object holds besides the value and its key. */
 const OBJECT_BYTES = 1_024;
 
-/** Fetches under way, by object name: concurrent calls for the same version share one. The guard ends each in time. */
-export type Fetches = Map<string, Promise<Uint8Array | Error>>;
+/** SingleFlight under way, by object name: concurrent calls for the same version share one. The guard ends each in time. */
+export type SingleFlight = Map<string, Promise<Uint8Array | Error>>;
 
 type Failures = Map<string, TundraError>;
 
@@ -55,7 +55,7 @@ interface Ready extends Thawed {
  */
 export async function bringBack(
   context: Context,
-  fetches: Fetches | undefined,
+  flights: SingleFlight | undefined,
   findings: CheckFinding[],
   failures: Failures,
 ): Promise<string[]> {
@@ -83,7 +83,7 @@ export async function bringBack(
     const room = context.maxBytesInFlight - ready.reduce((sum, { bytes }) => sum + bytes, 0);
     const wave = waiting.splice(0, fitting(waiting.slice(0, WAVE), room, ready.length === 0));
     if (wave.length === 0) await send(ready.splice(0));
-    const fetched = await fetchWave(context, fetches, wave);
+    const fetched = await fetchWave(context, flights, wave);
     while (fetched.length > 0) { // values that are thawed take several times their size
       const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
       ready.push(...await thawAll(context, some, failures, again));
@@ -119,10 +119,10 @@ function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean):
   return size;
 }
 
-async function fetchWave(context: Context, fetches: Fetches | undefined, wave: Evicted[]): Promise<Fetched[]> {
+async function fetchWave(context: Context, flights: SingleFlight | undefined, wave: Evicted[]): Promise<Fetched[]> {
   if (wave.length === 0) return [];
   const names = await Promise.all(wave.map(({ key, ver }) => objectName(context.tqname, key, ver)));
-  const objects = await fetchObjects(context, fetches, names);
+  const objects = await fetchObjects(context, flights, names);
   return wave.map((each, i) => ({ ...each, name: names[i]!, object: objects[i]! }));
 }
 
@@ -148,8 +148,8 @@ async function thawAll(
 
 async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<boolean> {
   try {
-    const { sights: [sight] } = await look(context.index, [key]);
-    return sight!.record !== record;
+    const { states: [state] } = await readState(context.index, [key]);
+    return state!.record !== record;
   } catch {
     return false; // the loss is what there is to say
   }
@@ -199,10 +199,10 @@ async function thawNewer(
   return await thaw(context, { key, record, ver: newest, name, object });
 }
 
-/** Fetches objects in the order of `names`; those already under way are waited for. */
+/** SingleFlight objects in the order of `names`; those already under way are waited for. */
 async function fetchObjects(
   context: Context,
-  fetches: Fetches | undefined,
+  flights: SingleFlight | undefined,
   names: string[],
 ): Promise<(Uint8Array | Error)[]> {
   const fetchAll = async (wanted: string[]): Promise<(Uint8Array | Error)[]> => {
@@ -212,15 +212,15 @@ async function fetchObjects(
       return wanted.map(() => asTundraError(thrown, "fetch objects"));
     }
   };
-  if (!fetches) return await fetchAll(names);
-  const fresh = names.filter((name) => !fetches.has(name));
+  if (!flights) return await fetchAll(names);
+  const fresh = names.filter((name) => !flights.has(name));
   if (fresh.length > 0) {
     const under = fetchAll(fresh);
     fresh.forEach((name, i) => {
-      fetches.set(name, under.then((objects) => objects[i]!).finally(() => fetches.delete(name)));
+      flights.set(name, under.then((objects) => objects[i]!).finally(() => flights.delete(name)));
     });
   }
-  return await Promise.all(names.map((name) => fetches.get(name)!));
+  return await Promise.all(names.map((name) => flights.get(name)!));
 }
 
 function refused(key: string, message: string): TundraError {

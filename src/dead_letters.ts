@@ -7,7 +7,7 @@ import type { TundraError } from "./base/errors.ts";
 import { failed, forBatches } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
 import { readRecords } from "./scripts/read_records.ts";
-import { revive } from "./scripts/revive.ts";
+import { requeueDead } from "./scripts/requeue_dead.ts";
 import { text } from "./upstash/connection.ts";
 import { asMany } from "./upstash/requests.ts";
 import { ask } from "./upstash/script.ts";
@@ -66,7 +66,7 @@ export async function retryDead(context: Context, keys: string[]): Promise<numbe
   const failures = new Map<string, TundraError>();
   let revived = 0;
   await forBatches(context, keys, failures, "revive keys", async (batch) => {
-    revived += await revive(context.index, batch);
+    revived += await requeueDead(context.index, batch);
   });
   if (failures.size > 0) throw failed("revive", failures, [], "UNAVAILABLE");
   return revived;

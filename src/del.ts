@@ -7,7 +7,7 @@ import { failed, forBatches, inRounds } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
 import { checkIdentity } from "./core/identity.ts";
 import { unsupportedRecord } from "./core/key_errors.ts";
-import { look, type Sight } from "./scripts/look.ts";
+import { type KeyState, readState } from "./scripts/read_state.ts";
 import { parseRecord } from "./scripts/prelude.ts";
 import { remove } from "./scripts/remove.ts";
 
@@ -17,9 +17,9 @@ export async function del(context: Context, keys: string[]): Promise<number> {
   let deleted = 0;
   await forBatches(context, keys, failures, "delete keys", async (batch) => {
     await inRounds("delete", batch, failures, async (keys) => {
-      const { id, sights } = await look(context.index, keys);
+      const { id, states } = await readState(context.index, keys);
       if (await checkIdentity(context, id)) return keys;
-      const there = sights.filter((sight) => {
+      const there = states.filter((sight) => {
         const something = holdsSomething(sight, context.lookInArchive);
         if (something === undefined) failures.set(sight.key, unsupportedRecord("delete", sight.key));
         return something;
@@ -41,7 +41,7 @@ export async function del(context: Context, keys: string[]): Promise<number> {
 }
 
 /** Is there anything to delete, in Redis, in the archive or in a queue? `undefined`: the record is of another version. */
-function holdsSomething(sight: Sight, mayBeLost: boolean): boolean | undefined {
+function holdsSomething(sight: KeyState, mayBeLost: boolean): boolean | undefined {
   const read = parseRecord(sight.record === "" ? null : sight.record);
   // what expired or went missing has left its versions in the archive
   return read &&
@@ -50,6 +50,6 @@ function holdsSomething(sight: Sight, mayBeLost: boolean): boolean | undefined {
 }
 
 /** Would the application find it? Not what expired, and not what was removed while dirty. */
-function isThere({ exists, evictable }: Sight): boolean {
+function isThere({ exists, evictable }: KeyState): boolean {
   return exists || evictable;
 }

@@ -10,7 +10,7 @@
  * @module
  */
 import { asTundraError, show, TundraError } from "./base/errors.ts";
-import { bringBack, type Fetches } from "./bring_back.ts";
+import { bringBack, type SingleFlight } from "./bring_back.ts";
 import { failed, forBatches, inRounds } from "./core/batches.ts";
 import { compare } from "./core/compare.ts";
 import type { Context } from "./core/context.ts";
@@ -24,11 +24,11 @@ import { lookInArchive } from "./tick/lost_records.ts";
 type Failures = Map<string, TundraError>;
 
 /** Brings keys back; see {@linkcode TundraStore.ensureKs}. */
-export async function ensureKs(context: Context, fetches: Fetches | undefined, keys: string[]): Promise<void> {
+export async function ensureKs(context: Context, flights: SingleFlight | undefined, keys: string[]): Promise<void> {
   const failures: Failures = new Map(); // of keys
   const calls: Failures = new Map(); // of whole calls
   await forBatches(context, keys, calls, "ensure keys", async (batch) => {
-    await inRounds("ensure", batch, failures, (waiting) => ensureBatch(context, fetches, waiting, failures));
+    await inRounds("ensure", batch, failures, (waiting) => ensureBatch(context, flights, waiting, failures));
   });
   if (calls.size > 0) {
     throw failed("ensure", new Map([...failures, ...calls]), ["LOST", "UNSUPPORTED", "UNAVAILABLE"], "UNAVAILABLE");
@@ -41,7 +41,7 @@ export async function ensureKs(context: Context, fetches: Fetches | undefined, k
 /** One round; returns the keys to look at again. */
 async function ensureBatch(
   context: Context,
-  fetches: Fetches | undefined,
+  flights: SingleFlight | undefined,
   keys: string[],
   failures: Failures,
 ): Promise<string[]> {
@@ -77,7 +77,7 @@ async function ensureBatch(
     again.push(...await lookInArchive(context, unknown.map(({ key }) => key), nowMs, failures));
   }
 
-  again.push(...await bringBack(context, fetches, needing("evicted"), failures));
+  again.push(...await bringBack(context, flights, needing("evicted"), failures));
   return again;
 }
 

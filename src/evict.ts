@@ -10,7 +10,7 @@ import { compare } from "./core/compare.ts";
 import type { Context } from "./core/context.ts";
 import { checkIdentity, isConfirmed } from "./core/identity.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
-import { look } from "./scripts/look.ts";
+import { readState } from "./scripts/read_state.ts";
 
 /** The result of {@linkcode TundraStore.evict}. */
 export interface EvictReport {
@@ -71,8 +71,8 @@ export async function evict(context: Context, keys: string[], options: EvictOpti
 
 /** The same content is evicted as ever; other content is dropped where that is wanted and the archive has the value. */
 async function settleConflict(context: Context, key: string, discard: boolean): Promise<EvictOutcome> {
-  const { sights: [sight] } = await look(context.index, [key]);
-  const { record } = sight!;
+  const { states: [state] } = await readState(context.index, [key]);
+  const { record } = state!;
   let found: Awaited<ReturnType<typeof compare>>;
   try {
     found = await compare(context, key, record);

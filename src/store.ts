@@ -9,9 +9,9 @@ import { checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
-import type { Fetches } from "./bring_back.ts";
+import type { SingleFlight } from "./bring_back.ts";
 import { type Context, rememberContext } from "./core/context.ts";
-import type { DataStore } from "./datastores/datastore.ts";
+import type { Datastore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
 import { type DeadLetter, type DeadLetterOptions, deadLetters, retryDead } from "./dead_letters.ts";
 import { del } from "./del.ts";
@@ -268,7 +268,7 @@ export const STORE_OPTIONS: readonly string[] = [
  * console.log(typeof store.tick); // function
  * ```
  */
-export function tundraStore(datastore: DataStore, options: TundraOptions): TundraStore {
+export function tundraStore(datastore: Datastore, options: TundraOptions): TundraStore {
   const what = "make a store";
   checkNames(what, options, STORE_OPTIONS);
   checkMethods(what, "the datastore", datastore, ["putKey", "fetchKeys"], "an object");
@@ -304,7 +304,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
     maxBytesInFlight,
     lookInArchive,
   };
-  const fetches: Fetches | undefined = onWorkerd() ? undefined : new Map();
+  const flights: SingleFlight | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(connection, options.redis);
   const call = async <T>(
     what: string,
@@ -319,7 +319,7 @@ export function tundraStore(datastore: DataStore, options: TundraOptions): Tundr
   return rememberContext<TundraStore>({
     redis,
     ensureKs: (...keys: unknown[]) =>
-      call("ensure keys", keys, undefined, (checked) => ensureKs(context, fetches, checked)),
+      call("ensure keys", keys, undefined, (checked) => ensureKs(context, flights, checked)),
     async dirty(...args: unknown[]) {
       const { options, keys } = dirtyArguments("mark keys", args);
       if (keys.length > 0) await dirty(context, keys, options);

@@ -39,7 +39,7 @@
 import { checkFunction } from "../base/arguments.ts";
 import { asTundraError, badArgument } from "../base/errors.ts";
 import type { TundraStore } from "../store.ts";
-import { checkTickOptions, quietly, type TickOptions } from "../tick/options.ts";
+import { checkTickOptions, ignoreErrors, type TickOptions } from "../tick/options.ts";
 
 export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
 
@@ -102,7 +102,9 @@ export function scheduledHandler<Env>(
 
   const run = async (event: ScheduledEvent, env: Env): Promise<void> => {
     const say = (outcome: object) =>
-      quietly(() => log(JSON.stringify({ tundra: "tick", cron: event?.cron, at: event?.scheduledTime, ...outcome })));
+      ignoreErrors(() =>
+        log(JSON.stringify({ tundra: "tick", cron: event?.cron, at: event?.scheduledTime, ...outcome }))
+      );
     try {
       const { errors, ...report } = await (await store(env)).tick(tickOptions);
       say({ ok: true, ...report, errors: errors.slice(0, MAX_ERRORS) });

@@ -15,7 +15,7 @@
 import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
 import { digest } from "../base/platform.ts";
 import type { TundraStore } from "../store.ts";
-import { checkTickOptions, quietly, type TickOptions } from "../tick/options.ts";
+import { checkTickOptions, ignoreErrors, type TickOptions } from "../tick/options.ts";
 
 /** Options of {@linkcode cronHandler}: those of each tick, and who may call. */
 export interface CronOptions extends TickOptions {
@@ -93,7 +93,7 @@ export function cronHandler(
       return json(200, await ready.tick(tickOptions));
     } catch (thrown) {
       const error = asTundraError(thrown, "tick");
-      quietly(() => onError(error));
+      ignoreErrors(() => onError(error));
       if (!(thrown instanceof TundraError)) {
         // its message is somebody else's, and may hold anything
         return refusal(500, "UNAVAILABLE", "Cannot tick as making the store must succeed: it failed");

@@ -37,7 +37,7 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
 }
 
 /** A signal that follows others, and its own time limit. */
-export interface Link {
+export interface LinkedSignal {
   readonly signal: AbortSignal;
   /** From now on it has so many milliseconds; the limit before no longer counts. */
   limit(ms: number, reason: () => unknown): void;
@@ -46,7 +46,7 @@ export interface Link {
 }
 
 /** Follows `signals`. (AbortSignal.any isn't everywhere.) */
-export function linkSignals(signals: readonly (AbortSignal | undefined)[]): Link {
+export function linkSignals(signals: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController();
   let cancel = () => {};
   const ends = signals.map((signal) => signal && onAbort(signal, () => controller.abort(signal.reason)));

@@ -83,7 +83,7 @@ export class TundraError extends Error {
 }
 
 /**
- * What a {@linkcode DataStore} answers for an object that provably does not exist. Any other error means "unknown".
+ * What a {@linkcode Datastore} answers for an object that provably does not exist. Any other error means "unknown".
  *
  * @example
  * ```ts

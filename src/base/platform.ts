@@ -3,8 +3,8 @@
  * @module
  */
 
-/** What the platform gives. A simulation brings its own, see {@linkcode setAmbient}. */
-export interface Ambient {
+/** What the platform gives. A simulation brings its own, see {@linkcode setPlatform}. */
+export interface Platform {
   monotonicMs(): number;
   wallClockMs(): number;
   uuid(): string;
@@ -17,7 +17,7 @@ export interface Ambient {
 }
 
 /** The platform's own. */
-export const PLATFORM: Ambient = {
+export const PLATFORM: Platform = {
   monotonicMs: () => performance.now(),
   wallClockMs: () => Date.now(),
   uuid: () => crypto.randomUUID(),
@@ -33,7 +33,7 @@ export const PLATFORM: Ambient = {
 let ambient = PLATFORM;
 
 /** For simulations in tests only: everything below comes from `other` from now on; without it from the platform again. */
-export function setAmbient(other?: Ambient): void {
+export function setPlatform(other?: Platform): void {
   ambient = other ?? PLATFORM;
 }
 

@@ -5,7 +5,7 @@
  */
 import { isNotFound } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Candidate } from "../scripts/evict.ts";
 import type { Context } from "./context.ts";
 
@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 export async function askArchive(
   context: Context,
   old: Candidate[],
-  call?: DataStoreCallOptions,
+  call?: DatastoreCallOptions,
 ): Promise<void> {
   const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
   let answers: (boolean | Error)[];

@@ -6,7 +6,7 @@
 import { thawRecord } from "../archive/record.ts";
 import { asTundraError, isNotFound, show } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { encodePayload } from "../scripts/restore.ts";
 import { same } from "../scripts/same.ts";
@@ -14,7 +14,7 @@ import type { CallOptions } from "../upstash/connection.ts";
 import type { Context } from "./context.ts";
 
 /**
- * Fetches the archived value and compares its content with what is there; the same is resident from now on. `"absent"`: the
+ * SingleFlight the archived value and compares its content with what is there; the same is resident from now on. `"absent"`: the
  * archive provably lacks it.
  *
  * @throws TundraError where the archive does not say, or holds what cannot be read
@@ -23,7 +23,7 @@ export async function compare(
   context: Context,
   key: string,
   record: string,
-  call?: CallOptions & DataStoreCallOptions,
+  call?: CallOptions & DatastoreCallOptions,
 ): Promise<"healed" | "conflict" | "again" | "absent"> {
   const ver = parseRecord(record)?.ver ?? "";
   const name = await objectName(context.tqname, key, ver);

@@ -4,7 +4,7 @@
  */
 import type { Freezer } from "../archive/freezer.ts";
 import { badArgument } from "../base/errors.ts";
-import type { DataStore } from "../datastores/datastore.ts";
+import type { Datastore } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
 import type { Connection } from "../upstash/connection.ts";
 
@@ -13,7 +13,7 @@ export interface Context {
   readonly tqname: string;
   readonly connection: Connection;
   readonly index: Index;
-  readonly datastore: DataStore;
+  readonly datastore: Datastore;
   readonly freezers: readonly Freezer[];
   /** `undefined`: never evict. */
   readonly redisTtlMs: number | undefined;

@@ -4,7 +4,7 @@
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type CallOptions, text } from "../upstash/connection.ts";
 import { results } from "../upstash/script.ts";
@@ -23,7 +23,7 @@ const SAMPLE = 16;
 export async function holdsNamed(
   context: Context,
   keys: string[],
-  call: CallOptions & DataStoreCallOptions,
+  call: CallOptions & DatastoreCallOptions,
 ): Promise<boolean | undefined> {
   const { connection, datastore, index, tqname } = context;
   const what = "look for archived versions";

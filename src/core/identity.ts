@@ -20,9 +20,9 @@
 import { sleep } from "../base/abort.ts";
 import { TundraError } from "../base/errors.ts";
 import { uuid } from "../base/platform.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { proposeId, replaceId } from "../scripts/id.ts";
-import { look } from "../scripts/look.ts";
+import { readState } from "../scripts/read_state.ts";
 import type { CallOptions } from "../upstash/connection.ts";
 import type { Context } from "./context.ts";
 import { copiedIndex } from "./key_errors.ts";
@@ -40,7 +40,7 @@ import {
   uuidOf,
 } from "./owner.ts";
 
-type Call = CallOptions & DataStoreCallOptions;
+type Call = CallOptions & DatastoreCallOptions;
 
 const PROPOSED = "new:";
 /** How often, and how long, the index with the least uuid waits for others to withdraw. */
@@ -64,7 +64,7 @@ export async function checkIdentity(context: Context, id: string, call?: Call, b
   if (isConfirmed(id)) return false;
   const obstacle = await obstacleToBegin(context, id, call);
   if (obstacle === undefined || (begins && obstacle.isRival)) return false;
-  const now = (await look(context.index, [], call)).id;
+  const now = (await readState(context.index, [], call)).id;
   if (now !== "" && now !== id) return true;
   throw indexLost(context, obstacle.why);
 }
@@ -79,7 +79,7 @@ export async function establishIdentity(context: Context, seen: string, call?: C
     mine = PROPOSED + newId(context);
     id = await proposeId(index, mine.slice(PROPOSED.length), call);
   }
-  if (id !== mine && await checkIdentity(context, id, call, true)) id = (await look(index, [], call)).id;
+  if (id !== mine && await checkIdentity(context, id, call, true)) id = (await readState(index, [], call)).id;
   if (isConfirmed(id)) {
     await checkIdentity(context, id, call);
     return id;

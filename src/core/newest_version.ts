@@ -3,14 +3,14 @@
  * @module
  */
 import { versionMicros } from "../base/keys.ts";
-import type { DataStore } from "../datastores/datastore.ts";
+import type { Datastore } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 
 /**
  * The newest version under a key's prefix, "" for none; and a rival of the same time: nothing says which of the two came
  * later. Cost: a request a page.
  */
-export async function newestVersion(datastore: DataStore, prefix: string): Promise<{ newest: string; rival: string }> {
+export async function newestVersion(datastore: Datastore, prefix: string): Promise<{ newest: string; rival: string }> {
   let newest = "";
   let rival = "";
   for await (const names of listPages(datastore, prefix)) {

@@ -9,7 +9,7 @@
  */
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { ownerObject, ownerPrefix } from "../base/keys.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 import type { Context } from "./context.ts";
 
@@ -62,7 +62,7 @@ export function databaseOf(id: string): string {
 export async function readOwner(
   context: Context,
   uuid: string,
-  call?: DataStoreCallOptions,
+  call?: DatastoreCallOptions,
 ): Promise<string | undefined> {
   const name = ownerObject(context.tqname, uuid);
   let owner: Uint8Array | Error | undefined;
@@ -92,7 +92,7 @@ function unknown(reason: unknown): TundraError {
 }
 
 /** Owners, and whether the archive was used. Cost: one listing of an unused archive, two of a used one. */
-export async function listOwners(context: Context, call?: DataStoreCallOptions): Promise<Owners> {
+export async function listOwners(context: Context, call?: DatastoreCallOptions): Promise<Owners> {
   const { datastore, tqname } = context;
   if (!datastore.listKeys) return { uuids: [], used: undefined };
   const under = ownerPrefix(tqname);
@@ -113,7 +113,7 @@ export async function ownerElsewhere(
   context: Context,
   uuids: string[],
   databases: string[],
-  call?: DataStoreCallOptions,
+  call?: DatastoreCallOptions,
 ): Promise<string | undefined> {
   for (const uuid of uuids) {
     const owner = await readOwner(context, uuid, call);
@@ -127,7 +127,7 @@ export async function putOwner(
   context: Context,
   uuid: string,
   id: string,
-  call?: DataStoreCallOptions,
+  call?: DatastoreCallOptions,
 ): Promise<boolean> {
   const bytes = new TextEncoder().encode(id);
   try {
@@ -140,7 +140,7 @@ export async function putOwner(
 }
 
 /** Deletes owner objects; a datastore that cannot delete keeps them. */
-export async function deleteOwners(context: Context, uuids: string[], call?: DataStoreCallOptions): Promise<void> {
+export async function deleteOwners(context: Context, uuids: string[], call?: DatastoreCallOptions): Promise<void> {
   const { datastore, tqname } = context;
   if (uuids.length === 0 || !datastore.deleteKeys) return;
   try {

@@ -3,8 +3,8 @@
  * @module
  */
 
-/** What every call of a {@linkcode DataStore} is given. */
-export interface DataStoreCallOptions {
+/** What every call of a {@linkcode Datastore} is given. */
+export interface DatastoreCallOptions {
   /** Aborts the call. */
   signal?: AbortSignal;
   /**
@@ -15,8 +15,8 @@ export interface DataStoreCallOptions {
   onRequest?: () => void;
 }
 
-/** What `putKey` of a {@linkcode DataStore} is given. */
-export interface PutOptions extends DataStoreCallOptions {
+/** What `putKey` of a {@linkcode Datastore} is given. */
+export interface PutOptions extends DatastoreCallOptions {
   /**
    * Refuse an object whose name is taken: `CONFLICT`. Default `false`. A store that cannot tell stores it; then two
    * databases that begin with the same archive at the same moment are told apart by listing alone.
@@ -29,17 +29,17 @@ export interface PutOptions extends DataStoreCallOptions {
  *
  * @example A store on a Map
  * ```ts
- * import { type DataStore, notFound } from "@tundra/store";
+ * import { type Datastore, notFound } from "@tundra/store";
  *
  * const objects = new Map<string, Uint8Array>();
- * const store: DataStore = {
+ * const store: Datastore = {
  *   putKey: (name, value) => Promise.resolve(!!objects.set(name, value) as true),
  *   fetchKeys: (names) => Promise.resolve(names.map((name) => objects.get(name) ?? notFound(name))),
  * };
  * await store.putKey("default/a/1", new Uint8Array([1]));
  * ```
  */
-export interface DataStore {
+export interface Datastore {
   /** Where the objects are, for messages: `bucket "carts", prefix "tundra/"`. Never a secret. */
   readonly place?: string;
   /**
@@ -53,18 +53,18 @@ export interface DataStore {
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
-   * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
+   * SingleFlight objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
    * other error means "unknown" and never leads to `LOST`.
    */
-  fetchKeys(names: string[], options?: DataStoreCallOptions): Promise<(Uint8Array | Error)[]>;
+  fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
   /** Deletes objects; absent ones are no error. */
-  deleteKeys?(names: string[], options?: DataStoreCallOptions): Promise<void>;
+  deleteKeys?(names: string[], options?: DatastoreCallOptions): Promise<void>;
   /** Does each object exist? An error means "unknown". */
-  hasKeys?(names: string[], options?: DataStoreCallOptions): Promise<(boolean | Error)[]>;
+  hasKeys?(names: string[], options?: DatastoreCallOptions): Promise<(boolean | Error)[]>;
   /** Names that begin with `prefix`, in ascending order, a page at a time; `cursor` is there as long as more follow. */
   listKeys?(
     prefix: string,
     cursor?: string,
-    options?: DataStoreCallOptions,
+    options?: DatastoreCallOptions,
   ): Promise<{ names: string[]; cursor?: string }>;
 }

@@ -10,7 +10,7 @@
  */
 import { linkSignals, untilAborted } from "../base/abort.ts";
 import { asTundraError, show, TundraError } from "../base/errors.ts";
-import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
 
 /**
  * Limit of a call, ms: twice the time in which a store of ours gives up one request without progress, some for its
@@ -21,13 +21,13 @@ const [BASE_MS, REQUESTS, REQUEST_MS, NAME_MS, KILOBYTE_MS] = [10_000, 2, 10_000
 const MAX_PAGES = 10_000;
 
 /** The only way in which the core calls a datastore. */
-export function guardedDatastore(datastore: DataStore): DataStore {
+export function guardedDatastore(datastore: Datastore): Datastore {
   async function within<T>(
     what: string,
     names: number,
     bytes: number,
-    options: DataStoreCallOptions | undefined,
-    act: (options: DataStoreCallOptions) => Promise<T>,
+    options: DatastoreCallOptions | undefined,
+    act: (options: DatastoreCallOptions) => Promise<T>,
   ): Promise<T> {
     options?.signal?.throwIfAborted();
     const ms = BASE_MS + REQUESTS * (datastore.timeoutMs ?? REQUEST_MS) + NAME_MS * names +
@@ -47,8 +47,8 @@ export function guardedDatastore(datastore: DataStore): DataStore {
   async function each<T>(
     what: string,
     names: string[],
-    options: DataStoreCallOptions | undefined,
-    act: (options: DataStoreCallOptions) => Promise<unknown>,
+    options: DatastoreCallOptions | undefined,
+    act: (options: DatastoreCallOptions) => Promise<unknown>,
     fits: (answer: unknown) => answer is T,
   ): Promise<(T | Error)[]> {
     if (names.length === 0) return [];
@@ -60,7 +60,7 @@ export function guardedDatastore(datastore: DataStore): DataStore {
     });
   }
 
-  const guarded: DataStore = {
+  const guarded: Datastore = {
     ...(datastore.place !== undefined && { place: datastore.place }),
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
@@ -88,7 +88,7 @@ export function guardedDatastore(datastore: DataStore): DataStore {
   if (datastore.deleteKeys) {
     guarded.deleteKeys = async (names, options) => {
       if (names.length === 0) return;
-      const call = (own: DataStoreCallOptions) => datastore.deleteKeys!(names, own);
+      const call = (own: DatastoreCallOptions) => datastore.deleteKeys!(names, own);
       await within(`delete ${names.length} objects`, names.length, 0, options, call);
     };
   }
@@ -118,9 +118,9 @@ export function guardedDatastore(datastore: DataStore): DataStore {
  * @throws TundraError `UNAVAILABLE` where the listing goes round in a circle, or never ends
  */
 export async function* listPages(
-  datastore: DataStore,
+  datastore: Datastore,
   prefix: string,
-  options?: DataStoreCallOptions,
+  options?: DatastoreCallOptions,
 ): AsyncGenerator<string[], void, void> {
   const what = `list objects under ${show(prefix)}`;
   const seen = { name: new Set<string>(), cursor: new Set<string>() };

@@ -3,13 +3,13 @@
  * @module
  */
 import { nameTaken, notFound } from "../base/errors.ts";
-import type { DataStore } from "./datastore.ts";
+import type { Datastore } from "./datastore.ts";
 
 /** Names a page of `listKeys`, as S3 has it. */
 const PAGE = 1000;
 
-/** What {@linkcode memoryDatastore} returns: a {@linkcode DataStore} with all five functions. */
-export interface MemoryDatastore extends Required<DataStore> {
+/** What {@linkcode memoryDatastore} returns: a {@linkcode Datastore} with all five functions. */
+export interface MemoryDatastore extends Required<Datastore> {
   /** The objects themselves: a test may look at, damage or remove them. */
   readonly objects: Map<string, Uint8Array>;
 }

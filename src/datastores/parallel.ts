@@ -3,7 +3,7 @@
  * @module
  */
 import { TundraError } from "../base/errors.ts";
-import type { DataStoreCallOptions } from "./datastore.ts";
+import type { DatastoreCallOptions } from "./datastore.ts";
 
 /**
  * `act` on every item, at most `limit` at once; results in the order of the items. After the first rejection nothing more
@@ -17,7 +17,7 @@ export async function inParallel<T, R>(
   const results = new Array<R>(items.length);
   let next = 0;
   let failure: { reason: unknown } | undefined;
-  const lane = async () => {
+  const worker = async () => {
     while (next < items.length && !failure) {
       const i = next++;
       try {
@@ -27,7 +27,7 @@ export async function inParallel<T, R>(
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
   if (failure) throw (failure as { reason: unknown }).reason;
   return results;
 }
@@ -39,8 +39,8 @@ export async function inParallel<T, R>(
 export async function forEachName<R>(
   names: readonly string[],
   limit: number,
-  options: DataStoreCallOptions = {},
-  act: (name: string, i: number, options: DataStoreCallOptions) => Promise<R | Error>,
+  options: DatastoreCallOptions = {},
+  act: (name: string, i: number, options: DatastoreCallOptions) => Promise<R | Error>,
 ): Promise<(R | Error)[]> {
   const { signal } = options;
   signal?.throwIfAborted();

@@ -6,7 +6,7 @@ import { sleep, untilAborted } from "../base/abort.ts";
 import { checkMethods, checkNames, checkNumber } from "../base/arguments.ts";
 import { nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { digest, random } from "../base/platform.ts";
-import type { DataStore, DataStoreCallOptions } from "./datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
@@ -19,7 +19,7 @@ export interface R2BucketLike {
     value: Uint8Array,
     options: { sha256: ArrayBuffer; onlyIf?: { etagDoesNotMatch: string } },
   ): Promise<unknown>;
-  /** Fetches an object; `null` where it does not exist. */
+  /** SingleFlight an object; `null` where it does not exist. */
   get(name: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
   /** Looks for an object; `null` where it does not exist. */
   head(name: string): Promise<object | null>;
@@ -73,11 +73,11 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  *   });
  * ```
  */
-export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = {}): Required<DataStore> {
+export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = {}): Required<Datastore> {
   const { prefix, concurrency, retries } = check(bucket, options);
 
   /** One call to R2 with its attempts. A binding cannot be aborted: its late result is dropped. */
-  async function attempt<T>(what: string, call: DataStoreCallOptions = {}, act: () => Promise<T>): Promise<T> {
+  async function attempt<T>(what: string, call: DatastoreCallOptions = {}, act: () => Promise<T>): Promise<T> {
     const { signal, onRequest } = call;
     for (let retry = 0;; retry++) {
       signal?.throwIfAborted();
@@ -97,7 +97,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
   async function each<T>(
     what: string,
     names: string[],
-    call: DataStoreCallOptions | undefined,
+    call: DatastoreCallOptions | undefined,
     act: (path: string, name: string) => Promise<T | Error>,
   ): Promise<(T | Error)[]> {
     const paths = names.map((name) => objectPath(what, prefix, name));

@@ -9,7 +9,7 @@ import { holdsNamed } from "../core/held_versions.ts";
 import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
 import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../core/owner.ts";
 import { replaceId } from "../scripts/id.ts";
-import { look } from "../scripts/look.ts";
+import { readState } from "../scripts/read_state.ts";
 import type { TundraStore } from "../store.ts";
 
 /** Options of {@linkcode moveIndex}. */
@@ -50,7 +50,7 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
   const context = contextOf("move an index", store);
   const { datastore, index, tqname } = context;
   const call = { signal: options.signal };
-  const { id } = await look(index, [], call);
+  const { id } = await readState(index, [], call);
   const to = index.database;
   const from = id === "" ? "" : databaseOf(id);
   if (!isConfirmed(id)) {

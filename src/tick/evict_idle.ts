@@ -9,10 +9,10 @@ import { compare } from "../core/compare.ts";
 import type { Context } from "../core/context.ts";
 import { checkIdentity, isConfirmed } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Claim } from "../scripts/claim.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "../scripts/evict.ts";
-import { look } from "../scripts/look.ts";
+import { readState } from "../scripts/read_state.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type CallOptions, text } from "../upstash/connection.ts";
 import { asMany, inRequests, keyBytes } from "../upstash/requests.ts";
@@ -50,7 +50,7 @@ export async function evictUnclaimed(run: TickRun): Promise<boolean> {
       const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, most];
       return (await ask(connection, what, range, run.call) as string[]).map(text);
     });
-    const { id } = await look(index, [], run.call);
+    const { id } = await readState(index, [], run.call);
     if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
     const nothing = { keys: [], suspects: false, purge: [], token: "", begun: false };
     const endsAt = uploadsEnd(run.settings.leaseMs);
@@ -107,10 +107,10 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
 async function isBlindWrite(
   context: Context,
   key: string,
-  call: CallOptions & DataStoreCallOptions,
+  call: CallOptions & DatastoreCallOptions,
 ): Promise<boolean> {
-  const { sights: [sight] } = await look(context.index, [key], call);
-  const found = await compare(context, key, sight!.record, call);
+  const { states: [state] } = await readState(context.index, [key], call);
+  const found = await compare(context, key, state!.record, call);
   return found === "conflict" || found === "absent";
 }
 
@@ -132,7 +132,7 @@ export async function evictIdle(
   context: Context,
   keys: string[],
   { limitMs, nowMs, questionsLeft }: IdleOptions,
-  call: CallOptions & DataStoreCallOptions,
+  call: CallOptions & DatastoreCallOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
     const candidates = await askIdle(context, batch, nowMs, questionsLeft, call);
@@ -148,7 +148,7 @@ async function askIdle(
   keys: string[],
   nowMs: number,
   questionsLeft: () => number,
-  call: CallOptions & DataStoreCallOptions,
+  call: CallOptions & DatastoreCallOptions,
 ): Promise<Candidate[]> {
   const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
   if (!context.datastore.hasKeys) return candidates;

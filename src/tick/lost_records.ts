@@ -11,10 +11,10 @@ import { monotonicMs, random } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { newestVersion } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
-import { look } from "../scripts/look.ts";
+import { readState } from "../scripts/read_state.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import type { CallOptions } from "../upstash/connection.ts";
 import type { TickRun } from "./run.ts";
@@ -138,7 +138,7 @@ async function withoutRecord(
   objects: (Uint8Array | Error)[],
   nowMs: number,
   failures: Map<string, TundraError>,
-  call?: CallOptions & DataStoreCallOptions,
+  call?: CallOptions & DatastoreCallOptions,
 ): Promise<{ lost: Newest[]; changed: Newest[] }> {
   const values: Newest[] = [];
   for (const [i, each] of found.entries()) {
@@ -154,8 +154,8 @@ async function withoutRecord(
   }
   if (values.length === 0) return { lost: [], changed: [] };
   // asked last: the archive's side may have changed before
-  const { sights } = await look(context.index, values.map(({ key }) => key), call);
-  const isLost = (_: Newest, i: number) => sights[i]!.record === "" && !sights[i]!.exists;
+  const { states } = await readState(context.index, values.map(({ key }) => key), call);
+  const isLost = (_: Newest, i: number) => states[i]!.record === "" && !states[i]!.exists;
   return { lost: values.filter(isLost), changed: values.filter((each, i) => !isLost(each, i)) };
 }
 

@@ -127,7 +127,7 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick"): Tick
     ...settings,
     backoffMs: checkBackoff(what, "retryBackoffMs", retryBackoffMs, 3_600_000),
     signal,
-    onError: (error) => quietly(() => onError?.(error)),
+    onError: (error) => ignoreErrors(() => onError?.(error)),
   };
 }
 
@@ -147,14 +147,14 @@ export function checkBackoff(
   if (typeof given === "number") return () => given;
   return (n) => {
     let ms: unknown;
-    if (given) quietly(() => ms = given(n));
+    if (given) ignoreErrors(() => ms = given(n));
     else ms = Math.min(1_000 * 2 ** (n - 1), mostMs);
     return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1_000;
   };
 }
 
 /** Runs a callback of the application: what it throws is its own affair, also what it rejects with later. */
-export function quietly(act: () => unknown): void {
+export function ignoreErrors(act: () => unknown): void {
   try {
     Promise.resolve(act()).catch(() => {});
   } catch {

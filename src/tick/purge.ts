@@ -7,7 +7,7 @@ import { asTundraError, TundraError } from "../base/errors.ts";
 import { countKeys, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
 import { readRecords } from "../scripts/read_records.ts";
@@ -149,7 +149,7 @@ async function listUpTo(
   context: Context,
   prefix: string,
   last: string,
-  call: DataStoreCallOptions,
+  call: DatastoreCallOptions,
 ): Promise<string[]> {
   const names: string[] = [];
   for await (const page of listPages(context.datastore, prefix, call)) {

@@ -2,11 +2,11 @@
  * One tick under way: its bounds, its counters, its report.
  * @module
  */
-import { type Link, linkSignals } from "../base/abort.ts";
+import { type LinkedSignal, linkSignals } from "../base/abort.ts";
 import { TundraError } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
-import type { DataStoreCallOptions } from "../datastores/datastore.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { Release } from "../scripts/release.ts";
 import type { CallOptions } from "../upstash/connection.ts";
@@ -21,17 +21,17 @@ export interface TickRun {
   readonly settings: TickSettings;
   readonly report: TickReport;
   /** For requests that begin work: aborted with the tick, refused when only the closing ones are left. */
-  readonly call: CallOptions & DataStoreCallOptions;
+  readonly call: CallOptions & DatastoreCallOptions;
   /** For requests that end work: never aborted, or leases and attempts would be left behind. */
-  readonly closing: CallOptions & DataStoreCallOptions;
+  readonly closing: CallOptions & DatastoreCallOptions;
   /** For requests that purge: they may use what is kept back for them. */
-  readonly purging: CallOptions & DataStoreCallOptions;
+  readonly purging: CallOptions & DatastoreCallOptions;
   /** Of a bounded number of requests: those that only purging may use. */
   keptForPurges: number;
   /** Keys of which this tick has archived what supersedes objects to delete. */
   readonly purges: Purge[];
   /** Uploads at once. */
-  readonly uploads: Limiter;
+  readonly uploads: Semaphore;
   /** Keys to read at a time; less where their values are large. */
   snapshotKeys: number;
   /** Keys that this tick has put back and that are due again. */
@@ -64,12 +64,12 @@ export interface TickRun {
    * Calls the datastore; counts one request where it does not count by itself.
    */
   counted<T>(
-    act: (call: DataStoreCallOptions) => Promise<T>,
+    act: (call: DatastoreCallOptions) => Promise<T>,
     signal: AbortSignal,
     kind?: "purging",
   ): Promise<T>;
   /** A signal that also ends at `endsAt` of the monotonic clock; `release()` when done. */
-  until(endsAt: number): Link;
+  until(endsAt: number): LinkedSignal;
   /** Reports a failure: of the key that the error names, or of the tick itself. */
   fail(error: TundraError, attempt?: number): void;
 }
@@ -123,7 +123,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     purging: { signal: settings.signal, onRequest: openPurge },
     keptForPurges: 0,
     purges: [],
-    uploads: limiter(settings.nthreads),
+    uploads: semaphore(settings.nthreads),
     snapshotKeys: settings.batchKeys,
     queuedAgain: 0,
     archiveChecked: false,
@@ -175,12 +175,12 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
 }
 
 /** At most so many at once, in the order in which they asked. */
-export interface Limiter {
+export interface Semaphore {
   /** Resolves when there is room; call the result, once, to give it back. */
   acquire(): Promise<() => void>;
 }
 
-function limiter(most: number): Limiter {
+function semaphore(most: number): Semaphore {
   let free = most;
   const waiting: (() => void)[] = [];
   const giveBack = () => {

@@ -10,7 +10,7 @@ import {
   checkBackoff,
   checkDuration,
   checkTickOptions,
-  quietly,
+  ignoreErrors,
   TICK_OPTION_NAMES,
   type TickOptions,
   type TickReport,
@@ -86,13 +86,13 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
     try {
       const report = await tick(context, tickOptions);
       for (const name of ["frozen", "evicted", "failed", "dead"] as const) stats[name] += report[name];
-      quietly(() => monitor?.({ report, stats: { ...stats } }));
+      ignoreErrors(() => monitor?.({ report, stats: { ...stats } }));
       return report.frozen + report.evicted + report.missing > 0 || (!report.done && report.failed === 0);
     } catch (thrown) {
       const error = asTundraError(thrown, "tick");
       stats.failedTicks++;
-      quietly(() => tickOptions.onError?.(error));
-      quietly(() => monitor?.({ error, stats: { ...stats } }));
+      ignoreErrors(() => tickOptions.onError?.(error));
+      ignoreErrors(() => monitor?.({ error, stats: { ...stats } }));
       return false;
     }
   };

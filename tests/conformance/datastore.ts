@@ -7,11 +7,11 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { TundraError } from "../../src/base/errors.ts";
-import type { DataStore } from "../../src/datastores/datastore.ts";
+import type { Datastore } from "../../src/datastores/datastore.ts";
 
 /** A store for one suite; it begins empty. */
 export interface DatastoreFixture {
-  store: Required<DataStore>;
+  store: Required<Datastore>;
   stop(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export function codeOf(slot: unknown): unknown {
 }
 
 /** All names under a prefix, page by page. */
-export async function listAll(store: Required<DataStore>, prefix: string): Promise<{ names: string[]; pages: number }> {
+export async function listAll(store: Required<Datastore>, prefix: string): Promise<{ names: string[]; pages: number }> {
   const names: string[] = [];
   let cursor: string | undefined;
   for (let pages = 1;; pages++) {
@@ -84,7 +84,7 @@ export function datastoreConformance(
   const it = caseFor(deviations);
   describe(`the datastore ${name}`, () => {
     let fixture: DatastoreFixture;
-    let store: Required<DataStore>;
+    let store: Required<Datastore>;
     before(async () => {
       fixture = await make();
       store = fixture.store;

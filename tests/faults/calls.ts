@@ -3,14 +3,14 @@
  * worth afterwards.
  * @module
  */
-import { type DataStore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
+import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
 import { HOUR, type StoreOptions } from "../support/fixtures.ts";
 import { agedVersion, type Value, type World } from "./world.ts";
 
 /** Makes a store whose requests meet the fault; `wrap` its datastore. */
-export type Open = (options?: StoreOptions, wrap?: (datastore: Required<DataStore>) => DataStore) => TundraStore;
+export type Open = (options?: StoreOptions, wrap?: (datastore: Required<Datastore>) => Datastore) => TundraStore;
 
 /** One call in one situation. */
 export interface Call {

@@ -1,7 +1,7 @@
 /** A key's own expiry passes at the worst moment: it stays away, and what was created anew stays. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import type { DataStore } from "../../mod.ts";
+import type { Datastore } from "../../mod.ts";
 import { hooked, HOUR, until } from "../support/fixtures.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
@@ -68,7 +68,7 @@ describe("a key whose own expiry passes", () => {
     await expiring();
     await world.store().dirty("x");
     const datastore = world.datastore();
-    const slow: DataStore = hooked(datastore, {
+    const slow: Datastore = hooked(datastore, {
       async putKey(name, value, options) {
         if (name.startsWith("default/x/")) await world.commands(["PEXPIREAT", "x", 1]);
         return await datastore.putKey(name, value, options);
@@ -91,7 +91,7 @@ describe("a key whose own expiry passes", () => {
     const datastore = world.datastore();
     let exp = 0;
     let fetched = false;
-    const slow: DataStore = hooked(datastore, {
+    const slow: Datastore = hooked(datastore, {
       async fetchKeys(names, options) {
         fetched ||= names.some((name) => name.startsWith("default/x/"));
         const objects = await datastore.fetchKeys(names, options);

@@ -3,7 +3,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
 import { type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/servers/radosgw.ts";
-import { type DataStore, s3Datastore, type S3DatastoreOptions, type TundraError, type TundraStore } from "../../mod.ts";
+import { type Datastore, s3Datastore, type S3DatastoreOptions, type TundraError, type TundraStore } from "../../mod.ts";
 import { names, tundraError } from "../support/fixtures.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
@@ -28,7 +28,7 @@ describe("while a real gateway", () => {
     await gateway.stop();
   });
 
-  const archive = (options: Partial<S3DatastoreOptions> = {}): Required<DataStore> => {
+  const archive = (options: Partial<S3DatastoreOptions> = {}): Required<Datastore> => {
     const { region, accessKeyId, secretAccessKey } = gateway;
     return s3Datastore({ endpoint: proxy.url, region, bucket, accessKeyId, secretAccessKey, retries: 0, ...options });
   };

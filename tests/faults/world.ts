@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { after, before } from "node:test";
 import { objectName, redisKeys } from "../../src/base/keys.ts";
-import { type Ambient, setAmbient } from "../../src/base/platform.ts";
+import { type Platform, setPlatform } from "../../src/base/platform.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
 import {
@@ -64,10 +64,10 @@ export function withWorld(options: StackOptions = {}): World {
   let seen = new Map<string, Uint8Array>();
   before(() => {
     connection = redisConnection({ port: cold.redis.port });
-    setAmbient(WITHOUT_JITTER);
+    setPlatform(WITHOUT_JITTER);
   });
   after(() => {
-    setAmbient();
+    setPlatform();
     connection.close();
   });
 
@@ -270,7 +270,7 @@ export async function agedVersion(world: World, key: string): Promise<void> {
   await world.editRecord(key, { ver: OLD_VER });
 }
 
-const WITHOUT_JITTER: Ambient = {
+const WITHOUT_JITTER: Platform = {
   monotonicMs: () => performance.now(),
   wallClockMs: () => Date.now(),
   uuid: () => crypto.randomUUID(),

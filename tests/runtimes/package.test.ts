@@ -154,9 +154,9 @@ describe("the npm package", () => {
   for (const version of [range.slice(1), newest]) {
     it(`in an application that has @upstash/redis ${version} leaves it with that one copy, and one type Redis`, async () => {
       const path = project(`beside-${version}`);
-      const quietly = ["--no-fund", "--no-audit", "--loglevel=error", "--save-exact"];
-      await run("npm", ["install", ...quietly, `@upstash/redis@${version}`], path);
-      await run("npm", ["install", ...quietly, tarball], path);
+      const ignoreErrors = ["--no-fund", "--no-audit", "--loglevel=error", "--save-exact"];
+      await run("npm", ["install", ...ignoreErrors, `@upstash/redis@${version}`], path);
+      await run("npm", ["install", ...ignoreErrors, tarball], path);
       const installed = readdirSync(join(path, "node_modules"), { recursive: true, encoding: "utf8" });
       const copies = installed.filter((name) => /(^|\/)@upstash\/redis\/package\.json$/.test(name));
       assertEquals(copies, ["@upstash/redis/package.json"]);

@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { notFound } from "../../src/base/errors.ts";
-import type { DataStore } from "../../src/datastores/datastore.ts";
+import type { Datastore } from "../../src/datastores/datastore.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
 import { type Candidate, evict, type EvictOutcome } from "../../src/scripts/evict.ts";
 import { mark } from "../../src/scripts/mark.ts";
@@ -398,7 +398,7 @@ describe("evict", () => {
       asked.length = 0;
     });
 
-    const archive = (answers?: (names: string[]) => (boolean | Error)[]): DataStore => {
+    const archive = (answers?: (names: string[]) => (boolean | Error)[]): Datastore => {
       const { putKey, fetchKeys } = memoryDatastore();
       if (!answers) return { putKey, fetchKeys };
       const hasKeys = (names: string[]) => {
@@ -408,7 +408,7 @@ describe("evict", () => {
       return { putKey, fetchKeys, hasKeys };
     };
 
-    const evictFrom = async (datastore: DataStore, ...keys: string[]) => {
+    const evictFrom = async (datastore: Datastore, ...keys: string[]) => {
       const nowMs = await tools.nowMs();
       const context = {
         tqname: "default",

@@ -1,7 +1,7 @@
 /** Absence is not intent: what is missing and was not removed on purpose keeps all its versions in the archive. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type DataStore, memoryDatastore, type TickReport, type TundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, type TickReport, type TundraStore } from "../../mod.ts";
 import { hooked, withArchive } from "../support/fixtures.ts";
 import { thawRecord } from "../support/records.ts";
 
@@ -26,7 +26,7 @@ describe("a key that is missing, though nobody removed it", () => {
   }
 
   /** The key, archived once; then changed, and the change acknowledged. */
-  async function changed(datastore: DataStore = archive, pxat?: number): Promise<TundraStore> {
+  async function changed(datastore: Datastore = archive, pxat?: number): Promise<TundraStore> {
     const store = stack.store({ datastore, freezer: null });
     await stack.raw("SET", "k", "acknowledged", ...(pxat ? ["PXAT", pxat] : []));
     await store.dirty("k");

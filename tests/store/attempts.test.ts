@@ -2,8 +2,8 @@
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
-import { type DataStore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
-import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { type Datastore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { type Gate, gate, hooked, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 
 const NOW = { retryBackoffMs: 0 };
@@ -329,7 +329,7 @@ describe("an outage of the store", () => {
     ] as const
   ) {
     it(`${how} of a datastore of one's own is its trouble too`, async () => {
-      const broken: DataStore = {
+      const broken: Datastore = {
         putKey: (name) => isOwner(name) ? Promise.resolve(true) : Promise.reject(error()),
         fetchKeys: (names) => Promise.resolve(names.map((name) => new TundraError("NOT_FOUND", name))),
       };
@@ -376,8 +376,8 @@ describe("an outage of the store", () => {
 
 describe("a tick that is slower than its lease", () => {
   const stack = withArchive();
-  before(() => setAmbient({ ...PLATFORM, leastDurationMs: 1 }));
-  after(() => setAmbient());
+  before(() => setPlatform({ ...PLATFORM, leastDurationMs: 1 }));
+  after(() => setPlatform());
   beforeEach(() => stack.flush());
 
   /** A store whose uploads take so long (`Infinity`: they hang); `heeds` its signal, as S3's does, or not. */

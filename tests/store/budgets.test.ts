@@ -1,7 +1,7 @@
 /** What a call costs, in requests and in billable commands: exactly, and within the budgets of the design. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type DataStore, memoryDatastore, type TundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";
 import { hooked, HOUR, names, withArchive } from "../support/fixtures.ts";
 
 describe("budgets", () => {
@@ -11,7 +11,7 @@ describe("budgets", () => {
   let gets = 0;
 
   /** Counts objects put and asked for; on S3, but for many keys in memory: they are 1,000 requests there as here. */
-  function archive(n: number): DataStore {
+  function archive(n: number): Datastore {
     const inner = n < 1000 ? stack.datastore() : memoryDatastore();
     return hooked(inner, {
       putKey: (...args) => {

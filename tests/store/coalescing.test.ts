@@ -1,7 +1,7 @@
 /** Concurrent calls of one process for the same archived value. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import type { DataStore, TundraError, TundraStore } from "../../mod.ts";
+import type { Datastore, TundraError, TundraStore } from "../../mod.ts";
 import { type Gate, gate, hooked, names, sleep, tundraError, until, withArchive } from "../support/fixtures.ts";
 
 describe("concurrent ensureKs", () => {
@@ -19,7 +19,7 @@ describe("concurrent ensureKs", () => {
   }
 
   /** S3 whose fetches wait at the door; counts the objects asked for. */
-  function slow(door: Gate): Required<DataStore> & { asked: string[] } {
+  function slow(door: Gate): Required<Datastore> & { asked: string[] } {
     const archive = stack.datastore();
     const asked: string[] = [];
     return Object.assign(

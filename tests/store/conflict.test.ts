@@ -1,7 +1,7 @@
 /** A key that is in Redis although its record says evicted: the archived value all the same, or a blind write? */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import type { DataStore, TundraStore } from "../../mod.ts";
+import type { Datastore, TundraStore } from "../../mod.ts";
 import { hooked, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("what is there although it is evicted", () => {
@@ -37,7 +37,7 @@ describe("what is there although it is evicted", () => {
   ];
 
   /** Archived and evicted. */
-  async function evicted(make: () => Promise<unknown>, datastore?: DataStore): Promise<TundraStore> {
+  async function evicted(make: () => Promise<unknown>, datastore?: Datastore): Promise<TundraStore> {
     const store = stack.store({ datastore });
     await make();
     await store.dirty("k");

@@ -1,7 +1,7 @@
 import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { type DataStore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
 import { withIndex } from "../support/index.ts";
 import { freezeRecord } from "../support/records.ts";
 import { withStack } from "../support/stack.ts";
@@ -38,7 +38,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     await archive.putKey(PREFIX + ver, await freezeRecord(record, []));
   }
 
-  const ensure = (datastore: DataStore = archive) =>
+  const ensure = (datastore: Datastore = archive) =>
     tundraStore(datastore, { redis: stack.connection, freezer: null }).ensureKs(KEY);
   const value = async () => {
     const reply = await raw("GET", KEY);
@@ -46,7 +46,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
   };
 
   /** The error of the one key; nothing in Redis changed. */
-  async function cause(datastore: DataStore = archive): Promise<TundraError> {
+  async function cause(datastore: Datastore = archive): Promise<TundraError> {
     const before = await tools.keyspace();
     const error = await assertRejects(() => ensure(datastore), TundraError);
     assertEquals([error.code, error.keys], ["ENSURE_FAILED", [KEY]]);

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { memoryDatastore, TundraError } from "../../mod.ts";
-import { setAmbient } from "../../src/base/platform.ts";
+import { setPlatform } from "../../src/base/platform.ts";
 import { HOUR, isOwner, withArchive } from "../support/fixtures.ts";
 
 const never = () => new Promise<never>(() => {});
@@ -12,7 +12,7 @@ describe("a datastore", () => {
   beforeEach(async () => {
     await stack.flush();
     // long limits pass a hundred times as fast
-    setAmbient({
+    setPlatform({
       monotonicMs: () => performance.now(),
       wallClockMs: () => Date.now(),
       uuid: () => crypto.randomUUID(),
@@ -25,7 +25,7 @@ describe("a datastore", () => {
       },
     });
   });
-  afterEach(() => setAmbient());
+  afterEach(() => setPlatform());
 
   for (const answer of [false, undefined, new Error("disk full")]) {
     it(`whose putKey resolves with ${answer} has stored nothing: the key stays dirty and resident, and is no dead letter`, async () => {

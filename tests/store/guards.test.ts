@@ -5,7 +5,7 @@ import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { deflateFreezer } from "../../mod.ts";
 import { objectName, redisKeys, versionMicros } from "../../src/base/keys.ts";
-import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { BUCKET, hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
 
@@ -15,8 +15,8 @@ const YEAR = 365 * 24 * HOUR;
 describe("a tick", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
-  before(() => setAmbient({ ...PLATFORM, leastDurationMs: 1 }));
-  after(() => setAmbient());
+  before(() => setPlatform({ ...PLATFORM, leastDurationMs: 1 }));
+  after(() => setPlatform());
 
   async function dirtyKeys(keys: string[]): Promise<void> {
     const store = stack.store();

@@ -1,7 +1,7 @@
 /** What Redis has lost by itself is told apart from what never was. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type DataStore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { hooked, HOUR, names, tundraError, until, withArchive } from "../support/fixtures.ts";
 
@@ -21,7 +21,7 @@ describe("records that Redis has lost", () => {
     store = makeStore();
   });
 
-  const counting = (pageSize?: number): Required<DataStore> =>
+  const counting = (pageSize?: number): Required<Datastore> =>
     hooked(archive, {
       async listKeys(prefix, cursor, options) {
         asked.lists++;
@@ -310,7 +310,7 @@ describe("records that Redis has lost", () => {
       const { listKeys: _, ...mute } = archive;
       const error = await tundraError(
         "BAD_ARGUMENT",
-        () => makeStore({ datastore: mute as DataStore, lookInArchive: true }),
+        () => makeStore({ datastore: mute as Datastore, lookInArchive: true }),
       );
       assertMatch(error.message, /lookInArchive must be an object with listKeys\(\)/);
       await tundraError("BAD_ARGUMENT", () => makeStore({ lookInArchive: 1 as unknown as boolean }));

@@ -2,7 +2,7 @@
 import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { type DataStore, deflateFreezer, type TundraStore } from "../../mod.ts";
+import { type Datastore, deflateFreezer, type TundraStore } from "../../mod.ts";
 import { BUCKET, hooked, HOUR, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
 
@@ -11,7 +11,7 @@ describe("idle keys whose version is older than a day", () => {
   beforeEach(() => stack.flush());
   const DAY = 24 * HOUR;
 
-  const idleStore = (datastore?: DataStore) => stack.store({ redisTtlMs: 10 * HOUR, datastore });
+  const idleStore = (datastore?: Datastore) => stack.store({ redisTtlMs: 10 * HOUR, datastore });
 
   /** `key`, archived so long ago, unused since, and due for eviction. */
   async function archivedAgo(ms: number, key = "k"): Promise<{ store: TundraStore; name: string }> {
@@ -55,7 +55,7 @@ describe("idle keys whose version is older than a day", () => {
     assertEquals(await stack.get("k"), "value");
   });
 
-  const unknown: [string, DataStore["hasKeys"]][] = [
+  const unknown: [string, Datastore["hasKeys"]][] = [
     ["answers with an error", (names) => Promise.resolve(names.map(() => new Error("who knows")))],
     ["throws", () => Promise.reject(new Error("down"))],
     ["answers nothing", () => Promise.resolve([])],

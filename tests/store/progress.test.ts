@@ -4,7 +4,7 @@ import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore, type TickOptions, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { PLATFORM, setAmbient } from "../../src/base/platform.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
 
 const { dirty: DIRTY, idle: IDLE } = redisKeys("default");
@@ -14,8 +14,8 @@ describe("a tick with many suspects", () => {
   beforeEach(() => stack.flush());
   // suspects first in every other tick
   let ticks = 0;
-  before(() => setAmbient({ ...PLATFORM, random: () => ++ticks % 2 === 0 ? 0.25 : 0.75 }));
-  after(() => setAmbient());
+  before(() => setPlatform({ ...PLATFORM, random: () => ++ticks % 2 === 0 ? 0.25 : 0.75 }));
+  after(() => setPlatform());
 
   /** `n` keys over which ticks died, in the order of their numbers; Redis knows all scripts. */
   async function suspects(n: number, store: TundraStore): Promise<string[]> {
@@ -211,7 +211,7 @@ describe("a tick is done", () => {
   });
 
   it("not where its lease ended before its keys were archived", async () => {
-    setAmbient({ ...PLATFORM, leastDurationMs: 1 });
+    setPlatform({ ...PLATFORM, leastDurationMs: 1 });
     try {
       const archive = stack.datastore();
       const hangs = hooked(archive, {
@@ -224,7 +224,7 @@ describe("a tick is done", () => {
       assertEquals([report.failed, report.done], [1, false]);
       assertEquals((await stack.score("dirty", "k"))! <= await stack.nowMs(), true);
     } finally {
-      setAmbient();
+      setPlatform();
     }
   });
 

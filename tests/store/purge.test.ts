@@ -1,6 +1,6 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type DataStore, memoryDatastore, notFound, TundraError } from "../../mod.ts";
+import { type Datastore, memoryDatastore, notFound, TundraError } from "../../mod.ts";
 import { names, withArchive } from "../support/fixtures.ts";
 
 describe("what a removal leaves in the archive", () => {
@@ -8,7 +8,7 @@ describe("what a removal leaves in the archive", () => {
   beforeEach(() => stack.flush());
 
   /** A key with `versions` archived versions, then deleted. */
-  async function deleted(versions: number, datastore?: DataStore) {
+  async function deleted(versions: number, datastore?: Datastore) {
     const store = stack.store({ datastore });
     for (let i = 1; i <= versions; i++) {
       await stack.raw("SET", "k", `value ${i}`);

@@ -1,7 +1,7 @@
 /** What a tick purges: only older versions of that very key, and nothing once it has reported. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type DataStore, memoryDatastore, type TundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";
 import { hooked, sleep, withArchive } from "../support/fixtures.ts";
 
 describe("a tick that purges what was deleted", () => {
@@ -9,7 +9,7 @@ describe("a tick that purges what was deleted", () => {
   beforeEach(() => stack.flush());
 
   /** Keys that were archived, then deleted; and one that lives. */
-  async function deleted(keys: string[], hooks: (archive: Required<DataStore>) => Partial<DataStore>) {
+  async function deleted(keys: string[], hooks: (archive: Required<Datastore>) => Partial<Datastore>) {
     const archive = memoryDatastore();
     const store: TundraStore = stack.store({ datastore: hooked(archive, hooks(archive)) });
     await stack.raw("MSET", ...[...keys, "z"].flatMap((key) => [key, `value of ${key}`]));

@@ -2,13 +2,13 @@
 import { after, before, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type Radosgw, startRadosgw } from "../../dev/servers/radosgw.ts";
-import { type DataStore, s3Datastore, tundraStore } from "../../mod.ts";
+import { type Datastore, s3Datastore, tundraStore } from "../../mod.ts";
 import { withStack } from "../support/stack.ts";
 
 describe("on radosgw", () => {
   const stack = withStack();
   let gateway: Radosgw;
-  let archive: Required<DataStore>;
+  let archive: Required<Datastore>;
   before(async () => {
     gateway = await startRadosgw();
     await gateway.createBucket("cold");

@@ -2,14 +2,14 @@
 import { after, before, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type S3rver, startS3rver } from "../../dev/servers/s3rver.ts";
-import { type DataStore, s3Datastore, tundraStore } from "../../mod.ts";
+import { type Datastore, s3Datastore, tundraStore } from "../../mod.ts";
 import { installTools } from "../runtimes/tools.ts";
 import { withStack } from "../support/stack.ts";
 
 describe("on s3rver", () => {
   const stack = withStack();
   let server: S3rver;
-  let archive: Required<DataStore>;
+  let archive: Required<Datastore>;
   before(async () => {
     installTools();
     server = await startS3rver();

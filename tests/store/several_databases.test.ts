@@ -4,7 +4,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
-  type DataStore,
+  type Datastore,
   type MemoryDatastore,
   memoryDatastore,
   s3Datastore,
@@ -158,7 +158,7 @@ describe("a copy of a database on the original's archive", () => {
       let left = interrupted;
       const failing = <A extends unknown[], R>(act: (...args: A) => Promise<R>) => (...args: A): Promise<R> =>
         left-- === 0 ? Promise.reject(new TundraError("UNAVAILABLE", "Cannot reach it")) : act(...args);
-      const datastore: DataStore = {
+      const datastore: Datastore = {
         putKey: failing(archive.putKey),
         fetchKeys: failing(archive.fetchKeys),
         listKeys: failing(archive.listKeys),
@@ -204,7 +204,7 @@ describe("an archive that was changed by mistake", () => {
   const stack = withStack();
   let right: MemoryDatastore;
   let wrong: MemoryDatastore;
-  const storeOn = (datastore: DataStore) => tundraStore(datastore, { redis: stack.connection, redisTtlMs: 36_000_000 });
+  const storeOn = (datastore: Datastore) => tundraStore(datastore, { redis: stack.connection, redisTtlMs: 36_000_000 });
 
   beforeEach(async () => {
     await stack.flush();
@@ -272,7 +272,7 @@ describe("two databases that begin with one archive at the same moment", () => {
   const stacks = [withStack(), withStack()];
   beforeEach(() => Promise.all(stacks.map((stack) => stack.flush())));
 
-  const KINDS: Record<string, (archive: MemoryDatastore) => DataStore> = {
+  const KINDS: Record<string, (archive: MemoryDatastore) => Datastore> = {
     "conditional PUTs and a listing": (archive) => archive,
     "a listing, but no conditional PUTs": (archive) => ({
       ...archive,
@@ -301,7 +301,7 @@ describe("two databases that begin with one archive at the same moment", () => {
                 return await (act as (...args: unknown[]) => unknown)(...args);
               },
             ]),
-          ) as unknown as DataStore;
+          ) as unknown as Datastore;
           return tundraStore(counted, { redis: stack.connection });
         });
         for (const [i, stack] of stacks.entries()) {

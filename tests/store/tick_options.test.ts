@@ -3,7 +3,7 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertInstanceOf, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
-import { type DataStore, memoryDatastore, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
+import { type Datastore, memoryDatastore, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { BUCKET, gate, hooked, HOUR, isOwner, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
 
 describe("tick", () => {
@@ -21,7 +21,7 @@ describe("tick", () => {
   }
 
   /** S3, with `act` in front of each put of a key's object. */
-  function puts(act: (name: string, signal: AbortSignal | undefined) => unknown): Required<DataStore> {
+  function puts(act: (name: string, signal: AbortSignal | undefined) => unknown): Required<Datastore> {
     const archive = stack.datastore();
     return hooked(archive, {
       async putKey(name, value, options) {

@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import { after, before } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import {
-  type DataStore,
+  type Datastore,
   s3Datastore,
   type S3DatastoreOptions,
   TundraError,
@@ -29,14 +29,14 @@ export const HOUR = 3_600_000;
 /** Options of a store in tests: those of the package, any of its connection, and another archive. */
 export interface StoreOptions extends Omit<TundraOptions, "redis"> {
   redis?: Partial<TundraOptions["redis"]>;
-  datastore?: DataStore;
+  datastore?: Datastore;
 }
 
 /** What tests reach. */
 export interface ColdStack extends Omit<Stack, "flush"> {
   readonly s3: S3Server;
   /** A client of the bucket; without retries, so that requests can be counted. */
-  datastore(options?: Partial<S3DatastoreOptions>): Required<DataStore>;
+  datastore(options?: Partial<S3DatastoreOptions>): Required<Datastore>;
   /** A store on `datastore()`. */
   store(options?: StoreOptions): TundraStore;
   /** Names of all objects but owners, ascending. */
@@ -192,7 +192,7 @@ export function s3Options(server: S3Server, options: Partial<S3DatastoreOptions>
 }
 
 /** A datastore with other functions in some places. */
-export function hooked(datastore: Required<DataStore>, hooks: Partial<DataStore>): Required<DataStore> {
+export function hooked(datastore: Required<Datastore>, hooks: Partial<Datastore>): Required<Datastore> {
   return { ...datastore, ...hooks };
 }
 

@@ -192,7 +192,7 @@ describe("the rules about source", () => {
       ["src/x.ts", `crypto.subtle.encrypt(a, b, c); Math.max(1); Date.UTC(1, 2);`],
       ["src/base/platform.ts", `Date.now(); Math.random(); setTimeout(f); performance.now(); crypto.randomUUID();`],
       ["src/env.ts", `(globalThis as { process?: { env: unknown } }).process?.env;`],
-      ["src/archive/a.ts", `import type { DataStore } from "../datastores/datastore.ts"; import "./b.ts";`],
+      ["src/archive/a.ts", `import type { Datastore } from "../datastores/datastore.ts"; import "./b.ts";`],
       ["src/scripts/a.ts", `import "../upstash/a.ts"; import "../base/errors.ts";`],
       ["src/tick/tick.ts", `import "../scripts/a.ts"; import "./freeze.ts"; import { Redis } from "@upstash/redis";`],
       ["src/adapters/a.ts", `import "../tick/tick.ts"; import "../datastores/r2.ts"; import "fflate";`],

@@ -2,15 +2,15 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { notFound, TundraError } from "../../src/base/errors.ts";
-import { setAmbient } from "../../src/base/platform.ts";
-import type { DataStore } from "../../src/datastores/datastore.ts";
+import { setPlatform } from "../../src/base/platform.ts";
+import type { Datastore } from "../../src/datastores/datastore.ts";
 import { guardedDatastore, listPages } from "../../src/datastores/guarded.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
 
 const never = () => new Promise<never>(() => {});
 
-function guarded(changes: Record<string, unknown>): Required<DataStore> {
-  return guardedDatastore({ ...memoryDatastore(), ...changes } as DataStore) as Required<DataStore>;
+function guarded(changes: Record<string, unknown>): Required<Datastore> {
+  return guardedDatastore({ ...memoryDatastore(), ...changes } as Datastore) as Required<Datastore>;
 }
 
 async function unavailable(promise: Promise<unknown>): Promise<string> {
@@ -63,7 +63,7 @@ describe("what a datastore answers", () => {
       throw thrown;
     };
     for (const call of ["putKey", "fetchKeys", "hasKeys", "deleteKeys", "listKeys"] as const) {
-      const act = (store: Required<DataStore>) =>
+      const act = (store: Required<Datastore>) =>
         call === "putKey" || call === "listKeys" ? store[call]("a", new Uint8Array(1) as never) : store[call](["a"]);
       assertEquals(await assertRejects(() => act(guarded({ [call]: thrower(own) })) as Promise<unknown>), own);
       const message = await unavailable(act(guarded({ [call]: thrower("disk full") })) as Promise<unknown>);
@@ -84,7 +84,7 @@ describe("a datastore that does not answer", () => {
   const timers: number[] = [];
   beforeEach(() => {
     timers.length = 0;
-    setAmbient({
+    setPlatform({
       monotonicMs: () => performance.now() * 1000,
       wallClockMs: () => Date.now(),
       uuid: () => crypto.randomUUID(),
@@ -98,7 +98,7 @@ describe("a datastore that does not answer", () => {
       },
     });
   });
-  afterEach(() => setAmbient());
+  afterEach(() => setPlatform());
 
   it("is given up, whatever it is asked; its late answer concerns nobody", async () => {
     const hung = guarded({ putKey: never, fetchKeys: never, hasKeys: never, deleteKeys: never, listKeys: never });
@@ -142,7 +142,7 @@ describe("a listing", () => {
     let n = 0;
     return guarded({ listKeys: () => Promise.resolve(answers[Math.min(n++, answers.length - 1)]) });
   };
-  async function all(store: DataStore): Promise<string[]> {
+  async function all(store: Datastore): Promise<string[]> {
     const names: string[] = [];
     for await (const page of listPages(store, "q/")) names.push(...page);
     return names;

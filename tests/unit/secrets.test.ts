@@ -2,7 +2,7 @@
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
-  type DataStore,
+  type Datastore,
   type EvalQueue,
   memoryDatastore,
   TundraError,
@@ -16,7 +16,7 @@ describe("a BAD_ARGUMENT shows no secret", () => {
   const store = tundraStore(memoryDatastore(), { redis });
   const s3 = { region: "x", bucket: "b", accessKeyId: "a", secretAccessKey: SECRET };
   const calls: Record<string, () => unknown> = {
-    "where S3's options stand for the datastore": () => tundraStore(s3 as unknown as DataStore, { redis }),
+    "where S3's options stand for the datastore": () => tundraStore(s3 as unknown as Datastore, { redis }),
     "where a client stands for a key": () =>
       store.dirtyIn(store.redis.pipeline(), [{ client: { token: SECRET } }] as never),
     "where options are an array": () => tundraStore(memoryDatastore(), [{ token: SECRET }] as unknown as TundraOptions),

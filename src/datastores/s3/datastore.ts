@@ -3,7 +3,7 @@
  * @module
  */
 import { nameTaken, notFound, show, TundraError } from "../../base/errors.ts";
-import type { DataStore, DataStoreCallOptions } from "../datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "../datastore.ts";
 import { deletionFailure } from "../deletions.ts";
 import { checkListed, checkValue, objectPath } from "../names.ts";
 import { forEachName } from "../parallel.ts";
@@ -69,7 +69,7 @@ const TAKEN = ["PreconditionFailed", "412"];
  * console.log(typeof archive.putKey); // function
  * ```
  */
-export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
+export function s3Datastore(options: S3DatastoreOptions): Required<Datastore> {
   const { connection, prefix, concurrency } = checkS3Options(options);
   const request = s3Requester(connection);
   let conditionalPuts = true; // until a server says that it has none
@@ -80,7 +80,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
     what: string,
     call: Omit<S3Call, "what" | "path">,
     read: (name: string, reply: S3Reply) => R | Error,
-    options: DataStoreCallOptions | undefined,
+    options: DatastoreCallOptions | undefined,
   ): Promise<(R | Error)[]> {
     const paths = names.map((name) => objectPath(what, prefix, name));
     return await forEachName(names, concurrency, options, async (name, i, own) => {
@@ -97,7 +97,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<DataStore> {
     names: string[],
     paths: string[],
     errors: Map<string, Error>,
-    options: DataStoreCallOptions | undefined,
+    options: DatastoreCallOptions | undefined,
   ): Promise<string[]> {
     const what = `delete ${names.length} objects`;
     const objects = paths.map((path) => `<Object><Key>${path}</Key></Object>`).join("");

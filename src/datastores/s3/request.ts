@@ -6,7 +6,7 @@ import { AwsV4Signer } from "aws4fetch";
 import { linkSignals, sleep, untilAborted } from "../../base/abort.ts";
 import { show, TundraError, type TundraErrorDetails } from "../../base/errors.ts";
 import { digest, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
-import type { DataStoreCallOptions } from "../datastore.ts";
+import type { DatastoreCallOptions } from "../datastore.ts";
 import { type CredentialSource, credentialStore } from "./credentials.ts";
 import { contentMd5 } from "./md5.ts";
 import { adviceFor, readRefusal, type S3Refusal } from "./refusals.ts";
@@ -53,7 +53,7 @@ export interface S3Reply {
 }
 
 /** Sends one call; rejects with a TundraError, the signal's reason, or what `onRequest` threw. */
-export type S3Requester = (call: S3Call, options?: DataStoreCallOptions) => Promise<S3Reply>;
+export type S3Requester = (call: S3Call, options?: DatastoreCallOptions) => Promise<S3Reply>;
 
 /** No retry begins later than this after the first attempt. */
 export const RETRY_WITHIN_MS = 5000;

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 import { stop } from "esbuild";
 import { seededRandom } from "../../support/random.ts";
-import { loadMutant, MUTANTS } from "../simulation/mutants.ts";
+import { loadBug, SEEDED_BUGS } from "../simulation/seeded_bugs.ts";
 import { inProcess } from "../simulation/runs.ts";
 import { SHIPPED } from "../simulation/simulation.ts";
 import { CLIENTS, live, parseScenario, playAll, replayLine, situationNamed, type Tally } from "./every_request.ts";
@@ -23,7 +23,7 @@ const PART = 12;
 const BUGS = 4;
 
 /** A seeded bug, and the call that meets it when one request of it fails. */
-const CAUGHT: [mutant: string, call: string][] = [
+const CAUGHT: [bug: string, call: string][] = [
   ["objects are overwritten: every version of a key has one name", "tick, and another one after its lease"],
   ["restore does not compare the record", "ensureKs of evicted keys"],
   ["remove does not compare the record", "del"],
@@ -87,8 +87,8 @@ describe("a crash at every request", () => {
 
   for (const [name, call] of onDeno ? CAUGHT : CAUGHT.slice(0, BUGS)) {
     it(`catches a seeded bug: ${name}`, async () => {
-      const mutant = await loadMutant(MUTANTS.find((each) => each.name === name)!);
-      const { singles, findings: [broken] } = await playAll(mutant, situationNamed(call), { most: 1 });
+      const bug = await loadBug(SEEDED_BUGS.find((each) => each.name === name)!);
+      const { singles, findings: [broken] } = await playAll(bug, situationNamed(call), { most: 1 });
       assert(broken, `it survived ${singles} single faults of "${call}"`);
       assert(!broken.check.startsWith("nothing else"), broken.detail);
       console.log(`caught after ${singles} by "${broken.check}"`);

@@ -5,7 +5,7 @@
  */
 import type { RedisState } from "../redis/redis.ts";
 import { replayedChoices, seededChoices } from "../simulation/choices.ts";
-import { kill, type Process, type RedisFate, type Sent, type StoreFate } from "../simulation/network.ts";
+import { kill, type Process, type RedisOutcome, type Sent, type StoreOutcome } from "../simulation/network.ts";
 import { type OracleState, Violation } from "../simulation/oracle.ts";
 import {
   complete,
@@ -27,7 +27,7 @@ import { type Bench, call, command, del, dirty, evict, tick } from "../simulatio
 import { type Situation, SITUATIONS, type Stage, type Step } from "./situations.ts";
 
 /** What happens to one request. */
-export type Fate = RedisFate | StoreFate;
+export type RequestOutcome = RedisOutcome | StoreOutcome;
 
 /** When late copies arrive; those of one scenario all at the same moment, in the order in which they were sent. */
 export const LANDINGS = [
@@ -64,7 +64,7 @@ export interface Scenario {
   situation: string;
   client: Client;
   /** What meets which request, counted from 1. */
-  faults: readonly [request: number, fate: Fate][];
+  faults: readonly [request: number, outcome: RequestOutcome][];
   landing: Landing;
 }
 
@@ -156,10 +156,10 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
       delete stage.onUpload;
       act?.();
     }
-    const fate = faults.get(n);
-    world.note(() => `${process.name} sends request ${n}${fate ? `: ${fate}` : ""}`);
+    const outcome = faults.get(n);
+    world.note(() => `${process.name} sends request ${n}${outcome ? `: ${outcome}` : ""}`);
     const refused = situation.refused !== undefined && what.startsWith(`PUT default/${situation.refused}/`);
-    return fate ?? (refused ? "refused" : undefined);
+    return outcome ?? (refused ? "refused" : undefined);
   };
 
   for (const [i, step] of situation.steps.entries()) {
@@ -213,9 +213,9 @@ async function answered(
 /** Is it a fault that the client's second attempt makes good for? */
 function makesGood({ client, faults }: Scenario, requests: Lived["requests"]): boolean {
   if (client === "tries once" || faults.length > 1) return false;
-  return faults.every(([n, fate]) => {
+  return faults.every(([n, outcome]) => {
     // an HTTP 400 that says nothing is not asked again, and NOSCRIPT cut short is one
-    if (fate === "cut short" && client === "tries twice, scripts unknown") return false;
+    if (outcome === "cut short" && client === "tries twice, scripts unknown") return false;
     return requests[n - 1]?.to === "redis";
   });
 }
@@ -280,7 +280,7 @@ async function secondLife(box: Sandbox, landing: Landing, lands: () => void): Pr
 // ---- which scenarios there are
 
 /** What may happen to any request. */
-const FATES: readonly Fate[] = [
+const FATES: readonly RequestOutcome[] = [
   "reset before",
   "hangs",
   "reset after",
@@ -293,23 +293,23 @@ const FATES: readonly Fate[] = [
   "dies, and it comes late",
 ];
 /** A client takes these for one of the former: it learns nothing and tries again. */
-const ALIKE: readonly Fate[] = ["503 before", "500 after", "cut short"];
+const ALIKE: readonly RequestOutcome[] = ["503 before", "500 after", "cut short"];
 /** Where nothing was to be changed it makes no difference whether it took effect. */
-const OF_READS: readonly Fate[] = ["reset before", "hangs", "dies before"];
+const OF_READS: readonly RequestOutcome[] = ["reset before", "hangs", "dies before"];
 
 /** Does it leave something behind that arrives later and may change something? */
-const makesCopy = ({ reads }: Pick<Sent, "reads">, fate: Fate): boolean =>
-  !reads && (fate.includes("late") || fate === "twice");
-const isDeath = (fate: Fate): boolean => fate.startsWith("dies");
+const makesCopy = ({ reads }: Pick<Sent, "reads">, outcome: RequestOutcome): boolean =>
+  !reads && (outcome.includes("late") || outcome === "twice");
+const isDeath = (outcome: RequestOutcome): boolean => outcome.startsWith("dies");
 
 /** All that may happen to a request. */
-export function fatesOf({ to, reads }: Pick<Sent, "to" | "reads">): readonly Fate[] {
+export function fatesOf({ to, reads }: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
   if (to === "redis") return [...FATES, ...ALIKE];
   return reads ? [...OF_READS, "refused"] : [...FATES, "refused"];
 }
 
 /** The same where it is one of two faults: of what is alike to everybody only one. */
-function fatesOfTwo(request: Pick<Sent, "to" | "reads">): readonly Fate[] {
+function fatesOfTwo(request: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
   if (request.to === "store") return fatesOf(request);
   return request.reads ? OF_READS : FATES;
 }
@@ -390,7 +390,7 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
   /** Once, or where there is a late copy, once for each moment at which it may arrive. */
   const atAllMoments = async (client: Client, faults: Scenario["faults"], sent: Lived["requests"]): Promise<Lived> => {
     const first = await played(client, faults, LANDINGS[0]);
-    const late = faults.filter(([n, fate]) => makesCopy(sent[n - 1]!, fate));
+    const late = faults.filter(([n, outcome]) => makesCopy(sent[n - 1]!, outcome));
     if (late.length === 0) return first;
     const after = first.requests.length - late[0]![0];
     for (const landing of LANDINGS.slice(1)) {
@@ -409,18 +409,18 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
     const { requests } = await played(client, [], LANDINGS[0]);
     if (client === CLIENTS[0]) tally.requests = requests.length;
     for (const [i, request] of requests.entries()) {
-      for (const fate of fatesOf(request)) {
+      for (const outcome of fatesOf(request)) {
         if (enough()) break;
         if (unit++ % share.of !== share.part) continue;
-        const one: Scenario["faults"] = [[i + 1, fate]];
-        const dies = isDeath(fate) && situation.steps.length === 1;
-        const hasPairs = pairs && client !== CLIENTS[2] && !dies && fatesOfTwo(request).includes(fate);
+        const one: Scenario["faults"] = [[i + 1, outcome]];
+        const dies = isDeath(outcome) && situation.steps.length === 1;
+        const hasPairs = pairs && client !== CLIENTS[2] && !dies && fatesOfTwo(request).includes(outcome);
         if (seed !== undefined) {
           const choices = seededChoices(seed + unit);
           if (client !== CLIENTS[0] && choices.int(10) > 0) continue;
           const drawn = client === CLIENTS[0] ? choices.pick(CLIENTS.slice(0, 2)) : client;
           const moment = () => choices.pick(LANDINGS);
-          const { requests: sent } = await played(drawn, one, makesCopy(request, fate) ? moment() : LANDINGS[0]);
+          const { requests: sent } = await played(drawn, one, makesCopy(request, outcome) ? moment() : LANDINGS[0]);
           const later = sent.length - i - 1;
           if (!hasPairs || later < 1 || choices.int(2) > 0) continue;
           const j = i + 1 + choices.int(later);
@@ -447,7 +447,7 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
 
 /** The line that replays it. */
 export function replayLine({ situation, client, faults, landing }: Scenario): string {
-  const text = faults.map(([n, fate]) => `${n} ${fate}`).join("; ");
+  const text = faults.map(([n, outcome]) => `${n} ${outcome}`).join("; ");
   return `deno task crash --call="${situation}" --client="${client}" --faults="${text}" --landing="${landing}"`;
 }
 
@@ -461,9 +461,9 @@ export function parseScenario(situation: string, client: string, faults: string,
     client: client as Client,
     landing: landing as Landing,
     faults: faults.split(";").filter((one) => one.trim() !== "").map((one) => {
-      const [, n, fate] = /^\s*(\d+) (.+?)\s*$/.exec(one) ?? [];
-      if (![...FATES, ...ALIKE, "refused"].includes(fate!)) throw new Error(`No such fate: ${one}`);
-      return [Number(n), fate as Fate];
+      const [, n, outcome] = /^\s*(\d+) (.+?)\s*$/.exec(one) ?? [];
+      if (![...FATES, ...ALIKE, "refused"].includes(outcome!)) throw new Error(`No such outcome: ${one}`);
+      return [Number(n), outcome as RequestOutcome];
     }),
   };
 }

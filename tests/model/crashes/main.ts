@@ -3,14 +3,14 @@
  *
  *     deno task crash [--jobs=2] [--call=NAME] [--singles] [--all-moments]     plays all of them, prints a table
  *     deno task crash --call=... --faults=... --landing=...    one scenario, step by step, as printed
- *     deno task crash --mutants [--seed=1]                     which seeded bugs are caught by what a test plays?
+ *     deno task crash --bugs [--seed=1]                     which seeded bugs are caught by what a test plays?
  * @module
  */
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
-import { loadMutant, MUTANTS, subjectNamed } from "../simulation/mutants.ts";
+import { loadBug, SEEDED_BUGS, subjectNamed } from "../simulation/seeded_bugs.ts";
 import { inProcess } from "../simulation/runs.ts";
 import { SHIPPED } from "../simulation/simulation.ts";
 import {
@@ -34,8 +34,8 @@ const { values: options } = parseArgs({
     landing: { type: "string", default: LANDINGS[0] },
     singles: { type: "boolean", default: false },
     "all-moments": { type: "boolean", default: false },
-    mutant: { type: "string" },
-    mutants: { type: "boolean", default: false },
+    bug: { type: "string" },
+    bugs: { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
     part: { type: "string", default: "0" },
     seed: { type: "string" },
@@ -61,7 +61,7 @@ if (options.worker) {
   }
   console.log(JSON.stringify(tallies));
 } else if (options.faults !== undefined) await show();
-else if (options.mutants) await mutants();
+else if (options.bugs) await bugs();
 else await all();
 await stop();
 
@@ -69,7 +69,7 @@ await stop();
 async function show(): Promise<void> {
   const log: string[] = [];
   const scenario = parseScenario(options.call ?? "", options.client, options.faults!, options.landing);
-  const { violation } = await live(await subjectNamed(options.mutant), scenario, log);
+  const { violation } = await live(await subjectNamed(options.bug), scenario, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;
@@ -124,11 +124,11 @@ function row({ situation, requests, singles, pairs, broken }: Tally): string {
 }
 
 /** Each seeded bug meets the single faults that a test plays, and some pairs. */
-async function mutants(): Promise<void> {
+async function bugs(): Promise<void> {
   const seed = Number(options.seed ?? 1);
   let survivors = 0;
-  for (const mutant of MUTANTS) {
-    const subject = await loadMutant(mutant);
+  for (const bug of SEEDED_BUGS) {
+    const subject = await loadBug(bug);
     let played = 0;
     let caught: Tally["findings"][number] | undefined;
     for (const situation of SITUATIONS) {
@@ -139,8 +139,8 @@ async function mutants(): Promise<void> {
     }
     if (!caught) survivors++;
     const how = caught ? `caught after ${String(played).padStart(5)} by "${caught.check}"` : `SURVIVED ${played}`;
-    console.log(`${how}: ${mutant.name}${mutant.guard ? ` [guard: ${mutant.guard}]` : ""}`);
-    if (caught) console.log(`    ${replayLine(caught.scenario)} --mutant="${mutant.name}"`);
+    console.log(`${how}: ${bug.name}${bug.guard ? ` [guard: ${bug.guard}]` : ""}`);
+    if (caught) console.log(`    ${replayLine(caught.scenario)} --bug="${bug.name}"`);
   }
-  console.log(`${MUTANTS.length} mutants, ${survivors} survived`);
+  console.log(`${SEEDED_BUGS.length} bugs, ${survivors} survived`);
 }

@@ -7,7 +7,7 @@ import process from "node:process";
 import { after, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { stop } from "esbuild";
-import { loadMutant, MUTANTS } from "../simulation/mutants.ts";
+import { loadBug, SEEDED_BUGS } from "../simulation/seeded_bugs.ts";
 import { SHIPPED } from "../simulation/simulation.ts";
 import { huntingScopes, reducedScopes } from "./explore_scopes.ts";
 import { explore, type Explored } from "./explorer.ts";
@@ -56,7 +56,7 @@ describe("the exploration", () => {
 
   for (const [name, scopeName] of SEEDED) {
     it(`catches: ${name}`, async () => {
-      const subject = await loadMutant(MUTANTS.find((mutant) => mutant.name === name)!);
+      const subject = await loadBug(SEEDED_BUGS.find((bug) => bug.name === name)!);
       const scope = huntingScopes().find((scope) => scope.name === scopeName)!;
       const explored = await explore(subject, { ...scope, first: true });
       assert(explored.violations[0], "it was not caught");

@@ -56,7 +56,7 @@ const READ_FATES: Fault[] = [
   "full",
   "flushed",
 ];
-const STORE_FATES: Record<Exclude<Demand["to"], "redis">, Fault[]> = {
+const STORE_OUTCOMES: Record<Exclude<Demand["to"], "redis">, Fault[]> = {
   put: ["late", "late, hangs", "refused before", "twice"],
   delete: ["late", "late, hangs", "twice"],
   get: ["reset before", "hangs before"],
@@ -88,8 +88,8 @@ export function nameOfRequest({ demand }: OpenRequest): string {
 
 /** What may happen to a request. */
 export function fatesOfDemand(demand: Demand): readonly Fault[] {
-  if (demand.to !== "redis") return STORE_FATES[demand.to];
-  const fates = isRead(demand) ? READ_FATES : FATES;
+  if (demand.to !== "redis") return STORE_OUTCOMES[demand.to];
+  const outcomes = isRead(demand) ? READ_FATES : FATES;
   const bySha = demand.commands.some(([name]) => name!.startsWith("EVALSHA"));
-  return bySha ? fates : fates.filter((fate) => fate !== "flushed");
+  return bySha ? outcomes : outcomes.filter((outcome) => outcome !== "flushed");
 }

@@ -7,15 +7,15 @@
  */
 import { setImmediate } from "node:timers";
 import type { TundraError, TundraStore } from "../../../mod.ts";
-import type { Ambient } from "../../../src/base/platform.ts";
-import type { DataStore, DataStoreCallOptions } from "../../../src/datastores/datastore.ts";
+import type { Platform } from "../../../src/base/platform.ts";
+import type { Datastore, DatastoreCallOptions } from "../../../src/datastores/datastore.ts";
 import { type Answer, requestCommands, responseOf } from "../redis/endpoint.ts";
 import { sha1 } from "../redis/redis.ts";
 import { digest } from "../redis/scripts.ts";
 import { REFUSED } from "../simulation/network.ts";
 import type { SimulatedOp } from "../simulation/oracle.ts";
 import type { Subject } from "../simulation/simulation.ts";
-import type { Witness } from "../simulation/workload.ts";
+import type { OracleView } from "../simulation/workload.ts";
 
 /** What a process is there for. */
 export interface Program {
@@ -30,7 +30,7 @@ export interface Program {
 }
 
 /** What judges the answer of a call; `stale`: a replica may have answered. */
-export type CallWitness = Witness & { stale: boolean };
+export type CallView = OracleView & { stale: boolean };
 
 /** A call of the store under way. */
 export interface Call {
@@ -48,7 +48,7 @@ export interface Actor {
     kind: string,
     keys: readonly string[],
     act: () => Promise<T>,
-    judge: (witness: CallWitness, op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
+    judge: (view: CallView, op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
   ): Promise<{ value: T } | undefined>;
 }
 
@@ -57,7 +57,7 @@ export interface CallEnd {
   readonly call: Call;
   readonly succeeded: boolean;
   readonly line: string;
-  judge(witness: CallWitness, op: SimulatedOp): void;
+  judge(view: CallView, op: SimulatedOp): void;
 }
 
 /** What a request is to do. */
@@ -167,7 +167,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     return number;
   };
 
-  const ambient: Ambient = {
+  const ambient: Platform = {
     monotonicMs: () => clockUs() / 1000,
     wallClockMs: () => Math.floor(clockUs() / 1000),
     uuid: () => `uuid-${drawn()}`,
@@ -185,7 +185,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     },
     digest,
   };
-  subject.setAmbient(ambient);
+  subject.setPlatform(ambient);
 
   function clockUs(): number {
     if (current.program.timeless) throw new Error(`${current.program.name} reads a clock`);
@@ -229,11 +229,11 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
       };
       return opened(instance, demand, init!.signal ?? undefined) as Promise<Response>;
     };
-    const ask = <T>(demand: Demand, options: DataStoreCallOptions | undefined): Promise<T> => {
+    const ask = <T>(demand: Demand, options: DatastoreCallOptions | undefined): Promise<T> => {
       options?.onRequest?.();
       return opened(instance, demand, options?.signal) as Promise<T>;
     };
-    const datastore: DataStore = {
+    const datastore: Datastore = {
       timeoutMs: STORE_TIMEOUT_MS / 2, // what hangs does so for ever: Tundra gives it up
       putKey: (name, value, options) => ask({ to: "put", name, bytes: new Uint8Array(value) }, options),
       fetchKeys: async (names, options) => {
@@ -286,11 +286,11 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         try {
           const value = await act();
           const line = `${kind}(${keys}) is done: ${JSON.stringify(value) ?? ""}`;
-          end(true, line, (witness, op) => judge(witness, op, value, undefined));
+          end(true, line, (view, op) => judge(view, op, value, undefined));
           return { value };
         } catch (thrown) {
           const error = thrown as TundraError;
-          end(false, `${kind}(${keys}) failed: ${error}`, (witness, op) => judge(witness, op, undefined, error));
+          end(false, `${kind}(${keys}) failed: ${error}`, (view, op) => judge(view, op, undefined, error));
           return undefined;
         } finally {
           instance.call = undefined;
@@ -421,6 +421,6 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         : JSON.stringify(input);
       return { ...input, key: numberOf(text) } as Input;
     },
-    close: () => subject.setAmbient(),
+    close: () => subject.setPlatform(),
   };
 }

@@ -11,9 +11,9 @@ export function tickProgram(name: string, number: number, leaseMs: number): Prog
     name,
     number,
     async run({ store, call }) {
-      await call("tick", [], () => store.tick({ leaseMs, retryBackoffMs: 0 }), (witness, _op, report, error) => {
-        if (error) checkError(witness, "tick", error);
-        judgeTick(witness, report?.errors ?? []);
+      await call("tick", [], () => store.tick({ leaseMs, retryBackoffMs: 0 }), (view, _op, report, error) => {
+        if (error) checkError(view, "tick", error);
+        judgeTick(view, report?.errors ?? []);
       });
     },
   };
@@ -29,9 +29,9 @@ export async function ensureAll(
   { store, call }: Actor,
   keys: readonly string[],
 ): Promise<boolean> {
-  const done = await call("ensureKs", keys, () => store.ensureKs(...keys), (witness, op, _value, error) => {
-    if (error) checkError(witness, "ensureKs", error);
-    if (!witness.stale) judgeEnsure(witness, op, error);
+  const done = await call("ensureKs", keys, () => store.ensureKs(...keys), (view, op, _value, error) => {
+    if (error) checkError(view, "ensureKs", error);
+    if (!view.stale) judgeEnsure(view, op, error);
   });
   return done !== undefined;
 }
@@ -43,9 +43,9 @@ export function evictProgram(name: string, number: number, keys: readonly string
     number,
     timeless: true,
     async run({ store, call }) {
-      await call("evict", keys, () => store.evict(...keys), (witness, op, report, error) => {
-        if (error) checkError(witness, "evict", error);
-        judgeEvict(witness, op, report?.evicted ?? []);
+      await call("evict", keys, () => store.evict(...keys), (view, op, report, error) => {
+        if (error) checkError(view, "evict", error);
+        judgeEvict(view, op, report?.evicted ?? []);
       });
     },
   };

@@ -16,7 +16,7 @@ const MOST_ROUNDS = 30;
 
 /** What it needs of the explorer. */
 export interface RecoveryTools {
-  perform(state: State, i: number, request: OpenRequest, fate: "plain"): State | Promise<State>;
+  perform(state: State, i: number, request: OpenRequest, outcome: "plain"): State | Promise<State>;
   unstarted(program: Program): Promise<Proc>;
   sound(result: Result, state: State): State;
   /** A late request arrives. */
@@ -119,7 +119,7 @@ export function makeRecovery(
         }
         const { outcome, blind, lost } = servers.sight(stage.from!, key);
         const found = servers.sight(state.servers, key).held;
-        if (lost) return onward(state, stage); // a newer version may come back: the judge has seen which
+        if (lost) return onward(state, stage); // a newer version may come back: the oracle has seen which
         if (ended.result !== true) {
           if (!blind) {
             throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);

@@ -19,8 +19,8 @@ const LATER_MS = START_MS + 80 * HOUR_MS;
 // ---- what an application does
 
 async function command(actor: Actor, keys: readonly string[], act: () => Promise<unknown>): Promise<boolean> {
-  const done = await actor.call("command", keys, act, (witness, _op, _value, error) => {
-    if (error) checkError(witness, "command", error);
+  const done = await actor.call("command", keys, act, (view, _op, _value, error) => {
+    if (error) checkError(view, "command", error);
   });
   return done !== undefined;
 }
@@ -31,9 +31,9 @@ async function dirty(
   options: { overwrite?: boolean; missing?: "throw" | "del" } = {},
   act: () => Promise<unknown> = () => actor.store.dirty(options, ...keys),
 ): Promise<void> {
-  await actor.call("dirty", keys, act, (witness, op, _value, error: TundraError | undefined) => {
-    if (error) checkError(witness, "dirty", error);
-    judgeDirty(witness, op, options, error);
+  await actor.call("dirty", keys, act, (view, op, _value, error: TundraError | undefined) => {
+    if (error) checkError(view, "dirty", error);
+    judgeDirty(view, op, options, error);
   });
 }
 
@@ -106,9 +106,9 @@ function deleter(keys: readonly string[]): Program {
     number: 4,
     timeless: true,
     async run({ store, call }) {
-      await call("del", keys, () => store.del(...keys), (witness, op, _value, error) => {
-        if (error) checkError(witness, "del", error);
-        judgeDel(witness, op, error);
+      await call("del", keys, () => store.del(...keys), (view, op, _value, error) => {
+        if (error) checkError(view, "del", error);
+        judgeDel(view, op, error);
       });
     },
   };

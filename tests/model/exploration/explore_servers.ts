@@ -1,6 +1,6 @@
 /**
  * Redis and the archive as they are explored: their states, each kept once, and what each request makes of each state,
- * worked out once. The judge of the simulation is a part of them, and sees each command at the moment when Redis runs it.
+ * worked out once. The oracle of the simulation is a part of them, and sees each command at the moment when Redis runs it.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -9,7 +9,7 @@ import { modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { describeCommand, loadedScripts, scriptName, scriptOf } from "../redis/scripts.ts";
 import {
   type ArchiveObject,
-  type KeySight,
+  type KeyView,
   makeOracle,
   type OracleMark,
   type SimulatedOp,
@@ -18,7 +18,7 @@ import {
 import { START_US, type Subject } from "../simulation/simulation.ts";
 import type { Demand } from "./explore_process.ts";
 
-/** A state of both servers, and of what the judge knows. */
+/** A state of both servers, and of what the oracle knows. */
 export interface ServerState {
   readonly id: number;
   readonly redis: RedisState;
@@ -65,7 +65,7 @@ export interface Servers {
   answerAt(point: ServerState, demand: Demand): Answer;
   /** The archive loses an object. */
   lose(state: ServerState, name: string): Result;
-  sight(state: ServerState, key: string): KeySight;
+  sight(state: ServerState, key: string): KeyView;
   /** Keys that wait in a queue. */
   queue(state: ServerState, name: "dirty" | "dead"): string[];
   /** Where somebody wants to read along. */
@@ -75,7 +75,7 @@ export interface Servers {
 /** Nobody reads them but status(). */
 const STATS = "tundra:default:stats";
 
-/** Makes them; the judge watches these keys. */
+/** Makes them; the oracle watches these keys. */
 export function makeServers(subject: Subject, keys: readonly string[]): Servers {
   let clockUs = START_US;
   let forgetful = false;

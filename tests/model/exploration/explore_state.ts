@@ -6,7 +6,7 @@ import type { Fault } from "./explore_faults.ts";
 import type { Call, OpenRequest, ProcessNode } from "./explore_process.ts";
 import type { ServerState } from "./explore_servers.ts";
 
-/** A call under way, as the judge needs it. */
+/** A call under way, as the oracle needs it. */
 export interface Running {
   readonly call: Call;
   readonly saw: readonly number[];

@@ -2,7 +2,7 @@
  * Explores: every order in which the requests of a few processes can take effect, with one fault of each kind at every place
  * and once time passing, each state once, and what comes of each end once faults have stopped.
  *
- * What a state is: the servers (with all that the judge knows), for each process the history of what it was told (see
+ * What a state is: the servers (with all that the oracle knows), for each process the history of what it was told (see
  * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only where
  * all of it is; a process that has ended or died has no history any more, as nothing comes of it.
  *
@@ -17,7 +17,7 @@ import { type SimulatedOp, Violation } from "../simulation/oracle.ts";
 import type { Subject } from "../simulation/simulation.ts";
 import { fatesOfDemand, type Fault, isRead, nameOfRequest } from "./explore_faults.ts";
 import {
-  type CallWitness,
+  type CallView,
   type Input,
   type OpenRequest,
   type ProcessNode,
@@ -289,21 +289,21 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
       const { name } = node.program;
       for (const request of node.open) {
         if (hung.includes(request.id)) continue;
-        const act = (fate: string, plus = 0): Step => ({
+        const act = (outcome: string, plus = 0): Step => ({
           what: () =>
-            `${name}: ${nameOfRequest(request)}${fate === "plain" ? "" : `: ${fate}`}${
+            `${name}: ${nameOfRequest(request)}${outcome === "plain" ? "" : `: ${outcome}`}${
               plus > 0 ? ` after ${plus}` : ""
             }`,
-          act: () => perform(state, i, request, fate, plus),
+          act: () => perform(state, i, request, outcome, plus),
         });
         steps.push(act("plain"));
         if (!mayFail) continue;
-        for (const fate of fatesOf(request)) {
-          if (fate.includes("hangs") && node.program.timeless) continue;
-          if (fate !== "dies") steps.push(act(fate));
+        for (const outcome of fatesOf(request)) {
+          if (outcome.includes("hangs") && node.program.timeless) continue;
+          if (outcome !== "dies") steps.push(act(outcome));
           else {
             const { writes } = run(state, request, PLAIN, deletingOf(request));
-            for (let n = 0; n < writes; n++) steps.push(act(fate, n));
+            for (let n = 0; n < writes; n++) steps.push(act(outcome, n));
           }
         }
         if (state.point && wanted.has("replica") && request.demand.to === "redis" && isRead(request.demand)) {
@@ -359,11 +359,11 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   const isTick = ({ node }: Proc): boolean => node.program.name.startsWith("tick");
 
-  const fates = new Map<number, readonly Fault[]>();
+  const outcomes = new Map<number, readonly Fault[]>();
 
   function fatesOf({ demand, same }: OpenRequest): readonly Fault[] {
-    let list = fates.get(same);
-    if (!list) fates.set(same, list = fatesOfDemand(demand).filter((fate) => wanted.has(fate)));
+    let list = outcomes.get(same);
+    if (!list) outcomes.set(same, list = fatesOfDemand(demand).filter((outcome) => wanted.has(outcome)));
     return list;
   }
 
@@ -405,10 +405,10 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return { ...state, procs: state.procs.with(i, { ...proc, started: true, running }) };
   }
 
-  function perform(before: State, i: number, request: OpenRequest, fate: string, plus = 0): State | Promise<State> {
+  function perform(before: State, i: number, request: OpenRequest, outcome: string, plus = 0): State | Promise<State> {
     const state = begun(before, i, request);
     const { id } = request;
-    const faulty: State = fate === "plain" ? state : { ...state, fault: fate as Fault };
+    const faulty: State = outcome === "plain" ? state : { ...state, fault: outcome as Fault };
     const isRedis = request.demand.to === "redis";
     const effect = (variant = PLAIN): { result: Result; after: State } => {
       const result = run(state, request, variant, deletingOf(request));
@@ -429,7 +429,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
       return { ...from, procs: from.procs.with(i, { ...proc, hung: [...proc.hung, id] }) };
     };
     const copied = (from: State): State => ({ ...from, late: [...from.late, lateOf(request, i)] });
-    switch (fate) {
+    switch (outcome) {
       case "plain":
         return answer(effect());
       case "reset before":
@@ -467,7 +467,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
       case "replica":
         return tell(faulty, i, { kind: "answer", id, answer: servers.answerAt(state.point!, request.demand) });
       default:
-        throw new Error(fate);
+        throw new Error(outcome);
     }
   }
 
@@ -526,7 +526,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
         succeeded,
         saw: new Map(keys.map((key, k) => [key, saw[k]!])),
       };
-      end.judge(witnessOf(state, marked), op);
+      end.judge(viewOf(state, marked), op);
       late = late.map((each) =>
         each.running && each.from === i && each.request.call!.index === call.index
           ? { ...each, running: false, deleting: succeeded ? 0 : each.deleting }
@@ -538,7 +538,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return { ...state, late, procs: state.procs.with(i, { ...proc, node, running, hung }) };
   }
 
-  function witnessOf({ servers, fault }: State, marked: number): CallWitness {
+  function viewOf({ servers, fault }: State, marked: number): CallView {
     return {
       leniency: servers.judge.leniency,
       hasOrphan: () => false, // no path is long enough for a record to expire

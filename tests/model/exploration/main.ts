@@ -4,14 +4,14 @@
  *     deno task explore [--jobs=2] [--scope=TEXT]           all scopes, or those in whose names TEXT occurs
  *     deno task explore --reduced                           the few that tests explore
  *     deno task explore --replay=SCOPE:0.3.12               one path, step by step
- *     deno task explore --mutants                           seeded bugs: which of them does the exploration alone catch?
+ *     deno task explore --bugs                           seeded bugs: which of them does the exploration alone catch?
  * @module
  */
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
-import { loadMutant, MUTANTS, subjectNamed } from "../simulation/mutants.ts";
+import { loadBug, SEEDED_BUGS, subjectNamed } from "../simulation/seeded_bugs.ts";
 import { inProcess } from "../simulation/runs.ts";
 import type { Subject } from "../simulation/simulation.ts";
 import { families, type Family, huntingScopes, reducedScopes } from "./explore_scopes.ts";
@@ -22,8 +22,8 @@ const { values: options } = parseArgs({
     jobs: { type: "string", default: "2" },
     scope: { type: "string", default: "" },
     replay: { type: "string" },
-    mutant: { type: "string" },
-    mutants: { type: "boolean", default: false },
+    bug: { type: "string" },
+    bugs: { type: "boolean", default: false },
     reduced: { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
   },
@@ -40,11 +40,11 @@ const everything =
 if (options.worker) {
   const explored: Explored[] = [];
   for (const name of options.scope.split("\n")) {
-    explored.push(await explore(await subjectNamed(options.mutant), scopeNamed(name)));
+    explored.push(await explore(await subjectNamed(options.bug), scopeNamed(name)));
   }
   console.log(JSON.stringify(explored));
 } else if (options.replay !== undefined) await replay(options.replay);
-else if (options.mutants) await mutants();
+else if (options.bugs) await bugs();
 else await table(options.reduced ? [{ name: "reduced", scopes: reducedScopes() }] : families());
 await stop();
 
@@ -58,7 +58,7 @@ function scopeNamed(name: string): Scope {
 async function replay(text: string): Promise<void> {
   const colon = text.lastIndexOf(":");
   const path = text.slice(colon + 1).split(".").map(Number);
-  const { violations } = await explore(await subjectNamed(options.mutant), scopeNamed(text.slice(0, colon)), {
+  const { violations } = await explore(await subjectNamed(options.bug), scopeNamed(text.slice(0, colon)), {
     path,
     log: console.log,
   });
@@ -68,8 +68,8 @@ async function replay(text: string): Promise<void> {
 
 /** How to see it again. */
 function replayLine(scope: string, path: readonly number[]): string {
-  const mutant = options.mutant === undefined ? "" : ` --mutant="${options.mutant}"`;
-  return `deno task explore${mutant} --replay="${scope}:${path.join(".")}"`;
+  const bug = options.bug === undefined ? "" : ` --bug="${options.bug}"`;
+  return `deno task explore${bug} --replay="${scope}:${path.join(".")}"`;
 }
 
 function row(name: string, all: readonly Explored[]): string {
@@ -141,23 +141,23 @@ function grouped(scopes: readonly Scope[]): Scope[][] {
 
 /** Scopes in a process of their own, which gives its memory back. */
 function exploreApart(scopes: readonly Scope[]): Promise<Explored[]> {
-  const mutant = options.mutant === undefined ? [] : [`--mutant=${options.mutant}`];
+  const bug = options.bug === undefined ? [] : [`--bug=${options.bug}`];
   const names = scopes.map(({ name }) => name).join("\n");
-  return inProcess(fileURLToPath(import.meta.url), [`--scope=${names}`, ...mutant]);
+  return inProcess(fileURLToPath(import.meta.url), [`--scope=${names}`, ...bug]);
 }
 
 /** Each seeded bug, hunted through small scopes until one of them catches it. */
-async function mutants(): Promise<void> {
-  const chosen = MUTANTS.filter(({ name }) => name.includes(options.mutant ?? ""));
+async function bugs(): Promise<void> {
+  const chosen = SEEDED_BUGS.filter(({ name }) => name.includes(options.bug ?? ""));
   let caught = 0;
-  for (const mutant of chosen) {
+  for (const bug of chosen) {
     const from = performance.now();
-    const found = await hunt(await loadMutant(mutant));
+    const found = await hunt(await loadBug(bug));
     if (found) caught++;
     const seconds = `${((performance.now() - from) / 1000).toFixed(0)} s`;
     console.log(
       `${found ? `caught in ${found.scope} by "${found.check}", ${found.steps} steps` : "not caught"}, ${seconds}: ` +
-        mutant.name + (mutant.guard ? ` [guard: ${mutant.guard}]` : ""),
+        bug.name + (bug.guard ? ` [guard: ${bug.guard}]` : ""),
     );
   }
   console.log(`${caught} of ${chosen.length} seeded bugs are caught`);

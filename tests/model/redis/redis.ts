@@ -33,7 +33,7 @@ export const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
 export interface RedisHooks {
   /** Before each command that writes, in a script too. May throw: a script ends in its middle. */
   beforeWrite?(name: string): void;
-  /** The text of a script, before it is translated: mutants live here. */
+  /** The text of a script, before it is translated: bugs live here. */
   patch?(source: string): string;
   /** A script that was loaded before. */
   loaded?(sha: string): string | undefined;

@@ -4,14 +4,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Ambient } from "../../../src/base/platform.ts";
+import type { Platform } from "../../../src/base/platform.ts";
 import { type ModelRedis, sha1 } from "./redis.ts";
 
 /** Scripts by their SHA-1, as a client computed it: a store sends the text only to a server that lacks it. */
 export const loadedScripts = new Map<string, string>();
 
 /** The digests of all processes: at once, and it keeps the scripts that it sees. */
-export const digest: Ambient["digest"] = (algorithm, data) => {
+export const digest: Platform["digest"] = (algorithm, data) => {
   if (algorithm === "SHA-1" && ((data[0] === 35 && data[1] === 33) || (data[0] === 10 && data[1] === 45))) { // "#!", "\n-"
     const source = String.fromCharCode(...data);
     loadedScripts.set(sha1(source), source);

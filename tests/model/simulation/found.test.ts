@@ -4,7 +4,7 @@
  */
 import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type DataStore, memoryDatastore, type TundraStore, tundraStore } from "../../../mod.ts";
+import { type Datastore, memoryDatastore, type TundraStore, tundraStore } from "../../../mod.ts";
 import { answerFrom, responseOf } from "../redis/endpoint.ts";
 import { modelRedis } from "../redis/redis.ts";
 
@@ -12,8 +12,8 @@ const HOUR_US = 3_600_000_000;
 
 /** Stores on a Redis whose clock the test sets; `beside` is one on another datastore. */
 function storeOnModel(
-  datastore: DataStore = memoryDatastore(),
-  other: DataStore = datastore,
+  datastore: Datastore = memoryDatastore(),
+  other: Datastore = datastore,
 ): { store: TundraStore; beside: TundraStore; pass(us: number): void; nowMs(): number } {
   let nowUs = 1_800_000_000_000_000;
   const redis = modelRedis(() => nowUs += 10);
@@ -43,7 +43,7 @@ describe("found by the exploration", () => {
   it("ensureKs() looks again where the newer version that it found goes before it is fetched", async () => {
     const archive = memoryDatastore();
     const meanwhile: (() => Promise<unknown>)[] = [];
-    const slow: DataStore = {
+    const slow: Datastore = {
       ...archive,
       async fetchKeys(names, options) {
         await meanwhile.shift()?.();

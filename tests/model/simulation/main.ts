@@ -4,7 +4,7 @@
  *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
- *     deno task simulate --mutants [--schedules=N]          seeded bugs: after how many schedules is each of them caught?
+ *     deno task simulate --bugs [--schedules=N]          seeded bugs: after how many schedules is each of them caught?
  * @module
  */
 import process from "node:process";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
-import { huntMutant, MUTANTS, subjectNamed } from "./mutants.ts";
+import { huntBug, SEEDED_BUGS, subjectNamed } from "./seeded_bugs.ts";
 import { type Findings, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
 import { type Play, SHIPPED } from "./simulation.ts";
 
@@ -24,8 +24,8 @@ const { values: options } = parseArgs({
     play: { type: "string", default: "any" },
     replay: { type: "boolean", default: false },
     choices: { type: "string" },
-    mutant: { type: "string" },
-    mutants: { type: "boolean", default: false },
+    bug: { type: "string" },
+    bugs: { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
   },
 });
@@ -41,7 +41,7 @@ if (options.worker) {
 } else if (options.replay || options.choices !== undefined) {
   const choices = options.choices === undefined ? seededChoices(seed) : replayedChoices(parseChoices(options.choices));
   await show(play, choices);
-} else if (options.mutants) await mutants();
+} else if (options.bugs) await bugs();
 else {
   const program = fileURLToPath(import.meta.url);
   report(await simulateInProcesses(program, seed, schedules, Number(options.jobs), options.play));
@@ -51,7 +51,7 @@ await stop();
 /** One schedule, step by step. */
 async function show(play: Play, choices: ReturnType<typeof seededChoices>): Promise<void> {
   const log: string[] = [];
-  const { violation } = await play(await subjectNamed(options.mutant), choices, log);
+  const { violation } = await play(await subjectNamed(options.bug), choices, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;
@@ -72,18 +72,18 @@ function report({ schedules, steps, commands, seconds, violations }: Findings): 
   process.exitCode = violations.length > 0 ? 1 : 0;
 }
 
-async function mutants(): Promise<void> {
+async function bugs(): Promise<void> {
   let survivors = 0;
-  for (const mutant of MUTANTS) {
-    const caught = await huntMutant(mutant, seed, schedules);
+  for (const bug of SEEDED_BUGS) {
+    const caught = await huntBug(bug, seed, schedules);
     if (!caught) survivors++;
     console.log(
       `${
         caught ? `caught after ${String(caught.schedules).padStart(5)} by "${caught.check}"` : "SURVIVED"
-      }: ${mutant.name}` +
-        (mutant.guard ? ` [guard: ${mutant.guard}]` : ""),
+      }: ${bug.name}` +
+        (bug.guard ? ` [guard: ${bug.guard}]` : ""),
     );
   }
-  console.log(`${MUTANTS.length} mutants, ${survivors} survived ${schedules} schedules`);
+  console.log(`${SEEDED_BUGS.length} bugs, ${survivors} survived ${schedules} schedules`);
   process.exitCode = survivors > 0 ? 1 : 0;
 }

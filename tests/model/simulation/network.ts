@@ -4,7 +4,7 @@
  * @module
  */
 import type { Freezer } from "../../../src/archive/freezer.ts";
-import type { DataStore, DataStoreCallOptions } from "../../../src/datastores/datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "../../../src/datastores/datastore.ts";
 import {
   type Answer,
   answerRequest,
@@ -62,7 +62,7 @@ export interface Faults {
   /** How many requests to Redis got no answer in time, or none that says what became of them. */
   unheard: number;
   /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
-  plan?: (request: Sent) => RedisFate | StoreFate | undefined;
+  plan?: (request: Sent) => RedisOutcome | StoreOutcome | undefined;
 }
 
 /** A request as it is sent. */
@@ -91,7 +91,7 @@ export interface ErrorMaker {
 export interface Network {
   readonly faults: Faults;
   fetchFor(process: Process): typeof fetch;
-  datastoreFor(process: Process): DataStore;
+  datastoreFor(process: Process): Datastore;
   freezerFor(process: Process): Freezer;
 }
 
@@ -149,9 +149,9 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
   }
 
   /** What may happen to requests of both kinds. */
-  function meets<T>(process: Process, fate: RedisFate | StoreFate, request: Request<T>): void {
+  function meets<T>(process: Process, outcome: RedisOutcome | StoreOutcome, request: Request<T>): void {
     const { act, answered, failed, late } = request;
-    switch (fate) {
+    switch (outcome) {
       case "reset before":
         return failed();
       case "reset after":
@@ -284,10 +284,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
               throw new Violation("8 a read asks for what its process has written last", what);
             }
             if (planned === undefined && !strikes(faults.redis)) return answered(act());
-            const fate = planned ?? choices.pick(REDIS_FATES);
+            const outcome = planned ?? choices.pick(REDIS_OUTCOMES);
             faults.unheard++;
-            world.note(() => `${process.name}: ${fate}`);
-            switch (fate) {
+            world.note(() => `${process.name}: ${outcome}`);
+            switch (outcome) {
               case "cut short": {
                 const answer = act();
                 const length = planned ? answer.body.length >> 1 : choices.int(answer.body.length);
@@ -299,7 +299,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
               case "503 before":
                 return answered({ status: 503, body: `{"error":"busy"}` });
               default:
-                return meets(process, fate, { act, answered, failed, late: copy });
+                return meets(process, outcome, { act, answered, failed, late: copy });
             }
           },
         });
@@ -310,7 +310,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
 
   function ask<T>(
     process: Process,
-    options: DataStoreCallOptions | undefined,
+    options: DatastoreCallOptions | undefined,
     what: string,
     act: () => T,
     mayCome: "late" | "never",
@@ -357,10 +357,10 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             const result = execute();
             return answered(() => resolve(result));
           }
-          const fate = planned ?? choices.pick(mayCome === "late" ? STORE_FATES : STORE_FATES.slice(0, 2));
-          world.note(() => `${process.name}: ${what}: ${fate}`);
-          if (fate === "refused") return answered(() => reject(errors.unavailable(REFUSED, false)));
-          meets(process, fate, {
+          const outcome = planned ?? choices.pick(mayCome === "late" ? STORE_OUTCOMES : STORE_OUTCOMES.slice(0, 2));
+          world.note(() => `${process.name}: ${what}: ${outcome}`);
+          if (outcome === "refused") return answered(() => reject(errors.unavailable(REFUSED, false)));
+          meets(process, outcome, {
             act: execute,
             answered: (result) => answered(() => resolve(result)),
             failed: () => answered(() => reject(unavailable("connection reset"))),
@@ -371,7 +371,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     });
   }
 
-  function datastoreFor(process: Process): DataStore {
+  function datastoreFor(process: Process): Datastore {
     return {
       timeoutMs: 5_000, // what hangs here does so for ever: Tundra gives it up, after twice that and 10 s
       putKey(name, value, options) {
@@ -432,7 +432,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
   return { faults, fetchFor, datastoreFor, freezerFor };
 }
 
-const REDIS_FATES = [
+const REDIS_OUTCOMES = [
   "reset before",
   "503 before",
   "reset after",
@@ -446,11 +446,11 @@ const REDIS_FATES = [
   "late, and hangs",
 ] as const;
 
-const STORE_FATES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
+const STORE_OUTCOMES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
 
 /** What may happen to any request. */
-type Fate =
-  | typeof STORE_FATES[number]
+type RequestOutcome =
+  | typeof STORE_OUTCOMES[number]
   | "late, and hangs"
   | "twice"
   | "dies before"
@@ -458,10 +458,10 @@ type Fate =
   | "dies, and it comes late";
 
 /** What may happen to a request to Redis. */
-export type RedisFate = Fate | typeof REDIS_FATES[number];
+export type RedisOutcome = RequestOutcome | typeof REDIS_OUTCOMES[number];
 
 /** What may happen to one to the datastore. */
-export type StoreFate = Fate | "refused";
+export type StoreOutcome = RequestOutcome | "refused";
 
 /** May a replica answer this? */
 function isRead(body: string): boolean {

@@ -1,8 +1,8 @@
 /**
- * The judge: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
+ * The oracle: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
  * first step that the invariants in docs/PROTOCOL.md forbid.
  *
- * The value of a key is what Redis holds; where Redis holds none, it is what `ensureKs()` would bring back. The judge keeps
+ * The value of a key is what Redis holds; where Redis holds none, it is what `ensureKs()` would bring back. The oracle keeps
  * for each key which of those outcomes are right (`right`), changes that only where an application's command, a mark, an
  * eviction, a removal or a key's own expiry does, and compares after every command.
  * @module
@@ -14,7 +14,7 @@ import { type ModelRedis, parseDump, type RedisReply, type RedisState } from "..
 import { scriptName, scriptOf } from "../redis/scripts.ts";
 
 /** A value and its own expiry (ms, 0 for none); `null`: none. */
-export type KeyState = { value: string; exp: number } | null;
+export type ValueState = { value: string; exp: number } | null;
 
 /** What an application or a cron trigger is doing. */
 export interface SimulatedOp {
@@ -54,15 +54,15 @@ export interface ArchiveObject {
   bytes: Uint8Array;
   key: string;
   ver: string;
-  state: KeyState;
+  state: ValueState;
 }
 
 export interface Truth {
   /** What Redis held after the last command. */
-  held: KeyState;
+  held: ValueState;
   record: string | undefined;
   /** Right outcomes while Redis holds none. */
-  right: KeyState[];
+  right: ValueState[];
   /** Has the application changed it since its last mark? */
   unmarked: boolean;
   /** When it was last marked. */
@@ -91,10 +91,10 @@ export interface Leniency {
   severalIndexes: boolean;
 }
 
-/** A saved judge. */
+/** A saved oracle. */
 export type OracleState = { truths: Map<string, Truth>; archive: Map<string, ArchiveObject> };
 
-/** The judge. */
+/** The oracle. */
 export interface Oracle {
   /** Runs a command on Redis, and judges. */
   run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
@@ -103,16 +103,16 @@ export interface Oracle {
   /** Objects are deleted. */
   drop(names: readonly string[]): void;
   readonly archive: Map<string, ArchiveObject>;
-  /** Counts commands: the judge's time. */
+  /** Counts commands: the oracle's time. */
   readonly time: number;
   readonly leniency: Leniency;
   begin(kind: string, keys: readonly string[]): SimulatedOp;
   end(op: SimulatedOp, succeeded: boolean): void;
   markedSince(key: string, time: number): boolean;
   /** What Redis holds now, and what would be brought back if that is nothing. */
-  held(key: string): KeyState;
+  held(key: string): ValueState;
   record(key: string): KeyRecord;
-  outcome(key: string): KeyState;
+  outcome(key: string): ValueState;
   /** Does its record name an object that is gone? */
   isLost(key: string): boolean;
   /**
@@ -124,7 +124,7 @@ export interface Oracle {
    * key that was removed: a tick cannot tell it from one whose record Redis has lost.
    */
   hasOrphan(key: string): boolean;
-  sight(key: string): KeySight;
+  sight(key: string): KeyView;
   /** Time has passed: keys may have expired. */
   look(): void;
   save(): OracleState;
@@ -140,16 +140,16 @@ export interface Oracle {
 }
 
 /** What a key is now, and what a look at it must find. */
-export interface KeySight {
-  held: KeyState;
-  outcome: KeyState;
+export interface KeyView {
+  held: ValueState;
+  outcome: ValueState;
   /** Written while evicted: `ensureKs` refuses. */
   blind: boolean;
   /** Not in Redis, and the archive lacks the version that its record names: a newer one may come back. */
   lost: boolean;
 }
 
-/** What a judge knew at some moment. */
+/** What an oracle knew at some moment. */
 export interface OracleMark {
   truths: Map<string, Truth>;
   archive: ReadonlyMap<string, ArchiveObject>;
@@ -209,7 +209,7 @@ export function makeOracle(
   const evicted = (record: KeyRecord): boolean => record.flag === "e" && !expired(record.exp);
   const archived = (key: string, ver: string): ArchiveObject | undefined => archive.get(`default/${key}/${ver}`);
 
-  function held(key: string): KeyState {
+  function held(key: string): ValueState {
     const found = redis.peek(key);
     return found ? { value: found.value, exp: found.exp } : null;
   }
@@ -219,7 +219,7 @@ export function makeOracle(
   }
 
   /** What `ensureKs()` brings back of a key that Redis does not hold: its record decides. */
-  function outcomeOf(key: string, record: KeyRecord): KeyState {
+  function outcomeOf(key: string, record: KeyRecord): ValueState {
     if (record.ver === "" || record.rev !== 0 || isGone(record) || expired(record.exp)) return null;
     const object = archived(key, record.ver);
     if (!object) {
@@ -235,7 +235,7 @@ export function makeOracle(
     return rev === 0 && ver !== "" && !isGone(record) && !expired(exp) && !archived(key, ver);
   }
 
-  function isRight(truth: Truth, state: KeyState): boolean {
+  function isRight(truth: Truth, state: ValueState): boolean {
     nowMs(); // its own expiry may have passed a moment ago
     return truth.right.some((one) =>
       sameState(one, state) || (state === null && one !== null && one.exp !== 0 && one.exp <= latestMs)
@@ -350,8 +350,8 @@ export function makeOracle(
   function byApplication(
     key: string,
     truth: Truth,
-    before: KeyState,
-    now: KeyState,
+    before: ValueState,
+    now: ValueState,
     recordBefore: string | undefined,
     recordNow: string | undefined,
   ): void {
@@ -366,8 +366,8 @@ export function makeOracle(
     ops: readonly SimulatedOp[],
     key: string,
     truth: Truth,
-    before: KeyState,
-    now: KeyState,
+    before: ValueState,
+    now: ValueState,
     was: KeyRecord,
     is: KeyRecord,
     textBefore: string | undefined,
@@ -727,8 +727,8 @@ export function flipInPlace(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** Objects are read by the judge's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR map. */
-function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: KeyState } {
+/** Objects are read by the oracle's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR map. */
+function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: ValueState } {
   if (name.includes("/~owner/")) return { key: "", ver: "", state: null };
   const frozen = bytes[CBOR_AT - 1] === 1;
   const cbor = frozen ? flipInPlace(bytes.slice(CBOR_AT + 1 + FREEZER_ID.length)) : bytes.slice(CBOR_AT);
@@ -750,12 +750,12 @@ function isGone({ flag }: KeyRecord): boolean {
 }
 
 /** Are they the same? */
-export function sameState(a: KeyState, b: KeyState): boolean {
+export function sameState(a: ValueState, b: ValueState): boolean {
   if (a === null || b === null) return a === b;
   return a.value === b.value && a.exp === b.exp;
 }
 
-function show(state: KeyState): string {
+function show(state: ValueState): string {
   if (state === null) return "nothing";
   return state.exp === 0 ? state.value : `${state.value} until ${state.exp}`;
 }

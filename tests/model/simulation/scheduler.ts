@@ -4,7 +4,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { Ambient } from "../../../src/base/platform.ts";
+import type { Platform } from "../../../src/base/platform.ts";
 import { digest } from "../redis/scripts.ts";
 import type { Choices } from "./choices.ts";
 
@@ -53,7 +53,7 @@ export interface World {
   /** What happened, where somebody wants to know. */
   readonly log: string[] | undefined;
   note(line: () => string): void;
-  readonly ambient: Ambient;
+  readonly platform: Platform;
 }
 
 /** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
@@ -112,7 +112,7 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[], dra
       await world.quiet();
       return true;
     },
-    ambient: {
+    platform: {
       monotonicMs: () => world.nowUs / 1000,
       wallClockMs: () => Math.floor(world.nowUs / 1000),
       uuid: () => `uuid-${(++drawn).toString(16).padStart(8, "0")}`,

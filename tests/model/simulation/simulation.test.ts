@@ -10,7 +10,7 @@ import { assert, assertEquals } from "@std/assert";
 import { seededRandom } from "../../support/random.ts";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
 import { minimise } from "./minimise.ts";
-import { loadMutant, MUTANTS } from "./mutants.ts";
+import { loadBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 import { simulateInProcesses, simulateMany } from "./runs.ts";
 import { runSchedule, SHIPPED } from "./simulation.ts";
 
@@ -57,14 +57,14 @@ describe("the simulation", () => {
   });
 
   it("shortens a failing schedule to one that breaks the same promise", async () => {
-    const mutant = await loadMutant(MUTANTS.find(({ name }) => name === "evict does not compare bytes")!);
+    const bug = await loadBug(SEEDED_BUGS.find(({ name }) => name === "evict does not compare bytes")!);
     const lengths: string[] = [];
     for (let seed = 1; lengths.length < 5; seed++) {
       const choices = seededChoices(seed);
-      const { violation } = await runSchedule(mutant, choices);
+      const { violation } = await runSchedule(bug, choices);
       if (!violation) continue;
-      const short = await minimise(mutant, choices.taken, violation.check, 400);
-      const replayed = await runSchedule(mutant, replayedChoices(parseChoices(choicesText(short))));
+      const short = await minimise(bug, choices.taken, violation.check, 400);
+      const replayed = await runSchedule(bug, replayedChoices(parseChoices(choicesText(short))));
       assertEquals(replayed.violation?.check, violation.check);
       if (short.length < choices.taken.length / 2) return;
       lengths.push(`${short.length} of ${choices.taken.length}`);

@@ -3,7 +3,7 @@
  * @module
  */
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
-import { type Ambient, setAmbient } from "../../../src/base/platform.ts";
+import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { moveIndex } from "../../../src/operations/mod.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
@@ -26,10 +26,10 @@ import {
   tickOperation,
 } from "./workload.ts";
 
-/** The code under test: the shipped one, or a mutant of it. */
+/** The code under test: the shipped one, or a bug of it. */
 export interface Subject {
   tundraStore: typeof tundraStore;
-  setAmbient: (other?: Ambient) => void;
+  setPlatform: (other?: Platform) => void;
   TundraError: typeof TundraError;
   notFound: typeof notFound;
   moveIndex: typeof moveIndex;
@@ -38,7 +38,7 @@ export interface Subject {
 }
 
 /** The shipped code. */
-export const SHIPPED: Subject = { tundraStore, setAmbient, TundraError, notFound, moveIndex };
+export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex };
 
 /** The check that fails where something else than a promise is broken. */
 export const UNJUDGED = "nothing else breaks";
@@ -144,7 +144,7 @@ export function makeSandbox(
     },
   });
   const network = makeNetwork(world, redis, oracle, errorsOf(subject));
-  subject.setAmbient(world.ambient);
+  subject.setPlatform(world.platform);
   let values = 0;
   const self: Sandbox = {
     database: site.database,
@@ -333,7 +333,7 @@ export async function playOut(box: Sandbox, act: () => Promise<void>): Promise<O
       : { check: UNJUDGED, detail: String((error as Error).stack) };
     box.world.log?.push(violation.detail);
   }
-  box.subject.setAmbient();
+  box.subject.setPlatform();
   return { ...(violation && { violation }), steps: box.steps, commands: box.oracle.time };
 }
 

@@ -30,7 +30,7 @@ const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT",
  * Is this a cause to worry? The archive's refusal of one object, as the faults have it, explains itself; so does what
  * a tick leaves in Redis as no request could bring it back, and a write that is too large together with its mark.
  */
-function isAlarming({ leniency }: Witness, { code, message }: { code: string; message: string }): boolean {
+function isAlarming({ leniency }: OracleView, { code, message }: { code: string; message: string }): boolean {
   const stays = leniency.smallRequests && code === "TOO_LARGE" &&
     (message.startsWith("Cannot archive ") || /^Cannot run [A-Z]+, EVAL as the request/.test(message));
   return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
@@ -68,10 +68,10 @@ export async function call<T>(
 }
 
 /** What a judgement of an answer goes by. */
-export type Witness = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
+export type OracleView = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
 
 /** Is this an error that something explains? */
-export function checkError(oracle: Witness, kind: string, error: TundraError): void {
+export function checkError(oracle: OracleView, kind: string, error: TundraError): void {
   const name: string = error.name;
   if (name === "UpstashError" && kind === "command") return;
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
@@ -98,7 +98,7 @@ function saw(op: SimulatedOp, key: string, bits: number): boolean {
 
 /** Is the answer of a dirty() one that its keys explain? */
 export function judgeDirty(
-  oracle: Witness,
+  oracle: OracleView,
   op: SimulatedOp,
   options: { missing?: "throw" | "del" },
   error: TundraError | undefined,
@@ -123,7 +123,7 @@ export function judgeDirty(
 }
 
 /** Is the answer of an ensureKs() one that its keys explain? */
-export function judgeEnsure(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+export function judgeEnsure(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   if (oracle.leniency.rolledBack) return;
   for (const key of op.keys) {
     const bits = op.saw.get(key)!;
@@ -138,7 +138,7 @@ export function judgeEnsure(oracle: Witness, op: SimulatedOp, error: TundraError
 }
 
 /** Did a del() that resolved delete? */
-export function judgeDel(oracle: Witness, op: SimulatedOp, error: TundraError | undefined): void {
+export function judgeDel(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   for (const key of op.keys) {
     if (error === undefined && !saw(op, key, SAW.absent) && !oracle.leniency.rolledBack) {
       throw new Violation("4 del() resolved means deleted", key);
@@ -147,7 +147,7 @@ export function judgeDel(oracle: Witness, op: SimulatedOp, error: TundraError | 
 }
 
 /** Did an evict() do what it says? */
-export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly string[]): void {
+export function judgeEvict(oracle: OracleView, op: SimulatedOp, evicted: readonly string[]): void {
   for (const key of evicted) {
     if (!saw(op, key, SAW.evicted) && !oracle.leniency.rolledBack) {
       throw new Violation("evict() says what it did", key);
@@ -156,7 +156,7 @@ export function judgeEvict(oracle: Witness, op: SimulatedOp, evicted: readonly s
 }
 
 /** Did a tick() report only what something explains? */
-export function judgeTick(oracle: Witness, errors: TickReport["errors"]): void {
+export function judgeTick(oracle: OracleView, errors: TickReport["errors"]): void {
   const cause = errors.find((each) =>
     isAlarming(oracle, each) ||
     (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes &&

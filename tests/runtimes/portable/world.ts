@@ -4,7 +4,7 @@
  */
 import { assertEquals, assertInstanceOf } from "@std/assert";
 import {
-  type DataStore,
+  type Datastore,
   s3Datastore,
   TundraError,
   type TundraErrorCode,
@@ -25,9 +25,9 @@ export interface World extends WorldOptions {
   /** Begins all keys of this test. */
   readonly prefix: string;
   readonly tqname: string;
-  datastore(): Required<DataStore>;
+  datastore(): Required<Datastore>;
   /** A store on a queue of this test's own. */
-  store(options?: Partial<TundraOptions> & { datastore?: DataStore }): TundraStore;
+  store(options?: Partial<TundraOptions> & { datastore?: Datastore }): TundraStore;
   /** Names of the objects that a key has, ascending. */
   objects(key: string): Promise<string[]>;
 }

@@ -6,7 +6,7 @@
 import { after, describe, it } from "node:test";
 import { assert } from "@std/assert";
 import { stop } from "esbuild";
-import { huntMutant, MUTANTS } from "./mutants.ts";
+import { huntBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 
 const WITHIN = 10_000;
 const GUARDS = [
@@ -32,18 +32,18 @@ const GUARDS = [
 describe("the simulation catches", () => {
   after(() => stop());
 
-  for (const mutant of MUTANTS) {
-    it(mutant.name, async () => {
-      // where it was met before; `deno task simulate --mutants` searches from the first schedule
-      const met = mutant.met ? await huntMutant(mutant, mutant.met, 1) : undefined;
-      const caught = met ?? await huntMutant(mutant, 1, WITHIN);
+  for (const bug of SEEDED_BUGS) {
+    it(bug.name, async () => {
+      // where it was met before; `deno task simulate --bugs` searches from the first schedule
+      const met = bug.met ? await huntBug(bug, bug.met, 1) : undefined;
+      const caught = met ?? await huntBug(bug, 1, WITHIN);
       assert(caught, `it survived ${WITHIN} schedules`);
       console.log(`caught after ${caught.schedules} schedules by "${caught.check}"`);
     });
   }
 
   it("every guard that the design names, and at least 25 bugs in all", () => {
-    assert(MUTANTS.length >= 25, `only ${MUTANTS.length}`);
-    for (const guard of GUARDS) assert(MUTANTS.some((mutant) => mutant.guard === guard), guard);
+    assert(SEEDED_BUGS.length >= 25, `only ${SEEDED_BUGS.length}`);
+    for (const guard of GUARDS) assert(SEEDED_BUGS.some((bug) => bug.guard === guard), guard);
   });
 });

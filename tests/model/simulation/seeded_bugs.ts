@@ -14,7 +14,7 @@ import { PLAYS } from "./runs.ts";
 import { SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
 
 /** One bug. */
-export interface Mutant {
+export interface SeededBug {
   name: string;
   /** The guard of the protocol that it breaks, where it is one of those. */
   guard?: string;
@@ -29,7 +29,7 @@ export interface Mutant {
 }
 
 /** All of them. */
-export const MUTANTS: Mutant[] = [
+export const SEEDED_BUGS: SeededBug[] = [
   // ---- requests that the server takes
   {
     name: "what no request could bring back is archived",
@@ -610,34 +610,34 @@ export const MUTANTS: Mutant[] = [
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** The mutant, ready to run. */
-export async function loadMutant(mutant: Mutant): Promise<Subject> {
-  return mutant.where.startsWith("src/") ? await bundled(mutant) : scriptMutant(mutant);
+/** The bug, ready to run. */
+export async function loadBug(bug: SeededBug): Promise<Subject> {
+  return bug.where.startsWith("src/") ? await bundled(bug) : scriptBug(bug);
 }
 
-/** The mutant of this name, ready to run; without a name the shipped code. */
+/** The bug of this name, ready to run; without a name the shipped code. */
 export async function subjectNamed(name: string | undefined): Promise<Subject> {
-  const mutant = MUTANTS.find((each) => each.name === name);
-  if (mutant) return await loadMutant(mutant);
+  const bug = SEEDED_BUGS.find((each) => each.name === name);
+  if (bug) return await loadBug(bug);
   if (name !== undefined) throw new Error(`There is no seeded bug of the name ${JSON.stringify(name)}`);
   return SHIPPED;
 }
 
-function patched(mutant: Mutant, text: string): string {
-  return mutant.patches.reduce((patched, [from, to]) => {
+function patched(bug: SeededBug, text: string): string {
+  return bug.patches.reduce((patched, [from, to]) => {
     if (!patched.includes(from)) {
-      throw new Error(`${mutant.name}: ${mutant.where} no longer has ${JSON.stringify(from)}`);
+      throw new Error(`${bug.name}: ${bug.where} no longer has ${JSON.stringify(from)}`);
     }
     return patched.replace(from, () => to);
   }, text);
 }
 
-function scriptMutant(mutant: Mutant): Subject {
+function scriptBug(bug: SeededBug): Subject {
   // looked at now: a patch that fits nowhere would never be noticed
-  patched(mutant, scriptText(mutant.where));
+  patched(bug, scriptText(bug.where));
   return {
     ...SHIPPED,
-    patchScript: (source) => scriptName(source) === mutant.where ? patched(mutant, source) : source,
+    patchScript: (source) => scriptName(source) === bug.where ? patched(bug, source) : source,
   };
 }
 
@@ -653,20 +653,20 @@ function between(text: string, before: string): string {
   return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
 }
 
-async function bundled(mutant: Mutant): Promise<Subject> {
+async function bundled(bug: SeededBug): Promise<Subject> {
   const patch: Plugin = {
     name: "patch",
     setup(building) {
       building.onLoad({ filter: /\.ts$/ }, ({ path }) => {
-        if (path !== join(ROOT, mutant.where)) return undefined;
-        return { contents: patched(mutant, readFileSync(path, "utf8")), loader: "ts" };
+        if (path !== join(ROOT, bug.where)) return undefined;
+        return { contents: patched(bug, readFileSync(path, "utf8")), loader: "ts" };
       });
     },
   };
   const result = await build({
     stdin: {
       contents:
-        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setAmbient } from "./src/base/platform.ts";` +
+        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
         `export { moveIndex } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
@@ -682,17 +682,17 @@ async function bundled(mutant: Mutant): Promise<Subject> {
   return await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
 }
 
-/** Schedules until the mutant is caught by a check of the judge; `undefined`: it survived. */
-export async function huntMutant(
-  mutant: Mutant,
+/** Schedules until the bug is caught by a check of the oracle; `undefined`: it survived. */
+export async function huntBug(
+  bug: SeededBug,
   seed: number,
   schedules: number,
 ): Promise<{ schedules: number; check: string } | undefined> {
-  const subject = await loadMutant(mutant);
-  const play = PLAYS[mutant.play ?? "any"]!;
+  const subject = await loadBug(bug);
+  const play = PLAYS[bug.play ?? "any"]!;
   for (let i = 0; i < schedules; i++) {
     const { violation } = await play(subject, seededChoices(seed + i));
-    if (violation?.check === UNJUDGED) throw new Error(`${mutant.name}: ${violation.detail}`);
+    if (violation?.check === UNJUDGED) throw new Error(`${bug.name}: ${violation.detail}`);
     if (violation) return { schedules: i + 1, check: violation.check };
   }
   return undefined;

@@ -1,5 +1,5 @@
 /**
- * look: records and existence as the primary has them.
+ * read_state: records and existence as the primary has them.
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
@@ -7,7 +7,7 @@ import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** A key and its record. */
-export interface Sight {
+export interface KeyState {
   key: string;
   /** The record as it is; "" for none. */
   record: string;
@@ -22,8 +22,8 @@ export interface Sight {
  *     KEYS  id, tick, n records, n keys
  *     OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
  */
-const LOOK = defineScript(
-  "look",
+const READ_STATE = defineScript(
+  "read_state",
   ["allow-oom"],
   `
 ${PRELUDE}
@@ -42,20 +42,20 @@ return out
 );
 
 /** One request, 4 billable commands where all keys exist or none does. */
-export async function look(
+export async function readState(
   index: Index,
   keys: string[],
   call?: CallOptions,
-): Promise<{ id: string; sights: Sight[] }> {
+): Promise<{ id: string; states: KeyState[] }> {
   const reply = await index.scripts.run(
-    LOOK,
+    READ_STATE,
     layout(index, [index.keys.id, index.keys.tick], keys),
     [],
     call,
   ) as (string | number)[];
   return {
     id: reply[0] as string,
-    sights: keys.map((key, i) => ({
+    states: keys.map((key, i) => ({
       key,
       record: reply[2 * i + 1] as string,
       exists: reply[2 * i + 2] === 1,

@@ -1,6 +1,6 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { look } from "../../src/scripts/look.ts";
+import { readState } from "../../src/scripts/read_state.ts";
 import { withIndex } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
@@ -17,9 +17,9 @@ describe("look", () => {
     const both = await tools.clean("both", "1");
     const { record } = await tools.evicted("record", "1");
     await raw("MSET", "key", "1", "tundra:default:rec:odd", "2 whatever");
-    assertEquals(await look(tools.index, ["both", "record", "key", "odd", "neither"]), {
+    assertEquals(await readState(tools.index, ["both", "record", "key", "odd", "neither"]), {
       id: stack.id("new:x"),
-      sights: [
+      states: [
         { key: "both", record: both, exists: true, evictable: false },
         { key: "record", record, exists: false, evictable: true },
         { key: "key", record: "", exists: true, evictable: false },
@@ -30,11 +30,11 @@ describe("look", () => {
   });
 
   it("replies the id alone where it is asked for no key", async () => {
-    assertEquals(await look(tools.index, []), { id: "", sights: [] });
+    assertEquals(await readState(tools.index, []), { id: "", states: [] });
     await raw("SET", "tundra:default:id", stack.id("x"));
-    assertEquals(await look(tools.index, []), { id: "", sights: [] }); // without its seal it counts as none
+    assertEquals(await readState(tools.index, []), { id: "", states: [] }); // without its seal it counts as none
     await raw("SET", "tundra:default:tick", "0");
-    assertEquals(await look(tools.index, []), { id: stack.id("x"), sights: [] });
+    assertEquals(await readState(tools.index, []), { id: stack.id("x"), states: [] });
   });
 
   it("tells which keys exist, however they are mixed", async () => {
@@ -45,8 +45,8 @@ describe("look", () => {
       const there = keys.map(() => random.next() < chance);
       await raw("FLUSHALL");
       for (const [i, key] of keys.entries()) if (there[i]) await raw("SET", key, "1");
-      const { sights } = await look(tools.index, keys);
-      assertEquals(sights.map(({ exists }) => exists), there, `seed ${random.seed}, round ${round}`);
+      const { states } = await readState(tools.index, keys);
+      assertEquals(states.map(({ exists }) => exists), there, `seed ${random.seed}, round ${round}`);
     }
   });
 
@@ -55,7 +55,7 @@ describe("look", () => {
     await tools.evicted("b", "1");
     const before = await tools.keyspace();
     await stack.server.resetCounters();
-    await look(tools.index, ["a", "b", "c"]);
+    await readState(tools.index, ["a", "b", "c"]);
     const names = stack.server.log.flatMap(({ commands }) => commands.map(([name]) => name));
     assert(names.length > 0 && names.every((name) => name === "EVALSHA" || name === "EVAL"), names.join());
     assertEquals(await tools.keyspace(), before);
@@ -63,10 +63,10 @@ describe("look", () => {
 
   it("costs 1 request and 4 commands where all keys exist or none does; 3 without keys", async () => {
     const keys = Array.from({ length: 1000 }, (_, i) => `key ${i}`);
-    await look(tools.index, []);
-    assertEquals(await tools.bill(() => look(tools.index, keys)), { requests: 1, billable: 4 });
+    await readState(tools.index, []);
+    assertEquals(await tools.bill(() => readState(tools.index, keys)), { requests: 1, billable: 4 });
     await raw("MSET", ...keys.flatMap((key) => [key, "v"]));
-    assertEquals(await tools.bill(() => look(tools.index, keys)), { requests: 1, billable: 4 });
-    assertEquals(await tools.bill(() => look(tools.index, [])), { requests: 1, billable: 3 });
+    assertEquals(await tools.bill(() => readState(tools.index, keys)), { requests: 1, billable: 4 });
+    assertEquals(await tools.bill(() => readState(tools.index, [])), { requests: 1, billable: 3 });
   });
 });

@@ -1,5 +1,5 @@
 /**
- * revive: dead keys get another chance.
+ * requeue_dead: dead keys get another chance.
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
@@ -17,8 +17,8 @@ import { type Index, PRELUDE } from "./prelude.ts";
  *
  * A dead key whose record says nothing has lost it, and gets a new revision.
  */
-const REVIVE = defineScript(
-  "revive",
+const REQUEUE_DEAD = defineScript(
+  "requeue_dead",
   [],
   `
 ${PRELUDE}
@@ -44,7 +44,7 @@ return #revived
 );
 
 /** One request, 7 billable commands; how many keys were dead. */
-export async function revive(index: Index, keys: string[], call?: CallOptions): Promise<number> {
+export async function requeueDead(index: Index, keys: string[], call?: CallOptions): Promise<number> {
   const { dirty, dead, record } = index.keys;
-  return await index.scripts.run(REVIVE, [dirty, dead, ...keys.map(record)], keys, call) as number;
+  return await index.scripts.run(REQUEUE_DEAD, [dirty, dead, ...keys.map(record)], keys, call) as number;
 }

@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { redisKeys } from "../../src/base/keys.ts";
-import { revive } from "../../src/scripts/revive.ts";
+import { requeueDead } from "../../src/scripts/requeue_dead.ts";
 import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
 import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
@@ -21,7 +21,7 @@ describe("revive", () => {
     await looks.setRecords({ a: DEAD, b: { ...DEAD, flag: "g" }, other: DEAD });
     await looks.setScores("dead", { a: 9, b: 9, other: 9 });
     const from = await t.nowMs();
-    assertEquals(await revive(t.index, ["a", "b"]), 2);
+    assertEquals(await requeueDead(t.index, ["a", "b"]), 2);
     assertEquals([await t.readRecord("a"), await t.readRecord("b")], [ALIVE, { ...ALIVE, flag: "g" }]);
     const { a, b, ...rest } = await looks.scores("dirty");
     assertBetween(Number(a), from, await t.nowMs());
@@ -32,7 +32,7 @@ describe("revive", () => {
     await looks.setRecords({ empty: { ...DEAD, ver: "-", rev: 0 } });
     await looks.setScores("dead", { empty: 9, lost: 9 });
     const from = await looks.nowUs();
-    assertEquals(await revive(t.index, ["empty", "lost"]), 2);
+    assertEquals(await requeueDead(t.index, ["empty", "lost"]), 2);
     const { rev } = await t.readRecord("lost");
     assertBetween(rev, from, await looks.nowUs());
     assertEquals(await t.readRecord("lost"), { ...EMPTY, rev });
@@ -44,7 +44,7 @@ describe("revive", () => {
     const clean = { ...DEAD, rev: 0 };
     await looks.setRecords({ resident: clean, evicted: { ...clean, flag: "e" }, gone: { ...clean, flag: "g" } });
     await looks.setScores("dead", { resident: 9, evicted: 9, gone: 9 });
-    assertEquals(await revive(t.index, ["resident", "evicted", "gone"]), 3);
+    assertEquals(await requeueDead(t.index, ["resident", "evicted", "gone"]), 3);
     assertEquals(await t.readRecord("resident"), { ...ALIVE, rev: 0 });
     assertEquals(await t.readRecord("evicted"), { ...ALIVE, rev: 0, flag: "e" });
     assertEquals(await t.readRecord("gone"), { ...ALIVE, rev: 0, flag: "g" });
@@ -57,14 +57,14 @@ describe("revive", () => {
     await looks.setScores("dirty", { dirty: 77 });
     await looks.setScores("dead", { other: 9 });
     const before = await looks.everything();
-    assertEquals(await revive(t.index, ["dirty", "clean", "never"]), 0);
+    assertEquals(await requeueDead(t.index, ["dirty", "clean", "never"]), 0);
     assertEquals(await looks.everything(), before);
   });
 
   it("leaves a dead key dead whose record is of another version; the others are revived", async () => {
     await looks.setRecords({ a: "2 of another version", b: DEAD });
     await looks.setScores("dead", { a: 9, b: 9 });
-    assertEquals(await revive(t.index, ["a", "b"]), 1);
+    assertEquals(await requeueDead(t.index, ["a", "b"]), 1);
     assertEquals(await t.recordText("a"), "2 of another version");
     assertEquals([Object.keys(await looks.scores("dirty")), await looks.scores("dead")], [["b"], { a: "9" }]);
   });
@@ -73,28 +73,28 @@ describe("revive", () => {
     await looks.setRecords({ a: DEAD });
     await looks.setScores("dead", { a: 9 });
     await looks.setScores("dirty", { a: "1900000000000.5" });
-    assertEquals(await revive(t.index, ["a"]), 1);
+    assertEquals(await requeueDead(t.index, ["a"]), 1);
     assertEquals([await looks.scores("dirty"), await looks.scores("dead")], [{ a: "1900000000000.5" }, {}]);
   });
 
   it("finds nothing dead and changes nothing when it runs again", async () => {
     await looks.setRecords({ a: DEAD });
     await looks.setScores("dead", { a: 9 });
-    const { value, again } = await t.copied(() => revive(t.index, ["a"]));
+    const { value, again } = await t.copied(() => requeueDead(t.index, ["a"]));
     const before = await looks.everything();
     await again();
-    assertEquals([value, await revive(t.index, ["a"])], [1, 0]);
+    assertEquals([value, await requeueDead(t.index, ["a"])], [1, 0]);
     assertEquals(await looks.everything(), before);
   });
 
   it("costs 1 request and 7 commands for 1,000 keys of any Unicode", async () => {
     const random = seededRandom("revive costs 1 request and 7 commands for 1,000 keys of any Unicode");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
-    await revive(t.index, ["warm"]);
+    await requeueDead(t.index, ["warm"]);
     await looks.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
     await looks.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
     let revived = 0;
-    const bill = await t.bill(async () => revived = await revive(t.index, all));
+    const bill = await t.bill(async () => revived = await requeueDead(t.index, all));
     assertEquals([bill, revived], [{ requests: 1, billable: 7 }, all.length]);
     assertEquals(Object.keys(await looks.scores("dirty")).sort(), [...all].sort());
     assertEquals(await t.readRecord(all.at(-1)!), ALIVE);
@@ -106,7 +106,7 @@ describe("revive", () => {
     await looks.setRecords({ a: DEAD, b: DEAD });
     await looks.setScores("dead", { a: 9, b: 9 });
     const user = await looks.userKeys();
-    assertEquals(writesOf(await t.scripted(() => revive(t.index, ["a", "b"]))), ["MSET", "ZADD", "ZREM"]);
+    assertEquals(writesOf(await t.scripted(() => requeueDead(t.index, ["a", "b"]))), ["MSET", "ZADD", "ZREM"]);
     assertEquals([await looks.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
   });
 });
