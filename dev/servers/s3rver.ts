@@ -29,7 +29,7 @@ const CREDENTIALS = { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" };
 /** Starts it on a free port. */
 export async function startS3rver(): Promise<S3rver> {
   const directory = mkdtempSync(join(tmpdir(), "tundra-s3rver-"));
-  const module = fileURLToPath(new URL("../.ci/tools/node_modules/s3rver/lib/s3rver.js", import.meta.url));
+  const module = fileURLToPath(new URL("../../.ci/tools/node_modules/s3rver/lib/s3rver.js", import.meta.url));
   const options = { port: 0, address: "127.0.0.1", silent: true, vhostBuckets: false, directory };
   const program = `import S3rver from ${JSON.stringify(pathToFileURL(module).href)};
 const { address, port } = await new S3rver(${JSON.stringify(options)}).run();

@@ -204,7 +204,7 @@ describe("damage in the archive", () => {
     const name = await nameOf("a");
     objects().set(name, Uint8Array.from([...objects().get(name)!, 0]));
     const { causes, message } = await tundraError("ENSURE_FAILED", () => store.ensureKs("a"));
-    assertMatch(causes["a"]!.message, /^Cannot thaw "a" as its archive object must have the checksum/);
+    assertMatch(causes["a"]!.message, /^Cannot thaw "a" as its archive object must have its checksum/);
     assert(!message.includes("confidential") && !causes["a"]!.message.includes("confidential"), message);
   });
 
