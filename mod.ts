@@ -36,7 +36,8 @@
  */
 export { type DirtyOptions } from "./src/dirty.ts";
 export type { EvalQueue } from "./src/dirty_in.ts";
-export { type Status, type TundraOptions, type TundraStore, tundraStore } from "./src/store.ts";
+export { tundraStore } from "./src/store.ts";
+export type { Status, TundraOptions, TundraStore } from "./src/store_interface.ts";
 export { type TundraEnvOptions, tundraFromEnv } from "./src/env.ts";
 export type { EvictOptions, EvictReport } from "./src/evict.ts";
 export type { DeadLetter, DeadLetterOptions } from "./src/dead_letters.ts";

@@ -5,7 +5,8 @@
 import { checkNames } from "./base/arguments.ts";
 import { TundraError } from "./base/errors.ts";
 import { s3Datastore, type S3DatastoreOptions } from "./datastores/s3/datastore.ts";
-import { STORE_OPTIONS, type TundraOptions, type TundraStore, tundraStore } from "./store.ts";
+import { STORE_OPTIONS, tundraStore } from "./store.ts";
+import type { TundraOptions, TundraStore } from "./store_interface.ts";
 
 /** Options of {@linkcode tundraFromEnv}: those of the store that come from no variable, and where the variables are. */
 export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {

@@ -37,9 +37,10 @@
  * @module
  */
 import { checkFunction } from "../base/arguments.ts";
+import { ignoreErrors } from "../base/callbacks.ts";
 import { asTundraError, badArgument } from "../base/errors.ts";
-import type { TundraStore } from "../store.ts";
-import { checkTickOptions, ignoreErrors, type TickOptions } from "../tick/options.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 
 export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
 

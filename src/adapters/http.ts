@@ -12,10 +12,11 @@
  *
  * @module
  */
+import { ignoreErrors } from "../base/callbacks.ts";
 import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
 import { digest } from "../base/platform.ts";
-import type { TundraStore } from "../store.ts";
-import { checkTickOptions, ignoreErrors, type TickOptions } from "../tick/options.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 
 /** Options of {@linkcode cronHandler}: those of each tick, and who may call. */
 export interface CronOptions extends TickOptions {

@@ -10,7 +10,7 @@ import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArch
 import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../core/owner.ts";
 import { replaceId } from "../scripts/id.ts";
 import { readState } from "../scripts/read_state.ts";
-import type { TundraStore } from "../store.ts";
+import type { TundraStore } from "../store_interface.ts";
 
 /** Options of {@linkcode moveIndex}. */
 export interface MoveIndexOptions {

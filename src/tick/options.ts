@@ -3,7 +3,8 @@
  * @module
  */
 import { checkFunction, checkNames, checkNumber, checkSignal } from "../base/arguments.ts";
-import type { TundraError } from "../base/errors.ts";
+import { ignoreErrors } from "../base/callbacks.ts";
+import type { TundraError, TundraErrorCode } from "../base/errors.ts";
 import { leastDurationMs } from "../base/platform.ts";
 
 /** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
@@ -74,7 +75,7 @@ export interface TickReport {
   /** Nothing due is left that this tick knows of: no bound was reached, nothing to evict failed, no lease ended before its keys were archived. */
   done: boolean;
   /** Each failure; `key` is "" where it is the tick's own, or the store's: once, however many keys it concerns. */
-  errors: { key: string; code: string; message: string; attempt: number }[];
+  errors: { key: string; code: TundraErrorCode; message: string; attempt: number }[];
 }
 
 /** Durations above this are `BAD_ARGUMENT`: a claim takes scores a day ahead for those of a clock that ran ahead. */
@@ -151,13 +152,4 @@ export function checkBackoff(
     else ms = Math.min(1_000 * 2 ** (n - 1), mostMs);
     return typeof ms === "number" && ms >= 0 ? Math.min(ms, MAX_DURATION_MS) : 1_000;
   };
-}
-
-/** Runs a callback of the application: what it throws is its own affair, also what it rejects with later. */
-export function ignoreErrors(act: () => unknown): void {
-  try {
-    Promise.resolve(act()).catch(() => {});
-  } catch {
-    // a failing logger must not cost a key
-  }
 }

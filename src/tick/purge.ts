@@ -26,12 +26,12 @@ export function keepForPurges(run: TickRun, keys: number): void {
   if (keys === 0 || run.settings.maxSubrequests === Infinity) return;
   const left = run.requestsLeft();
   const share = Math.max(ROUND_REQUESTS + 1, Math.floor(left * SHARE));
-  run.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, left - ROUND_REQUESTS));
+  run.requests.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, left - ROUND_REQUESTS));
 }
 
 /** Deletes what this tick has archived something newer for, with all requests that are left. Never throws. */
 export async function purgeRest(run: TickRun): Promise<void> {
-  if (run.settings.maxSubrequests < Infinity) run.keptForPurges += Math.max(0, run.requestsLeft());
+  if (run.settings.maxSubrequests < Infinity) run.requests.keptForPurges += Math.max(0, run.requestsLeft());
   await purge(run, run.purges);
 }
 
@@ -60,7 +60,7 @@ export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number):
  * Cost: a request to list for each key, and for each 1,000 objects one call to delete and one to Redis.
  */
 async function purge(run: TickRun, purges: Purge[]): Promise<void> {
-  const room = run.settings.maxSubrequests === Infinity ? Infinity : run.keptForPurges - ROUND_REQUESTS + 1;
+  const room = run.settings.maxSubrequests === Infinity ? Infinity : run.requests.keptForPurges - ROUND_REQUESTS + 1;
   const begun = run.mayPurge() ? purges.slice(0, Math.max(0, room)) : [];
   leave(run, purges.length - begun.length);
   if (begun.length === 0) return;

@@ -5,15 +5,14 @@
 import { type LinkedSignal, linkSignals } from "../base/abort.ts";
 import { TundraError } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
+import { type Semaphore, semaphore } from "../base/semaphore.ts";
 import type { Context } from "../core/context.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { Release } from "../scripts/release.ts";
 import type { CallOptions } from "../upstash/connection.ts";
 import type { TickReport, TickSettings } from "./options.ts";
-
-/** Requests that are kept back for commit, fail and one release, each of which may have to send its script once more. */
-const CLOSING_REQUESTS = 6;
+import { type RequestBudget, requestBudget } from "./request_budget.ts";
 
 /** The state that all parts of a tick share. */
 export interface TickRun {
@@ -26,8 +25,8 @@ export interface TickRun {
   readonly closing: CallOptions & DatastoreCallOptions;
   /** For requests that purge: they may use what is kept back for them. */
   readonly purging: CallOptions & DatastoreCallOptions;
-  /** Of a bounded number of requests: those that only purging may use. */
-  keptForPurges: number;
+  /** The requests that it has made and may still make. */
+  readonly requests: RequestBudget;
   /** Keys of which this tick has archived what supersedes objects to delete. */
   readonly purges: Purge[];
   /** Uploads at once. */
@@ -60,68 +59,28 @@ export interface TickRun {
   mayPurge(): boolean;
   /** Requests left for work. */
   requestsLeft(): number;
-  /**
-   * Calls the datastore; counts one request where it does not count by itself.
-   */
-  counted<T>(
-    act: (call: DatastoreCallOptions) => Promise<T>,
-    signal: AbortSignal,
-    kind?: "purging",
-  ): Promise<T>;
+  /** Calls the datastore; counts one request if the datastore counts none. */
+  counted: RequestBudget["counted"];
   /** A signal that also ends at `endsAt` of the monotonic clock; `release()` when done. */
   until(endsAt: number): LinkedSignal;
   /** Reports a failure: of the key that the error names, or of the tick itself. */
   fail(error: TundraError, attempt?: number): void;
 }
 
+/** Begins a tick: its clock runs from now on. */
 export function tickRun(context: Context, settings: TickSettings): TickRun {
   const startedAt = monotonicMs();
-  let subrequests = 0;
-  const report: TickReport = {
-    claimed: 0,
-    frozen: 0,
-    requeued: 0,
-    evicted: 0,
-    rescued: 0,
-    missing: 0,
-    failed: 0,
-    dead: 0,
-    remaining: 0,
-    purged: 0,
-    purging: 0,
-    get subrequests() {
-      return subrequests;
-    },
-    bytesRead: 0,
-    bytesWritten: 0,
-    durationMs: 0,
-    done: false,
-    errors: [],
-  };
-  const most = settings.maxSubrequests;
-  const spend = (kept: number) => {
-    if (subrequests >= most - kept) {
-      throw new TundraError(
-        "UNAVAILABLE",
-        `Cannot send another request as a tick may make maxSubrequests: current value is ${most}`,
-      );
-    }
-    subrequests++;
-  };
-  const open = () => spend(CLOSING_REQUESTS + run.keptForPurges);
-  const openPurge = () => {
-    if (most < Infinity && run.keptForPurges === 0) return open();
-    spend(CLOSING_REQUESTS);
-    if (run.keptForPurges > 0) run.keptForPurges--;
-  };
+  const requests = requestBudget(settings.maxSubrequests);
+  const report = emptyReport(requests);
+  const { signal } = settings;
   const run: TickRun = {
     context,
     settings,
     report,
-    call: { signal: settings.signal, onRequest: open },
-    closing: { onRequest: () => spend(0) },
-    purging: { signal: settings.signal, onRequest: openPurge },
-    keptForPurges: 0,
+    call: { signal, onRequest: requests.work },
+    closing: { onRequest: requests.close },
+    purging: { signal, onRequest: requests.purge },
+    requests,
     purges: [],
     uploads: semaphore(settings.nthreads),
     snapshotKeys: settings.batchKeys,
@@ -133,32 +92,16 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     refusals: 0,
     storeIsDown: () => run.refusals > 1,
     toRelease: [],
-    stopped: () => settings.signal?.aborted === true || run.requestsLeft() <= 0,
+    stopped: () => signal?.aborted === true || run.requestsLeft() <= 0,
     mayBegin: () => !run.stopped() && run.elapsedMs() < settings.deadlineMs,
     mayPurge: () =>
-      settings.signal?.aborted !== true && run.elapsedMs() < settings.deadlineMs &&
-      (most === Infinity || run.keptForPurges > 0),
+      signal?.aborted !== true && run.elapsedMs() < settings.deadlineMs &&
+      (settings.maxSubrequests === Infinity || requests.keptForPurges > 0),
     elapsedMs: () => monotonicMs() - startedAt,
-    requestsLeft: () => most - CLOSING_REQUESTS - run.keptForPurges - subrequests,
-    async counted(act, signal, kind) {
-      let counts = false;
-      const count = kind === "purging" ? openPurge : open;
-      const onRequest = () => {
-        counts = true;
-        count();
-      };
-      if (kind !== "purging" && run.requestsLeft() <= 0) open();
-      try {
-        return await act({ signal, onRequest });
-      } finally {
-        if (!counts) {
-          subrequests++;
-          if (kind === "purging" && run.keptForPurges > 0) run.keptForPurges--;
-        }
-      }
-    },
+    requestsLeft: requests.left,
+    counted: requests.counted,
     until(endsAt) {
-      const link = linkSignals([settings.signal]);
+      const link = linkSignals([signal]);
       link.limit(
         Math.max(0, endsAt - monotonicMs()),
         () => new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended"),
@@ -174,25 +117,27 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
   return run;
 }
 
-/** At most so many at once, in the order in which they asked. */
-export interface Semaphore {
-  /** Resolves when there is room; call the result, once, to give it back. */
-  acquire(): Promise<() => void>;
-}
-
-function semaphore(most: number): Semaphore {
-  let free = most;
-  const waiting: (() => void)[] = [];
-  const giveBack = () => {
-    const next = waiting.shift();
-    if (next) next();
-    else free++;
-  };
+/** The report of a tick that has done nothing yet. */
+function emptyReport(requests: RequestBudget): TickReport {
   return {
-    async acquire() {
-      if (free > 0) free--;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
-      return giveBack;
+    claimed: 0,
+    frozen: 0,
+    requeued: 0,
+    evicted: 0,
+    rescued: 0,
+    missing: 0,
+    failed: 0,
+    dead: 0,
+    remaining: 0,
+    purged: 0,
+    purging: 0,
+    get subrequests() {
+      return requests.made;
     },
+    bytesRead: 0,
+    bytesWritten: 0,
+    durationMs: 0,
+    done: false,
+    errors: [],
   };
 }

@@ -4,13 +4,13 @@
  */
 import { linkSignals, sleep } from "../base/abort.ts";
 import { checkBoolean, checkFunction, checkNames } from "../base/arguments.ts";
+import { ignoreErrors } from "../base/callbacks.ts";
 import { asTundraError, type TundraError } from "../base/errors.ts";
 import type { Context } from "../core/context.ts";
 import {
   checkBackoff,
   checkDuration,
   checkTickOptions,
-  ignoreErrors,
   TICK_OPTION_NAMES,
   type TickOptions,
   type TickReport,

@@ -1,0 +1,13 @@
+/**
+ * Callbacks of the application.
+ * @module
+ */
+
+/** Runs a callback and ignores what it throws, and what its promise rejects with. */
+export function ignoreErrors(act: () => unknown): void {
+  try {
+    Promise.resolve(act()).catch(() => {});
+  } catch {
+    // a failing logger must not cost a key
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The requests of one tick: how many were made, and what the rest may be used for.
+ * @module
+ */
+import { TundraError } from "../base/errors.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
+
+/** Requests that are kept back for commit, fail and one release, each of which may have to send its script once more. */
+const CLOSING_REQUESTS = 6;
+
+/** The requests of one tick. `work`, `purge` and `close` count one, and throw if there is none left for it. */
+export interface RequestBudget {
+  /** Requests made. */
+  readonly made: number;
+  /** Of a bounded number of requests: those that only purging may use. */
+  keptForPurges: number;
+  /** Requests left for work. */
+  left(): number;
+  /** A request that begins work. */
+  work(): void;
+  /** A request that purges: it may be one of those kept back for purging. */
+  purge(): void;
+  /** A request that ends work: it may be one of those kept back for that. */
+  close(): void;
+  /** Calls the datastore; counts one request if the datastore counts none. */
+  counted<T>(act: (call: DatastoreCallOptions) => Promise<T>, signal: AbortSignal, kind?: "purging"): Promise<T>;
+}
+
+/** Makes the budget of a tick that may make `most` requests. */
+export function requestBudget(most: number): RequestBudget {
+  let made = 0;
+  const spend = (kept: number) => {
+    if (made >= most - kept) {
+      throw new TundraError(
+        "UNAVAILABLE",
+        `Cannot send another request as a tick may make maxSubrequests: current value is ${most}`,
+      );
+    }
+    made++;
+  };
+  const budget: RequestBudget = {
+    get made() {
+      return made;
+    },
+    keptForPurges: 0,
+    left: () => most - CLOSING_REQUESTS - budget.keptForPurges - made,
+    work: () => spend(CLOSING_REQUESTS + budget.keptForPurges),
+    purge() {
+      if (most < Infinity && budget.keptForPurges === 0) return budget.work();
+      spend(CLOSING_REQUESTS);
+      if (budget.keptForPurges > 0) budget.keptForPurges--;
+    },
+    close: () => spend(0),
+    async counted(act, signal, kind) {
+      let counts = false;
+      const count = kind === "purging" ? budget.purge : budget.work;
+      const onRequest = () => {
+        counts = true;
+        count();
+      };
+      if (kind !== "purging" && budget.left() <= 0) budget.work();
+      try {
+        return await act({ signal, onRequest });
+      } finally {
+        if (!counts) {
+          made++;
+          if (kind === "purging" && budget.keptForPurges > 0) budget.keptForPurges--;
+        }
+      }
+    },
+  };
+  return budget;
+}
