@@ -3,7 +3,7 @@
  * @module
  */
 import { checkNames, checkNumber } from "./base/arguments.ts";
-import type { TundraError } from "./base/errors.ts";
+import type { TundraError, TundraErrorCode } from "./base/errors.ts";
 import { failed, forBatches } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
 import { readRecords } from "./scripts/read_records.ts";
@@ -25,7 +25,7 @@ export interface DeadLetter {
   /** The key. */
   key: string;
   /** The code of its last error. */
-  code: string;
+  code: TundraErrorCode;
   /** Its last error. */
   message: string;
   /** Attempts made. */
@@ -57,7 +57,7 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
     const record = records[i];
     const [, code = "UNSUPPORTED", message = "its record is of another version"] =
       /^(\S+) (.*)$/.exec(record?.error ?? "") ?? [];
-    return { key, code, message, attempts: record?.attempts ?? 0, at };
+    return { key, code: code as TundraErrorCode, message, attempts: record?.attempts ?? 0, at };
   });
 }
 

@@ -16,8 +16,27 @@ import { readState } from "./scripts/read_state.ts";
 export interface EvictReport {
   /** Keys that are in the archive alone now. */
   evicted: string[];
-  /** Keys that stay, and why: `dirty`, `missing`, `never archived`, `rescued` (changed without a mark, or lost by the archive: marked now), `conflict`, `unknown` (the archive did not say whether it still has it), `unstable` (four times in a row its bytes were others than those archived, though nobody had marked it: it stays until `dirty()`), `too large` (no request could bring it back), `unsupported`. */
-  kept: Record<string, string>;
+  /**
+   * Keys that stay, and why:
+   *
+   * | reason | meaning |
+   * | --- | --- |
+   * | `dirty` | it has changed since it was archived |
+   * | `missing` | it is not in Redis |
+   * | `never archived` | Tundra does not know it, or no tick has archived it yet |
+   * | `rescued` | it was changed without a mark, or the archive has lost it: it is marked now |
+   * | `conflict` | it was written while it was evicted |
+   * | `unknown` | the archive did not say whether it still has it |
+   * | `unstable` | four times in a row its bytes were others than those archived, without a mark: it stays until `dirty()` |
+   * | `moved on` | another client changed it during this call: call again |
+   * | `too large` | no request could bring it back |
+   * | `unsupported` | its record is of another version of this package |
+   */
+  kept: Record<
+    string,
+    | ("dirty" | "missing" | "never archived" | "rescued" | "conflict" | "unknown" | "unstable" | "moved on")
+    | ("too large" | "unsupported")
+  >;
 }
 
 /** Options of `evict()`. */
@@ -62,7 +81,7 @@ export async function evict(context: Context, keys: string[], options: EvictOpti
     for (const [key, outcome] of found) {
       const settled = outcome === "conflict" ? await settleConflict(context, key, options.discard === true) : outcome;
       if (settled === "evicted") report.evicted.push(key);
-      else report.kept[key] = settled;
+      else report.kept[key] = settled as EvictReport["kept"][string]; // a tick alone asks for idle keys
     }
   });
   if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");

@@ -93,8 +93,11 @@ export type Names = [
     >
   >,
   Assert<Equal<keyof TickReport["errors"][number], "key" | "code" | "message" | "attempt">>,
+  Assert<Equal<TickReport["errors"][number]["code"], TundraErrorCode>>,
   Assert<Equal<keyof EvictReport, "evicted" | "kept">>,
+  Assert<Equal<string extends EvictReport["kept"][string] ? true : false, false>>,
   Assert<Equal<keyof DeadLetter, "key" | "code" | "message" | "attempts" | "at">>,
+  Assert<Equal<DeadLetter["code"], TundraErrorCode>>,
   Assert<
     Equal<
       keyof Status,
