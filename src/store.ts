@@ -3,7 +3,7 @@
  * @module
  */
 import { checkFreezers } from "./archive/record.ts";
-import { checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
+import { checkBoolean, checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
@@ -105,8 +105,7 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
   const { redisTtlMs, freezeDelayMs = 0, databaseId, maxBytesInFlight = MAX_BYTES_IN_FLIGHT } = options;
   const { lookInArchive = false } = options;
   if (redisTtlMs !== undefined) {
-    const fits = Number.isSafeInteger(redisTtlMs) && redisTtlMs >= LEAST_REDIS_TTL_MS;
-    if (!fits) {
+    if (!Number.isSafeInteger(redisTtlMs) || redisTtlMs < LEAST_REDIS_TTL_MS) {
       const must = `a whole number of milliseconds, at least ${LEAST_REDIS_TTL_MS} (10 hours)`;
       throw badArgument(what, "redisTtlMs", must, redisTtlMs);
     }
@@ -116,7 +115,7 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     throw badArgument(what, "databaseId", "1 to 128 characters A-Z a-z 0-9 . _ : -", databaseId);
   }
   checkNumber(what, "maxBytesInFlight", maxBytesInFlight, 1_048_576, Infinity);
-  if (typeof lookInArchive !== "boolean") throw badArgument(what, "lookInArchive", "true or false", lookInArchive);
+  checkBoolean(what, "lookInArchive", lookInArchive);
   if (lookInArchive && !datastore.listKeys) {
     throw badArgument(what, "the datastore of a store with lookInArchive", "an object with listKeys()", datastore);
   }

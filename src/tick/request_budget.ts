@@ -46,7 +46,6 @@ export function requestBudget(most: number): RequestBudget {
     left: () => most - CLOSING_REQUESTS - budget.keptForPurges - made,
     work: () => spend(CLOSING_REQUESTS + budget.keptForPurges),
     purge() {
-      if (most < Infinity && budget.keptForPurges === 0) return budget.work();
       spend(CLOSING_REQUESTS);
       if (budget.keptForPurges > 0) budget.keptForPurges--;
     },
