@@ -2,7 +2,7 @@
  * Requests and billable commands of each call, scripts loaded.
  * @module
  */
-import type { Row } from "./main.ts";
+import type { Row } from "./row.ts";
 import { type Bench, json, load } from "./stack.ts";
 
 /** Measures each call on `n` keys. */

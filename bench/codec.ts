@@ -4,7 +4,7 @@
  */
 import { deflateFreezer, type Freezer } from "../mod.ts";
 import { freezeRecord, thawRecord } from "../tests/support/records.ts";
-import type { Row } from "./main.ts";
+import type { Row } from "./row.ts";
 import { json } from "./stack.ts";
 
 /** Measures values of several sizes for `forMs` each. */

@@ -7,19 +7,11 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { budgets } from "./budgets.ts";
 import { codec } from "./codec.ts";
+import type { Row } from "./row.ts";
 import { scale } from "./scale.ts";
 import { size } from "./size.ts";
 import { startBench } from "./stack.ts";
 import { throughput } from "./throughput.ts";
-
-/** One line of the table. */
-export interface Row {
-  what: string;
-  budget: string;
-  measured: string;
-  /** Within the budget? Absent where there is none. */
-  good?: boolean;
-}
 
 if (import.meta.main) {
   const quick = process.argv.includes("--quick");

@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { type Datastore, memoryDatastore } from "../mod.ts";
-import type { Row } from "./main.ts";
+import type { Row } from "./row.ts";
 import { type Bench, type Cost, load, median } from "./stack.ts";
 
 const FEW = 1000;

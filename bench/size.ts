@@ -13,7 +13,7 @@ import {
   WORKER_BUDGET_KB,
 } from "../dev/tools/bundle.ts";
 import { DEPENDENCIES } from "../dev/tools/manifests.ts";
-import type { Row } from "./main.ts";
+import type { Row } from "./row.ts";
 
 const inKb = ({ bytes }: BundleSize): string => `${(bytes / 1024).toFixed(1)} KB`;
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Datastore } from "../mod.ts";
-import type { Row } from "./main.ts";
+import type { Row } from "./row.ts";
 import { type Bench, json, load, median } from "./stack.ts";
 
 /** Measures with `delayMs` more on every request, to S3 and to Redis. */
