@@ -2,8 +2,7 @@
 import { describe, it } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
 import { type Event, ledger, type Limbo, parseEvents, type Value, worth, type Write } from "../../dev/chaos/ledger.ts";
-
-const HOUR = 3_600_000;
+import { HOUR_MS } from "../support/times.ts";
 
 function tried(write: Write, at: number, limbo: Limbo = "none"): Event {
   return { is: "try", key: "k", at, write, limbo };
@@ -60,7 +59,7 @@ describe("the ledger of a chaos run", () => {
   });
 
   it("finds an own expiry that is lost, moved by a millisecond, or outlived", () => {
-    const exp = 1_000_000 + HOUR;
+    const exp = 1_000_000 + HOUR_MS;
     const events = [
       tried({ do: "set", value: "v" }, 1_000_000),
       acked(1_000_001),
@@ -79,7 +78,7 @@ describe("the ledger of a chaos run", () => {
   });
 
   it("knows that a write on a key that has expired meanwhile begins anew, without an expiry", () => {
-    const exp = 1_000_000 + HOUR;
+    const exp = 1_000_000 + HOUR_MS;
     const book = ledger();
     const push = (value: string, from: number, to: number) => {
       book.add(tried({ do: "rpush", value }, from));

@@ -13,6 +13,7 @@ import { s3Datastore } from "../../src/datastores/s3/datastore.ts";
 import { startS3 } from "../../src/testing/s3.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
+import { gate, until } from "../support/waiting.ts";
 
 interface Subject {
   url: string;
@@ -31,13 +32,6 @@ const KINDS: Record<string, (target: string) => Promise<Subject>> = {
     return { url: proxy.url, fetch, layer: proxy, stop: () => proxy.stop() };
   },
 };
-
-/** A promise, and what resolves it. */
-function gate(): { until: Promise<void>; open: () => void } {
-  let open = () => {};
-  const until = new Promise<void>((resolve) => open = resolve);
-  return { until, open };
-}
 
 for (const [kind, start] of Object.entries(KINDS)) {
   describe(kind, () => {
@@ -112,25 +106,25 @@ for (const [kind, start] of Object.entries(KINDS)) {
       assertEquals((await incr()).text, '{"result":1}');
       assert(performance.now() - start > 100);
 
-      const { until, open } = gate();
-      one({ type: "delay", until });
+      const { wait, open } = gate();
+      one({ type: "delay", until: wait() });
       const held = incr();
       assertEquals((await incr()).text, '{"result":2}');
       open();
       assertEquals((await held).text, '{"result":3}');
 
       const second = gate();
-      one({ type: "delay", until: second.until, served: true });
+      one({ type: "delay", until: second.wait(), served: true });
       const answer = incr();
-      while (await count() < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+      await until("it was served", async () => await count() >= 4);
       assertEquals((await incr()).text, '{"result":5}');
       second.open();
       assertEquals((await answer).text, '{"result":4}');
     });
 
     it("delivers a delayed request although the client has given up", async () => {
-      const { until, open } = gate();
-      one({ type: "delay", until });
+      const { wait, open } = gate();
+      one({ type: "delay", until: wait() });
       await assertRejects(() => incr(AbortSignal.timeout(60)));
       assertEquals(await count(), 0);
       open();
@@ -139,8 +133,8 @@ for (const [kind, start] of Object.entries(KINDS)) {
     });
 
     it("lets a request come late, long after the client was told that it failed", async () => {
-      const { until, open } = gate();
-      one({ type: "late", until });
+      const { wait, open } = gate();
+      one({ type: "late", until: wait() });
       await assertRejects(() => incr());
       assertEquals((await ask(["SET", "n", "10"])).status, 200);
       assertEquals(await count(), 10);
@@ -153,8 +147,8 @@ for (const [kind, start] of Object.entries(KINDS)) {
       one({ type: "duplicate" });
       assertEquals((await incr()).text, '{"result":1}');
       assertEquals(await count(), 2);
-      const { until, open } = gate();
-      one({ type: "duplicate", until });
+      const { wait, open } = gate();
+      one({ type: "duplicate", until: wait() });
       assertEquals((await incr()).text, '{"result":3}');
       assertEquals(await count(), 3);
       open();

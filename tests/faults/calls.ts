@@ -6,7 +6,8 @@
 import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
-import { HOUR, type StoreOptions } from "../support/fixtures.ts";
+import type { StoreOptions } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { agedVersion, type Value, type World } from "./world.ts";
 
 /** Makes a store whose requests meet the fault; `wrap` its datastore. */
@@ -50,7 +51,7 @@ async function evicted(world: World, ...keys: string[]): Promise<void> {
 }
 
 async function inAnHour(world: World): Promise<number> {
-  return Math.floor(await world.nowMs()) + HOUR;
+  return Math.floor(await world.nowMs()) + HOUR_MS;
 }
 
 /** A string, one with an expiry of its own, a hash. */
@@ -155,7 +156,7 @@ export const CALLS: readonly Call[] = [
     name: "ensureKs of resident keys that come into use again",
     async prepare(world) {
       await archive(world, ...await three(world));
-      await world.leaveAlone(3 * HOUR, "a", "x", "h");
+      await world.leaveAlone(3 * HOUR_MS, "a", "x", "h");
       return ["a", "x", "h"];
     },
     run: (open) => open().ensureKs("a", "x", "h"),
@@ -279,19 +280,19 @@ export const CALLS: readonly Call[] = [
   },
   {
     name: "tick over idle keys",
-    options: { redisTtlMs: 10 * HOUR },
+    options: { redisTtlMs: 10 * HOUR_MS },
     async prepare(world) {
       await three(world);
       await world.commands(["SET", "old", "o1"], ["SET", "unmarked", "u1"]);
       const keys = ["a", "x", "h", "old", "unmarked"];
       await archive(world, ...keys);
       await agedVersion(world, "old");
-      await world.leaveAlone(11 * HOUR, ...keys);
+      await world.leaveAlone(11 * HOUR_MS, ...keys);
       await world.commands(["SET", "unmarked", "u2"]);
       return keys;
     },
     evicts: ["a", "x", "h", "old", "unmarked"],
-    run: (open) => open({ redisTtlMs: 10 * HOUR }).tick(ONE_BY_ONE),
+    run: (open) => open({ redisTtlMs: 10 * HOUR_MS }).tick(ONE_BY_ONE),
   },
   {
     name: "evict",

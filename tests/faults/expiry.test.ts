@@ -2,7 +2,9 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Datastore } from "../../mod.ts";
-import { hooked, HOUR, until } from "../support/fixtures.ts";
+import { hooked } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
 describe("a key whose own expiry passes", () => {
@@ -12,7 +14,7 @@ describe("a key whose own expiry passes", () => {
   beforeEach(() => world.flush());
 
   /** Sets x to expire. */
-  const expiring = async (ms = HOUR): Promise<number> => {
+  const expiring = async (ms = HOUR_MS): Promise<number> => {
     const exp = Math.floor(await world.nowMs()) + ms;
     await world.commands(["SET", "x", "1", "PXAT", exp]);
     return exp;
@@ -118,10 +120,10 @@ describe("a key whose own expiry passes", () => {
       "tundra:default:purge",
       "x",
     ]);
-    assertEquals([ends, Number(String(due))], [-1, exp + 48 * HOUR]);
+    assertEquals([ends, Number(String(due))], [-1, exp + 48 * HOUR_MS]);
   });
 
-  for (const [what, command] of [["taken off", ["PERSIST", "x"]], ["moved", ["PEXPIRE", "x", 2 * HOUR]]] as const) {
+  for (const [what, command] of [["taken off", ["PERSIST", "x"]], ["moved", ["PEXPIRE", "x", 2 * HOUR_MS]]] as const) {
     it(`is ${what} without a mark: the key is archived again before it leaves, and comes back so`, async () => {
       await expiring();
       const store = world.store();

@@ -3,10 +3,11 @@ import { Buffer } from "node:buffer";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
-import { HOUR, names, tundraError } from "../support/fixtures.ts";
+import { names, tundraError } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { type Allowed, withWorld } from "./world.ts";
 
-const TTL = { redisTtlMs: 10 * HOUR };
+const TTL = { redisTtlMs: 10 * HOUR_MS };
 const OOM = {
   type: "status",
   status: 400,
@@ -30,7 +31,7 @@ describe("a Redis at maxmemory, noeviction", () => {
     const store = world.store();
     await store.dirty(idle);
     assertEquals((await store.tick()).frozen, idle.length);
-    await world.leaveAlone(11 * HOUR, ...idle);
+    await world.leaveAlone(11 * HOUR_MS, ...idle);
     await store.dirty(dirty);
     allowed = new Map([...await world.values(...idle, ...dirty)].map(([key, value]) => [key, [value]]));
     await fill();

@@ -8,7 +8,8 @@ import { type Fault, type FaultLayer, type FaultRequest, faultyFetch } from "../
 import { TundraError, tundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
-import { gate, hooked, sleep } from "../support/fixtures.ts";
+import { hooked } from "../support/fixtures.ts";
+import { gate, sleep } from "../support/waiting.ts";
 import type { Call } from "./calls.ts";
 import type { Allowed, Saved, Value, World } from "./world.ts";
 

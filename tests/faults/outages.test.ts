@@ -12,17 +12,18 @@ import {
 import { freePort } from "../../dev/servers/redis_server.ts";
 import { s3Datastore, type S3DatastoreOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
 import { startS3 } from "../../src/testing/s3.ts";
-import { BUCKET, HOUR, type StoreOptions, tundraError } from "../support/fixtures.ts";
+import { BUCKET, type StoreOptions, tundraError } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { agedVersion, type Allowed, withWorld, type World } from "./world.ts";
 
-const TTL = { redisTtlMs: 10 * HOUR };
+const TTL = { redisTtlMs: 10 * HOUR_MS };
 
 /** `dirty` has changed since it was archived, `evicted` is in the archive alone, `idle` may leave once the archive is asked. */
 async function situation(world: World): Promise<Allowed> {
   await world.flush();
   await world.commands(
     ["SET", "dirty", "d1"],
-    ["SET", "evicted", "e1", "PXAT", Math.floor(await world.nowMs()) + HOUR],
+    ["SET", "evicted", "e1", "PXAT", Math.floor(await world.nowMs()) + HOUR_MS],
     ["SET", "idle", "i1"],
   );
   const store = world.store();
@@ -35,7 +36,7 @@ async function situation(world: World): Promise<Allowed> {
   );
   assertEquals((await store.evict("evicted")).evicted, ["evicted"]);
   await agedVersion(world, "idle");
-  await world.leaveAlone(11 * HOUR, "idle");
+  await world.leaveAlone(11 * HOUR_MS, "idle");
   await world.commands(["DEL", "tundra:default:stats"]);
   return allowed;
 }
@@ -53,7 +54,7 @@ async function unharmed(world: World, allowed: Allowed): Promise<void> {
 async function recovered(world: World, store: TundraStore, allowed: Allowed): Promise<void> {
   await world.endLeases();
   await world.endBackoffs();
-  await world.leaveAlone(11 * HOUR, "idle");
+  await world.leaveAlone(11 * HOUR_MS, "idle");
   const report = await store.tick();
   assertEquals(report.errors, []);
   assertEquals([report.frozen, report.evicted, report.done], [1, 1, true]);
@@ -197,7 +198,7 @@ describe("while S3", () => {
 
   for (const hours of [-2, 2]) {
     it(`has a clock that is ${hours} h off, it is asked what time it is, and all goes on`, async () => {
-      const skewed = await startS3({ buckets: [BUCKET], clockOffsetMs: hours * HOUR });
+      const skewed = await startS3({ buckets: [BUCKET], clockOffsetMs: hours * HOUR_MS });
       try {
         for (const [name, bytes] of world.s3.objects(BUCKET)) skewed.objects(BUCKET).set(name, bytes);
         const { url: endpoint, region, accessKeyId, secretAccessKey } = skewed;

@@ -4,7 +4,8 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { TundraError } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { HOUR, names } from "../support/fixtures.ts";
+import { names } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { withWorld } from "./world.ts";
 
 const INDEX = redisKeys("default");
@@ -38,7 +39,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
     }
 
     it("is reported before it has taken anything, once an hour", async () => {
-      await world.commands(["SET", INDEX.look, `${Math.floor(await world.nowMs()) - HOUR} `]);
+      await world.commands(["SET", INDEX.look, `${Math.floor(await world.nowMs()) - HOUR_MS} `]);
       const { errors } = await world.store().tick();
       assertEquals(errors.map(({ key, code }) => [key, code]), [["", "UNSUPPORTED"]]);
       assertMatch(errors[0]!.message, new RegExp(`its maxmemory-policy is ${policy}\\. .*Switch Eviction off`));

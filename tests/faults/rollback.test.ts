@@ -9,7 +9,9 @@ import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type TundraError, type TundraStore, tundraStore } from "../../mod.ts";
 import { objectName } from "../../src/base/keys.ts";
 import type { CommandPart } from "../../src/testing/resp.ts";
-import { BUCKET, HOUR, tundraError, until } from "../support/fixtures.ts";
+import { BUCKET, tundraError } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 import { same, type Saved, type Value, withWorld, type World } from "./world.ts";
 
 /** The world after one request. */
@@ -38,7 +40,7 @@ async function story(world: World): Promise<Moment[]> {
   };
   const datastore = world.datastore({ fetch: remembering, concurrency: 1 });
   const store = tundraStore(datastore, { redis: { ...world.connection, fetch: remembering } });
-  const exp = Math.floor(await world.nowMs()) + HOUR;
+  const exp = Math.floor(await world.nowMs()) + HOUR_MS;
   const does = async (what: string, act: () => Promise<unknown>) => {
     step = what;
     await act();

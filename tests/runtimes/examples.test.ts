@@ -6,12 +6,13 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { freePort } from "../../dev/servers/redis_server.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { BUCKET, until, withArchive } from "../support/fixtures.ts";
+import { BUCKET, withArchive } from "../support/fixtures.ts";
+import { DAY_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 import { type Program, start } from "./run.ts";
 import { bin, installTools, ROOT } from "./tools.ts";
 
 const SECRET = "a-secret-for-the-tests";
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 describe("examples", () => {
   const stack = withArchive();

@@ -8,11 +8,11 @@ import { build } from "esbuild";
 import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
 import { r2Datastore } from "../../src/adapters/cloudflare.ts";
 import { datastoreConformance } from "../conformance/datastore.ts";
-import { BUCKET, until, withArchive } from "../support/fixtures.ts";
+import { BUCKET, withArchive } from "../support/fixtures.ts";
+import { DAY_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 import { run } from "./run.ts";
 import { installTools, type Miniflare, miniflare, ROOT } from "./tools.ts";
-
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** A module, bundled as wrangler would. */
 async function bundle(contents: string): Promise<string> {

@@ -2,8 +2,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { redisKeys } from "../../src/base/keys.ts";
 import { begin } from "../../src/scripts/begin.ts";
-import { EMPTY, OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
-import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { assertBetween, EMPTY, OLD_VER, type RecordFields, withIndex, writesOf } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 
 const TOKEN = "1700000000000.5";
@@ -14,38 +13,30 @@ const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3, error: "
 describe("begin", () => {
   const stack = withStack();
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(async () => {
     await stack.flush();
     await stack.raw("SET", "a", "v", "PX", 60_000);
-    await looks.setRecords({ a: DIRTY });
-    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
+    await t.setRecords({ a: DIRTY });
+    await t.setScores("dirty", { a: TOKEN, b: TOKEN });
   });
 
-  const changesNothing = async (act: () => Promise<unknown>) => {
-    const before = await looks.everything();
-    const result = await act();
-    assertEquals(await looks.everything(), before);
-    return result;
-  };
-
   it("counts one attempt, renews the lease by a new token, and remembers both tokens", async () => {
-    const [from, user] = [await t.nowMs(), await looks.userKeys()];
+    const [from, user] = [await t.nowMs(), await t.userKeys()];
     const begun = await begin(t.index, "a", OPTIONS);
     const record = await t.readRecord("a");
     assertEquals(record, { ...DIRTY, attempts: 1, before: TOKEN, after: record.after });
     assertEquals(begun, { token: record.after });
     assertBetween(Number(record.after), from + 60_000.5, await t.nowMs() + 60_000.5);
     assertEquals(Number(record.after) % 1, 0.5);
-    assertEquals(await looks.scores("dirty"), { b: TOKEN, a: record.after });
-    assertEquals([await looks.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
+    assertEquals(await t.scores("dirty"), { b: TOKEN, a: record.after });
+    assertEquals([await t.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
   });
 
   it("gives a later token also where the old one lies further ahead", async () => {
-    await looks.setScores("dirty", { a: LATER });
+    await t.setScores("dirty", { a: LATER });
     assertEquals(await begin(t.index, "a", { ...OPTIONS, token: LATER }), { token: "1900000000001.5" });
-    assertEquals((await looks.scores("dirty")).a, "1900000000001.5");
+    assertEquals((await t.scores("dirty")).a, "1900000000001.5");
   });
 
   it("begins on a key without a record", async () => {
@@ -57,8 +48,8 @@ describe("begin", () => {
 
   it("answers a repeat with the old token by the new one, and counts nothing", async () => {
     const { value, again } = await t.copied(() => begin(t.index, "a", OPTIONS));
-    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), value));
-    await changesNothing(again);
+    await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), value));
+    await t.changesNothing(again);
   });
 
   it("counts each attempt that begins with the token of its own lease", async () => {
@@ -75,30 +66,30 @@ describe("begin", () => {
   it("is stale, and changes nothing, where the lease was taken over or the key left the queue", async () => {
     const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
     for (const score of [LATER, "5", "1700000000000", "1700000000001.5"]) {
-      await looks.setScores("dirty", { a: score });
-      await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
-      await changesNothing(again);
+      await t.setScores("dirty", { a: score });
+      await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
+      await t.changesNothing(again);
     }
     await stack.raw("ZREM", keys.dirty, "a");
-    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
-    await changesNothing(again);
+    await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
+    await t.changesNothing(again);
   });
 
   it("makes a key dead that had its attempts: out of the queue, its value where it was, and why in its record", async () => {
-    await looks.setRecords({ a: { ...DIRTY, attempts: 3 } });
+    await t.setRecords({ a: { ...DIRTY, attempts: 3 } });
     await stack.raw("PEXPIRE", keys.record("a"), 60_000);
-    const [from, user] = [await t.nowMs(), await looks.userKeys()];
+    const [from, user] = [await t.nowMs(), await t.userKeys()];
     assertEquals(await begin(t.index, "a", { ...OPTIONS, nattempts: 3 }), "dead");
     const error = "UNAVAILABLE 3 ticks ended before they had archived it";
     assertEquals(await t.readRecord("a"), { ...DIRTY, attempts: 3, error });
-    assertEquals(await looks.scores("dirty"), { b: TOKEN });
-    const { a, ...others } = await looks.scores("dead");
+    assertEquals(await t.scores("dirty"), { b: TOKEN });
+    const { a, ...others } = await t.scores("dead");
     assertBetween(Number(a), from, await t.nowMs());
-    assertEquals([others, await looks.userKeys(), await t.expiry(keys.record("a"))], [{}, user, -1]);
+    assertEquals([others, await t.userKeys(), await t.expiry(keys.record("a"))], [{}, user, -1]);
   });
 
   it("lets exactly nattempts begin", async () => {
-    await looks.setRecords({ a: { ...DIRTY, attempts: 2 } });
+    await t.setRecords({ a: { ...DIRTY, attempts: 2 } });
     assertEquals(typeof await begin(t.index, "a", OPTIONS), "object");
     const { after } = await t.readRecord("a");
     assertEquals(await begin(t.index, "a", { ...OPTIONS, token: after }), "dead");
@@ -106,18 +97,18 @@ describe("begin", () => {
   });
 
   it("changes nothing when it comes again after the key died, or was revived and claimed anew", async () => {
-    await looks.setRecords({ a: { ...DIRTY, attempts: 3 } });
+    await t.setRecords({ a: { ...DIRTY, attempts: 3 } });
     const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
-    assertEquals(Object.keys(await looks.scores("dead")), ["a"]);
-    await changesNothing(again);
+    assertEquals(Object.keys(await t.scores("dead")), ["a"]);
+    await t.changesNothing(again);
     await stack.raw("DEL", keys.dead);
-    await looks.setScores("dirty", { a: LATER });
-    await changesNothing(again);
+    await t.setScores("dirty", { a: LATER });
+    await t.changesNothing(again);
   });
 
   it("leaves a record of another version alone", async () => {
-    await looks.setRecords({ a: "2 of another version" });
-    await changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "unsupported"));
+    await t.setRecords({ a: "2 of another version" });
+    await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "unsupported"));
   });
 
   it("costs 1 request and 6 commands, 7 where the key dies, 4 where it is stale", async () => {
@@ -130,15 +121,15 @@ describe("begin", () => {
 
   it("writes the record first, and takes a key out of the queue last", async () => {
     assertEquals(writesOf(await t.scripted(() => begin(t.index, "a", OPTIONS))), ["MSET", "ZADD"]);
-    await looks.setRecords({ b: { ...DIRTY, attempts: 3 } });
+    await t.setRecords({ b: { ...DIRTY, attempts: 3 } });
     assertEquals(writesOf(await t.scripted(() => begin(t.index, "b", OPTIONS))), ["MSET", "ZADD", "ZREM"]);
   });
 
   it("takes keys of any Unicode", async () => {
     for (const key of ["", " ", "ä/€😀\n%\0..", "b c d"]) {
-      await looks.setScores("dirty", { [key]: TOKEN });
+      await t.setScores("dirty", { [key]: TOKEN });
       const begun = await begin(t.index, key, OPTIONS) as { token: string };
-      assertEquals((await looks.scores("dirty"))[key], begun.token);
+      assertEquals((await t.scores("dirty"))[key], begun.token);
     }
   });
 });

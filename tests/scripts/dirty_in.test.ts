@@ -7,7 +7,6 @@ import type { EvalQueue } from "../../src/dirty_in.ts";
 import { tundraStore } from "../../src/store.ts";
 import type { TundraOptions } from "../../src/store_interface.ts";
 import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
-import { looksInto } from "../support/looks.ts";
 import { type Stack, withStack } from "../support/stack.ts";
 
 const storeOn = (stack: Stack, options: Partial<TundraOptions> = {}) =>
@@ -37,7 +36,6 @@ const shebangs = (stack: Stack) =>
 describe("dirtyIn", () => {
   const stack = withStack({ upstash: { record: true } });
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(() => stack.flush());
 
@@ -54,12 +52,12 @@ describe("dirtyIn", () => {
         assertEquals([stack.server.requests, stack.server.log[0]!.path], [1, path]);
         const { rev, touch } = await t.readRecord("a");
         assertEquals(await t.readRecord("a"), { ...EMPTY, rev, touch: Math.floor(rev / 1000) });
-        assertEquals(await looks.scores("dirty"), { a: String(touch), h: String(touch) });
+        assertEquals(await t.scores("dirty"), { a: String(touch), h: String(touch) });
       });
 
       it("holds several marks, first and last ones too, and wraps exec once", async () => {
         const store = storeOn(stack);
-        await looks.setKeys("before");
+        await t.setKeys("before");
         const queue = store.redis[kind]();
         store.dirtyIn(queue, "before");
         const { exec } = queue;
@@ -69,7 +67,7 @@ describe("dirtyIn", () => {
         store.dirtyIn(queue, "n", "a");
         assert(queue.exec === exec);
         assertEquals(await queue.exec(), ["OK", 1]);
-        assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["a", "before", "n"]);
+        assertEquals(Object.keys(await t.scores("dirty")).sort(), ["a", "before", "n"]);
       });
 
       it("rejects as dirty would for keys that are missing; the others are marked, the commands took effect", async () => {
@@ -78,7 +76,7 @@ describe("dirtyIn", () => {
         store.dirtyIn(queue, "none", "a", "nothing");
         const error = await rejects(() => queue.exec());
         assertEquals([error.code, error.keys], ["MISSING", ["none", "nothing"]]);
-        assertEquals(Object.keys(await looks.scores("dirty")), ["a"]);
+        assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
         assertEquals(String(await stack.raw("GET", "a")), "v");
         assertEquals(facts(error), facts(await rejects(() => store.dirty("none", "a", "nothing"))));
       });
@@ -91,7 +89,7 @@ describe("dirtyIn", () => {
         store.dirtyIn(queue, "a");
         const error = await rejects(() => queue.exec());
         assertEquals([error.code, error.keys], ["CONFLICT", ["none", "a"]]);
-        assertEquals([await t.recordText("a"), await looks.scores("dirty")], [record, {}]);
+        assertEquals([await t.recordText("a"), await t.scores("dirty")], [record, {}]);
         assertEquals(facts(error), facts(await rejects(() => store.dirty("none", "a"))));
       });
 
@@ -104,7 +102,7 @@ describe("dirtyIn", () => {
         assertEquals(await queue.exec(), ["OK"]);
         const { rev } = await t.readRecord("a");
         assertEquals(await t.readRecord("a"), { ...before, flag: "r", rev, touch: Math.floor(rev / 1000) });
-        assertEquals([stack.server.requests, Object.keys(await looks.scores("dirty"))], [1, ["a"]]);
+        assertEquals([stack.server.requests, Object.keys(await t.scores("dirty"))], [1, ["a"]]);
       });
 
       it("with missing: del takes a key that the command removed as a removal", async () => {
@@ -130,7 +128,7 @@ describe("dirtyIn", () => {
         store.dirtyIn(queue, "a");
         assertEquals(await queue.exec({ keepErrors: true }) as unknown, expected as unknown);
         assertEquals((expected as { error?: string }[]).map(({ error }) => error !== undefined), [false, true, false]);
-        assertEquals(Object.keys(await looks.scores("dirty")), ["a"]);
+        assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
         const failing = fill();
         store.dirtyIn(failing, "none");
         assertEquals((await rejects(() => failing.exec({ keepErrors: true }))).code, "MISSING");
@@ -146,7 +144,7 @@ describe("dirtyIn", () => {
         const error = await assertRejects(() => fill(queue).exec()) as Error;
         assertEquals([error.name, error.message], [expected.name, expected.message]);
         assertMatch(error.message, /^Command 2 \[ lpop \] failed: WRONGTYPE /);
-        assertEquals(Object.keys(await looks.scores("dirty")), ["a"]);
+        assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
       });
 
       it("throws the mark's error where both fail, with the other as its cause", async () => {
@@ -175,14 +173,14 @@ describe("dirtyIn", () => {
       it("takes more than 1,000 keys in one request, and finds the missing ones among them", async () => {
         const store = storeOn(stack);
         const all = Array.from({ length: 2500 }, (_, i) => `k${i}`);
-        await looks.setKeys(...all);
+        await t.setKeys(...all);
         const queue = store.redis[kind]().set("x", "1");
         store.dirtyIn(queue, all);
         queue.get("x");
         await stack.server.resetCounters();
         assertEquals(await queue.exec() as unknown[], ["OK", 1]);
         assertEquals([stack.server.requests, shebangs(stack).length], [1, 3]);
-        assertEquals(Object.keys(await looks.scores("dirty")).length, 2500);
+        assertEquals(Object.keys(await t.scores("dirty")).length, 2500);
         await stack.raw("DEL", "k3", "k1003", "k2499");
         const again = store.redis[kind]();
         store.dirtyIn(again, ...all);
@@ -204,12 +202,12 @@ describe("dirtyIn", () => {
 
       it("is content with nothing but marks", async () => {
         const store = storeOn(stack, { freezeDelayMs: 5000 });
-        await looks.setKeys("a");
+        await t.setKeys("a");
         const queue = store.redis[kind]();
         store.dirtyIn(queue, "a");
         assertEquals(await queue.exec() as unknown[], []);
         const { touch } = await t.readRecord("a");
-        assertEquals(await looks.scores("dirty"), { a: String(touch + 5000) });
+        assertEquals(await t.scores("dirty"), { a: String(touch + 5000) });
       });
     });
   }
@@ -232,7 +230,7 @@ describe("dirtyIn", () => {
 
   it("sends no flag to a queue that does not say whether it is a transaction, and needs no more than three methods", async () => {
     const store = storeOn(stack);
-    await looks.setKeys("a");
+    await t.setKeys("a");
     await store.dirty("a");
     const queued: unknown[][] = [];
     const database = stack.id("").slice(1);
@@ -286,7 +284,7 @@ describe("dirtyIn", () => {
     store.dirtyIn(failing, "a");
     const { code, keys: named, cause } = await rejects(() => failing.exec());
     assertEquals([code, named, cause === reason], ["UNAVAILABLE", ["a"], true]);
-    assertEquals(await looks.everything(), {});
+    assertEquals(await t.everything(), {});
   });
 
   it("checks its arguments before it queues anything, and queues nothing for no keys", () => {
@@ -316,12 +314,12 @@ describe("dirtyIn", () => {
   it("never sets or clears a TTL or a byte of the application's keys", async () => {
     const store = storeOn(stack);
     await stack.raw("SET", "a", "v", "PX", 3_600_000);
-    await looks.setKeys("b");
-    const user = await looks.userKeys();
+    await t.setKeys("b");
+    const user = await t.userKeys();
     const queue = store.redis.multi();
     store.dirtyIn(queue, { missing: "del" }, "a", "b", "c");
     await queue.exec();
-    assertEquals(await looks.userKeys(), user);
+    assertEquals(await t.userKeys(), user);
   });
 
   it("marks an evicted key as dirty does: nothing to do where the value is away", async () => {
@@ -336,8 +334,8 @@ describe("dirtyIn", () => {
     for (const options of [{ automaticDeserialization: false }, { responseEncoding: false as const }]) {
       const store = storeOn(stack, { redis: { ...stack.connection, ...options } });
       await stack.flush();
-      await looks.setRecords({ u: "2", e: { ver: OLD_VER, flag: "e", fp: "f0" } });
-      await looks.setKeys("e", "ok", "u");
+      await t.setRecords({ u: "2", e: { ver: OLD_VER, flag: "e", fp: "f0" } });
+      await t.setKeys("e", "ok", "u");
       const queue = store.redis.pipeline();
       store.dirtyIn(queue, "none", "u", "e", "ok");
       const error = await rejects(() => queue.exec());
@@ -345,14 +343,14 @@ describe("dirtyIn", () => {
         Object.entries(error.causes).map(([key, cause]) => [key, (cause as TundraError).code]),
         [["none", "MISSING"], ["u", "UNSUPPORTED"], ["e", "CONFLICT"]],
       );
-      assertEquals([error.code, Object.keys(await looks.scores("dirty"))], ["UNSUPPORTED", ["ok"]]);
+      assertEquals([error.code, Object.keys(await t.scores("dirty"))], ["UNSUPPORTED", ["ok"]]);
     }
   });
 });
 
 describe("dirtyIn on a server that refuses key locking", () => {
   const stack = withStack({ upstash: { record: true, keyLocking: false } });
-  const looks = looksInto(stack);
+  const t = withIndex(stack);
   beforeEach(() => stack.flush());
 
   it("works as the very first call and ever after, in one request each", async () => {
@@ -367,6 +365,6 @@ describe("dirtyIn on a server that refuses key locking", () => {
       }
       await store.dirty("pipeline");
     }
-    assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["multi", "pipeline"]);
+    assertEquals(Object.keys(await t.scores("dirty")).sort(), ["multi", "pipeline"]);
   });
 });

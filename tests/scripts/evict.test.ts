@@ -8,9 +8,7 @@ import { mark } from "../../src/scripts/mark.ts";
 import { evictIdle } from "../../src/tick/evict_idle.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+import { DAY_MS, HOUR_MS } from "../support/times.ts";
 
 describe("evict", () => {
   const stack = withStack();
@@ -140,10 +138,10 @@ describe("evict", () => {
       await tools.clean("a", "1");
       const { value, again } = await tools.copied(() => now("a"));
       assertEquals(value, ["evicted"]);
-      const after = await tools.keyspace();
+      const after = await tools.everything();
       assertEquals(await now("a"), ["evicted"]);
       await again();
-      assertEquals(await tools.keyspace(), after);
+      assertEquals(await tools.everything(), after);
     });
 
     it("keeps the record of a key with an expiry of its own: it goes with the key's objects", async () => {
@@ -182,9 +180,9 @@ describe("evict", () => {
     it("says never archived where the record has no version, and where there is no record", async () => {
       await raw("MSET", "a", "1", "b", "2");
       await tools.writeRecord("a", { touch: 5 });
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await now("a", "b"), ["never archived", "never archived"]);
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
 
     it("says dirty where it is queued, and changes nothing but the idle ones", async () => {
@@ -248,9 +246,9 @@ describe("evict", () => {
       await raw("SET", "a", "2");
       const { value, again } = await tools.copied(() => now("a"));
       assertEquals(value, ["rescued"]);
-      const after = await tools.keyspace();
+      const after = await tools.everything();
       await again();
-      assertEquals(await tools.keyspace(), after);
+      assertEquals(await tools.everything(), after);
     });
 
     it("rescues a key that got, lost or changed its own expiry", async () => {
@@ -288,9 +286,9 @@ describe("evict", () => {
     it("keeps other bytes as a conflict: neither evicted nor queued, record unchanged", async () => {
       await tools.evicted("a", "whole");
       await raw("SET", "a", "part");
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await now("a"), ["conflict"]);
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
 
     it("rescues a key that was made anew after the archived one had expired", async () => {
@@ -364,9 +362,9 @@ describe("evict", () => {
       const newer = "1700000000000001-00000000";
       for (const action of ["evict", "mark", "keep"] as const) {
         await tools.clean("a", "1", { touch: 5, ver: newer });
-        const before = await tools.keyspace();
+        const before = await tools.everything();
         assertEquals(await inTick(limit, candidate("a", { action, ver: OLD_VER })), ["moved on"], action);
-        assertEquals(await tools.keyspace(), before, action);
+        assertEquals(await tools.everything(), before, action);
       }
       assertEquals(await inTick(limit, candidate("a", { ver: newer })), ["evicted"]);
     });
@@ -512,9 +510,9 @@ describe("evict", () => {
       await tools.clean("a", "1");
       await raw("DEL", "tundra:default:id");
       if (id) await raw("SET", "tundra:default:id", id);
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await evict(tools.index, [candidate("a")], undefined), { id, asked: [], outcomes: [] });
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
   }
 

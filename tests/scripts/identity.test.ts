@@ -164,12 +164,12 @@ describe("index and archive", () => {
 
   async function assertAllReject(code: string, message: RegExp): Promise<void> {
     for (const [name, act] of Object.entries(operations)) {
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       const objects = [...archive.memory.objects.keys()];
       const error = await assertRejects(act, TundraError);
       assertEquals(error.code, code, `${name}: ${error.message}`);
       assertMatch(error.message, message, name);
-      assertEquals(await tools.keyspace(), before, name);
+      assertEquals(await tools.everything(), before, name);
       assertEquals([...archive.memory.objects.keys()], objects, name);
     }
   }
@@ -403,14 +403,14 @@ describe("index and archive", () => {
         archive.faults.fetch = (names) => onlyOwner(names) ? answer() : undefined;
         await raw("SET", "a", "1");
         await store.dirty("a");
-        const before = await tools.keyspace();
+        const before = await tools.everything();
         const report = await store.tick({ retryBackoffMs: 0 });
         assertEquals([report.claimed, report.failed, report.frozen], [1, 1, 0]);
         assertEquals(report.errors.map(({ key, code }) => [key, code]), [["a", "UNAVAILABLE"]]);
         assertMatch(report.errors[0]!.message, /owner/);
         const others = (keys: Record<string, string>) =>
           Object.entries(keys).filter(([name]) => !/^tundra:default:(dirty|tick|rec:a)$/.test(name));
-        assertEquals(others(await tools.keyspace()), others(before));
+        assertEquals(others(await tools.everything()), others(before));
         assertEquals((await tools.readRecord("a")).attempts, 0);
         archive.faults.fetch = undefined;
         assertEquals((await store.tick()).frozen, 1);

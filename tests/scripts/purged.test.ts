@@ -3,18 +3,24 @@ import { assertEquals } from "@std/assert";
 import { redisKeys } from "../../src/base/keys.ts";
 import { parseRecord } from "../../src/scripts/prelude.ts";
 import { purgeableUpTo, purged } from "../../src/scripts/purged.ts";
-import { OLD_VER, type RecordFields, withIndex } from "../support/index.ts";
-import { assertBetween, EXPIRED_MS, GRACE_MS, looksInto, textOf, writesOf } from "../support/looks.ts";
+import {
+  assertBetween,
+  EXPIRED_MS,
+  GRACE_MS,
+  OLD_VER,
+  type RecordFields,
+  textOf,
+  withIndex,
+  writesOf,
+} from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
+import { HOUR_MS, MINUTE_MS } from "../support/times.ts";
 
 const VER = "1764000000000001-0a1b2c3d";
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
 
 describe("purged", () => {
   const stack = withStack();
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(() => stack.flush());
 
@@ -22,8 +28,8 @@ describe("purged", () => {
 
   /** Records, each queued as due. */
   async function queued(records: Record<string, Partial<RecordFields>>): Promise<void> {
-    await looks.setRecords(records);
-    await looks.setScores("purge", Object.fromEntries(Object.keys(records).map((key) => [key, 5])));
+    await t.setRecords(records);
+    await t.setScores("purge", Object.fromEntries(Object.keys(records).map((key) => [key, 5])));
   }
 
   it("a removed key's objects are deleted: its record expires a grace period later, and nothing is left to do", async () => {
@@ -41,23 +47,23 @@ describe("purged", () => {
     for (const key of ["living", "dirty"]) {
       assertEquals([(await t.readRecord(key)).old, await t.expiry(keys.record(key))], ["-", -1]);
     }
-    assertEquals(await looks.scores("purge"), {});
+    assertEquals(await t.scores("purge"), {});
   });
 
   it("an expired key's objects are deleted: its record goes, and it is idle no more", async () => {
     const exp = await t.nowMs() - EXPIRED_MS - 1;
     await queued({ a: { ver: VER, fp: "f", exp }, e: { ver: VER, fp: "f", exp, flag: "e" } });
-    await looks.setScores("idle", { a: 3, other: 4 });
+    await t.setScores("idle", { a: 3, other: 4 });
     assertEquals(await purged(t.index, [{ key: "a", upTo: VER }, { key: "e", upTo: VER }], true), 0);
     assertEquals([await t.recordText("a"), await t.recordText("e")], [undefined, undefined]);
-    assertEquals([await looks.scores("idle"), await looks.scores("purge")], [{ other: "4" }, {}]);
+    assertEquals([await t.scores("idle"), await t.scores("purge")], [{ other: "4" }, {}]);
   });
 
   it("a key that was removed, made anew and expires stays queued for that", async () => {
     const exp = await t.nowMs() + HOUR_MS;
     await queued({ a: { ver: VER, fp: "f", exp, old: OLD_VER } });
     assertEquals(await purged(t.index, [{ key: "a", upTo: OLD_VER }], true), 0);
-    assertEquals(await looks.scores("purge"), { a: String(exp + EXPIRED_MS) });
+    assertEquals(await t.scores("purge"), { a: String(exp + EXPIRED_MS) });
   });
 
   it("what could not be deleted is due after as long as that has been tried, from a minute to an hour", async () => {
@@ -67,7 +73,7 @@ describe("purged", () => {
     const before = await t.recordText("some");
     const all = ["now", "some", "long"].map((key) => ({ key, upTo: OLD_VER }));
     assertEquals(await purged(t.index, all, false), 3);
-    const { now: first, some, long } = await looks.scores("purge");
+    const { now: first, some, long } = await t.scores("purge");
     assertBetween(Number(first), now + MINUTE_MS, now + MINUTE_MS + 5_000);
     assertBetween(Number(some), now + 20 * MINUTE_MS, now + 20 * MINUTE_MS + 5_000);
     assertBetween(Number(long), now + HOUR_MS, now + HOUR_MS + 5_000);
@@ -79,7 +85,7 @@ describe("purged", () => {
     await queued({ a: later });
     assertEquals(await purged(t.index, [{ key: "a", upTo: OLD_VER }], true), 1);
     assertEquals(await t.recordText("a"), textOf(later));
-    assertBetween(Number((await looks.scores("purge")).a), await t.nowMs() - 5_000, await t.nowMs());
+    assertBetween(Number((await t.scores("purge")).a), await t.nowMs() - 5_000, await t.nowMs());
   });
 
   it("a late copy does nothing to a key that was made anew, or removed again", async () => {
@@ -87,28 +93,28 @@ describe("purged", () => {
     const all = [{ key: "a", upTo: OLD_VER }, { key: "b", upTo: OLD_VER }];
     const { again } = await t.copied(() => purged(t.index, all, true));
     const exp = await t.nowMs() + HOUR_MS;
-    await looks.setRecords({
+    await t.setRecords({
       a: { ver: VER, fp: "f", exp },
       b: { ...GONE, old: VER, ver: "1765000000000001-00000000" },
     });
-    await looks.setScores("purge", { a: exp + EXPIRED_MS, b: 5 });
-    const before = await looks.everything();
+    await t.setScores("purge", { a: exp + EXPIRED_MS, b: 5 });
+    const before = await t.everything();
     await again();
-    const after = await looks.everything();
+    const after = await t.everything();
     assertEquals(after[keys.record("a")], before[keys.record("a")]);
     assertEquals(after[keys.record("b")], before[keys.record("b")]);
-    const { a, b } = await looks.scores("purge");
+    const { a, b } = await t.scores("purge");
     assertEquals(a, String(exp + EXPIRED_MS));
     assertBetween(Number(b), 5, await t.nowMs());
   });
 
   it("drops from the queue what has nothing to delete, and looks at an unknown record in an hour", async () => {
     await queued({ none: { ver: VER, fp: "f" }, waiting: { rev: 7, ver: VER, flag: "g", old: VER } });
-    await looks.setRecords({ unknown: "2 0 - r" });
-    await looks.setScores("purge", { unknown: 5, lost: 5 });
+    await t.setRecords({ unknown: "2 0 - r" });
+    await t.setScores("purge", { unknown: 5, lost: 5 });
     const all = ["none", "waiting", "unknown", "lost"].map((key) => ({ key, upTo: "" }));
     assertEquals(await purged(t.index, all, true), 0);
-    const left = await looks.scores("purge");
+    const left = await t.scores("purge");
     assertEquals(Object.keys(left), ["unknown"]);
     assertBetween(Number(left.unknown), await t.nowMs() + HOUR_MS - 5_000, await t.nowMs() + HOUR_MS);
     assertEquals(await t.recordText("unknown"), "2 0 - r");
@@ -132,7 +138,7 @@ describe("purged", () => {
     const before = await t.recordText("a");
     for (const upTo of ["", OLD_VER, "1763000000000001-0a1b2c3d"]) {
       assertEquals(await purged(t.index, [{ key: "a", upTo }], true), 0);
-      assertEquals([await t.recordText("a"), await looks.scores("purge")], [before, { a: String(exp + EXPIRED_MS) }]);
+      assertEquals([await t.recordText("a"), await t.scores("purge")], [before, { a: String(exp + EXPIRED_MS) }]);
     }
   });
 

@@ -27,9 +27,9 @@ describe("reconcile", () => {
     await raw("HSET", "a", "one", "1", "two", "2");
     const record = await tools.writeRecord("a", { ver: "1-0", fp: await tools.fingerprint("a"), flag: "e" });
     await raw("HDEL", "a", "two");
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     assertEquals(await reconcile(tools.index, [{ key: "a", record }]), ["conflict"]);
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
   });
 
   it("looks again where the record moved on or the key is missing, nothing changed", async () => {
@@ -38,7 +38,7 @@ describe("reconcile", () => {
     const { record: missing } = await tools.evicted("missing", "1");
     const record = await tools.clean("record", "1", { flag: "e" });
     await raw("DEL", "tundra:default:rec:record");
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     assertEquals(
       await reconcile(tools.index, [
         { key: "moved", record: moved },
@@ -47,7 +47,7 @@ describe("reconcile", () => {
       ]),
       ["again", "again", "again"],
     );
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
   });
 
   it("leaves a record of another version alone, and spoils no other key", async () => {
@@ -72,13 +72,13 @@ describe("reconcile", () => {
     const record = await tools.clean("a", "1", { flag: "e", touch: 5 });
     const { value, again } = await tools.copied(() => reconcile(tools.index, [{ key: "a", record }]));
     assertEquals(value, ["healed"]);
-    const healed = await tools.keyspace();
+    const healed = await tools.everything();
     await again();
-    assertEquals(await tools.keyspace(), healed);
+    assertEquals(await tools.everything(), healed);
     await tools.clean("a", "1", { ...await tools.readRecord("a"), flag: "e" });
-    const evicted = await tools.keyspace();
+    const evicted = await tools.everything();
     await again();
-    assertEquals(await tools.keyspace(), evicted);
+    assertEquals(await tools.everything(), evicted);
   });
 
   it("leaves the own expiry of a key as it is, and its record without a TTL", async () => {

@@ -3,8 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { redisKeys } from "../../src/base/keys.ts";
 import { claim } from "../../src/scripts/claim.ts";
 import { release } from "../../src/scripts/release.ts";
-import { withIndex } from "../support/index.ts";
-import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { assertBetween, withIndex, writesOf } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -14,12 +13,11 @@ const LEASE_MS = 60_000;
 describe("release", () => {
   const stack = withStack();
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(() => stack.flush());
 
   it("makes leased keys due at once; a suspect stays one by its .5", async () => {
-    await looks.setScores("dirty", { a: TOKEN, poison: TOKEN, b: TOKEN, other: TOKEN });
+    await t.setScores("dirty", { a: TOKEN, poison: TOKEN, b: TOKEN, other: TOKEN });
     const from = await t.nowMs();
     const released = await release(t.index, [
       { key: "a", token: TOKEN, suspect: false },
@@ -27,14 +25,14 @@ describe("release", () => {
       { key: "b", token: TOKEN, suspect: false },
     ], LEASE_MS);
     assertEquals(released, 3);
-    const { a, b, poison, other } = await looks.scores("dirty");
+    const { a, b, poison, other } = await t.scores("dirty");
     assertBetween(Number(a), from, await t.nowMs());
     assertEquals([Number.isInteger(Number(a)), b, poison, other], [true, a, `${a}.5`, TOKEN]);
   });
 
   it("gives keys to the next claim, suspects as such", async () => {
     await stack.raw("MSET", keys.id, stack.id("an-id"), keys.tick, "0");
-    await looks.setScores("dirty", { a: TOKEN, poison: TOKEN });
+    await t.setScores("dirty", { a: TOKEN, poison: TOKEN });
     await release(
       t.index,
       [{ key: "a", token: TOKEN, suspect: false }, { key: "poison", token: TOKEN, suspect: true }],
@@ -49,19 +47,19 @@ describe("release", () => {
 
   it("leaves keys alone whose token is not the one given, and says how many it released", async () => {
     const scores = { later: "1900000000001.5", due: "5", near: "1900000000000" };
-    await looks.setScores("dirty", { ...scores, mine: TOKEN });
+    await t.setScores("dirty", { ...scores, mine: TOKEN });
     const all = ["later", "due", "near", "missing", "mine"].map((key) => ({ key, token: TOKEN, suspect: false }));
     assertEquals(await release(t.index, all, LEASE_MS), 1);
-    const { mine, ...others } = await looks.scores("dirty");
+    const { mine, ...others } = await t.scores("dirty");
     assertEquals([others, mine === TOKEN], [scores, false]);
   });
 
   it("gives back any number of leases in one call, each key by its own token", async () => {
     const other = "1900000000009.5";
-    await looks.setScores("dirty", { a: TOKEN, b: other, c: other });
+    await t.setScores("dirty", { a: TOKEN, b: other, c: other });
     const given = [{ key: "a", token: TOKEN }, { key: "b", token: other }, { key: "c", token: TOKEN }];
     assertEquals(await release(t.index, given.map((each) => ({ ...each, suspect: false })), LEASE_MS), 2);
-    const { a, b, c } = await looks.scores("dirty");
+    const { a, b, c } = await t.scores("dirty");
     assertEquals([a === TOKEN, b, c], [false, a, other]);
   });
 
@@ -70,9 +68,9 @@ describe("release", () => {
     for (let i = 0; i < 2_000 && met < 3; i++) {
       const now = Math.floor(await t.nowMs());
       const token = `${now + LEASE_MS}.5`;
-      await looks.setScores("dirty", { a: token });
+      await t.setScores("dirty", { a: token });
       await release(t.index, [{ key: "a", token, suspect: false }], LEASE_MS);
-      const due = Number((await looks.scores("dirty")).a);
+      const due = Number((await t.scores("dirty")).a);
       assert(due > now, `${due} is not after ${now}`);
       if (due === now + 1) met++;
     }
@@ -80,48 +78,48 @@ describe("release", () => {
   });
 
   it("leaves every Redis key as it is when it runs again, and when it comes after the lease was taken over", async () => {
-    await looks.setScores("dirty", { a: TOKEN, poison: TOKEN });
+    await t.setScores("dirty", { a: TOKEN, poison: TOKEN });
     const pair = [{ key: "a", token: TOKEN, suspect: false }, { key: "poison", token: TOKEN, suspect: true }];
     const { again } = await t.copied(() => release(t.index, pair, LEASE_MS));
-    const released = await looks.everything();
+    const released = await t.everything();
     await again();
-    assertEquals(await looks.everything(), released);
+    assertEquals(await t.everything(), released);
     for (const score of ["1900000060000.5", "1899999999999.5"]) {
-      await looks.setScores("dirty", { a: score, poison: score });
-      const before = await looks.everything();
+      await t.setScores("dirty", { a: score, poison: score });
+      const before = await t.everything();
       await again();
       assertEquals(await release(t.index, pair, LEASE_MS), 0);
-      assertEquals(await looks.everything(), before);
+      assertEquals(await t.everything(), before);
     }
     await stack.raw("DEL", keys.dirty);
-    const before = await looks.everything();
+    const before = await t.everything();
     await again();
-    assertEquals(await looks.everything(), before);
+    assertEquals(await t.everything(), before);
   });
 
   it("costs 1 request and 4 commands for 1,000 keys of any Unicode", async () => {
     const random = seededRandom("release costs 1 request and 4 commands for 1,000 keys of any Unicode");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
-    await looks.setScores("dirty", Object.fromEntries(all.map((key) => [key, TOKEN])));
+    await t.setScores("dirty", Object.fromEntries(all.map((key) => [key, TOKEN])));
     await release(t.index, [{ key: "warm", token: TOKEN, suspect: false }], LEASE_MS);
     const given = all.map((key) => ({ key, token: TOKEN, suspect: random.int(2) === 1 }));
     let released = 0;
     const bill = await t.bill(async () => released = await release(t.index, given, LEASE_MS));
     assertEquals([bill, released], [{ requests: 1, billable: 4 }, all.length]);
-    const scores = await looks.scores("dirty");
+    const scores = await t.scores("dirty");
     const suspects = given.filter(({ key }) => scores[key]!.endsWith(".5")).map(({ key }) => key);
     assertEquals(suspects, given.filter(({ suspect }) => suspect).map(({ key }) => key));
   });
 
   it("counts nothing: records and the application's keys stay as they are", async () => {
     await stack.raw("SET", "a", "v", "PX", 60_000);
-    await looks.setKeys("b");
-    await looks.setRecords({ a: { rev: 5, attempts: 2, error: "CORRUPT x" }, b: "2 of another version" });
-    await looks.setScores("dirty", { a: TOKEN, b: TOKEN });
-    const { [keys.dirty]: _, ...before } = await looks.everything();
+    await t.setKeys("b");
+    await t.setRecords({ a: { rev: 5, attempts: 2, error: "CORRUPT x" }, b: "2 of another version" });
+    await t.setScores("dirty", { a: TOKEN, b: TOKEN });
+    const { [keys.dirty]: _, ...before } = await t.everything();
     const both = [{ key: "a", token: TOKEN, suspect: true }, { key: "b", token: TOKEN, suspect: false }];
     assertEquals(writesOf(await t.scripted(() => release(t.index, both, LEASE_MS))), ["ZADD"]);
-    const { [keys.dirty]: __, ...after } = await looks.everything();
+    const { [keys.dirty]: __, ...after } = await t.everything();
     assertEquals(after, before);
   });
 });

@@ -3,8 +3,7 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/
 import { remove } from "../../src/scripts/remove.ts";
 import { withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
-
-const DAY_MS = 24 * 3_600_000;
+import { DAY_MS } from "../support/times.ts";
 
 describe("remove", () => {
   const stack = withStack();
@@ -83,7 +82,7 @@ describe("remove", () => {
     await tools.clean("moved", "1", { touch: 5 });
     await tools.clean("came", "1");
     await raw("SET", "went", "1");
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     assertEquals(
       await remove(tools.index, [
         { key: "moved", record: (await tools.recordText("moved"))!.replace(" 5 ", " 6 ") },
@@ -92,7 +91,7 @@ describe("remove", () => {
       ]),
       ["again", "again", "again"],
     );
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
   });
 
   it("leaves a key alone whose record is of another version, and spoils no other", async () => {
@@ -113,9 +112,9 @@ describe("remove", () => {
       for (const marked of [false, true]) {
         await raw("SET", "a", "new");
         if (marked) await tools.writeRecord("a", { ...await tools.readRecord("a"), rev: 99, flag: "r" });
-        const before = await tools.keyspace();
+        const before = await tools.everything();
         await again();
-        assertEquals(await tools.keyspace(), before, `marked: ${marked}`);
+        assertEquals(await tools.everything(), before, `marked: ${marked}`);
       }
       assertEquals(String(await raw("GET", "a")), "new");
     });

@@ -2,8 +2,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { redisKeys } from "../../src/base/keys.ts";
 import { requeueDead } from "../../src/scripts/requeue_dead.ts";
-import { EMPTY, OLD_VER, withIndex } from "../support/index.ts";
-import { assertBetween, looksInto, writesOf } from "../support/looks.ts";
+import { assertBetween, EMPTY, OLD_VER, withIndex, writesOf } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -13,100 +12,99 @@ const ALIVE = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
 describe("revive", () => {
   const stack = withStack();
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(() => stack.flush());
 
   it("queues dead keys at once with all their attempts and no error; the revision stays", async () => {
-    await looks.setRecords({ a: DEAD, b: { ...DEAD, flag: "g" }, other: DEAD });
-    await looks.setScores("dead", { a: 9, b: 9, other: 9 });
+    await t.setRecords({ a: DEAD, b: { ...DEAD, flag: "g" }, other: DEAD });
+    await t.setScores("dead", { a: 9, b: 9, other: 9 });
     const from = await t.nowMs();
     assertEquals(await requeueDead(t.index, ["a", "b"]), 2);
     assertEquals([await t.readRecord("a"), await t.readRecord("b")], [ALIVE, { ...ALIVE, flag: "g" }]);
-    const { a, b, ...rest } = await looks.scores("dirty");
+    const { a, b, ...rest } = await t.scores("dirty");
     assertBetween(Number(a), from, await t.nowMs());
-    assertEquals([b, rest, await looks.scores("dead")], [a, {}, { other: "9" }]);
+    assertEquals([b, rest, await t.scores("dead")], [a, {}, { other: "9" }]);
   });
 
   it("gives a dead key whose record was lost a new revision, so that it is dirty", async () => {
-    await looks.setRecords({ empty: { ...DEAD, ver: "-", rev: 0 } });
-    await looks.setScores("dead", { empty: 9, lost: 9 });
-    const from = await looks.nowUs();
+    await t.setRecords({ empty: { ...DEAD, ver: "-", rev: 0 } });
+    await t.setScores("dead", { empty: 9, lost: 9 });
+    const from = await t.nowUs();
     assertEquals(await requeueDead(t.index, ["empty", "lost"]), 2);
     const { rev } = await t.readRecord("lost");
-    assertBetween(rev, from, await looks.nowUs());
+    assertBetween(rev, from, await t.nowUs());
     assertEquals(await t.readRecord("lost"), { ...EMPTY, rev });
     assertEquals(await t.readRecord("empty"), { ...ALIVE, ver: "-", rev });
-    assertEquals(Object.keys(await looks.scores("dirty")).sort(), ["empty", "lost"]);
+    assertEquals(Object.keys(await t.scores("dirty")).sort(), ["empty", "lost"]);
   });
 
   it("only takes a key out of dead that is archived already, resident, evicted or gone: nothing makes it dirty", async () => {
     const clean = { ...DEAD, rev: 0 };
-    await looks.setRecords({ resident: clean, evicted: { ...clean, flag: "e" }, gone: { ...clean, flag: "g" } });
-    await looks.setScores("dead", { resident: 9, evicted: 9, gone: 9 });
+    await t.setRecords({ resident: clean, evicted: { ...clean, flag: "e" }, gone: { ...clean, flag: "g" } });
+    await t.setScores("dead", { resident: 9, evicted: 9, gone: 9 });
     assertEquals(await requeueDead(t.index, ["resident", "evicted", "gone"]), 3);
     assertEquals(await t.readRecord("resident"), { ...ALIVE, rev: 0 });
     assertEquals(await t.readRecord("evicted"), { ...ALIVE, rev: 0, flag: "e" });
     assertEquals(await t.readRecord("gone"), { ...ALIVE, rev: 0, flag: "g" });
-    assertEquals([await looks.scores("dirty"), await looks.scores("dead")], [{}, {}]);
+    assertEquals([await t.scores("dirty"), await t.scores("dead")], [{}, {}]);
   });
 
   it("touches no key that is not dead", async () => {
-    await looks.setKeys("dirty");
-    await looks.setRecords({ dirty: { ...DEAD, attempts: 2 }, clean: { ver: OLD_VER } });
-    await looks.setScores("dirty", { dirty: 77 });
-    await looks.setScores("dead", { other: 9 });
-    const before = await looks.everything();
+    await t.setKeys("dirty");
+    await t.setRecords({ dirty: { ...DEAD, attempts: 2 }, clean: { ver: OLD_VER } });
+    await t.setScores("dirty", { dirty: 77 });
+    await t.setScores("dead", { other: 9 });
+    const before = await t.everything();
     assertEquals(await requeueDead(t.index, ["dirty", "clean", "never"]), 0);
-    assertEquals(await looks.everything(), before);
+    assertEquals(await t.everything(), before);
   });
 
   it("leaves a dead key dead whose record is of another version; the others are revived", async () => {
-    await looks.setRecords({ a: "2 of another version", b: DEAD });
-    await looks.setScores("dead", { a: 9, b: 9 });
+    await t.setRecords({ a: "2 of another version", b: DEAD });
+    await t.setScores("dead", { a: 9, b: 9 });
     assertEquals(await requeueDead(t.index, ["a", "b"]), 1);
     assertEquals(await t.recordText("a"), "2 of another version");
-    assertEquals([Object.keys(await looks.scores("dirty")), await looks.scores("dead")], [["b"], { a: "9" }]);
+    assertEquals([Object.keys(await t.scores("dirty")), await t.scores("dead")], [["b"], { a: "9" }]);
   });
 
   it("keeps the score of a key that is queued already", async () => {
-    await looks.setRecords({ a: DEAD });
-    await looks.setScores("dead", { a: 9 });
-    await looks.setScores("dirty", { a: "1900000000000.5" });
+    await t.setRecords({ a: DEAD });
+    await t.setScores("dead", { a: 9 });
+    await t.setScores("dirty", { a: "1900000000000.5" });
     assertEquals(await requeueDead(t.index, ["a"]), 1);
-    assertEquals([await looks.scores("dirty"), await looks.scores("dead")], [{ a: "1900000000000.5" }, {}]);
+    assertEquals([await t.scores("dirty"), await t.scores("dead")], [{ a: "1900000000000.5" }, {}]);
   });
 
   it("finds nothing dead and changes nothing when it runs again", async () => {
-    await looks.setRecords({ a: DEAD });
-    await looks.setScores("dead", { a: 9 });
+    await t.setRecords({ a: DEAD });
+    await t.setScores("dead", { a: 9 });
     const { value, again } = await t.copied(() => requeueDead(t.index, ["a"]));
-    const before = await looks.everything();
+    const before = await t.everything();
     await again();
     assertEquals([value, await requeueDead(t.index, ["a"])], [1, 0]);
-    assertEquals(await looks.everything(), before);
+    assertEquals(await t.everything(), before);
   });
 
   it("costs 1 request and 7 commands for 1,000 keys of any Unicode", async () => {
     const random = seededRandom("revive costs 1 request and 7 commands for 1,000 keys of any Unicode");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await requeueDead(t.index, ["warm"]);
-    await looks.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
-    await looks.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
+    await t.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
+    await t.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
     let revived = 0;
     const bill = await t.bill(async () => revived = await requeueDead(t.index, all));
     assertEquals([bill, revived], [{ requests: 1, billable: 7 }, all.length]);
-    assertEquals(Object.keys(await looks.scores("dirty")).sort(), [...all].sort());
+    assertEquals(Object.keys(await t.scores("dirty")).sort(), [...all].sort());
     assertEquals(await t.readRecord(all.at(-1)!), ALIVE);
   });
 
   it("writes records, then the queue, then takes keys out of dead; never one of the application's keys", async () => {
     await stack.raw("SET", "a", "v", "PX", 60_000);
-    await looks.setKeys("b");
-    await looks.setRecords({ a: DEAD, b: DEAD });
-    await looks.setScores("dead", { a: 9, b: 9 });
-    const user = await looks.userKeys();
+    await t.setKeys("b");
+    await t.setRecords({ a: DEAD, b: DEAD });
+    await t.setScores("dead", { a: 9, b: 9 });
+    const user = await t.userKeys();
     assertEquals(writesOf(await t.scripted(() => requeueDead(t.index, ["a", "b"]))), ["MSET", "ZADD", "ZREM"]);
-    assertEquals([await looks.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
+    assertEquals([await t.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
   });
 });

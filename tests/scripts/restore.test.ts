@@ -160,9 +160,9 @@ describe("restore", () => {
       const one = await thawed("a", "1", { exp: await tools.nowMs() + 100_000 });
       const exp = await tools.nowMs();
       const expected = await tools.writeRecord("a", { ...await tools.readRecord("a"), exp });
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await restore(tools.index, [{ ...one, expected, exp }]), ["expired"]);
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
   });
 
@@ -175,9 +175,9 @@ describe("restore", () => {
       const unmarked = await thawed("unmarked", "1");
       await raw("DEL", "tundra:default:rec:unmarked");
       await raw("SET", "unmarked", "2");
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await restore(tools.index, [resident, evicted, unmarked]), ["resident", "again", "resident"]);
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
 
     it("where the record moved on: another version, a mark, a removal, none, another layout", async () => {
@@ -189,15 +189,15 @@ describe("restore", () => {
       await raw("DEL", "tundra:default:rec:none");
       await raw("SET", "tundra:default:rec:layout", "2 whatever");
       all[4]!.expected = "2 whatever";
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       assertEquals(await restore(tools.index, all), ["again", "again", "again", "again", "again"]);
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
 
     it("on a Redis that is full: the call rejects, the keys stay evicted", async () => {
       const one = await thawed("a", "1");
       await raw("SET", "large", "x".repeat(200_000));
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       await raw("CONFIG", "SET", "maxmemory", "100kb");
       try {
         const error = await assertRejects(() => restore(tools.index, [one]), TundraError);
@@ -206,7 +206,7 @@ describe("restore", () => {
       } finally {
         await raw("CONFIG", "SET", "maxmemory", "0");
       }
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
   });
 
@@ -215,7 +215,7 @@ describe("restore", () => {
       it(`is that key's result only, and leaves ${own ? "an expiring" : "its"} record as it was`, async () => {
         const exp = own ? await tools.nowMs() + 100_000 : 0;
         const bad = await thawed("bad", "1", { exp });
-        const before = await tools.keyspace();
+        const before = await tools.everything();
         const damaged = { ...bad, payload: bad.payload.slice(0, -1) + (bad.payload.endsWith("x") ? "y" : "x") };
         const good = await thawed("good", "2");
         const [refused, ...others] = await restore(tools.index, [damaged, good]);
@@ -223,7 +223,7 @@ describe("restore", () => {
         assertMatch(refused.refused, /DUMP payload version or checksum are wrong/);
         assertEquals(others, ["restored"]);
         assertEquals(String(await raw("GET", "good")), "2");
-        const after = await tools.keyspace();
+        const after = await tools.everything();
         assertEquals(after["tundra:default:rec:bad"], before["tundra:default:rec:bad"]);
         assertEquals([after.bad, await tools.score("idle", "bad")], [undefined, undefined]);
         assertEquals(String(await raw("HGET", "tundra:default:stats", "restored")), "1");
@@ -234,10 +234,10 @@ describe("restore", () => {
 
     it("counts nothing where it was the only one", async () => {
       const bad = await thawed("bad", "1");
-      const before = await tools.keyspace();
+      const before = await tools.everything();
       const [refused] = await restore(tools.index, [{ ...bad, payload: "" }]);
       assert(typeof refused === "object");
-      assertEquals(await tools.keyspace(), before);
+      assertEquals(await tools.everything(), before);
     });
   });
 
@@ -268,9 +268,9 @@ describe("restore", () => {
       it(`${when} does nothing`, async () => {
         const again = await restored();
         await act();
-        const before = await tools.keyspace();
+        const before = await tools.everything();
         await again();
-        assertEquals(await tools.keyspace(), before);
+        assertEquals(await tools.everything(), before);
       });
     }
   });

@@ -7,7 +7,6 @@ import { snapshot } from "../../src/scripts/snapshot.ts";
 import { connect } from "../../src/upstash/connection.ts";
 import { fakeFetch } from "../support/fake_fetch.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
-import { looksInto } from "../support/looks.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -28,7 +27,6 @@ const NONE = {
 describe("snapshot", () => {
   const stack = withStack({ upstash: { record: true } });
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   const keys = redisKeys("default");
   beforeEach(() => stack.flush());
 
@@ -36,7 +34,7 @@ describe("snapshot", () => {
     const exp = await t.nowMs() + 3_600_000;
     await stack.raw("SET", "bytes", Uint8Array.from({ length: 256 }, (_, i) => i), "PXAT", exp);
     await stack.raw("RPUSH", "list", "a", "ä", "");
-    await looks.setRecords({
+    await t.setRecords({
       bytes: {
         rev: 1,
         ver: OLD_VER,
@@ -78,8 +76,8 @@ describe("snapshot", () => {
   });
 
   it("spoils the one key whose record is of another version", async () => {
-    await looks.setKeys("a", "b");
-    await looks.setRecords({ a: "2 of another version", b: { rev: 4 } });
+    await t.setKeys("a", "b");
+    await t.setRecords({ a: "2 of another version", b: { rev: 4 } });
     const [a, b] = await snapshot(t.connection, t.index, ["a", "b"]);
     assertEquals([a!.record, b!.record], [undefined, { ...NONE, rev: 4 }]);
     assertEquals([Buffer.from(a!.dump!), Buffer.from(b!.dump!)], [
@@ -89,7 +87,7 @@ describe("snapshot", () => {
   });
 
   it("is one transaction, records first, and no script: 1 request, 2 commands a key and 3", async () => {
-    await looks.setKeys("a");
+    await t.setKeys("a");
     assertEquals(await t.bill(() => snapshot(t.connection, t.index, ["a", "b"])), { requests: 1, billable: 7 });
     const { path, commands } = stack.server.log[0]!;
     assertEquals([path, commands], ["/multi-exec", [
@@ -103,21 +101,21 @@ describe("snapshot", () => {
 
   it("changes nothing: no byte, no TTL", async () => {
     await stack.raw("SET", "a", "v", "PX", 60_000);
-    await looks.setKeys("b");
-    await looks.setRecords({ a: { rev: 3 } });
+    await t.setKeys("b");
+    await t.setRecords({ a: { rev: 3 } });
     await stack.raw("PEXPIRE", keys.record("a"), 60_000);
-    await looks.setScores("dirty", { a: "5.5" });
-    const before = await looks.everything();
+    await t.setScores("dirty", { a: "5.5" });
+    const before = await t.everything();
     await snapshot(t.connection, t.index, ["a", "b", "c"]);
-    assertEquals(await looks.everything(), before);
+    assertEquals(await t.everything(), before);
   });
 
   it("reads 1,000 keys of any Unicode in one request, there and missing", async () => {
     const random = seededRandom("snapshot reads 1,000 keys of any Unicode in one request, there and missing");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     const there = all.filter(() => random.int(2) === 0);
-    await looks.setKeys(...there);
-    await looks.setRecords(Object.fromEntries(all.map((key, i) => [key, { rev: i + 1 }])));
+    await t.setKeys(...there);
+    await t.setRecords(Object.fromEntries(all.map((key, i) => [key, { rev: i + 1 }])));
     let views: Awaited<ReturnType<typeof snapshot>> = [];
     const bill = await t.bill(async () => views = await snapshot(t.connection, t.index, all));
     assertEquals(bill, { requests: 1, billable: 2003 });

@@ -8,7 +8,8 @@ import { before, describe, it } from "node:test";
 import { assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type MemoryDatastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { objectName, ownerObject, redisKeys } from "../../src/base/keys.ts";
-import { HOUR, withArchive } from "../support/fixtures.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
 
 interface State {
@@ -58,7 +59,7 @@ const OPERATIONS: Record<string, (store: TundraStore) => Promise<unknown>> = {
     store.dirtyIn(pipeline, KEYS);
     return pipeline.exec();
   },
-  "tick()": (store) => store.tick({ retryBackoffMs: HOUR }),
+  "tick()": (store) => store.tick({ retryBackoffMs: HOUR_MS }),
   "evict()": (store) => store.evict(KEYS),
   "del()": (store) => store.del(KEYS),
   "retryDead()": (store) => store.retryDead(KEYS),
@@ -79,7 +80,7 @@ describe("in every state of a key", () => {
     await stack.raw("SET", "sample", "archived");
     const dump = new Uint8Array(await stack.raw("DUMP", "sample") as Buffer);
     fp = createHash("sha1").update(dump).digest("hex");
-    future = Math.floor(await stack.nowMs()) + 10 * HOUR;
+    future = Math.floor(await stack.nowMs()) + 10 * HOUR_MS;
     for (const { key, archived, exp } of STATES) {
       if (!archived) continue;
       const record = { key, ver: VER, at: 1, exp: expiryOf(exp), dump };
@@ -93,7 +94,7 @@ describe("in every state of a key", () => {
   async function enter(): Promise<void> {
     await stack.flush();
     const now = Math.floor(await stack.nowMs());
-    const idle = now - 20 * HOUR;
+    const idle = now - 20 * HOUR_MS;
     const commands: string[][] = [["MSET", keys.id, stack.id("this-index"), keys.tick, "0"]];
     for (const { key, flag, dirty, archived, exp, bytes, queue } of STATES) {
       const attempts = queue.startsWith("dead") ? 3 : 0;
@@ -104,7 +105,7 @@ describe("in every state of a key", () => {
       const expiry = bytes === "retimed" ? othersExpiry(exp) : bytes === "archived" && exp === "future" ? future : 0;
       if (bytes !== "missing" && expiry > 0) commands.push(["PEXPIREAT", key, String(expiry)]);
       if (queue.includes("due")) commands.push(["ZADD", keys.dirty, String(now - 1000), key]);
-      if (queue === "leased") commands.push(["ZADD", keys.dirty, `${now + HOUR}.5`, key]);
+      if (queue === "leased") commands.push(["ZADD", keys.dirty, `${now + HOUR_MS}.5`, key]);
       if (queue.includes("dead")) commands.push(["ZADD", keys.dead, String(now - 1000), key]);
       if (queue.includes("idle")) commands.push(["ZADD", keys.idle, String(idle), key]);
     }
@@ -114,7 +115,7 @@ describe("in every state of a key", () => {
       0,
       JSON.stringify(commands),
     );
-    store = stack.store({ datastore: archive, redisTtlMs: 10 * HOUR });
+    store = stack.store({ datastore: archive, redisTtlMs: 10 * HOUR_MS });
   }
 
   /** Before any call. */

@@ -3,8 +3,7 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { touch } from "../../src/scripts/touch.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
-
-const DAY_MS = 24 * 3_600_000;
+import { DAY_MS } from "../support/times.ts";
 
 describe("touch", () => {
   const stack = withStack();
@@ -39,9 +38,9 @@ describe("touch", () => {
     await tools.clean("half evicted", "1", { flag: "e", touch: 5 });
     await tools.clean("a", "1", { touch: 5 });
     await touch(tools.index, ["a"]);
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     assertEquals(await touch(tools.index, ["evicted", "half evicted"]), ["evicted", "half evicted"]);
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
     assertEquals(await touch(tools.index, ["a", "evicted"]), ["evicted"]);
   });
 
@@ -49,9 +48,9 @@ describe("touch", () => {
     await tools.clean("missing", "1", { touch: 5 });
     await raw("DEL", "missing");
     await raw("SET", "no record", "1");
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     assertEquals(await touch(tools.index, ["missing", "no record", "neither"]), []);
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
   });
 
   it("leaves a record of another version alone, and spoils no other key", async () => {
@@ -102,9 +101,9 @@ describe("touch", () => {
     await tools.clean("a", "1", { touch: 5 });
     const { again } = await tools.copied(() => touch(tools.index, ["a"]));
     await tools.evicted("a", "1", { touch: 6 });
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     await again();
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
   });
 
   it("writes records before the idle ones", async () => {

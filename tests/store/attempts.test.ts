@@ -4,7 +4,8 @@ import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringInclu
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Datastore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { type Gate, gate, hooked, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
+import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { type Gate, gate, sleep } from "../support/waiting.ts";
 
 const NOW = { retryBackoffMs: 0 };
 

@@ -2,9 +2,11 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { HOUR, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
+import { names, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 
-const GRACE_MS = 24 * HOUR;
+const GRACE_MS = 24 * HOUR_MS;
 
 describe("a write to an evicted key without ensureKs", () => {
   const stack = withArchive();
@@ -348,14 +350,14 @@ describe("freezeDelayMs", () => {
   beforeEach(() => stack.flush());
 
   it("a key written 100 times within it is archived once, with its last value", async () => {
-    const store = stack.store({ freezeDelayMs: HOUR });
+    const store = stack.store({ freezeDelayMs: HOUR_MS });
     await store.tick();
     const before = stack.s3Count("PutObject");
     for (let i = 0; i < 100; i++) {
       await stack.raw("SET", "counter", i);
       await store.dirty("counter");
       if (i % 20 === 0) assertEquals((await store.tick()).claimed, 0);
-      if (i === 0) assertAlmostEquals((await stack.score("dirty", "counter"))!, await stack.nowMs() + HOUR, 2_000);
+      if (i === 0) assertAlmostEquals((await stack.score("dirty", "counter"))!, await stack.nowMs() + HOUR_MS, 2_000);
     }
     const { dirty, due } = await store.status();
     assertEquals([dirty, due], [1, 0]);
@@ -386,12 +388,12 @@ describe("records", () => {
 
   it("of expiring keys have no TTL: they go with the keys' objects, two days after them", async () => {
     const store = stack.store();
-    await stack.raw("SET", "k", "value", "PX", HOUR);
+    await stack.raw("SET", "k", "value", "PX", HOUR_MS);
     await store.dirty("k");
     assertEquals(await ttl("k"), -1);
     await store.tick();
     const due = await stack.score("purge", "k");
-    assertAlmostEquals(due!, await stack.nowMs() + 49 * HOUR, 5_000);
+    assertAlmostEquals(due!, await stack.nowMs() + 49 * HOUR_MS, 5_000);
     await store.evict("k");
     assertEquals([await ttl("k"), await stack.score("purge", "k")], [-1, due]);
     await store.ensureKs("k");
@@ -489,7 +491,7 @@ describe("status", () => {
     await stack.raw("APPEND", "c", "!");
     await store.evict("c");
     await stack.raw("SET", "late", "1");
-    await stack.store({ freezeDelayMs: HOUR }).dirty("late");
+    await stack.store({ freezeDelayMs: HOUR_MS }).dirty("late");
     await stack.raw("ZADD", "tundra:default:dirty", Math.floor(await stack.nowMs()) - 90_000, "c");
     const { oldestDueMs, lastTickMs, ...status } = await store.status();
     assert(lastTickMs >= fromMs && lastTickMs <= untilMs, String(lastTickMs));

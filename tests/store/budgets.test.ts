@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";
-import { hooked, HOUR, names, withArchive } from "../support/fixtures.ts";
+import { hooked, names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("budgets", () => {
   const stack = withArchive();
@@ -38,7 +39,7 @@ describe("budgets", () => {
       redisTtlMs: options.redisTtlMs,
       datastore: archive(n),
     });
-    const at = Math.floor(await stack.nowMs()) + HOUR;
+    const at = Math.floor(await stack.nowMs()) + HOUR_MS;
     await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
     await stack.raw("SET", "other", "value");
     if (options.expiring) { for (const key of keys) await stack.raw("PEXPIREAT", key, at); }
@@ -111,8 +112,8 @@ describe("budgets", () => {
     });
 
     it(`a tick that evicts ${n} idle keys: 3 requests, 2 commands a key and 19`, async () => {
-      const { store, keys } = await ready(n, { redisTtlMs: 10 * HOUR });
-      await stack.leaveAlone(11 * HOUR, ...keys);
+      const { store, keys } = await ready(n, { redisTtlMs: 10 * HOUR_MS });
+      await stack.leaveAlone(11 * HOUR_MS, ...keys);
       let evicted = 0;
       const tick = async () => ({ evicted } = await store.tick({ batchKeys: 1000, maxKeys: 1000 }));
       const [requests, commands, puts, gets] = await cost(tick);

@@ -3,7 +3,8 @@ import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertGreater } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { hooked, sleep, until, withArchive } from "../support/fixtures.ts";
+import { hooked, withArchive } from "../support/fixtures.ts";
+import { sleep, until } from "../support/waiting.ts";
 
 describe("callbacks that reject", () => {
   const stack = withArchive();

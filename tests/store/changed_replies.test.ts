@@ -2,7 +2,8 @@
 import { after, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
-import { HOUR, names, withArchive } from "../support/fixtures.ts";
+import { names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("an endpoint that decodes replies as text", () => {
   const stack = withArchive();
@@ -15,7 +16,7 @@ describe("an endpoint that decodes replies as text", () => {
   const databaseId = "two-endpoints";
   const sound = () => stack.store({ databaseId });
   const spoilt = () =>
-    stack.store({ databaseId, redisTtlMs: 10 * HOUR, redis: { url: server.url, token: server.token } });
+    stack.store({ databaseId, redisTtlMs: 10 * HOUR_MS, redis: { url: server.url, token: server.token } });
 
   it("gets nothing archived and no attempt counted, however often ticks run; the message says what is wrong", async () => {
     const keys = names(30);

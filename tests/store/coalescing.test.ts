@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Datastore, TundraError, TundraStore } from "../../mod.ts";
-import { type Gate, gate, hooked, names, sleep, tundraError, until, withArchive } from "../support/fixtures.ts";
+import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { type Gate, gate, sleep, until } from "../support/waiting.ts";
 
 describe("concurrent ensureKs", () => {
   const stack = withArchive();

@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { BATCH, BILLED, RECORD_BYTES } from "../../dev/tools/pays_back.ts";
-import { HOUR, names, withArchive } from "../support/fixtures.ts";
+import { names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("what archiving, evicting and bringing back cost", () => {
   const stack = withArchive();
@@ -31,7 +32,7 @@ describe("what archiving, evicting and bringing back cost", () => {
 
   it("is what dev/tools/pays_back.ts says, per key and per batch", async () => {
     const keys = names(BATCH);
-    const store = stack.store({ redisTtlMs: 10 * HOUR });
+    const store = stack.store({ redisTtlMs: 10 * HOUR_MS });
     await raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
     await store.dirty(keys);
     await store.tick({ batchKeys: 1000 });
@@ -60,7 +61,7 @@ describe("what archiving, evicting and bringing back cost", () => {
     await store.ensureKs(keys);
 
     const idle = await measured(() => archiving.tick({ batchKeys: 1000 }));
-    await stack.leaveAlone(11 * HOUR, ...keys);
+    await stack.leaveAlone(11 * HOUR_MS, ...keys);
     const evicting = await measured(() => store.tick({ batchKeys: 1000 }));
     assertEquals(await stack.exists(...keys), 0);
     assertEquals(

@@ -4,13 +4,11 @@ import { TundraError } from "../../src/base/errors.ts";
 import { memoryDatastore } from "../../src/datastores/memory.ts";
 import { tundraStore } from "../../src/store.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
-import { looksInto } from "../support/looks.ts";
 import { withStack } from "../support/stack.ts";
 
 describe("dirty({ overwrite: true }) while others change the record", () => {
   const stack = withStack();
   const t = withIndex(stack);
-  const looks = looksInto(stack);
   beforeEach(() => stack.flush());
 
   /** A store whose first request is followed by `between(1)`, and so on. */
@@ -25,11 +23,11 @@ describe("dirty({ overwrite: true }) while others change the record", () => {
     return tundraStore(memoryDatastore(), { redis: { ...stack.connection, fetch: fetching, retry: false } });
   };
   /** Another eviction of the key, as its record tells it. */
-  const evictedAgain = (n: number) => looks.setRecords({ a: { ver: OLD_VER, fp: "f0", flag: "e", touch: n } });
+  const evictedAgain = (n: number) => t.setRecords({ a: { ver: OLD_VER, fp: "f0", flag: "e", touch: n } });
 
   it("looks again after each change, and marks what holds still", async () => {
     await t.evicted("a", "v");
-    await looks.setKeys("a");
+    await t.setKeys("a");
     const seen: number[] = [];
     const store = storeBetween(async (request) => {
       seen.push(request);
@@ -37,25 +35,25 @@ describe("dirty({ overwrite: true }) while others change the record", () => {
     });
     await store.dirty({ overwrite: true }, "a");
     assertEquals([seen, (await t.readRecord("a")).flag], [[1, 2, 3, 4, 5, 6], "r"]);
-    assertEquals(Object.keys(await looks.scores("dirty")), ["a"]);
+    assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
   });
 
   it("marks a key that somebody else has brought back meanwhile, however often it changes", async () => {
     await t.evicted("a", "v");
-    await looks.setKeys("a");
+    await t.setKeys("a");
     let requests = 0;
     const store = storeBetween(async (request) => {
       requests = request;
-      await looks.setRecords({ a: { rev: request, touch: 1 } });
+      await t.setRecords({ a: { rev: request, touch: 1 } });
     });
     await store.dirty({ overwrite: true }, "a");
-    assertEquals([requests, Object.keys(await looks.scores("dirty"))], [3, ["a"]]);
+    assertEquals([requests, Object.keys(await t.scores("dirty"))], [3, ["a"]]);
   });
 
   it("gives up after four rounds: UNAVAILABLE, never a silent success; other keys are marked", async () => {
     await t.evicted("a", "v");
     await t.evicted("b", "v");
-    await looks.setKeys("a", "b");
+    await t.setKeys("a", "b");
     let requests = 0;
     const store = storeBetween(async (request) => {
       requests = request;
@@ -66,6 +64,6 @@ describe("dirty({ overwrite: true }) while others change the record", () => {
     const { code, keys, retryable, message } = error as TundraError;
     assertEquals([code, keys, retryable, requests], ["UNAVAILABLE", ["a"], true, 8]);
     assertMatch(message, /it changed 4 times$/);
-    assertEquals(Object.keys(await looks.scores("dirty")), ["b"]);
+    assertEquals(Object.keys(await t.scores("dirty")), ["b"]);
   });
 });

@@ -47,10 +47,10 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
 
   /** The error of the one key; nothing in Redis changed. */
   async function cause(datastore: Datastore = archive): Promise<TundraError> {
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     const error = await assertRejects(() => ensure(datastore), TundraError);
     assertEquals([error.code, error.keys], ["ENSURE_FAILED", [KEY]]);
-    assertEquals(await tools.keyspace(), before);
+    assertEquals(await tools.everything(), before);
     const cause = error.causes[KEY];
     assert(cause instanceof TundraError);
     return cause;
@@ -129,13 +129,13 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
   it("stays away where the newest is a tombstone, and only the record changes: it says so too", async () => {
     await put(version(11), "deleted since");
     await put(version(12), undefined);
-    const before = await tools.keyspace();
+    const before = await tools.everything();
     const record = await tools.readRecord(KEY);
     await ensure();
     assertEquals(await value(), undefined);
     assertEquals(await tools.readRecord(KEY), { ...record, flag: "g", ver: version(12), fp: "-" });
     await tools.writeRecord(KEY, record);
-    const { ["tundra:default:stats"]: _, ...others } = await tools.keyspace(); // it is counted off
+    const { ["tundra:default:stats"]: _, ...others } = await tools.everything(); // it is counted off
     assertEquals(others, before);
   });
 

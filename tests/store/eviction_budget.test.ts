@@ -3,7 +3,8 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer } from "../../mod.ts";
-import { BUCKET, HOUR, names, withArchive } from "../support/fixtures.ts";
+import { BUCKET, names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
 
 describe("maxSubrequests where each idle key costs a question to the archive", () => {
@@ -18,7 +19,7 @@ describe("maxSubrequests where each idle key costs a question to the archive", (
     await stack.store().tick();
     const objects = stack.s3.objects(BUCKET);
     for (const name of stack.objectNames()) objects.delete(name);
-    const at = Math.floor(await stack.nowMs() - 72 * HOUR);
+    const at = Math.floor(await stack.nowMs() - 72 * HOUR_MS);
     const ver = `${String(at * 1000).padStart(16, "0")}-0badcafe`;
     const dump = new Uint8Array(await stack.raw("DUMP", keys[0]!) as Buffer);
     for (const key of keys) {
@@ -26,7 +27,7 @@ describe("maxSubrequests where each idle key costs a question to the archive", (
       objects.set(name, await freezeRecord({ key, ver, at, exp: 0, dump }, [deflateFreezer()]));
       await stack.editRecord(key, { ver });
     }
-    await stack.leaveAlone(72 * HOUR, ...keys);
+    await stack.leaveAlone(72 * HOUR_MS, ...keys);
     return keys;
   }
 
@@ -37,7 +38,7 @@ describe("maxSubrequests where each idle key costs a question to the archive", (
       const idle = await idleKeys(n);
       const dirty = names(n, "dirty");
       await stack.raw("MSET", ...dirty.flatMap((key) => [key, "value"]));
-      const store = stack.store({ redisTtlMs: 10 * HOUR });
+      const store = stack.store({ redisTtlMs: 10 * HOUR_MS });
       await store.dirty(dirty);
       let frozen = 0;
       let evicted = 0;

@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { HOUR, names, withArchive } from "../support/fixtures.ts";
+import { names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const keptOf = (kept: Record<string, string>) => Object.assign(Object.create(null), kept);
 
@@ -18,16 +19,16 @@ describe("keys that expire by themselves", () => {
   async function expired(keys: string[], hours: number, evicted = false) {
     const store = stack.store({ datastore: archive });
     await stack.raw("MSET", ...["living", ...keys].flatMap((key) => [key, "value"]));
-    const exp = Math.floor(await stack.nowMs()) + HOUR;
+    const exp = Math.floor(await stack.nowMs()) + HOUR_MS;
     for (const key of keys) await stack.raw("PEXPIREAT", key, exp);
     await store.dirty(["living", ...keys]);
     await store.tick();
     if (evicted) await store.evict(keys);
-    const past = exp - (hours + 1) * HOUR;
+    const past = exp - (hours + 1) * HOUR_MS;
     for (const key of keys) {
       await stack.editRecord(key, { exp: past });
       await stack.raw("DEL", key);
-      await stack.raw("ZADD", "tundra:default:purge", "XX", past + 48 * HOUR, key);
+      await stack.raw("ZADD", "tundra:default:purge", "XX", past + 48 * HOUR_MS, key);
     }
     return store;
   }
@@ -74,11 +75,11 @@ describe("keys that expire by themselves", () => {
       await store.tick();
       const first = (await stack.record("k"))!.ver;
       // it gets an expiry, which is archived, and then passes while the key is dirty
-      await stack.raw("SET", "k", "2", "PX", HOUR);
+      await stack.raw("SET", "k", "2", "PX", HOUR_MS);
       await store.dirty("k");
       await store.tick();
       await store.dirty("k");
-      await stack.editRecord("k", { exp: Math.floor(await stack.nowMs()) - HOUR });
+      await stack.editRecord("k", { exp: Math.floor(await stack.nowMs()) - HOUR_MS });
       await stack.raw("DEL", "k");
       assertEquals((await store.tick()).missing, 1);
       await stack.raw("SET", "k", "anew");

@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { type Freezer, TundraError } from "../../mod.ts";
-import { hooked, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
+import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { sleep } from "../support/waiting.ts";
 
 /** Asks a key service before it works in place, and notes the names of the objects. */
 function service(): Freezer & { failure: unknown; told: Set<string> } {

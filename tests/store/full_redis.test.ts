@@ -3,7 +3,8 @@ import type { Buffer } from "node:buffer";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type MemoryDatastore, memoryDatastore, type TundraStore } from "../../mod.ts";
-import { HOUR, withArchive } from "../support/fixtures.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("a full Redis", () => {
   const stack = withArchive();
@@ -45,7 +46,7 @@ describe("a full Redis", () => {
   });
 
   it("gives ensureKs() the keys that are there, also those that it has to touch", async () => {
-    await stack.leaveAlone(3 * HOUR, "a");
+    await stack.leaveAlone(3 * HOUR_MS, "a");
     await fill();
     const from = await stack.nowMs();
     await store.ensureKs("a");

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { memoryDatastore, TundraError } from "../../mod.ts";
 import { setPlatform } from "../../src/base/platform.ts";
-import { HOUR, isOwner, withArchive } from "../support/fixtures.ts";
+import { isOwner, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const never = () => new Promise<never>(() => {});
 
@@ -77,17 +78,17 @@ describe("a datastore", () => {
 
   it("whose hasKeys hangs in a tick's eviction keeps the key, ends the tick, and lets a worker stop", async () => {
     const datastore = { ...memoryDatastore(), hasKeys: never };
-    const store = stack.store({ datastore, redisTtlMs: 10 * HOUR });
+    const store = stack.store({ datastore, redisTtlMs: 10 * HOUR_MS });
     await stack.raw("SET", "k", "value");
     await store.dirty("k");
     await store.tick();
-    const old = String((await stack.nowMs() - 48 * HOUR) * 1000).padStart(16, "0") + "-00000000";
+    const old = String((await stack.nowMs() - 48 * HOUR_MS) * 1000).padStart(16, "0") + "-00000000";
     await stack.editRecord("k", { ver: old });
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     const report = await store.tick();
     assertEquals([report.evicted, await stack.get("k")], [0, "value"]);
 
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     const worker = store.worker();
     const from = performance.now();
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -6,11 +6,13 @@ import { faultyFetch } from "../../dev/servers/faults.ts";
 import { deflateFreezer } from "../../mod.ts";
 import { objectName, redisKeys, versionMicros } from "../../src/base/keys.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { BUCKET, hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 import { freezeRecord } from "../support/records.ts";
 
 const { dirty: DIRTY, idle: IDLE, record: recordName, dead: DEAD } = redisKeys("default");
-const YEAR = 365 * 24 * HOUR;
+const YEAR = 365 * 24 * HOUR_MS;
 
 describe("a tick", () => {
   const stack = withArchive();
@@ -50,7 +52,7 @@ describe("a tick", () => {
   it("names a version above the one that it replaces, also where Redis' clock went back", async () => {
     await dirtyKeys(["k"]);
     await stack.store().tick();
-    const ahead = `${String(Math.floor(await stack.nowMs() + 30 * 24 * HOUR) * 1000).padStart(16, "0")}-0badcafe`;
+    const ahead = `${String(Math.floor(await stack.nowMs() + 30 * 24 * HOUR_MS) * 1000).padStart(16, "0")}-0badcafe`;
     await stack.editRecord("k", { ver: ahead });
     await stack.store().dirty("k");
     assertEquals((await stack.store().tick()).frozen, 1);
@@ -85,7 +87,7 @@ describe("a tick", () => {
     await dirtyKeys(idle);
     await stack.store().tick();
     const objects = stack.s3.objects(BUCKET);
-    const at = Math.floor(await stack.nowMs() - 72 * HOUR);
+    const at = Math.floor(await stack.nowMs() - 72 * HOUR_MS);
     const ver = `${String(at * 1000).padStart(16, "0")}-0badcafe`;
     const dump = new Uint8Array(await stack.raw("DUMP", idle[0]!) as Buffer);
     for (const key of idle) {
@@ -96,9 +98,9 @@ describe("a tick", () => {
       await stack.raw("RESTORE", key, 0, dump, "REPLACE");
       await stack.editRecord(key, { ver, fp: (await stack.record(idle[0]!))!.fp });
     }
-    await stack.leaveAlone(72 * HOUR, ...idle);
+    await stack.leaveAlone(72 * HOUR_MS, ...idle);
     await dirtyKeys(names(60, "dirty"));
-    const report = await stack.store({ redisTtlMs: 10 * HOUR }).tick({ maxSubrequests: 60 });
+    const report = await stack.store({ redisTtlMs: 10 * HOUR_MS }).tick({ maxSubrequests: 60 });
     assertEquals([report.errors, report.failed], [[], 0]);
     const share = report.evicted / (report.evicted + report.frozen);
     assert(share > 0.1 && share < 0.3, `evicted ${report.evicted}, archived ${report.frozen}`);
@@ -108,20 +110,20 @@ describe("a tick", () => {
     await dirtyKeys(["k", "used"]);
     await stack.store().tick();
     const ahead = Math.floor(await stack.nowMs()) + YEAR;
-    const ver = `${String(Math.floor(await stack.nowMs() - 2 * HOUR) * 1000).padStart(16, "0")}-0badcafe`;
+    const ver = `${String(Math.floor(await stack.nowMs() - 2 * HOUR_MS) * 1000).padStart(16, "0")}-0badcafe`;
     for (const key of ["k", "used"]) {
       await stack.editRecord(key, { touch: ahead, ver }); // archived long enough ago
       await stack.raw("ZADD", IDLE, ahead, key);
     }
-    const store = stack.store({ redisTtlMs: 10 * HOUR });
+    const store = stack.store({ redisTtlMs: 10 * HOUR_MS });
     const first = await store.tick();
     assertEquals([first.evicted, first.done], [0, true]);
     for (const key of ["k", "used"]) {
       const touched = (await stack.score("idle", key))!;
       assert(Math.abs(touched - await stack.nowMs()) < 5_000, `${key}: ${touched}`);
     }
-    await stack.raw("ZADD", IDLE, Math.floor(await stack.nowMs() - 11 * HOUR), "k");
-    await stack.raw("ZADD", IDLE, Math.floor(await stack.nowMs() - 11 * HOUR), "used");
+    await stack.raw("ZADD", IDLE, Math.floor(await stack.nowMs() - 11 * HOUR_MS), "k");
+    await stack.raw("ZADD", IDLE, Math.floor(await stack.nowMs() - 11 * HOUR_MS), "used");
     await store.ensureKs("used"); // noted, though its record says that it was touched in a year
     const second = await store.tick();
     assertEquals([second.evicted, await stack.exists("k"), await stack.exists("used")], [1, 0, 1]);

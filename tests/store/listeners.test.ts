@@ -3,7 +3,8 @@ import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { hooked, names, sleep, withArchive } from "../support/fixtures.ts";
+import { hooked, names, withArchive } from "../support/fixtures.ts";
+import { sleep } from "../support/waiting.ts";
 
 describe("a tick with a signal and many uploads", () => {
   const stack = withArchive();

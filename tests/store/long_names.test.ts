@@ -4,7 +4,8 @@
  */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { HOUR, names, type StoreOptions, withArchive } from "../support/fixtures.ts";
+import { names, type StoreOptions, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const LIMIT = 60_000;
 
@@ -57,13 +58,13 @@ for (const known of [true, false]) {
 
     it("a tick evicts what is idle and deletes what was removed, all of it", async () => {
       const keys = await fill(120);
-      const writer = store({ redisTtlMs: 10 * HOUR });
+      const writer = store({ redisTtlMs: 10 * HOUR_MS });
       await writer.dirty(keys);
       for (let left = 1; left > 0; left = (await stack.members("dirty")).length) {
         await writer.tick({ batchKeys: 20 });
         await stack.endLeases(); // of those whose claim was refused
       }
-      await stack.leaveAlone(11 * HOUR, ...keys.slice(0, 60));
+      await stack.leaveAlone(11 * HOUR_MS, ...keys.slice(0, 60));
       await writer.del(keys.slice(60));
       let [evicted, purged] = [0, 0];
       for (let done = false; !done;) {

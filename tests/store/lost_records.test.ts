@@ -3,7 +3,9 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { hooked, HOUR, names, tundraError, until, withArchive } from "../support/fixtures.ts";
+import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 
 const KEYS = redisKeys("default");
 
@@ -60,7 +62,7 @@ describe("records that Redis has lost", () => {
   /** As if the last look had been an hour ago. */
   async function hourLater(): Promise<void> {
     const [, cursor = ""] = String(await raw("GET", KEYS.look)).split(" ");
-    await raw("SET", KEYS.look, `${Math.floor(await stack.nowMs()) - HOUR} ${cursor}`);
+    await raw("SET", KEYS.look, `${Math.floor(await stack.nowMs()) - HOUR_MS} ${cursor}`);
   }
   const codes = ({ errors }: { errors: { code: string }[] }) => errors.map(({ code }) => code);
 

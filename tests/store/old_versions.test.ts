@@ -3,15 +3,16 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type Datastore, deflateFreezer, type TundraStore } from "../../mod.ts";
-import { BUCKET, hooked, HOUR, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
 
 describe("idle keys whose version is older than a day", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
-  const DAY = 24 * HOUR;
+  const DAY = 24 * HOUR_MS;
 
-  const idleStore = (datastore?: Datastore) => stack.store({ redisTtlMs: 10 * HOUR, datastore });
+  const idleStore = (datastore?: Datastore) => stack.store({ redisTtlMs: 10 * HOUR_MS, datastore });
 
   /** `key`, archived so long ago, unused since, and due for eviction. */
   async function archivedAgo(ms: number, key = "k"): Promise<{ store: TundraStore; name: string }> {
@@ -27,7 +28,7 @@ describe("idle keys whose version is older than a day", () => {
     const name = `default/${key}/${ver}`;
     objects.set(name, await freezeRecord({ key, ver, at, exp: 0, dump }, [deflateFreezer()]));
     await stack.editRecord(key, { ver });
-    await stack.leaveAlone(Math.max(ms, 11 * HOUR), key);
+    await stack.leaveAlone(Math.max(ms, 11 * HOUR_MS), key);
     return { store, name };
   }
 
@@ -49,7 +50,7 @@ describe("idle keys whose version is older than a day", () => {
     assertEquals([report.evicted, report.rescued, await stack.get("k")], [0, 1, "value"]);
     assertEquals((await store.tick()).frozen, 1);
     assertEquals((await store.tick()).evicted, 0); // not before what was just archived is an hour old
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     assertEquals((await store.tick()).evicted, 1);
     await store.ensureKs("k");
     assertEquals(await stack.get("k"), "value");
@@ -66,8 +67,8 @@ describe("idle keys whose version is older than a day", () => {
       const store = idleStore(hooked(stack.datastore(), { hasKeys }));
       const report = await store.tick();
       assertEquals([report.evicted, report.rescued, await stack.get("k")], [0, 0, "value"]);
-      const limit = await stack.nowMs() - 10 * HOUR;
-      assertAlmostEquals((await stack.score("idle", "k"))!, limit + HOUR, 2_000);
+      const limit = await stack.nowMs() - 10 * HOUR_MS;
+      assertAlmostEquals((await stack.score("idle", "k"))!, limit + HOUR_MS, 2_000);
       assertEquals((await store.tick()).evicted, 0);
       assertEquals((await store.status()).dirty, 0);
     });
@@ -113,7 +114,7 @@ describe("idle keys whose version is older than a day", () => {
         await stack.raw("SET", "k", "newer");
         await store.dirty("k");
         await stack.store().tick();
-        await stack.leaveAlone(11 * HOUR, "k");
+        await stack.leaveAlone(11 * HOUR_MS, "k");
         return answers.map(() => false); // of the old version; the new one is there
       },
     }));

@@ -5,7 +5,9 @@ import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore, type TickOptions, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { hooked, HOUR, isOwner, names, sleep, withArchive } from "../support/fixtures.ts";
+import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 
 const { dirty: DIRTY, idle: IDLE } = redisKeys("default");
 
@@ -192,7 +194,7 @@ describe("a tick is done", () => {
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
     await stack.store().dirty(keys);
     await stack.store().tick();
-    await stack.leaveAlone(11 * HOUR, ...keys);
+    await stack.leaveAlone(11 * HOUR_MS, ...keys);
     return keys;
   }
 
@@ -203,10 +205,10 @@ describe("a tick is done", () => {
       globalThis.fetch,
       ({ body }) => evicts(body) ? { type: "status", status: 503 } : undefined,
     );
-    const store = stack.store({ redis: { retry: false, fetch: faulty }, redisTtlMs: 10 * HOUR });
+    const store = stack.store({ redis: { retry: false, fetch: faulty }, redisTtlMs: 10 * HOUR_MS });
     const report = await store.tick();
     assertEquals([report.evicted, report.errors.length, report.done], [0, 1, false]);
-    const next = await stack.store({ redisTtlMs: 10 * HOUR }).tick();
+    const next = await stack.store({ redisTtlMs: 10 * HOUR_MS }).tick();
     assertEquals([next.evicted, next.done, await stack.exists(...keys)], [5, true, 0]);
   });
 

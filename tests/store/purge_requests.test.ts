@@ -2,7 +2,8 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";
-import { hooked, sleep, withArchive } from "../support/fixtures.ts";
+import { hooked, withArchive } from "../support/fixtures.ts";
+import { sleep } from "../support/waiting.ts";
 
 describe("a tick that purges what was deleted", () => {
   const stack = withArchive();

@@ -2,7 +2,9 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { type Gate, gate, hooked, HOUR, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
+import { hooked, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { type Gate, gate } from "../support/waiting.ts";
 
 describe("a change during archiving", () => {
   const stack = withArchive();
@@ -46,12 +48,12 @@ describe("a change during archiving", () => {
 
   it("waits for freezeDelayMs like any mark", async () => {
     await stack.raw("SET", "k", "old");
-    const store = storeWith(() => store.dirty("k"), HOUR);
+    const store = storeWith(() => store.dirty("k"), HOUR_MS);
     await store.dirty("k");
     await stack.endBackoffs();
     const report = await store.tick();
     assertEquals([report.requeued, report.remaining, report.done], [1, 0, true]);
-    assertAlmostEquals((await stack.score("dirty", "k"))!, await stack.nowMs() + HOUR, 2_000);
+    assertAlmostEquals((await stack.score("dirty", "k"))!, await stack.nowMs() + HOUR_MS, 2_000);
   });
 
   it("without a mark is not evicted with the old bytes: the commit is clean, eviction finds the difference", async () => {
@@ -308,9 +310,9 @@ describe("a write that nobody marked", () => {
   });
 
   it("is rescued by a tick that evicts what is idle", async () => {
-    const store = await archived({ redisTtlMs: 10 * HOUR });
+    const store = await archived({ redisTtlMs: 10 * HOUR_MS });
     await stack.raw("APPEND", "k", "!");
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     const report = await store.tick();
     assertEquals([report.evicted, report.rescued], [0, 1]);
     assertEquals(await stack.get("k"), "marked!");
@@ -319,24 +321,24 @@ describe("a write that nobody marked", () => {
     const idle = (await stack.record("k"))!.touch;
     assertEquals((await store.tick()).frozen, 1);
     assertEquals([(await store.tick()).evicted, (await stack.record("k"))!.touch], [0, idle]);
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     assertEquals((await store.tick()).evicted, 1);
     await store.ensureKs("k");
     assertEquals(await stack.get("k"), "marked!");
   });
 
   it("again and again is noticed: after three rescues the key stays, reported, until it is marked", async () => {
-    const store = await archived({ redisTtlMs: 10 * HOUR });
+    const store = await archived({ redisTtlMs: 10 * HOUR_MS });
     const totals = async () => (await store.status()).totals.frozen;
     for (let i = 0; i < 3; i++) {
       await stack.raw("APPEND", "k", "!");
-      await stack.leaveAlone(11 * HOUR, "k");
+      await stack.leaveAlone(11 * HOUR_MS, "k");
       assertEquals((await store.tick()).rescued, 1);
       assertEquals((await store.tick()).frozen, 1);
     }
     const before = await totals();
     await stack.raw("APPEND", "k", "!");
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     const report = await store.tick();
     assertEquals([report.rescued, report.evicted, report.errors.map(({ key, code }) => [key, code])], [0, 0, [
       ["k", "UNSUPPORTED"],
@@ -352,7 +354,7 @@ describe("a write that nobody marked", () => {
 
   it("to the key's own expiry is rescued too, and survives", async () => {
     const store = await archived();
-    const at = Math.floor(await stack.nowMs()) + HOUR;
+    const at = Math.floor(await stack.nowMs()) + HOUR_MS;
     await stack.raw("PEXPIREAT", "k", at);
     assertEquals((await store.evict("k")).kept, { k: "rescued" });
     await store.tick();
@@ -367,7 +369,7 @@ describe("a write that nobody marked", () => {
 describe("a key in use", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
-  const idleStore = () => stack.store({ redisTtlMs: 10 * HOUR });
+  const idleStore = () => stack.store({ redisTtlMs: 10 * HOUR_MS });
 
   async function archived(): Promise<TundraStore> {
     const store = idleStore();
@@ -379,7 +381,7 @@ describe("a key in use", () => {
 
   it("is not evicted by its own commit: its first mark is a use", async () => {
     const store = await archived();
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     await stack.raw("SET", "k", "changed");
     await store.dirty("k");
     for (let i = 0; i < 3; i++) assertEquals((await store.tick()).evicted, 0);
@@ -391,10 +393,10 @@ describe("a key in use", () => {
     for (const used of [true, false]) {
       await stack.raw("SET", "k", `changed ${used}`);
       await store.dirty("k");
-      await stack.editRecord("k", { touch: Math.floor(await stack.nowMs() - 11 * HOUR) });
+      await stack.editRecord("k", { touch: Math.floor(await stack.nowMs() - 11 * HOUR_MS) });
       if (used) await store.ensureKs("k");
       await store.tick();
-      const hoursAgo = Math.floor(await stack.nowMs() - 2 * HOUR);
+      const hoursAgo = Math.floor(await stack.nowMs() - 2 * HOUR_MS);
       await stack.editRecord("k", { ver: `${hoursAgo}000-00000000` }); // a tick evicts nothing younger than an hour
       assertEquals([used, (await store.tick()).evicted], [used, used ? 0 : 1]);
     }
@@ -402,9 +404,9 @@ describe("a key in use", () => {
 
   it("leaves Redis redisTtlMs after its last use, by a tick, and comes back", async () => {
     const store = await archived();
-    await stack.leaveAlone(10 * HOUR - 60_000, "k");
+    await stack.leaveAlone(10 * HOUR_MS - 60_000, "k");
     assertEquals((await store.tick()).evicted, 0);
-    await stack.leaveAlone(10 * HOUR + 1_000, "k");
+    await stack.leaveAlone(10 * HOUR_MS + 1_000, "k");
     const report = await store.tick();
     assertEquals([report.claimed, report.evicted, report.done], [0, 1, true]);
     assertEquals([await stack.exists("k"), (await store.status()).idle], [0, 0]);
@@ -414,24 +416,24 @@ describe("a key in use", () => {
 
   it("never leaves Redis by a tick without redisTtlMs", async () => {
     await archived();
-    await stack.leaveAlone(10_000 * HOUR, "k");
+    await stack.leaveAlone(10_000 * HOUR_MS, "k");
     assertEquals((await stack.store().tick()).evicted, 0);
     assertEquals(await stack.exists("k"), 1);
   });
 
   it("stays where ensureKs has seen it, right up to the eviction", async () => {
     const store = await archived();
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     await store.ensureKs("k");
     assertEquals((await store.tick()).evicted, 0);
   });
 
   it("stays where ensureKs comes between a tick's claim and its eviction", async () => {
     const store = await archived();
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     let used = false;
     const racing = stack.store({
-      redisTtlMs: 10 * HOUR,
+      redisTtlMs: 10 * HOUR_MS,
       redis: {
         fetch: async (input, init) => {
           const response = await fetch(input, init);
@@ -453,7 +455,7 @@ describe("a key in use", () => {
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
     await store.dirty(keys);
     await store.tick();
-    await stack.leaveAlone(11 * HOUR, ...keys);
+    await stack.leaveAlone(11 * HOUR_MS, ...keys);
     const report = await store.tick({ batchKeys: 10 });
     assertEquals([report.evicted, report.done, await stack.exists(...keys)], [25, true, 0]);
   });
@@ -480,7 +482,7 @@ describe("a key in use", () => {
 
   it("evicted between check and touch is brought back by the same ensureKs", async () => {
     const store = await archived();
-    await stack.leaveAlone(3 * HOUR, "k");
+    await stack.leaveAlone(3 * HOUR_MS, "k");
     let evicted = false;
     const racing = stack.store({
       redis: {

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
-import { HOUR, withArchive } from "../support/fixtures.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const page = readFileSync(new URL("../../docs/redis-commands.md", import.meta.url), "utf8");
 
@@ -139,7 +140,7 @@ describe("Redis' own commands", () => {
       assertEquals(await stack.exists("kept"), 0);
     },
     "EXPIRE, PERSIST of a resident key": async (store) => {
-      const at = Math.floor(await stack.nowMs()) + HOUR;
+      const at = Math.floor(await stack.nowMs()) + HOUR_MS;
       await raw("PEXPIREAT", "kept", at);
       assertEquals((await store.evict("kept")).evicted, []); // noticed: it is marked instead
       assertEquals(await throughTheArchive(store, "kept"), ["value of kept"]);

@@ -6,7 +6,8 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
-import { HOUR, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
+import { names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const LIMIT = 200_000;
 const noise = (length: number): string => {
@@ -32,12 +33,12 @@ for (const proxyLimits of [false, true]) {
     it("marks, archives, evicts, brings back, deletes and revives 120 keys of long names", async () => {
       const keys = names(120, "n".repeat(6_000));
       for (const key of keys) await stack.raw("SET", key, "v");
-      const store = limited({ redisTtlMs: 10 * HOUR });
+      const store = limited({ redisTtlMs: 10 * HOUR_MS });
       await store.dirty(keys);
       assertEquals((await stack.members("dirty")).length, 120);
       const { frozen, errors, done } = await store.tick();
       assertEquals([frozen, errors, done], [120, [], true]);
-      await stack.leaveAlone(11 * HOUR, ...keys.slice(0, 60));
+      await stack.leaveAlone(11 * HOUR_MS, ...keys.slice(0, 60));
       assertEquals((await store.tick()).evicted, 60);
       assertEquals((await store.evict(keys)).evicted.length, 120);
       assertEquals(await stack.exists(...keys), 0);
@@ -106,17 +107,17 @@ for (const proxyLimits of [false, true]) {
       const before = stack.store({ databaseId });
       await before.dirty("large", "small");
       assertEquals((await before.tick()).frozen, 2);
-      const store = limited({ redisTtlMs: 10 * HOUR, redis: { maxRequestBytes: LIMIT } });
+      const store = limited({ redisTtlMs: 10 * HOUR_MS, redis: { maxRequestBytes: LIMIT } });
       assertEquals(await store.evict("large"), {
         evicted: [],
         kept: Object.assign(Object.create(null), { large: "too large" }),
       });
-      await stack.leaveAlone(11 * HOUR, "large", "small");
+      await stack.leaveAlone(11 * HOUR_MS, "large", "small");
       const { evicted, errors, rescued } = await store.tick();
       assertEquals([evicted, errors, rescued], [1, [], 0]);
       assertEquals([await stack.exists("large"), await stack.exists("small")], [1, 0]);
       const again = await stack.score("idle", "large");
-      assert(again! > await stack.nowMs() - 10 * HOUR && again! < await stack.nowMs() - 8 * HOUR, String(again));
+      assert(again! > await stack.nowMs() - 10 * HOUR_MS && again! < await stack.nowMs() - 8 * HOUR_MS, String(again));
       assertEquals((await store.tick()).evicted, 0);
     });
 

@@ -4,7 +4,8 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
 import type { CommandPart } from "../../src/testing/resp.ts";
-import { names, sleep, withArchive } from "../support/fixtures.ts";
+import { names, withArchive } from "../support/fixtures.ts";
+import { sleep } from "../support/waiting.ts";
 import { seededRandom } from "../support/random.ts";
 import { fullRead } from "./full_read.ts";
 

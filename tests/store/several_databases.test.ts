@@ -13,7 +13,7 @@ import {
   tundraStore,
 } from "../../mod.ts";
 import { moveIndex } from "../../src/operations/mod.ts";
-import { gate } from "../support/fixtures.ts";
+import { gate } from "../support/waiting.ts";
 import { type Stack, withStack } from "../support/stack.ts";
 
 const OWNERS = "default/~owner/";

@@ -3,7 +3,8 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore } from "../../mod.ts";
-import { BUCKET, gate, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { gate } from "../support/waiting.ts";
 
 describe("stores of different tqname on one Redis and one bucket", () => {
   const stack = withArchive();

@@ -4,7 +4,8 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import type { TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { HOUR, withArchive } from "../support/fixtures.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("a suspect", () => {
   const stack = withArchive();
@@ -80,7 +81,7 @@ describe("a suspect", () => {
       globalThis.fetch,
       ({ body }) => isCommit(body) ? { type: "reset", served: true } : undefined,
     );
-    const store = stack.store({ redis: { retry: false, fetch: faulty }, redisTtlMs: 10 * HOUR });
+    const store = stack.store({ redis: { retry: false, fetch: faulty }, redisTtlMs: 10 * HOUR_MS });
     await suspect();
     await store.tick();
     const { rev, attempts, flag } = (await stack.record("k"))!;

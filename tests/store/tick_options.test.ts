@@ -4,7 +4,9 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertInstanceOf, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Datastore, memoryDatastore, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { BUCKET, gate, hooked, HOUR, isOwner, names, sleep, tundraError, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { gate, sleep } from "../support/waiting.ts";
 
 describe("tick", () => {
   const stack = withArchive({ upstash: { record: true } });
@@ -42,12 +44,12 @@ describe("tick", () => {
   }
 
   it("reports all that it did", async () => {
-    const store = stack.store({ redisTtlMs: 10 * HOUR, datastore: puts((name) => act(name)) });
+    const store = stack.store({ redisTtlMs: 10 * HOUR_MS, datastore: puts((name) => act(name)) });
     let act: (name: string) => unknown = () => {};
     await stack.raw("MSET", "idle", "1", "unmarked", "2", "gone", "3", "changing", "4", "failing", "5", "plain", "6");
     await store.dirty("idle", "unmarked");
     await store.tick();
-    await stack.leaveAlone(11 * HOUR, "idle", "unmarked");
+    await stack.leaveAlone(11 * HOUR_MS, "idle", "unmarked");
     await stack.raw("APPEND", "unmarked", "!");
     await store.dirty("gone", "changing", "failing", "plain");
     await stack.raw("DEL", "gone");
@@ -181,7 +183,7 @@ describe("tick", () => {
         const store = stack.store({
           redis: { fetch: counting(redis), retry: { backoff: () => 1 } },
           datastore: stack.datastore({ fetch: counting(s3), retries: 2 }),
-          redisTtlMs: 10 * HOUR,
+          redisTtlMs: 10 * HOUR_MS,
         });
         const keys = names(30);
         await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
@@ -245,7 +247,7 @@ describe("tick", () => {
     assertEquals(most, 6);
   });
 
-  for (const leaseMs of [5_000, 60_000, HOUR]) {
+  for (const leaseMs of [5_000, 60_000, HOUR_MS]) {
     it(`leaseMs ${leaseMs}: a claimed key is due so much later, with the half that marks a lease`, async () => {
       let score = 0;
       let now = 0;
@@ -275,7 +277,7 @@ describe("tick", () => {
       [1_000, 1_000, 1_000],
     ],
     ["a function without a sensible answer: 1 s", () => NaN, [1_000, 1_000, 1_000]],
-    ["a function that asks for years: 12 h", () => 1e12, [12 * HOUR, 12 * HOUR, 12 * HOUR]],
+    ["a function that asks for years: 12 h", () => 1e12, [12 * HOUR_MS, 12 * HOUR_MS, 12 * HOUR_MS]],
   ];
   for (const [name, retryBackoffMs, expected] of backoffs) {
     it(`retryBackoffMs: ${name}`, async () => {
@@ -406,17 +408,17 @@ describe("tick", () => {
     ["batchKeys", 1001],
     ["batchKeys", -1],
     ["deadlineMs", 999],
-    ["deadlineMs", 12 * HOUR + 1],
+    ["deadlineMs", 12 * HOUR_MS + 1],
     ["maxSubrequests", 11],
     ["nthreads", 0],
     ["nthreads", "6"],
     ["leaseMs", 60],
-    ["leaseMs", 12 * HOUR + 1],
+    ["leaseMs", 12 * HOUR_MS + 1],
     ["nattempts", 0],
     ["nattempts", NaN],
     ["maxBytes", 0],
     ["retryBackoffMs", -1],
-    ["retryBackoffMs", 12 * HOUR + 1],
+    ["retryBackoffMs", 12 * HOUR_MS + 1],
     ["signal", {}],
     ["onError", "log"],
     ["maxkeys", 5],

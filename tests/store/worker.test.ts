@@ -3,7 +3,9 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertGreaterOrEqual } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { TundraError, type TundraWorker, type WorkerEvent } from "../../mod.ts";
-import { gate, hooked, HOUR, isOwner, names, sleep, tundraError, until, withArchive } from "../support/fixtures.ts";
+import { hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+import { gate, sleep, until } from "../support/waiting.ts";
 
 const QUICK = { eoqBackoffMs: 5 };
 
@@ -35,11 +37,11 @@ describe("worker", () => {
   });
 
   it("evicts what is idle, and counts it", async () => {
-    const store = stack.store({ redisTtlMs: 10 * HOUR });
+    const store = stack.store({ redisTtlMs: 10 * HOUR_MS });
     await stack.raw("SET", "k", "value");
     await store.dirty("k");
     await store.tick();
-    await stack.leaveAlone(11 * HOUR, "k");
+    await stack.leaveAlone(11 * HOUR_MS, "k");
     const worker = keep(store.worker(QUICK));
     await until("k is evicted", async () => await stack.exists("k") === 0);
     await until("it has counted", () => worker.stats.evicted === 1);
@@ -90,7 +92,7 @@ describe("worker", () => {
   });
 
   it("stop() does not wait for a pause", async () => {
-    const worker = keep(stack.store().worker({ eoqBackoffMs: HOUR }));
+    const worker = keep(stack.store().worker({ eoqBackoffMs: HOUR_MS }));
     await until("it has ticked", () => worker.stats.ticks === 1);
     const from = performance.now();
     await worker.stop();
@@ -156,7 +158,7 @@ describe("worker", () => {
       const times: number[] = [];
       const worker = keep(store.worker({
         throttleMs,
-        eoqBackoffMs: HOUR,
+        eoqBackoffMs: HOUR_MS,
         maxKeys: 1,
         monitor: () => times.push(performance.now()),
       }));
@@ -264,7 +266,7 @@ describe("worker", () => {
 
   const wrong: [string, unknown][] = [
     ["eoqBackoffMs", -1],
-    ["throttleMs", 12 * HOUR + 1],
+    ["throttleMs", 12 * HOUR_MS + 1],
     ["throttleMs", "1"],
     ["monitor", "log"],
     ["autoStart", 1],

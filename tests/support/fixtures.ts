@@ -20,11 +20,10 @@ import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { type Stack, type StackOptions, withStack } from "./stack.ts";
+import { HOUR_MS } from "./times.ts";
 
 /** The one bucket. */
 export const BUCKET = "tundra";
-/** Milliseconds. */
-export const HOUR = 3_600_000;
 
 /** Options of a store in tests: those of the package, any of its connection, and another archive. */
 export interface StoreOptions extends Omit<TundraOptions, "redis"> {
@@ -150,7 +149,7 @@ export function withArchive(options: StackOptions = {}): ColdStack {
       const touch = Math.floor(now - ms);
       for (const key of keys) {
         const ver = (await cold.record(key))?.ver ?? "";
-        const atUs = Math.floor(1000 * Math.max(now - ms, now - 2 * HOUR)); // archived then: young, but over an hour old
+        const atUs = Math.floor(1000 * Math.max(now - ms, now - 2 * HOUR_MS)); // archived then: young, but over an hour old
         const aged = Number(ver.slice(0, 16)) > atUs ? { ver: String(atUs).padStart(16, "0") + ver.slice(16) } : {};
         await cold.editRecord(key, { touch, ...aged });
         await raw("ZADD", redisKeys("default").idle, "XX", touch, key);
@@ -201,29 +200,6 @@ export function isOwner(name: string): boolean {
   return name.includes("/~owner/");
 }
 
-/** A door: `wait()` resolves when somebody has called `open()`; `reached` when somebody waits. */
-export interface Gate {
-  wait(): Promise<void>;
-  open(): void;
-  readonly reached: Promise<void>;
-}
-
-/** Makes a door that is closed. */
-export function gate(): Gate {
-  let open!: () => void;
-  let reach!: () => void;
-  const opened = new Promise<void>((resolve) => open = resolve);
-  const reached = new Promise<void>((resolve) => reach = resolve);
-  return {
-    wait() {
-      reach();
-      return opened;
-    },
-    open,
-    reached,
-  };
-}
-
 /** A reply as comparable values: bytes as text of one character a byte. */
 export function plain(reply: Reply): unknown {
   if (Buffer.isBuffer(reply)) return latin1(reply);
@@ -246,20 +222,6 @@ export async function tundraError(code: TundraErrorCode, act: () => unknown): Pr
   assert(thrown instanceof TundraError, `not a TundraError: ${thrown}`);
   assertEquals(thrown.code, code, thrown.message);
   return thrown;
-}
-
-/** Waits. */
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Waits until `met` is true; rejects after `withinMs`. */
-export async function until(what: string, met: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!await met()) {
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
-    await sleep(5);
-  }
 }
 
 /** `prefix:0` to `prefix:<n - 1>`. */

@@ -6,13 +6,7 @@ import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { redisClient } from "../../src/upstash/client.ts";
 import { binary, bytes, connect, type Connection, type RedisOptions, text } from "../../src/upstash/connection.ts";
 import { withStack } from "../support/stack.ts";
-
-async function until(done: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; !await done(); i++) {
-    if (i > 600) throw new Error("it did not happen within 6 s");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+import { until } from "../support/waiting.ts";
 
 describe("on a Redis behind the REST endpoint,", () => {
   const stack = withStack({ upstash: { record: true } });
@@ -208,14 +202,14 @@ describe("on a Redis behind the REST endpoint,", () => {
       let open = 0;
       subscriber.on("subscribe", () => void open++);
       subscriber.on("message", (event) => got.push(event));
-      await until(() => open === 1);
+      await until("it listens", () => open === 1);
       assertEquals(await redis.publish("news", { text: "é😀" }), 1);
       assertEquals(await redis.publish("news", "plain"), 1);
       assertEquals(await redis.publish(channel, "elsewhere"), 0);
-      await until(() => got.length === 2);
+      await until("two messages came", () => got.length === 2);
       assertEquals(got, [{ channel: "news", message: { text: "é😀" } }, { channel: "news", message: "plain" }]);
       await subscriber.unsubscribe();
-      await until(async () => await redis.publish("news", "nobody") === 0);
+      await until("nobody listens", async () => await redis.publish("news", "nobody") === 0);
       assertEquals(got.length, 2);
     });
 
@@ -223,7 +217,7 @@ describe("on a Redis behind the REST endpoint,", () => {
       const subscriber = redis.subscribe("a/b c:é%2F");
       let open = 0;
       subscriber.on("subscribe", () => void open++);
-      await until(() => open === 1);
+      await until("it listens", () => open === 1);
       assertEquals(await redis.publish("a/b c:é%2F", "x"), 1);
       await subscriber.unsubscribe();
     });
@@ -234,12 +228,12 @@ describe("on a Redis behind the REST endpoint,", () => {
       let open = 0;
       subscriber.on("psubscribe", () => void open++);
       subscriber.on("pmessage", (event) => got.push(event));
-      await until(() => open === 1);
+      await until("it listens", () => open === 1);
       await redis.publish("user:1", { a: 1 });
-      await until(() => got.length === 1);
+      await until("a message came", () => got.length === 1);
       assertEquals(got, [{ pattern: "user:*", channel: "user:1", message: { a: 1 } }]);
       await subscriber.unsubscribe();
-      await until(async () => await redis.publish("user:1", "nobody") === 0);
+      await until("nobody listens", async () => await redis.publish("user:1", "nobody") === 0);
     });
 
     it("monitor: a line for each command, until the signal is aborted", async () => {
@@ -253,9 +247,9 @@ describe("on a Redis behind the REST endpoint,", () => {
         signal: controller.signal,
       });
       assertEquals(answer, { result: 1 });
-      await until(() => lines.length > 0);
+      await until("the monitor runs", () => lines.length > 0);
       await redis.set("watched-key", "1");
-      await until(() => lines.some((line) => line.includes("watched-key")));
+      await until("it saw the key", () => lines.some((line) => line.includes("watched-key")));
       const line = lines.find((line) => line.includes("watched-key"))!;
       assertEquals(/\\"set\\" \\"watched-key\\" \\"1\\"/.test(line), true, line);
       controller.abort();

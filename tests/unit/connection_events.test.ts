@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { TundraError } from "../../src/base/errors.ts";
 import { connect, type RedisOptions } from "../../src/upstash/connection.ts";
 import { type FakeCall, fakeFetch, hanging } from "../support/fake_fetch.ts";
+import { until } from "../support/waiting.ts";
 
 const SSE = { Accept: "text/event-stream", "Cache-Control": "no-cache" };
 const utf8 = new TextEncoder();
@@ -36,13 +37,6 @@ function requester(answer: (call: FakeCall) => unknown, options: Partial<RedisOp
   return { requester, calls: fake.calls };
 }
 
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; !done(); i++) {
-    if (i > 400) throw new Error("it did not happen within 2 s");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** What `act` printed as errors. */
 async function printed(act: () => Promise<void>): Promise<string> {
   const stock = console.error;
@@ -72,10 +66,10 @@ describe("an event stream", () => {
     const bytes = utf8.encode('data: message,ch,"é😀"\r\n\r\n: a comment\nevent: x\ndata:tight\ndata: \n');
     for (const byte of bytes) stream.sendBytes(Uint8Array.of(byte));
     stream.send("data: one\ndata: two\ndata: unfinish");
-    await until(() => got.length === 5);
+    await until("five events came", () => got.length === 5);
     assertEquals(got, ['message,ch,"é😀"', "tight", "", "one", "two"]);
     stream.send("ed\n");
-    await until(() => got.length === 6);
+    await until("the sixth came", () => got.length === 6);
     assertEquals(got[5], "unfinished");
     stream.end();
   });
@@ -87,7 +81,7 @@ describe("an event stream", () => {
     await client.request({ path: ["monitor"], headers: SSE, onMessage: (data) => void got.push(data) });
     await new Promise((resolve) => setTimeout(resolve, 40));
     stream.send("data: late\n");
-    await until(() => got.length === 1);
+    await until("an event came", () => got.length === 1);
     assertEquals(got, ["late"]);
     stream.end();
   });
@@ -104,7 +98,7 @@ describe("an event stream", () => {
       };
       await client.request({ path: ["subscribe", "a"], headers: SSE, onMessage, signal: controller.signal });
       stream.send("data: one\ndata: two\n");
-      await until(() => stream.seen.cancelled);
+      await until("the stream is cancelled", () => stream.seen.cancelled);
     });
     assertEquals([got, errors], [["one"], ""]);
   });
@@ -115,7 +109,7 @@ describe("an event stream", () => {
     const { requester: client } = requester(() => stream.response, { signal: controller.signal });
     await client.request({ path: ["subscribe", "a"], headers: SSE, onMessage: () => {} });
     controller.abort();
-    await until(() => stream.seen.cancelled);
+    await until("the stream is cancelled", () => stream.seen.cancelled);
     assert(stream.seen.cancelled);
   });
 
@@ -141,7 +135,7 @@ describe("an event stream", () => {
       };
       await client.request({ path: ["subscribe", "a"], headers: SSE, onMessage });
       stream.send("data: one\ndata: two\n");
-      await until(() => got.length === 2);
+      await until("two events came", () => got.length === 2);
     });
     assertEquals(got, ["one", "two"]);
     assertStringIncludes(errors, "the listener's own");
@@ -165,7 +159,7 @@ describe("an event stream", () => {
     const errors = await printed(async () => {
       await client.request({ path: ["subscribe", "a"], headers: SSE, onMessage: () => {} });
       for (let i = 0; i < 6; i++) stream.send("x".repeat(1000));
-      await until(() => stream.seen.cancelled);
+      await until("the stream is cancelled", () => stream.seen.cancelled);
     });
     assertStringIncludes(errors, "5000");
   });

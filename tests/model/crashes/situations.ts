@@ -3,6 +3,7 @@
  * @module
  */
 import type { TickOptions, TickReport, TundraError } from "../../../mod.ts";
+import { HOUR_US } from "../../support/times.ts";
 import type { Leniency, Oracle, SimulatedOp } from "../simulation/oracle.ts";
 import { complete, makeBench, type Mode, pass, type Sandbox } from "../simulation/simulation.ts";
 import {
@@ -17,8 +18,6 @@ import {
   judgeTick,
   tick,
 } from "../simulation/workload.ts";
-
-const HOUR_US = 3_600_000_000;
 
 /** What goes on beside a call. */
 export interface Stage {

@@ -4,6 +4,7 @@
  * once.
  * @module
  */
+import { HOUR_US } from "../../support/times.ts";
 import { sameState, Violation } from "../simulation/oracle.ts";
 import { nameOfRequest } from "./explore_faults.ts";
 import type { OpenRequest, Program } from "./explore_process.ts";
@@ -11,7 +12,6 @@ import { ensureProgram, evictProgram, tickProgram } from "./explore_programs.ts"
 import type { Result, Servers } from "./explore_servers.ts";
 import type { Proc, Stage, State, Step } from "./explore_state.ts";
 
-const HOUR_US = 3_600_000_000;
 const MOST_ROUNDS = 30;
 
 /** What it needs of the explorer. */

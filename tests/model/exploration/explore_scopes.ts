@@ -3,6 +3,7 @@
  * @module
  */
 import type { TundraError } from "../../../mod.ts";
+import { HOUR_MS } from "../../support/times.ts";
 import { checkError, judgeDel, judgeDirty } from "../simulation/workload.ts";
 import { type Fault, USUAL } from "./explore_faults.ts";
 import type { Actor, Program } from "./explore_process.ts";
@@ -11,7 +12,6 @@ import type { Scope } from "./explorer.ts";
 
 /** Milliseconds; as all servers begin. */
 const START_MS = 1_800_000_000_000;
-const HOUR_MS = 3_600_000;
 /** Ends when time passes. */
 const SOON_MS = START_MS + 8_000;
 const LATER_MS = START_MS + 80 * HOUR_MS;

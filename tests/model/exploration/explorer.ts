@@ -13,6 +13,7 @@
  * reads is not run late or twice, as nobody hears its answer.
  * @module
  */
+import { HOUR_US } from "../../support/times.ts";
 import { type SimulatedOp, Violation } from "../simulation/oracle.ts";
 import type { Subject } from "../simulation/simulation.ts";
 import { fatesOfDemand, type Fault, isRead, nameOfRequest } from "./explore_faults.ts";
@@ -79,7 +80,6 @@ export interface Explored {
 
 /** How long time passes, where it does: beyond the leases (10 s), within the limit of a request. */
 const PASSES_US = 11_000_000;
-const HOUR_US = 3_600_000_000;
 const JUMPS_US = [61_000_000, -2_000_000, HOUR_US, -HOUR_US];
 
 /** One path instead of all: its choices, and who wants to read along. */

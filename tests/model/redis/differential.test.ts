@@ -15,6 +15,7 @@ import {
   type Reply,
 } from "../../../src/testing/resp.ts";
 import { type SeededRandom, seededRandom } from "../../support/random.ts";
+import { HOUR_MS } from "../../support/times.ts";
 import { answerFrom, requestCommands, responseOf } from "./endpoint.ts";
 import { type ModelRedis, modelRedis, sha1 } from "./redis.ts";
 import { scriptName } from "./scripts.ts";
@@ -23,7 +24,6 @@ const KEYS = ["a", "b", "key with spaces", "ü", "e"];
 const TIME = "redis.call('TIME')";
 // Redis' own clock cannot be set: the scripts of both sides read a time that the test sets.
 const SET_TIME = "redis.call('MGET', 'clock:s', 'clock:us')";
-const HOUR_MS = 3_600_000;
 
 describe("the model of Redis", () => {
   let server: RedisServer;

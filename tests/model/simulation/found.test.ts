@@ -5,10 +5,9 @@
 import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TundraStore, tundraStore } from "../../../mod.ts";
+import { HOUR_US } from "../../support/times.ts";
 import { answerFrom, responseOf } from "../redis/endpoint.ts";
 import { modelRedis } from "../redis/redis.ts";
-
-const HOUR_US = 3_600_000_000;
 
 /** Stores on a Redis whose clock the test sets; `beside` is one on another datastore. */
 function storeOnModel(

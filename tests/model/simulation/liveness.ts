@@ -4,6 +4,7 @@
  * everything, a clock that ran a year ahead, names that fill replies. Each ends with the simulation's own last look at every key.
  * @module
  */
+import { HOUR_US } from "../../support/times.ts";
 import type { Choices } from "./choices.ts";
 import { kill } from "./network.ts";
 import { Violation } from "./oracle.ts";
@@ -11,7 +12,6 @@ import {
   complete,
   drain,
   drainOnce,
-  HOUR_US,
   lookAtAll,
   makeBench,
   makeSandbox,

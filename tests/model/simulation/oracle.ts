@@ -10,6 +10,7 @@
 import { Decoder } from "cbor-x/decode";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type KeyRecord, parseRecord } from "../../../src/scripts/prelude.ts";
+import { DAY_MS } from "../../support/times.ts";
 import { type ModelRedis, parseDump, type RedisReply, type RedisState } from "../redis/redis.ts";
 import { scriptName, scriptOf } from "../redis/scripts.ts";
 
@@ -160,7 +161,6 @@ export interface OracleMark {
 /** How long what has expired stays in the archive. */
 export const EXPIRED_MS = 48 * 3_600_000;
 const PREFIX = "tundra:default:";
-const DAY_MS = 86_400_000;
 const CBOR_AT = 38;
 /** The freezer of the simulated processes. */
 export const FREEZER_ID = "flip";

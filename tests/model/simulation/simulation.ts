@@ -6,6 +6,7 @@ import { notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { moveIndex } from "../../../src/operations/mod.ts";
+import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
 import { type Choices, replayedChoices } from "./choices.ts";
@@ -75,8 +76,6 @@ const MODES = [
 export type Mode = typeof MODES[number];
 
 export const START_US = 1_800_000_000_000_000;
-export const HOUR_US = 3_600_000_000;
-const HOUR_MS = 3_600_000;
 const MAX_STEPS = 8_000;
 export const NATTEMPTS = 3;
 
