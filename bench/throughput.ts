@@ -37,7 +37,7 @@ export async function throughput(
     speeds.tick.push(frozen / (performance.now() - from) * 1000);
 
     from = performance.now();
-    await inLanes(uploaded, nthreads, ([name, value]) => archive.putKey(`copy${round}/${name}`, value));
+    await inPool(uploaded, nthreads, ([name, value]) => archive.putKey(`copy${round}/${name}`, value));
     speeds.put.push(uploaded.length / (performance.now() - from) * 1000);
 
     const names = uploaded.map(([name]) => name);
@@ -66,9 +66,9 @@ export async function throughput(
   ];
 }
 
-async function inLanes<T>(items: T[], lanes: number, act: (item: T) => Promise<unknown>): Promise<void> {
+async function inPool<T>(items: T[], size: number, act: (item: T) => Promise<unknown>): Promise<void> {
   let next = 0;
-  await Promise.all(Array.from({ length: lanes }, async () => {
+  await Promise.all(Array.from({ length: size }, async () => {
     while (next < items.length) await act(items[next++]!);
   }));
 }

@@ -17,7 +17,7 @@ import {
 } from "./common.ts";
 import type { Limbo, Write } from "./ledger.ts";
 
-const LANES = 2;
+const POOLS = 2;
 const MAX_PAUSE_MS = 40;
 const MAX_LIST = 12;
 const AGE_MS = 11 * 3_600_000;
@@ -44,7 +44,7 @@ redis.call('SET', KEYS[1], head .. flag .. middle .. ARGV[2] .. rest, 'KEEPTTL')
 redis.call('ZADD', KEYS[2], 'XX', ARGV[2], ARGV[1])
 return 1`;
 
-/** On one key, or some, of a lane. */
+/** On one key, or some, of a pool. */
 type Operation = (key: ChaosKey, keys: ChaosKey[]) => Promise<void>;
 
 /** The next value: no two of a run are equal. */
@@ -176,7 +176,7 @@ const del: Operation = async ({ name }) => {
   await write(name, { do: "remove" }, "none", () => store.del(name));
 };
 
-/** The key is deleted, or written over, while somebody is bringing it back: that must not undo it. */
+/** The key is deleted, or written over, while another process brings it back, which must not undo it. */
 const race: Operation = async (key, keys) => {
   const { name } = key;
   await did("evict", name, () => store.evict(name));
@@ -273,8 +273,8 @@ interface Commands {
   getdel(key: string): unknown;
 }
 
-/** Several lanes at once; each has keys of its own, and one write of a key at a time. */
-async function lane(keys: ChaosKey[]): Promise<never> {
+/** Several pools at once; each has keys of its own, and one write of a key at a time. */
+async function pool(keys: ChaosKey[]): Promise<never> {
   for (;;) {
     const key = oneOf(keys);
     const { may } = book.state(key.name);
@@ -286,4 +286,4 @@ async function lane(keys: ChaosKey[]): Promise<never> {
   }
 }
 
-await Promise.all(Array.from({ length: LANES }, (_, i) => lane(own.filter((_, place) => place % LANES === i))));
+await Promise.all(Array.from({ length: POOLS }, (_, i) => pool(own.filter((_, place) => place % POOLS === i))));

@@ -116,7 +116,7 @@ export function parseEvents(text: string): Event[] {
   });
 }
 
-/** What a key may be worth for somebody who reads it between `from` and `to`. */
+/** The values that a read of a key may return between `from` and `to`. */
 export function worth({ may, pending }: KeyState, from: number, to: number): Value[] {
   const done = pending ? may.flatMap((value) => apply(value, pending.write, pending.from, to)) : [];
   return unique([...may, ...done].flatMap((value) => aged(value, from, to)));

@@ -273,7 +273,7 @@ async function drain(store: TundraStore): Promise<number> {
   for (;;) {
     const dead = (await store.deadLetters()).map(({ key, code, message }) => {
       console.log(`dead: ${key}: ${code}: ${message}`);
-      tally("dead keys revived");
+      tally("dead keys requeued");
       return key;
     });
     if (dead.length > 0) await store.retryDead(dead);
@@ -377,8 +377,8 @@ async function run(): Promise<boolean> {
   for (const child of await Promise.all(workers)) await killLast(child);
   if (args.sabotage) await sabotage(world.radosgw);
   checked += await compare(store, books, "from the archive");
-  const strangers = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
-  if (strangers.length > 0) problems.push(`keys that nobody wrote: ${strangers.join(", ")}`);
+  const unknown = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
+  if (unknown.length > 0) problems.push(`keys that nobody wrote: ${unknown.join(", ")}`);
 
   const tickBooks = Array.from({ length: ticks }, (_, i) => readLedger(ledgerOf("tick", i)));
   const lost = [...books, ...tickBooks].flatMap((book) => book.violations);
@@ -400,7 +400,7 @@ async function run(): Promise<boolean> {
     ["keys brought back", totals.restored],
     ["unmarked changes rescued", totals.rescued],
     ["leases seen to end before their ticks did", counts["leases ended before their ticks"] ?? 0],
-    ["dead keys revived", counts["dead keys revived"] ?? 0],
+    ["dead keys requeued", counts["dead keys requeued"] ?? 0],
     ["comparisons with the ledgers while it ran", sum("compared") - checked],
     ["keys checked at the end, in Redis and from the archive", checked],
     ["of those from the archive", evicted],

@@ -102,7 +102,7 @@ export async function startRadosgw(): Promise<Radosgw> {
     try {
       return await startOnce();
     } catch (error) {
-      // Mostly somebody else took a free port in the meantime; whatever it was, a fresh start shares nothing with it.
+      // Mostly another process took a free port in the meantime; whatever it was, a fresh start shares nothing with it.
       if (attempt === 3) throw error;
     }
   }

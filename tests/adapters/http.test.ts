@@ -115,7 +115,7 @@ describe("cronHandler", () => {
     assertEquals((await store.status()).dirty, 1);
   });
 
-  it("answers 500 to what retrying does not heal, and never with somebody else's message", async () => {
+  it("answers 500 to what retrying does not heal, and never with the message of a foreign error", async () => {
     const lost = new TundraError("LOST", "Cannot claim as the index must be there: rebuild first");
     const first = await cronHandler(failing(lost), { secret: SECRET })(call());
     assertEquals([first.status, await first.json()], [500, { error: { code: "LOST", message: lost.message } }]);

@@ -184,7 +184,7 @@ export function datastoreConformance(
     it("lists more than 1,000 names in ascending order, a page at a time", async () => {
       const names = Array.from({ length: 1050 }, (_, i) => `list/in/${String(i).padStart(5, "0")}~.-_`);
       const others = ["list/i", "list/in", "list/ina", "list/on/1"];
-      await inLanes([...names, ...others], 16, (name) => store.putKey(name, new Uint8Array(1)));
+      await inPool([...names, ...others], 16, (name) => store.putKey(name, new Uint8Array(1)));
       const listed = await listAll(store, "list/in/");
       assertEquals(listed.names, names);
       assert(listed.pages >= 2, "one page holds 1,000 names at most");
@@ -231,9 +231,9 @@ export function datastoreConformance(
   });
 }
 
-async function inLanes(names: string[], lanes: number, act: (name: string) => Promise<unknown>): Promise<void> {
+async function inPool(names: string[], size: number, act: (name: string) => Promise<unknown>): Promise<void> {
   const queue = [...names];
-  await Promise.all(Array.from({ length: lanes }, async () => {
+  await Promise.all(Array.from({ length: size }, async () => {
     for (let name = queue.shift(); name !== undefined; name = queue.shift()) await act(name);
   }));
 }

@@ -96,7 +96,7 @@ describe("begin", () => {
     assertEquals((await t.readRecord("a")).attempts, 3);
   });
 
-  it("changes nothing when it comes again after the key died, or was revived and claimed anew", async () => {
+  it("changes nothing when it comes again after the key died, or was requeued and claimed anew", async () => {
     await t.setRecords({ a: { ...DIRTY, attempts: 3 } });
     const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
     assertEquals(Object.keys(await t.scores("dead")), ["a"]);

@@ -13,7 +13,7 @@ const TOKEN = "1900000000000.5";
 const OPTIONS = { token: TOKEN, leaseMs: 60_000, nattempts: 3 };
 const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
 
-/** A failure that is the key's own fault, unless told otherwise. */
+/** A failure for a reason specific to the key, unless told otherwise. */
 function failure(key: string, fields: Partial<Failure> = {}): Failure {
   return {
     key,
@@ -52,10 +52,10 @@ describe("fail", () => {
     assertEquals([await t.scores("dead"), await t.expiry(keys.record("a"))], [{}, -1]);
   });
 
-  it("counts what is the key's own fault, once, and takes back what is not", async () => {
+  it("counts a failure specific to the key once, and takes back any other", async () => {
     const all: [name: string, attempts: number, counted: boolean, begun: boolean, after: number, half: boolean][] = [
-      ["own fault, in a batch", 1, true, false, 2, false],
-      ["own fault, begun alone: counted already", 1, true, true, 1, false],
+      ["specific to the key, in a batch", 1, true, false, 2, false],
+      ["specific to the key, begun alone: counted already", 1, true, true, 1, false],
       ["the store's fault, in a batch", 1, false, false, 1, false],
       ["the store's fault, begun alone: stays a suspect", 1, false, true, 0, true],
       ["the store's fault, never below 0", 0, false, true, 0, true],

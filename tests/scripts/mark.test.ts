@@ -90,7 +90,7 @@ describe("mark", () => {
     assertEquals(await t.userKeys(), user);
   });
 
-  it("revives a dead key with all its attempts, and no other", async () => {
+  it("requeues a dead key with all its attempts, and no other", async () => {
     await t.setKeys("a", "b");
     await t.setRecords({ a: { rev: 5, touch: 2, attempts: 3 }, b: { rev: 5, touch: 2, attempts: 2 } });
     await t.setScores("dead", { a: 5, other: 6 });
@@ -188,7 +188,7 @@ describe("mark", () => {
   });
 
   it("acts on no record but the one given with compare-and-set, whatever the key is by now", async () => {
-    await t.setKeys("dirty", "clean", "none", "written", "revived");
+    await t.setKeys("dirty", "clean", "none", "written", "requeued");
     await t.setRecords({
       dirty: { rev: 9, touch: 4 },
       clean: { ver: OLD_VER, fp: FP },
@@ -196,10 +196,10 @@ describe("mark", () => {
       removed: { rev: 3, ver: OLD_VER },
       evicted: { ver: OLD_VER, fp: FP, flag: "e" },
       written: { ver: OLD_VER, fp: FP, flag: "e" },
-      revived: { rev: 4, attempts: 3 },
+      requeued: { rev: 4, attempts: 3 },
     });
-    await t.setScores("dead", { revived: 4 });
-    const all = ["dirty", "clean", "none", "gone", "removed", "evicted", "written", "revived"];
+    await t.setScores("dead", { requeued: 4 });
+    const all = ["dirty", "clean", "none", "gone", "removed", "evicted", "written", "requeued"];
     const expected = all.map(() => textOf({ ver: "1600000000000000-00000000", fp: FP, flag: "e" }));
     await t.changesNothing(async () => {
       for (const missing of ["throw", "del"] as const) {

@@ -9,7 +9,7 @@ import { withStack } from "../support/stack.ts";
 const DEAD = { rev: 5, ver: OLD_VER, touch: 3, attempts: 3, error: "TOO_LARGE too large" };
 const ALIVE = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3 };
 
-describe("revive", () => {
+describe("requeueDead", () => {
   const stack = withStack();
   const t = withIndex(stack);
   const keys = redisKeys("default");
@@ -59,7 +59,7 @@ describe("revive", () => {
     assertEquals(await t.everything(), before);
   });
 
-  it("leaves a dead key dead whose record is of another version; the others are revived", async () => {
+  it("leaves a dead key dead whose record is of another version; the others are requeued", async () => {
     await t.setRecords({ a: "2 of another version", b: DEAD });
     await t.setScores("dead", { a: 9, b: 9 });
     assertEquals(await requeueDead(t.index, ["a", "b"]), 1);
@@ -86,14 +86,14 @@ describe("revive", () => {
   });
 
   it("costs 1 request and 7 commands for 1,000 keys of any Unicode", async () => {
-    const random = seededRandom("revive costs 1 request and 7 commands for 1,000 keys of any Unicode");
+    const random = seededRandom("requeueDead costs 1 request and 7 commands for 1,000 keys of any Unicode");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await requeueDead(t.index, ["warm"]);
     await t.setRecords(Object.fromEntries(all.map((key) => [key, DEAD])));
     await t.setScores("dead", Object.fromEntries(all.map((key) => [key, 9])));
-    let revived = 0;
-    const bill = await t.bill(async () => revived = await requeueDead(t.index, all));
-    assertEquals([bill, revived], [{ requests: 1, billable: 7 }, all.length]);
+    let requeued = 0;
+    const bill = await t.bill(async () => requeued = await requeueDead(t.index, all));
+    assertEquals([bill, requeued], [{ requests: 1, billable: 7 }, all.length]);
     assertEquals(Object.keys(await t.scores("dirty")).sort(), [...all].sort());
     assertEquals(await t.readRecord(all.at(-1)!), ALIVE);
   });

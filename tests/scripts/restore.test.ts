@@ -67,7 +67,7 @@ describe("restore", () => {
     assertEquals(String(await raw("HGET", "tundra:default:stats", "restored")), "1");
   });
 
-  it("brings back what somebody removed behind our back", async () => {
+  it("brings back what another client removed without a call of Tundra", async () => {
     const one = await thawed("a", "1");
     const expected = await tools.writeRecord("a", { ...await tools.readRecord("a"), flag: "r" });
     assertEquals(await restore(tools.index, [{ ...one, expected }]), ["restored"]);

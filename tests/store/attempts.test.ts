@@ -9,7 +9,7 @@ import { type Gate, gate, sleep } from "../support/waiting.ts";
 
 const NOW = { retryBackoffMs: 0 };
 
-describe("a key that fails by its own fault", () => {
+describe("a key that fails for a reason specific to it", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 
@@ -424,7 +424,7 @@ describe("a tick that is slower than its lease", () => {
       assertEquals([report.claimed, report.failed, report.dead, report.frozen], [2, 2, 0, 0]);
       assertEquals(report.errors.map(({ code }) => code), ["UNAVAILABLE", "UNAVAILABLE"]);
       for (const key of ["heeded", "unheeded"]) {
-        assertEquals((await stack.score("dirty", key))! % 1, 0); // no lease that somebody died over
+        assertEquals((await stack.score("dirty", key))! % 1, 0); // no lease that a tick died over
         assertEquals((await stack.record(key))!.attempts, 0);
       }
     }
@@ -445,7 +445,7 @@ describe("a tick that is slower than its lease", () => {
     assertEquals(await stack.everything(), before);
   });
 
-  it("kills no key where the datastore does not heed its signal, and somebody else ticks as well", async () => {
+  it("kills no key where the datastore does not heed its signal, and another process ticks as well", async () => {
     const store = slow(1_200, () => false);
     await store.tick();
     await stack.raw("SET", "k", "value");

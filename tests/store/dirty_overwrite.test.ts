@@ -38,7 +38,7 @@ describe("dirty({ overwrite: true }) while others change the record", () => {
     assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
   });
 
-  it("marks a key that somebody else has brought back meanwhile, however often it changes", async () => {
+  it("marks a key that another client has brought back meanwhile, however often it changes", async () => {
     await t.evicted("a", "v");
     await t.setKeys("a");
     let requests = 0;

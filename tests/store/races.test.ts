@@ -1,4 +1,4 @@
-/** What happens to a key while somebody else works on it. */
+/** A key while another client works on it. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
@@ -178,7 +178,7 @@ describe("a tick that comes back after its lease was taken over", () => {
     });
   }
 
-  it("does not bury what was written and archived meanwhile", async () => {
+  it("does not replace what was written and archived meanwhile", async () => {
     const door = gate();
     const { tick } = await stuck(door);
     const store = stack.store();

@@ -30,7 +30,7 @@ for (const proxyLimits of [false, true]) {
       stack.store({ databaseId, ...options, redis: { url: server.url, token: server.token, ...options.redis } });
     const refused = () => server.log.filter(({ commands }) => commands.length === 0).length;
 
-    it("marks, archives, evicts, brings back, deletes and revives 120 keys of long names", async () => {
+    it("marks, archives, evicts, brings back, deletes and requeues 120 keys of long names", async () => {
       const keys = names(120, "n".repeat(6_000));
       for (const key of keys) await stack.raw("SET", key, "v");
       const store = limited({ redisTtlMs: 10 * HOUR_MS });

@@ -30,7 +30,7 @@ import { type Situation, SITUATIONS, type Stage, type Step } from "./situations.
 export type RequestOutcome = RedisOutcome | StoreOutcome;
 
 /** When late copies arrive; those of one scenario all at the same moment, in the order in which they were sent. */
-export const LANDINGS = [
+export const DELIVERY_TIMES = [
   "after the call",
   "with the next request",
   "with the request after the next",
@@ -43,10 +43,10 @@ export const LANDINGS = [
   "after del",
   "over a new value after del",
 ] as const;
-export type Landing = typeof LANDINGS[number];
+export type DeliveryTime = typeof DELIVERY_TIMES[number];
 
 /** Those of two faults, unless all are wanted: of moments that differ little, the worse one. */
-const OF_TWO = new Set<Landing>([
+const OF_TWO = new Set<DeliveryTime>([
   "after the call",
   "with the next request",
   "in another's lease",
@@ -65,7 +65,7 @@ export interface Scenario {
   client: Client;
   /** What meets which request, counted from 1. */
   faults: readonly [request: number, outcome: RequestOutcome][];
-  landing: Landing;
+  delivery: DeliveryTime;
 }
 
 /** How it went. */
@@ -131,17 +131,17 @@ export async function live(subject: Subject, scenario: Scenario, log?: string[])
 
 async function play(box: Sandbox, situation: Situation, scenario: Scenario, requests: Lived["requests"]) {
   const { world, network } = box;
-  const { landing } = scenario;
+  const { delivery } = scenario;
   const faults = new Map(scenario.faults);
   const callers = new Set<Process>();
   const stage: Stage = { box, others: [] };
-  const lands = () => {
+  const arrive = () => {
     if (world.late.length === 0) return;
-    world.note(() => `---- late copies arrive ${landing}`);
+    world.note(() => `---- late copies arrive ${delivery}`);
     for (const happening of world.late.splice(0)) happening.run();
   };
-  const landsAt = (moment: Landing) => {
-    if (moment === landing) lands();
+  const arrivesAt = (moment: DeliveryTime) => {
+    if (moment === delivery) arrive();
   };
 
   network.faults.plan = (sent) => {
@@ -149,8 +149,8 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
     if (!callers.has(process)) return undefined;
     const n = requests.push({ to, reads });
     // ahead of this request, and of the one that comes next
-    if (landing === "with the next request" && faults.has(n - 1)) world.ready.push({ run: lands });
-    if (landing === "with the request after the next" && faults.has(n - 2)) world.ready.push({ run: lands });
+    if (delivery === "with the next request" && faults.has(n - 1)) world.ready.push({ run: arrive });
+    if (delivery === "with the request after the next" && faults.has(n - 2)) world.ready.push({ run: arrive });
     if (to === "store" && what.startsWith("PUT") && !what.includes("/~owner/")) {
       const act = stage.onUpload;
       delete stage.onUpload;
@@ -169,7 +169,7 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
     const answer = await answered(box, bench, step, stage);
     for (const other of stage.others.splice(0)) await complete(box, other.bench, other.act);
     callers.clear();
-    landsAt("after the call");
+    arrivesAt("after the call");
     if (answer !== "failed") continue;
     if (makesGood(scenario, requests)) throw new Violation("a retry makes good for one fault", `${step.kind} failed`);
     // another tick makes up for one that failed; any other call is repeated
@@ -180,16 +180,16 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
   }
   delete network.faults.plan;
   while (world.ready.length > 0) await world.step();
-  if (landing === "after the lease" || landing === "in another's lease") {
+  if (delivery === "after the lease" || delivery === "in another's lease") {
     pass(box, LEASE_US);
-    landsAt("after the lease");
-    if (world.late.length > 0) await anotherLease(box, lands);
+    arrivesAt("after the lease");
+    if (world.late.length > 0) await anotherLease(box, arrive);
   }
-  if (landing === "over an unmarked change" && world.late.length > 0) await changeAll(box, lands);
+  if (delivery === "over an unmarked change" && world.late.length > 0) await changeAll(box, arrive);
   const mode = situation.mode ?? "network";
-  if (IN_SECOND_LIFE.has(landing) && world.late.length > 0) {
+  if (IN_SECOND_LIFE.has(delivery) && world.late.length > 0) {
     await drain(box, mode, []);
-    await secondLife(box, landing, lands);
+    await secondLife(box, delivery, arrive);
   }
   await recover(box, mode); // what is late still arrives after it
 }
@@ -203,7 +203,7 @@ async function answered(
 ): Promise<"resolved" | "failed" | "refused" | "died"> {
   let answer: "resolved" | "failed" | "refused" | "died" = "died";
   const act = call(bench, step.kind, step.keys, () => step.act(bench, stage), (op, value, error) => {
-    step.judge?.(box.oracle, op, value, error);
+    step.check?.(box.oracle, op, value, error);
     answer = error === undefined ? "resolved" : error.retryable ? "failed" : "refused";
   });
   await complete(box, bench, act);
@@ -221,29 +221,29 @@ function makesGood({ client, faults }: Scenario, requests: Lived["requests"]): b
 }
 
 /** Another tick has claimed and read, and is about to upload, or has done so. */
-async function anotherLease(box: Sandbox, lands: () => void): Promise<void> {
+async function anotherLease(box: Sandbox, arrive: () => void): Promise<void> {
   const { world, network } = box;
   const bench = makeBench(box, "another tick");
   network.faults.plan = ({ process, what }) => {
-    if (process === bench.process && what.startsWith("PUT")) world.ready.push({ run: lands });
+    if (process === bench.process && what.startsWith("PUT")) world.ready.push({ run: arrive });
     return undefined;
   };
   await complete(box, bench, tick(bench, {}));
   delete network.faults.plan;
-  lands();
+  arrive();
   kill(bench.process, bench.oracle);
 }
 
 /** Somebody changes all keys, evicted ones too, and forgets to say so. */
-async function changeAll(box: Sandbox, lands: () => void): Promise<void> {
+async function changeAll(box: Sandbox, arrive: () => void): Promise<void> {
   const bench = makeBench(box, "forgetful");
   for (const key of box.keys) {
     await complete(box, bench, command(bench, [key], () => bench.store.redis.append(key, bench.fresh())));
   }
-  lands();
+  arrive();
 }
 
-const IN_SECOND_LIFE = new Set<Landing>([
+const IN_SECOND_LIFE = new Set<DeliveryTime>([
   "after a new write",
   "over a blind write",
   "after del",
@@ -251,7 +251,7 @@ const IN_SECOND_LIFE = new Set<Landing>([
 ]);
 
 /** Every key is written anew, archived and evicted; or written over while evicted; or deleted; or written after that. */
-async function secondLife(box: Sandbox, landing: Landing, lands: () => void): Promise<void> {
+async function secondLife(box: Sandbox, delivery: DeliveryTime, arrive: () => void): Promise<void> {
   const { keys, oracle } = box;
   const bench = makeBench(box, "later");
   const does = (act: Promise<unknown>) => complete(box, bench, act);
@@ -259,28 +259,28 @@ async function secondLife(box: Sandbox, landing: Landing, lands: () => void): Pr
   const each = async (act: (key: string) => Promise<unknown>) => {
     for (const key of keys) await does(command(bench, [key], () => act(key)));
   };
-  if (landing === "after a new write" || landing === "over a blind write") {
+  if (delivery === "after a new write" || delivery === "over a blind write") {
     await each((key) => redis.set(key, bench.fresh()));
     await does(dirty(bench, keys, { overwrite: true }));
     await does(tick(bench, {}));
     await does(evict(bench, keys));
     const left = keys.filter((key) => oracle.held(key) !== null);
     if (left.length > 0) throw new Violation("what is archived can be evicted", `${left} stayed`);
-    if (landing === "over a blind write") await each((key) => redis.append(key, bench.fresh()));
-    lands();
-    if (landing === "over a blind write") await each((key) => redis.del(key));
+    if (delivery === "over a blind write") await each((key) => redis.append(key, bench.fresh()));
+    arrive();
+    if (delivery === "over a blind write") await each((key) => redis.del(key));
     return;
   }
   for (const key of keys) await does(del(bench, key));
-  if (landing === "over a new value after del") await each((key) => redis.set(key, bench.fresh()));
-  lands();
-  if (landing === "over a new value after del") await does(dirty(bench, keys));
+  if (delivery === "over a new value after del") await each((key) => redis.set(key, bench.fresh()));
+  arrive();
+  if (delivery === "over a new value after del") await does(dirty(bench, keys));
 }
 
 // ---- which scenarios there are
 
 /** What may happen to any request. */
-const FATES: readonly RequestOutcome[] = [
+const OUTCOMES: readonly RequestOutcome[] = [
   "reset before",
   "hangs",
   "reset after",
@@ -294,7 +294,7 @@ const FATES: readonly RequestOutcome[] = [
 ];
 /** A client takes these for one of the former: it learns nothing and tries again. */
 const ALIKE: readonly RequestOutcome[] = ["503 before", "500 after", "cut short"];
-/** Where nothing was to be changed it makes no difference whether it took effect. */
+/** If nothing was to be changed, it makes no difference whether the request took effect. */
 const OF_READS: readonly RequestOutcome[] = ["reset before", "hangs", "dies before"];
 
 /** Does it leave something behind that arrives later and may change something? */
@@ -303,15 +303,15 @@ const makesCopy = ({ reads }: Pick<Sent, "reads">, outcome: RequestOutcome): boo
 const isDeath = (outcome: RequestOutcome): boolean => outcome.startsWith("dies");
 
 /** All that may happen to a request. */
-export function fatesOf({ to, reads }: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
-  if (to === "redis") return [...FATES, ...ALIKE];
-  return reads ? [...OF_READS, "refused"] : [...FATES, "refused"];
+export function outcomesOf({ to, reads }: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
+  if (to === "redis") return [...OUTCOMES, ...ALIKE];
+  return reads ? [...OF_READS, "refused"] : [...OUTCOMES, "refused"];
 }
 
-/** The same where it is one of two faults: of what is alike to everybody only one. */
-function fatesOfTwo(request: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
-  if (request.to === "store") return fatesOf(request);
-  return request.reads ? OF_READS : FATES;
+/** The same if it is one of two faults: of those that look alike to a client only one. */
+function outcomesOfTwo(request: Pick<Sent, "to" | "reads">): readonly RequestOutcome[] {
+  if (request.to === "store") return outcomesOf(request);
+  return request.reads ? OF_READS : OUTCOMES;
 }
 
 /** What was played of one situation. */
@@ -376,8 +376,8 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
   const tally: Tally = { ...NOTHING, situation: situation.name, findings: [] };
   const enough = () => tally.broken >= most;
 
-  const played = async (client: Client, faults: Scenario["faults"], landing: Landing): Promise<Lived> => {
-    const scenario: Scenario = { situation: situation.name, client, faults, landing };
+  const played = async (client: Client, faults: Scenario["faults"], delivery: DeliveryTime): Promise<Lived> => {
+    const scenario: Scenario = { situation: situation.name, client, faults, delivery };
     const lived = await live(subject, scenario);
     tally.steps += lived.steps;
     if (faults.length === 1) tally.singles++;
@@ -389,16 +389,16 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
 
   /** Once, or where there is a late copy, once for each moment at which it may arrive. */
   const atAllMoments = async (client: Client, faults: Scenario["faults"], sent: Lived["requests"]): Promise<Lived> => {
-    const first = await played(client, faults, LANDINGS[0]);
+    const first = await played(client, faults, DELIVERY_TIMES[0]);
     const late = faults.filter(([n, outcome]) => makesCopy(sent[n - 1]!, outcome));
     if (late.length === 0) return first;
     const after = first.requests.length - late[0]![0];
-    for (const landing of LANDINGS.slice(1)) {
-      if (faults.length > 1 && !allMoments && !OF_TWO.has(landing)) continue;
-      if (landing === "with the next request" && after < 1) continue;
-      if (landing === "with the request after the next" && after < 2) continue;
+    for (const delivery of DELIVERY_TIMES.slice(1)) {
+      if (faults.length > 1 && !allMoments && !OF_TWO.has(delivery)) continue;
+      if (delivery === "with the next request" && after < 1) continue;
+      if (delivery === "with the request after the next" && after < 2) continue;
       if (enough()) break;
-      await played(client, faults, landing);
+      await played(client, faults, delivery);
     }
     return first;
   };
@@ -406,32 +406,36 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
   let unit = 0;
   for (const client of clients) {
     if (seed !== undefined && client === CLIENTS[1]) continue; // drawn instead of the first
-    const { requests } = await played(client, [], LANDINGS[0]);
+    const { requests } = await played(client, [], DELIVERY_TIMES[0]);
     if (client === CLIENTS[0]) tally.requests = requests.length;
     for (const [i, request] of requests.entries()) {
-      for (const outcome of fatesOf(request)) {
+      for (const outcome of outcomesOf(request)) {
         if (enough()) break;
         if (unit++ % share.of !== share.part) continue;
         const one: Scenario["faults"] = [[i + 1, outcome]];
         const dies = isDeath(outcome) && situation.steps.length === 1;
-        const hasPairs = pairs && client !== CLIENTS[2] && !dies && fatesOfTwo(request).includes(outcome);
+        const hasPairs = pairs && client !== CLIENTS[2] && !dies && outcomesOfTwo(request).includes(outcome);
         if (seed !== undefined) {
           const choices = seededChoices(seed + unit);
           if (client !== CLIENTS[0] && choices.int(10) > 0) continue;
           const drawn = client === CLIENTS[0] ? choices.pick(CLIENTS.slice(0, 2)) : client;
-          const moment = () => choices.pick(LANDINGS);
-          const { requests: sent } = await played(drawn, one, makesCopy(request, outcome) ? moment() : LANDINGS[0]);
+          const moment = () => choices.pick(DELIVERY_TIMES);
+          const { requests: sent } = await played(
+            drawn,
+            one,
+            makesCopy(request, outcome) ? moment() : DELIVERY_TIMES[0],
+          );
           const later = sent.length - i - 1;
           if (!hasPairs || later < 1 || choices.int(2) > 0) continue;
           const j = i + 1 + choices.int(later);
-          await played(drawn, [...one, [j + 1, choices.pick(fatesOfTwo(sent[j]!))]], moment());
+          await played(drawn, [...one, [j + 1, choices.pick(outcomesOfTwo(sent[j]!))]], moment());
           continue;
         }
         const { requests: sent } = await atAllMoments(client, one, requests);
         if (!hasPairs) continue;
         for (const [j, other] of sent.entries()) {
           if (j <= i) continue;
-          for (const second of fatesOfTwo(other)) {
+          for (const second of outcomesOfTwo(other)) {
             if (enough()) break;
             await atAllMoments(client, [...one, [j + 1, second]], sent);
           }
@@ -446,23 +450,23 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
 // ---- a scenario as text
 
 /** The line that replays it. */
-export function replayLine({ situation, client, faults, landing }: Scenario): string {
+export function replayLine({ situation, client, faults, delivery }: Scenario): string {
   const text = faults.map(([n, outcome]) => `${n} ${outcome}`).join("; ");
-  return `deno task crash --call="${situation}" --client="${client}" --faults="${text}" --landing="${landing}"`;
+  return `deno task crash --call="${situation}" --client="${client}" --faults="${text}" --delivery="${delivery}"`;
 }
 
 /** The inverse of the line's parts. */
-export function parseScenario(situation: string, client: string, faults: string, landing: string): Scenario {
+export function parseScenario(situation: string, client: string, faults: string, delivery: string): Scenario {
   situationNamed(situation);
   if (!CLIENTS.includes(client as Client)) throw new Error(`No such client: ${client}`);
-  if (!LANDINGS.includes(landing as Landing)) throw new Error(`No such moment: ${landing}`);
+  if (!DELIVERY_TIMES.includes(delivery as DeliveryTime)) throw new Error(`No such delivery time: ${delivery}`);
   return {
     situation,
     client: client as Client,
-    landing: landing as Landing,
+    delivery: delivery as DeliveryTime,
     faults: faults.split(";").filter((one) => one.trim() !== "").map((one) => {
       const [, n, outcome] = /^\s*(\d+) (.+?)\s*$/.exec(one) ?? [];
-      if (![...FATES, ...ALIKE, "refused"].includes(outcome!)) throw new Error(`No such outcome: ${one}`);
+      if (![...OUTCOMES, ...ALIKE, "refused"].includes(outcome!)) throw new Error(`No such outcome: ${one}`);
       return [Number(n), outcome as RequestOutcome];
     }),
   };

@@ -2,7 +2,7 @@
  * A crash at every request of every call, in the simulation:
  *
  *     deno task crash [--jobs=2] [--call=NAME] [--singles] [--all-moments]     plays all of them, prints a table
- *     deno task crash --call=... --faults=... --landing=...    one scenario, step by step, as printed
+ *     deno task crash --call=... --faults=... --delivery=...    one scenario, step by step, as printed
  *     deno task crash --bugs [--seed=1]                     which seeded bugs are caught by what a test plays?
  * @module
  */
@@ -15,7 +15,7 @@ import { inProcess } from "../simulation/runs.ts";
 import { SHIPPED } from "../simulation/simulation.ts";
 import {
   CLIENTS,
-  LANDINGS,
+  DELIVERY_TIMES,
   live,
   parseScenario,
   playAll,
@@ -31,7 +31,7 @@ const { values: options } = parseArgs({
     call: { type: "string" },
     client: { type: "string", default: CLIENTS[0] },
     faults: { type: "string" },
-    landing: { type: "string", default: LANDINGS[0] },
+    delivery: { type: "string", default: DELIVERY_TIMES[0] },
     singles: { type: "boolean", default: false },
     "all-moments": { type: "boolean", default: false },
     bug: { type: "string" },
@@ -68,7 +68,7 @@ await stop();
 /** One scenario, step by step. */
 async function show(): Promise<void> {
   const log: string[] = [];
-  const scenario = parseScenario(options.call ?? "", options.client, options.faults!, options.landing);
+  const scenario = parseScenario(options.call ?? "", options.client, options.faults!, options.delivery);
   const { violation } = await live(await subjectNamed(options.bug), scenario, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");

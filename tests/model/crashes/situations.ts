@@ -8,14 +8,14 @@ import type { Leniency, Oracle, SimulatedOp } from "../simulation/oracle.ts";
 import { complete, makeBench, type Mode, pass, type Sandbox } from "../simulation/simulation.ts";
 import {
   type Bench,
+  checkDel,
+  checkDirty,
+  checkEnsure,
+  checkEvict,
+  checkTick,
   command,
   dirty,
   evict,
-  judgeDel,
-  judgeDirty,
-  judgeEnsure,
-  judgeEvict,
-  judgeTick,
   tick,
 } from "../simulation/workload.ts";
 
@@ -33,7 +33,7 @@ export interface Step {
   kind: string;
   keys: readonly string[];
   act(bench: Bench, stage: Stage): Promise<unknown>;
-  judge?(oracle: Oracle, op: SimulatedOp, value: unknown, error: TundraError | undefined): void;
+  check?(oracle: Oracle, op: SimulatedOp, value: unknown, error: TundraError | undefined): void;
   /** Milliseconds that pass before it. */
   afterMs?: number;
 }
@@ -41,7 +41,7 @@ export interface Step {
 /** One or more calls, and what they meet. */
 export interface Situation {
   name: string;
-  /** Keys of the simulation's warm state, or others where it begins with nothing. */
+  /** Keys of the simulation's warm state, or others if it begins with nothing. */
   keys: readonly string[];
   fromNothing?: boolean;
   /** Brings the situation about; nothing fails. */
@@ -50,7 +50,7 @@ export interface Situation {
   /** Each upload of this key is refused while the calls run. */
   refused?: string;
   leniency?: Partial<Leniency>;
-  /** What may die of it: "poison" where a key may, by its own fault. */
+  /** What may die of it: "poison" if a key may, for a reason specific to it. */
   mode?: Mode;
 }
 
@@ -109,7 +109,7 @@ function dirtyStep(
     kind: `dirty ${JSON.stringify(options)}`,
     keys,
     act,
-    judge: (oracle, op, _value, error) => judgeDirty(oracle, op, options, error),
+    check: (oracle, op, _value, error) => checkDirty(oracle, op, options, error),
   };
 }
 
@@ -118,7 +118,7 @@ function ensureStep(...keys: string[]): Step {
     kind: "ensureKs",
     keys,
     act: ({ store }) => store.ensureKs(...keys),
-    judge: (oracle, op, _value, error) => judgeEnsure(oracle, op, error),
+    check: (oracle, op, _value, error) => checkEnsure(oracle, op, error),
   };
 }
 
@@ -131,7 +131,7 @@ function tickStep(options: TickOptions = {}, act?: Step["act"], afterMs = 0): St
     keys: [],
     afterMs,
     act: act ?? (({ store }) => store.tick({ ...PATIENT, ...options })),
-    judge: (oracle, _op, report) => judgeTick(oracle, (report as TickReport | undefined)?.errors ?? []),
+    check: (oracle, _op, report) => checkTick(oracle, (report as TickReport | undefined)?.errors ?? []),
   };
 }
 
@@ -140,7 +140,7 @@ function evictStep(...keys: string[]): Step {
     kind: "evict",
     keys,
     act: ({ store }) => store.evict(...keys),
-    judge: (oracle, op, report) => judgeEvict(oracle, op, (report as { evicted: string[] } | undefined)?.evicted ?? []),
+    check: (oracle, op, report) => checkEvict(oracle, op, (report as { evicted: string[] } | undefined)?.evicted ?? []),
   };
 }
 
@@ -149,7 +149,7 @@ function delStep(...keys: string[]): Step {
     kind: "del",
     keys,
     act: ({ store }) => store.del(...keys),
-    judge: (oracle, op, _value, error) => judgeDel(oracle, op, error),
+    check: (oracle, op, _value, error) => checkDel(oracle, op, error),
   };
 }
 

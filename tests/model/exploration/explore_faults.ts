@@ -35,7 +35,7 @@ export type Fault = typeof FAULTS[number];
  * after"), or only after the last look ("reset before"), and just so "late, refused" and "late, hangs". To a process that reads
  * no clock a request that hangs is one that is late, and its own time limit says so.
  */
-const FATES: Fault[] = [
+const OUTCOMES: Fault[] = [
   "late",
   "late, refused",
   "late, hangs",
@@ -47,7 +47,7 @@ const FATES: Fault[] = [
   "dies",
 ];
 /** What reads has no effect: before or after, once or twice are the same. */
-const READ_FATES: Fault[] = [
+const READ_OUTCOMES: Fault[] = [
   "reset before",
   "refused before",
   "503 before",
@@ -89,7 +89,7 @@ export function nameOfRequest({ demand }: OpenRequest): string {
 /** What may happen to a request. */
 export function fatesOfDemand(demand: Demand): readonly Fault[] {
   if (demand.to !== "redis") return STORE_OUTCOMES[demand.to];
-  const outcomes = isRead(demand) ? READ_FATES : FATES;
+  const outcomes = isRead(demand) ? READ_OUTCOMES : OUTCOMES;
   const bySha = demand.commands.some(([name]) => name!.startsWith("EVALSHA"));
   return bySha ? outcomes : outcomes.filter((outcome) => outcome !== "flushed");
 }

@@ -29,7 +29,7 @@ export interface Program {
   run(actor: Actor): Promise<unknown>;
 }
 
-/** What judges the answer of a call; `stale`: a replica may have answered. */
+/** The check of the answer of a call; `stale`: a replica may have answered. */
 export type CallView = OracleView & { stale: boolean };
 
 /** A call of the store under way. */
@@ -43,12 +43,12 @@ export interface Call {
 /** What a program works with. */
 export interface Actor {
   readonly store: TundraStore;
-  /** Makes a call whose answer `judge` judges, later and perhaps often; `undefined`: it failed. */
+  /** Makes a call whose answer `check` checks, later and perhaps often; `undefined`: it failed. */
   call<T>(
     kind: string,
     keys: readonly string[],
     act: () => Promise<T>,
-    judge: (view: CallView, op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
+    check: (view: CallView, op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
   ): Promise<{ value: T } | undefined>;
 }
 
@@ -57,7 +57,7 @@ export interface CallEnd {
   readonly call: Call;
   readonly succeeded: boolean;
   readonly line: string;
-  judge(view: CallView, op: SimulatedOp): void;
+  check(view: CallView, op: SimulatedOp): void;
 }
 
 /** What a request is to do. */
@@ -153,7 +153,7 @@ interface Instance {
   failure: unknown;
 }
 
-/** Makes one. It takes over the subject's ambient until it is closed. */
+/** Makes one. It takes over the subject's platform until it is closed. */
 export function processTree(subject: Subject, settings: StoreSettings): ProcessTree {
   const roots = new Map<Program, ProcessNode>();
   const numbers = new Map<string, number>();
@@ -167,7 +167,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     return number;
   };
 
-  const ambient: Platform = {
+  const platform: Platform = {
     monotonicMs: () => clockUs() / 1000,
     wallClockMs: () => Math.floor(clockUs() / 1000),
     uuid: () => `uuid-${drawn()}`,
@@ -185,7 +185,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     },
     digest,
   };
-  subject.setPlatform(ambient);
+  subject.setPlatform(platform);
 
   function clockUs(): number {
     if (current.program.timeless) throw new Error(`${current.program.name} reads a clock`);
@@ -279,18 +279,18 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     current = instance;
     const actor: Actor = {
       store: storeOf(instance),
-      async call(kind, keys, act, judge) {
+      async call(kind, keys, act, check) {
         const call = instance.call = { index: instance.calls++, kind, keys };
-        const end = (succeeded: boolean, line: string, judgement: CallEnd["judge"]) =>
-          instance.ended.push({ call, succeeded, line, judge: judgement });
+        const end = (succeeded: boolean, line: string, checking: CallEnd["check"]) =>
+          instance.ended.push({ call, succeeded, line, check: checking });
         try {
           const value = await act();
           const line = `${kind}(${keys}) is done: ${JSON.stringify(value) ?? ""}`;
-          end(true, line, (view, op) => judge(view, op, value, undefined));
+          end(true, line, (view, op) => check(view, op, value, undefined));
           return { value };
         } catch (thrown) {
           const error = thrown as TundraError;
-          end(false, `${kind}(${keys}) failed: ${error}`, (view, op) => judge(view, op, undefined, error));
+          end(false, `${kind}(${keys}) failed: ${error}`, (view, op) => check(view, op, undefined, error));
           return undefined;
         } finally {
           instance.call = undefined;

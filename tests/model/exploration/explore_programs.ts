@@ -2,7 +2,7 @@
  * What the store's own calls are in an exploration: programs of one call.
  * @module
  */
-import { checkError, judgeEnsure, judgeEvict, judgeTick } from "../simulation/workload.ts";
+import { checkEnsure, checkError, checkEvict, checkTick } from "../simulation/workload.ts";
 import type { Actor, Program } from "./explore_process.ts";
 
 /** A tick. */
@@ -13,7 +13,7 @@ export function tickProgram(name: string, number: number, leaseMs: number): Prog
     async run({ store, call }) {
       await call("tick", [], () => store.tick({ leaseMs, retryBackoffMs: 0 }), (view, _op, report, error) => {
         if (error) checkError(view, "tick", error);
-        judgeTick(view, report?.errors ?? []);
+        checkTick(view, report?.errors ?? []);
       });
     },
   };
@@ -31,7 +31,7 @@ export async function ensureAll(
 ): Promise<boolean> {
   const done = await call("ensureKs", keys, () => store.ensureKs(...keys), (view, op, _value, error) => {
     if (error) checkError(view, "ensureKs", error);
-    if (!view.stale) judgeEnsure(view, op, error);
+    if (!view.stale) checkEnsure(view, op, error);
   });
   return done !== undefined;
 }
@@ -45,7 +45,7 @@ export function evictProgram(name: string, number: number, keys: readonly string
     async run({ store, call }) {
       await call("evict", keys, () => store.evict(...keys), (view, op, report, error) => {
         if (error) checkError(view, "evict", error);
-        judgeEvict(view, op, report?.evicted ?? []);
+        checkEvict(view, op, report?.evicted ?? []);
       });
     },
   };

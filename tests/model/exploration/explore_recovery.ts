@@ -78,7 +78,7 @@ export function makeRecovery(
           return onward(now, stage);
         }
         if (stage.round === MOST_ROUNDS) {
-          if (now.servers.judge.leniency.brokenScripts) return onward(now, stage);
+          if (now.servers.oracle.leniency.brokenScripts) return onward(now, stage);
           throw new Violation("7 the queue drains", `${waiting} still wait`);
         }
         const round = stage.round + 1;

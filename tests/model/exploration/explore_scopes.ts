@@ -4,7 +4,7 @@
  */
 import type { TundraError } from "../../../mod.ts";
 import { HOUR_MS } from "../../support/times.ts";
-import { checkError, judgeDel, judgeDirty } from "../simulation/workload.ts";
+import { checkDel, checkDirty, checkError } from "../simulation/workload.ts";
 import { type Fault, USUAL } from "./explore_faults.ts";
 import type { Actor, Program } from "./explore_process.ts";
 import { ensureAll, ensureProgram, evictProgram, tickProgram } from "./explore_programs.ts";
@@ -33,7 +33,7 @@ async function dirty(
 ): Promise<void> {
   await actor.call("dirty", keys, act, (view, op, _value, error: TundraError | undefined) => {
     if (error) checkError(view, "dirty", error);
-    judgeDirty(view, op, options, error);
+    checkDirty(view, op, options, error);
   });
 }
 
@@ -108,7 +108,7 @@ function deleter(keys: readonly string[]): Program {
     async run({ store, call }) {
       await call("del", keys, () => store.del(...keys), (view, op, _value, error) => {
         if (error) checkError(view, "del", error);
-        judgeDel(view, op, error);
+        checkDel(view, op, error);
       });
     },
   };

@@ -24,7 +24,7 @@ export interface ServerState {
   readonly redis: RedisState;
   /** Redis' clock. */
   readonly clockUs: number;
-  readonly judge: OracleMark;
+  readonly oracle: OracleMark;
   /** What a call that begins now sees of each key. */
   readonly bits: readonly number[];
   /** What was worked out before. */
@@ -61,14 +61,14 @@ export interface Servers {
   pass(state: ServerState, us: number): Result;
   /** Redis becomes what it was, all of it. */
   rollBack(state: ServerState, point: ServerState): Result;
-  /** Redis' answer as it would have been at another state: nothing changes, nobody judges. */
+  /** Redis' answer as it would have been at another state: nothing changes, the oracle does not look. */
   answerAt(point: ServerState, demand: Demand): Answer;
   /** The archive loses an object. */
   lose(state: ServerState, name: string): Result;
   sight(state: ServerState, key: string): KeyView;
   /** Keys that wait in a queue. */
   queue(state: ServerState, name: "dirty" | "dead"): string[];
-  /** Where somebody wants to read along. */
+  /** Notes, if they are wanted. */
   log: string[] | undefined;
 }
 
@@ -89,8 +89,8 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       if (--writesLeft < 0) throw new ScriptKilled("ERR the server went away");
     },
   });
-  const judge = makeOracle(redis, () => clockUs, keys);
-  const probe = judge.begin("look", keys) as SimulatedOp;
+  const oracle = makeOracle(redis, () => clockUs, keys);
+  const probe = oracle.begin("look", keys) as SimulatedOp;
   const states = new Map<string, ServerState>();
   const counts = { states: 0, worked: 0 };
   const texts = new WeakMap<object, string>();
@@ -103,7 +103,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
 
   /** The state that is now. Its name is a hash of all that anybody can learn of it. */
   function now(): ServerState {
-    const [contents, mark] = [redis.save(), judge.mark()];
+    const [contents, mark] = [redis.save(), oracle.mark()];
     const nowMs = Math.floor(clockUs / 1000);
     const parts: string[] = [String(clockUs), String(mark.latestMs), JSON.stringify(mark.leniency)];
     for (const name of [...contents.keys()].sort()) {
@@ -128,12 +128,12 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     let state = states.get(name);
     if (!state) {
       for (const key of keys) probe.saw.set(key, 0);
-      judge.look();
+      oracle.look();
       state = {
         id: ++counts.states,
         redis: contents,
         clockUs,
-        judge: mark,
+        oracle: mark,
         bits: keys.map((key) => probe.saw.get(key)!),
         results: new Map(),
       };
@@ -145,7 +145,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
   function goTo(state: ServerState): void {
     redis.load(state.redis);
     clockUs = state.clockUs;
-    judge.revert(state.judge);
+    oracle.revert(state.oracle);
     redis.scripts.clear();
     for (const key of keys) probe.saw.set(key, 0);
     writes = 0;
@@ -166,7 +166,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       redis.full = forgetful = false;
       writesLeft = Infinity;
     }
-    const truths = judge.truths();
+    const truths = oracle.truths();
     let marked = 0;
     keys.forEach((key, i) => {
       if (truths.get(key)!.markedAt > 0) marked |= 1 << i;
@@ -195,17 +195,17 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       case "redis":
         return { answer: runCommands(demand, variant, deleting) };
       case "put":
-        judge.put(demand.name, demand.bytes);
+        oracle.put(demand.name, demand.bytes);
         return { value: true };
       case "get":
-        return { value: demand.names.map((name) => judge.archive.get(name)?.bytes) };
+        return { value: demand.names.map((name) => oracle.archive.get(name)?.bytes) };
       case "head":
-        return { value: demand.names.map((name) => judge.archive.has(name)) };
+        return { value: demand.names.map((name) => oracle.archive.has(name)) };
       case "delete":
-        judge.drop(demand.names);
+        oracle.drop(demand.names);
         return { value: undefined };
       case "list":
-        return { value: { names: [...judge.archive.keys()].filter((name) => name.startsWith(demand.prefix)).sort() } };
+        return { value: { names: [...oracle.archive.keys()].filter((name) => name.startsWith(demand.prefix)).sort() } };
     }
   }
 
@@ -228,7 +228,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       if (variant >= DIES && source !== undefined) writesLeft = variant - DIES;
       servers.log?.push(`    ${describeCommand(command, redis)}`);
       try {
-        const reply = judge.run(command, ops);
+        const reply = oracle.run(command, ops);
         servers.log?.push(`      -> ${JSON.stringify(reply)}`);
         return reply;
       } catch (error) {
@@ -247,7 +247,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     run: (state, demand, same, variant, deleting) =>
       remembered(state, (same * MOST_VARIANTS + variant) * 4 + deleting, () =>
         work(state, () => {
-          if (variant >= DIES) judge.leniency.brokenScripts = true;
+          if (variant >= DIES) oracle.leniency.brokenScripts = true;
           if (demand.to !== "redis") servers.log?.push(`    ${nameOf(demand)}`);
           return perform(demand, variant, deleting);
         })),
@@ -255,13 +255,13 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       remembered(state, `pass ${us}`, () =>
         work(state, () => {
           clockUs += us;
-          judge.look();
+          oracle.look();
         })),
     rollBack: (state, point) =>
       remembered(
         state,
         `to ${point.id}`,
-        () => work(state, () => judge.rollBack(point.redis, point.judge.truths)),
+        () => work(state, () => oracle.rollBack(point.redis, point.oracle.truths)),
       ),
     answerAt(point, demand) {
       goTo(point);
@@ -271,12 +271,12 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     lose: (state, name) =>
       remembered(state, `lose ${name}`, () =>
         work(state, () => {
-          judge.leniency.lostObjects = true;
-          judge.archive.delete(name);
+          oracle.leniency.lostObjects = true;
+          oracle.archive.delete(name);
         })),
     sight(state, key) {
       goTo(state);
-      return judge.sight(key);
+      return oracle.sight(key);
     },
     queue(state, name) {
       goTo(state);
@@ -300,6 +300,6 @@ function hash(text: string): string {
 
 /** Objects that records of these keys name. */
 export function namedObjects(state: ServerState, keys: readonly string[]): string[] {
-  const archive: ReadonlyMap<string, ArchiveObject> = state.judge.archive;
+  const archive: ReadonlyMap<string, ArchiveObject> = state.oracle.archive;
   return [...archive.keys()].filter((name) => keys.some((key) => name.startsWith(`default/${key}/`)));
 }

@@ -72,7 +72,7 @@ export function nameOfState({ servers, procs, late, fault, waits, point, stage }
   if (point) name += `@${point.id}`;
   if (stage) name += `>${stage.at}.${stage.round}.${stage.from?.id ?? ""}`;
   for (const { node, started, dead, hung, running } of procs) {
-    if ((dead || node.done) && !stage) name += "|-"; // what a last look came to is still to be judged
+    if ((dead || node.done) && !stage) name += "|-"; // what a last look came to is still to be checked
     else {
       name += `|${node.id}${started ? "s" : ""}`;
       if (hung.length > 0) name += `h${hung}`;

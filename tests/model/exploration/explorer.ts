@@ -500,7 +500,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return node instanceof Promise ? node.then((node) => heard(state, i, node, told)) : heard(state, i, node, told);
   }
 
-  /** Calls that ended are judged; requests that nobody waits for any more are in the network still. */
+  /** The answers of calls that ended are checked; requests that nobody waits for any more are in the network still. */
   function heard(state: State, i: number, node: ProcessNode, told: Told): State {
     const proc = state.procs[i]!;
     let { running } = proc;
@@ -526,7 +526,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
         succeeded,
         saw: new Map(keys.map((key, k) => [key, saw[k]!])),
       };
-      end.judge(viewOf(state, marked), op);
+      end.check(viewOf(state, marked), op);
       late = late.map((each) =>
         each.running && each.from === i && each.request.call!.index === call.index
           ? { ...each, running: false, deleting: succeeded ? 0 : each.deleting }
@@ -540,7 +540,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   function viewOf({ servers, fault }: State, marked: number): CallView {
     return {
-      leniency: servers.judge.leniency,
+      leniency: servers.oracle.leniency,
       hasOrphan: () => false, // no path is long enough for a record to expire
       markedSince: (key) => (marked & (1 << keys.indexOf(key))) !== 0,
       stale: fault === "replica",

@@ -237,9 +237,9 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
   const datastore = {
     ...archive,
     putKey: async (name: string, value: Uint8Array) => {
-      // somebody else is quick: between a snapshot and its commit
+      // another client is quick: between a snapshot and its commit
       for (let i = random.int(3); i > 0; i--) await random.pick(acts.slice(0, MEANWHILE))().catch(() => {});
-      // what is refused of all is no key's own fault
+      // what is refused of all keys is not specific to one of them
       if ((broken === "store" || (broken === "key" && random.int(2) === 0)) && !name.includes("/~owner/")) {
         throw new TundraError(broken === "store" ? "UNAVAILABLE" : "UNSUPPORTED", "no");
       }

@@ -63,7 +63,7 @@ describe("found by the exploration", () => {
         await beside.redis.set("a", "2");
         await beside.dirty("a");
         assertEquals(await beside.del("a"), 1);
-        await beside.tick(); // buries that tombstone
+        await beside.tick(); // purges what is older than that tombstone
       },
     );
     await store.ensureKs("a");

@@ -53,7 +53,7 @@ export async function runLiveness(subject: Subject, choices: Choices, log?: stri
   return { mode, ...played };
 }
 
-/** Somebody does something, to its end. */
+/** A process does something, to its end. */
 async function act(box: Sandbox, name: string, does: (bench: Bench) => Promise<unknown>): Promise<void> {
   const bench = makeBench(box, name);
   await complete(box, bench, does(bench));
@@ -72,7 +72,7 @@ function isDead(box: Sandbox, key: string): boolean {
   return box.redis.members(DEAD).has(key);
 }
 
-async function revive(box: Sandbox, key: string): Promise<void> {
+async function requeue(box: Sandbox, key: string): Promise<void> {
   await act(box, "operator", (bench) => call(bench, "retryDead", [key], () => bench.store.retryDead(key)));
   await drain(box, "network", []);
 }
@@ -134,7 +134,7 @@ const hiddenKey: Play = async (box) => {
   await drain(box, "network", [key]);
   if (!isDead(box, key)) throw new Violation("7 a key that is not shown ends dead", key);
   faults.hidden = undefined;
-  await revive(box, key);
+  await requeue(box, key);
 };
 
 const oddKey: Play = async (box) => {
@@ -150,7 +150,7 @@ const oddKey: Play = async (box) => {
   if (!isDead(box, key)) throw new Violation("7 trouble of one key becomes its own", box.oracle.record(key).error);
   faults.odd = undefined;
   await drain(box, "network", [key]);
-  await revive(box, key);
+  await requeue(box, key);
 };
 
 const refusal: Play = async (box) => {

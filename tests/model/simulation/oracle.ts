@@ -97,7 +97,7 @@ export type OracleState = { truths: Map<string, Truth>; archive: Map<string, Arc
 
 /** The oracle. */
 export interface Oracle {
-  /** Runs a command on Redis, and judges. */
+  /** Runs a command on Redis and checks its effect. */
   run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
   /** An object is put. */
   put(name: string, bytes: Uint8Array): void;
@@ -293,11 +293,11 @@ export function makeOracle(
     try {
       return redis.run(command);
     } finally {
-      judge(script, command, ops, leases);
+      checkEffect(script, command, ops, leases);
     }
   }
 
-  function judge(
+  function checkEffect(
     script: string,
     command: readonly string[],
     ops: readonly SimulatedOp[],
@@ -333,7 +333,7 @@ export function makeOracle(
     return [archived.length, archived.filter(({ flag }) => flag === "e").length, total("archived"), evicted];
   }
 
-  /** What status() says of keys that this judge does not watch, such as those that a schedule leaves out. */
+  /** What status() says of keys that this oracle does not watch, such as those that a schedule leaves out. */
   let uncounted = [0, 0];
 
   function countsAreTrue(script: string): void {
@@ -378,7 +378,7 @@ export function makeOracle(
     }
     const meanwhile = script === "commit" && was.flag === "g" && is.rev !== 0; // removed while a tick archived it
     if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
-      // what the record named when somebody said that the key is removed, and what is older
+      // what the record named when a call said that the key is removed, and what is older
       truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
       truth.deletableUs = Math.max(truth.deletableUs, truth.removedUs);
     }
@@ -390,7 +390,10 @@ export function makeOracle(
           if (evicted(was)) {
             const i = command.slice(3, 3 + count).indexOf(recordName(key)) - 4;
             if (args[3] !== "now" && !(args[3] === "cas" && args[4 + i] === textBefore)) {
-              fail("8 no blind write buries a value", `${key}, ${show(truth.right[0]!)} archived, now ${show(before)}`);
+              fail(
+                "8 no blind write replaces a value",
+                `${key}, ${show(truth.right[0]!)} archived, now ${show(before)}`,
+              );
             }
           }
           truth.unmarked = false;
@@ -405,7 +408,7 @@ export function makeOracle(
         if (moved) {
           const object = archived(key, is.ver);
           if (now !== null) fail("2 proof before eviction", `${key} became ${show(now)}`);
-          // a del() that a rollback undid has buried its objects: what it had deleted may go
+          // a del() that a rollback undid has deleted objects: they may be gone
           const lost = !object && (leniency.lostObjects || leniency.rolledBack);
           if (!lost && !sameState(object?.state ?? null, before)) {
             fail(

@@ -50,7 +50,7 @@ export interface World {
   quiet(): Promise<void>;
   /** Does one thing; `false`: there is none. */
   step(): Promise<boolean>;
-  /** What happened, where somebody wants to know. */
+  /** Notes of what happened, if they are wanted. */
   readonly log: string[] | undefined;
   note(line: () => string): void;
   readonly platform: Platform;

@@ -11,7 +11,7 @@ import { build, type Plugin } from "esbuild";
 import { scriptName } from "../redis/scripts.ts";
 import { seededChoices } from "./choices.ts";
 import { PLAYS } from "./runs.ts";
-import { SHIPPED, type Subject, UNJUDGED } from "./simulation.ts";
+import { SHIPPED, type Subject, UNEXPECTED } from "./simulation.ts";
 
 /** One bug. */
 export interface SeededBug {
@@ -264,7 +264,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [["zadd(DIRTY, 'NX', queue)", "zadd(DIRTY, 'XX', queue)"]],
   },
   {
-    name: "a mark buries an evicted value under a blind write",
+    name: "a mark replaces an evicted value by a blind write",
     where: "mark",
     patches: [["if not evicted or overwrite == 'now'", "if true or overwrite == 'now'"]],
   },
@@ -392,7 +392,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     ]],
   },
   {
-    name: "an outage counts as the key's own fault",
+    name: "an outage counts as a failure of the key",
     where: "src/scripts/fail.ts",
     patches: [["        f.fault,", '        "own",']],
   },
@@ -692,7 +692,7 @@ export async function huntBug(
   const play = PLAYS[bug.play ?? "any"]!;
   for (let i = 0; i < schedules; i++) {
     const { violation } = await play(subject, seededChoices(seed + i));
-    if (violation?.check === UNJUDGED) throw new Error(`${bug.name}: ${violation.detail}`);
+    if (violation?.check === UNEXPECTED) throw new Error(`${bug.name}: ${violation.detail}`);
     if (violation) return { schedules: i + 1, check: violation.check };
   }
   return undefined;

@@ -86,7 +86,7 @@ export async function runSeveral(subject: Subject, choices: Choices, log?: strin
 
 /** Nothing is put or deleted but by the index that the archive belongs to. */
 function guard(box: Sandbox, territory: Territory): void {
-  const judge = Object.getPrototypeOf(box.oracle) as Sandbox["oracle"];
+  const inner = Object.getPrototypeOf(box.oracle) as Sandbox["oracle"];
   const works = (names: readonly string[], what: string) => {
     const name = names.find((each) => !each.includes("/~owner/"));
     if (name === undefined) return;
@@ -102,14 +102,14 @@ function guard(box: Sandbox, territory: Territory): void {
       value(name: string, bytes: Uint8Array) {
         works([name], "puts");
         // an archive that knows no conditions lets a late copy of another's take its place
-        if (name.includes("/~owner/")) judge.archive.set(name, { bytes, key: "", ver: "", state: null });
-        else judge.put(name, bytes);
+        if (name.includes("/~owner/")) inner.archive.set(name, { bytes, key: "", ver: "", state: null });
+        else inner.put(name, bytes);
       },
     },
     drop: {
       value(names: readonly string[]) {
-        works(names.filter((name) => judge.archive.has(name)), "deletes");
-        judge.drop(names);
+        works(names.filter((name) => inner.archive.has(name)), "deletes");
+        inner.drop(names);
       },
     },
   });
@@ -277,12 +277,12 @@ const anotherBucket: Story = async (stage) => {
   const touched = (what: string, names: readonly string[]) => {
     throw new Violation("10 nothing happens in another's archive", `${what} ${names}`);
   };
-  const judge = Object.create(oracle, {
+  const misled = Object.create(oracle, {
     archive: { value: other },
     put: { value: (name: string) => touched("put", [name]) },
     drop: { value: (names: readonly string[]) => touched("drop", names) },
   });
-  const wrong = makeNetwork(world, redis, judge, errorsOf(first.subject));
+  const wrong = makeNetwork(world, redis, misled, errorsOf(first.subject));
   Object.assign(wrong.faults, { redis: 30, store: 30, left: world.choices.pick([0, 2]) });
   await together(first, [second], [...startProcesses(first), ...startProcesses(first, wrong)]);
   wrong.faults.left = 0;

@@ -42,7 +42,7 @@ export interface Subject {
 export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex };
 
 /** The check that fails where something else than a promise is broken. */
-export const UNJUDGED = "nothing else breaks";
+export const UNEXPECTED = "nothing else breaks";
 
 /** How a schedule ended. */
 export interface Outcome {
@@ -126,8 +126,8 @@ export function makeSandbox(
       if (--writesLeft < 0) throw new ScriptKilled("ERR the server went away");
     },
   });
-  const judge = makeOracle(redis, world.redisUs, keys, site.archive);
-  const oracle: Oracle = Object.create(judge, {
+  const inner = makeOracle(redis, world.redisUs, keys, site.archive);
+  const oracle: Oracle = Object.create(inner, {
     run: {
       value(command: readonly string[], ops: Parameters<Oracle["run"]>[1]) {
         if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(120)) {
@@ -135,7 +135,7 @@ export function makeSandbox(
           world.note(() => `the server dies after ${writesLeft} writes`);
         }
         try {
-          return judge.run(command, ops);
+          return inner.run(command, ops);
         } finally {
           writesLeft = Infinity;
         }
@@ -329,7 +329,7 @@ export async function playOut(box: Sandbox, act: () => Promise<void>): Promise<O
   } catch (error) {
     violation = error instanceof Violation
       ? { check: error.check, detail: error.message }
-      : { check: UNJUDGED, detail: String((error as Error).stack) };
+      : { check: UNEXPECTED, detail: String((error as Error).stack) };
     box.world.log?.push(violation.detail);
   }
   box.subject.setPlatform();
@@ -577,7 +577,7 @@ async function purgeAll(box: Sandbox, mode: Mode): Promise<void> {
 }
 
 /**
- * Redis removes keys by itself, or is emptied and somebody puts the id back. Who looks in the archive says so of each key
+ * Redis removes keys by itself, or is emptied and an operator puts the id back. Who looks in the archive says so of each key
  * that is lost, and of no other; so does a tick, an hour later.
  */
 async function noticeLosses(box: Sandbox): Promise<void> {
@@ -588,7 +588,7 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   if (choices.chance(500)) return;
   const id = redis.peek("tundra:default:id")?.value;
   const byHand = choices.chance(200);
-  world.note(() => byHand ? "---- somebody puts the id back" : "---- Redis removes keys by itself");
+  world.note(() => byHand ? "---- an operator puts the id back" : "---- Redis removes keys by itself");
   for (const key of box.keys) {
     if (!byHand && choices.chance(300)) continue;
     oracle.rollBackOne(new Map(), key, "record");
@@ -747,7 +747,7 @@ async function ensureRight(box: Sandbox, bench: Bench, key: string): Promise<voi
   await complete(box, bench, ensure(bench, [key]).then((fine) => done = fine));
   if (!done && (blind || lost)) return;
   if (!done) throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);
-  // where it was lost a newer version may come back: restore is judged when it happens
+  // where it was lost a newer version may come back: restore is checked when it happens
   if (!lost && !sameState(oracle.held(key), outcome)) {
     throw new Violation(
       "1 ensureKs() brings it back",

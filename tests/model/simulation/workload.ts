@@ -36,13 +36,13 @@ function isAlarming({ leniency }: OracleView, { code, message }: { code: string;
   return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
 }
 
-/** Makes a call, judges its answer; `undefined`: it failed, as it may. */
+/** Makes a call and checks its answer; `undefined`: it failed, as it may. */
 export async function call<T>(
   bench: Bench,
   kind: string,
   keys: readonly string[],
   act: () => Promise<T>,
-  judge?: (op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
+  check?: (op: SimulatedOp, value: T | undefined, error: TundraError | undefined) => void,
 ): Promise<T | undefined> {
   const { oracle, process, world } = bench;
   const op = oracle.begin(kind, keys);
@@ -52,7 +52,7 @@ export async function call<T>(
     const value = await act();
     oracle.end(op, true);
     world.note(() => `${process.name}: ${kind}(${keys}) is done: ${JSON.stringify(value) ?? ""}`);
-    judge?.(op, value, undefined);
+    check?.(op, value, undefined);
     return value;
   } catch (thrown) {
     if (thrown instanceof Violation) throw thrown;
@@ -60,14 +60,14 @@ export async function call<T>(
     const error = thrown as TundraError;
     world.note(() => `${process.name}: ${kind}(${keys}) failed: ${error}`);
     checkError(oracle, kind, error);
-    judge?.(op, undefined, error);
+    check?.(op, undefined, error);
     return undefined;
   } finally {
     process.ops.delete(op);
   }
 }
 
-/** What a judgement of an answer goes by. */
+/** The evidence that an answer is checked by. */
 export type OracleView = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
 
 /** Is this an error that something explains? */
@@ -97,7 +97,7 @@ function saw(op: SimulatedOp, key: string, bits: number): boolean {
 }
 
 /** Is the answer of a dirty() one that its keys explain? */
-export function judgeDirty(
+export function checkDirty(
   oracle: OracleView,
   op: SimulatedOp,
   options: { missing?: "throw" | "del" },
@@ -123,7 +123,7 @@ export function judgeDirty(
 }
 
 /** Is the answer of an ensureKs() one that its keys explain? */
-export function judgeEnsure(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
+export function checkEnsure(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   if (oracle.leniency.rolledBack) return;
   for (const key of op.keys) {
     const bits = op.saw.get(key)!;
@@ -138,7 +138,7 @@ export function judgeEnsure(oracle: OracleView, op: SimulatedOp, error: TundraEr
 }
 
 /** Did a del() that resolved delete? */
-export function judgeDel(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
+export function checkDel(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   for (const key of op.keys) {
     if (error === undefined && !saw(op, key, SAW.absent) && !oracle.leniency.rolledBack) {
       throw new Violation("4 del() resolved means deleted", key);
@@ -147,7 +147,7 @@ export function judgeDel(oracle: OracleView, op: SimulatedOp, error: TundraError
 }
 
 /** Did an evict() do what it says? */
-export function judgeEvict(oracle: OracleView, op: SimulatedOp, evicted: readonly string[]): void {
+export function checkEvict(oracle: OracleView, op: SimulatedOp, evicted: readonly string[]): void {
   for (const key of evicted) {
     if (!saw(op, key, SAW.evicted) && !oracle.leniency.rolledBack) {
       throw new Violation("evict() says what it did", key);
@@ -156,7 +156,7 @@ export function judgeEvict(oracle: OracleView, op: SimulatedOp, evicted: readonl
 }
 
 /** Did a tick() report only what something explains? */
-export function judgeTick(oracle: OracleView, errors: TickReport["errors"]): void {
+export function checkTick(oracle: OracleView, errors: TickReport["errors"]): void {
   const cause = errors.find((each) =>
     isAlarming(oracle, each) ||
     (each.code === "LOST" && !oracle.leniency.rolledBack && !oracle.leniency.severalIndexes &&
@@ -173,7 +173,7 @@ export async function dirty(
   act: () => Promise<unknown> = () => bench.store.dirty(options, ...keys),
 ): Promise<void> {
   await call(bench, `dirty ${JSON.stringify(options)}`, keys, act, (op, _value, error) => {
-    judgeDirty(bench.oracle, op, options, error);
+    checkDirty(bench.oracle, op, options, error);
   });
 }
 
@@ -182,7 +182,7 @@ export async function ensure(bench: Bench, keys: readonly string[]): Promise<boo
   let done = false;
   await call(bench, "ensureKs", keys, () => bench.store.ensureKs(...keys), (op, _value, error) => {
     done = error === undefined;
-    if (!stale(bench)) judgeEnsure(bench.oracle, op, error);
+    if (!stale(bench)) checkEnsure(bench.oracle, op, error);
   });
   return done;
 }
@@ -198,21 +198,21 @@ export const staleRuns = new WeakSet<World>();
 /** del(). */
 export async function del(bench: Bench, key: string): Promise<void> {
   await call(bench, "del", [key], () => bench.store.del(key), (op, _value, error) => {
-    judgeDel(bench.oracle, op, error);
+    checkDel(bench.oracle, op, error);
   });
 }
 
 /** evict(). */
 export async function evict(bench: Bench, keys: readonly string[]): Promise<void> {
   await call(bench, "evict", keys, () => bench.store.evict(...keys), (op, report) => {
-    judgeEvict(bench.oracle, op, report?.evicted ?? []);
+    checkEvict(bench.oracle, op, report?.evicted ?? []);
   });
 }
 
 /** tick(), with all kinds of options. */
 export async function tick(bench: Bench, options: Parameters<TundraStore["tick"]>[0]): Promise<void> {
   await call(bench, "tick", [], () => bench.store.tick(options), (_op, report) => {
-    judgeTick(bench.oracle, report?.errors ?? []);
+    checkTick(bench.oracle, report?.errors ?? []);
   });
 }
 
