@@ -1,5 +1,5 @@
 /**
- * How fast values become archive objects and back, without any server.
+ * The speed of freezing and thawing, without any server.
  * @module
  */
 import { deflateFreezer, type Freezer } from "../mod.ts";

@@ -1,5 +1,5 @@
 /**
- * Does a long queue make a tick dearer? A tick of 1,000 keys with few and with very many keys waiting.
+ * The cost of a tick with a long queue: a tick of 1,000 keys with few and with very many keys waiting.
  * @module
  */
 import process from "node:process";

@@ -1,5 +1,5 @@
 /**
- * What a whole Worker weighs, Tundra's own part of it, and each entry point alone: minified and gzipped, in KB of 1,024
+ * The size of a whole Worker, of Tundra's own part of it, and each entry point alone: minified and gzipped, in KB of 1,024
  * bytes.
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the benchmarks run on: servers in another process, a client with a delay of choice, and counters.
+ * The fixture of the benchmarks: servers in another process, a client with a delay of choice, and counters.
  * @module
  */
 import { spawn } from "node:child_process";
@@ -24,7 +24,7 @@ export interface Bench {
   archive(delayMs?: number): Datastore;
   /** A store; each request to Redis takes `delayMs` more. */
   store(datastore: Datastore, options?: Omit<TundraOptions, "redis">, delayMs?: number): TundraStore;
-  /** What `act` costs at Redis. */
+  /** The cost of `act` at Redis. */
   cost(act: () => Promise<unknown>): Promise<Cost>;
   stop(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * What Tundra adds to the uploads and downloads themselves: its speed divided by that of a bare loop that moves the same
+ * The cost that Tundra adds to uploads and downloads: its speed divided by that of a bare loop that moves the same
  * bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
  * @module
  */

@@ -186,7 +186,7 @@ async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<File
   return results;
 }
 
-/** One test file on one runtime. Its output is shown in full where something failed. */
+/** One test file on one runtime. Its output is shown in full if something failed. */
 async function runFile(runtime: Runtime, file: string, report: string): Promise<FileResult> {
   const from = performance.now();
   const { status, output, timedOut } = await execute(
@@ -268,7 +268,7 @@ function placeOf(result: FileResult, test: TestResult): { runtime: string; suite
   return { runtime: result.runtime, suite: result.file.split(/[\\/]/)[1] ?? "" };
 }
 
-/** Why some fields of the matrix have less than others. */
+/** Reasons for which some fields of the matrix have less than others. */
 function whyFewer(): string {
   return `
 "-"      these tests need a file system and processes, which that host has not: its own suite is the portable one.
@@ -306,7 +306,7 @@ function printMatrix(): void {
   console.log(whyFewer());
 }
 
-/** Prints the summary; true where every runtime ran tests and all of them passed. A skipped test is not a passed one. */
+/** Prints the summary; true if every runtime ran tests and all of them passed. A skipped test is not a passed one. */
 function report(): boolean {
   let good = true;
   console.log();

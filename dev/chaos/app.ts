@@ -158,7 +158,7 @@ const removeLast: Operation = async ({ name, kind, shared }) => {
       ? redis.ltrim(name, 1, 0)
       : redis.getdel(name);
   // Until its mark arrives, a removal that went on its own is undone by whoever brings the key back, and older than a
-  // change that nobody marked: so only where neither can be.
+  // change that nobody marked: so only if neither can be.
   if (!shared && marked.has(name) && random.int(2) === 0) {
     await write(name, { do: "remove" }, "mark", async () => {
       await empty(once.redis as unknown as Commands);
@@ -186,13 +186,13 @@ const race: Operation = async (key, keys) => {
   await fetching;
 };
 
-/** What is archived leaves Redis at once. */
+/** Evicts archived keys at once. */
 const evict: Operation = async (_, keys) => {
   const names = some(keys, 8).map(({ name }) => name).filter(isSettled);
   if (names.length > 0) await did("evict", names[0]!, () => store.evict(names));
 };
 
-/** What is archived is found idle by the next tick. */
+/** Makes archived keys idle, for the next tick to evict. */
 const age: Operation = async (_, keys) => {
   for (const { name } of some(keys, 4)) {
     if (!isSettled(name)) continue;
@@ -247,7 +247,7 @@ function pickOperation(): Operation {
   return OPERATIONS.find(([, weight]) => (left -= weight) < 0)![0];
 }
 
-/** Does no write and no mark of this key hang in the air? */
+/** True if every write and mark of this key has been acknowledged. */
 function isSettled(key: string): boolean {
   const { pending, limbo } = book.state(key);
   return !pending && limbo === "none";

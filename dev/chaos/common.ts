@@ -1,5 +1,5 @@
 /**
- * What the processes of a chaos run share: how to reach the servers, the keys, and how to read one.
+ * The common part of all processes of a chaos run: clients of the servers, the keys, and a read of one key.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -8,24 +8,24 @@ import process from "node:process";
 import { s3Datastore, TundraError, type TundraOptions, type TundraStore, tundraStore } from "../../mod.ts";
 import { type Event, type Ledger, ledger, parseEvents, type Value } from "./ledger.ts";
 
-/** What a process is told when it is started, as JSON in its environment. */
+/** Settings of a process, as JSON in its environment. */
 export interface ChaosConfig {
   seed: number;
   /** Which of its kind it is, from 0. */
   index: number;
-  /** How many there are of its kind. */
+  /** The number of processes of its kind. */
   count: number;
-  /** How often it has been started before. */
+  /** The number of times that it was started before. */
   life: number;
   redis: { url: string; token: string };
   s3: { endpoint: string; region: string; bucket: string; accessKeyId: string; secretAccessKey: string };
-  /** Where it keeps its ledger. */
+  /** The path of its ledger. */
   file: string;
   keysEach: number;
   leaseMs: number;
 }
 
-/** What a key holds. */
+/** The kind of value that a key holds. */
 export type Kind = "string" | "hash" | "list";
 
 /** One key of a run. */
@@ -80,7 +80,7 @@ if kind == 'hash' then data = redis.call('HGETALL', KEYS[1]) end
 if kind == 'list' then data = redis.call('LRANGE', KEYS[1], 0, -1) end
 return { kind, data, string.format('%.0f', redis.call('PEXPIRETIME', KEYS[1])) }`;
 
-/** What Redis holds for a key at one moment, value and own expiry. */
+/** A key in Redis at one moment, value and own expiry. */
 export async function readValue(store: TundraStore, key: string): Promise<Value> {
   const [kind, data, expires] = await store.redis.eval(READ, [key], []) as [string, string | string[], string];
   if (kind === "none") return "absent";
@@ -114,7 +114,7 @@ export function seeded(text: string): Seeded {
   return { next, int, pick: (of) => of[int(of.length)]! };
 }
 
-/** Why a call failed where servers are only away: `undefined`. Anything else, as text. Programming errors are thrown. */
+/** The failure as text; `undefined` if it only says that a server is away. Programming errors are thrown. */
 export function unexpected(error: unknown): string | undefined {
   if (!(error instanceof TundraError)) {
     if (error instanceof Error && error.name === "UpstashError") return undefined; // Redis was loading, say
@@ -150,7 +150,7 @@ export function openLedger(file: string): LedgerFile {
   };
 }
 
-/** What a file's events say; a missing file says nothing. */
+/** The events in a file; none if it is missing. */
 export function readLedger(file: string): Ledger {
   const book = ledger();
   let text = "";

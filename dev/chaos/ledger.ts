@@ -12,10 +12,10 @@
 /** The content of a string, a hash or a list. */
 export type Data = string | Record<string, string> | string[];
 
-/** What a key may be worth; `exp`: its own expiry, milliseconds since 1970, 0 for none. */
+/** A value that a key may have; `exp`: its own expiry, milliseconds since 1970, 0 for none. */
 export type Value = { data: Data; exp: number } | "absent";
 
-/** What a command of the application does to a value. */
+/** The effect of a command of the application on a value. */
 export type Write =
   | { do: "set"; value: string }
   | { do: "hset"; field: string; value: string }
@@ -23,7 +23,7 @@ export type Write =
   | { do: "expire"; at: number }
   | { do: "remove" };
 
-/** What a key still needs before it may be read: its value changed, and its mark is not acknowledged. */
+/** The mark that a key needs before it may be read, as its value changed and no mark was acknowledged. */
 export type Limbo = "mark" | "overwrite" | "none";
 
 /** One line of a ledger. Times are milliseconds since 1970. */
@@ -35,20 +35,20 @@ export type Event =
   | { is: "did"; what: string; at: number; good: boolean }
   | { is: "bad"; key: string; at: number; what: string };
 
-/** What is known of one key. */
+/** The knowledge of one key. */
 export interface KeyState {
-  /** What it may be worth, as of `pending`'s start. */
+  /** The values that it may have, as of `pending`'s start. */
   may: Value[];
   /** A write that was sent and not acknowledged. */
   pending?: { write: Write; from: number };
   limbo: Limbo;
 }
 
-/** What is known of all keys, and what was wrong. */
+/** The knowledge of all keys, and the violations found. */
 export interface Ledger {
   readonly keys: ReadonlyMap<string, KeyState>;
   readonly violations: readonly string[];
-  /** How many writes were acknowledged, how many were not, how many reads were compared, and other calls by their names. */
+  /** Numbers of writes that were acknowledged and that were not, of reads compared, and of other calls by their names. */
   readonly counts: Readonly<Record<string, number>>;
   /** Takes one event; returns the violation that it shows, if any. */
   add(event: Event): string | undefined;
@@ -132,7 +132,7 @@ export function canonical(value: Value): string {
   return `${JSON.stringify(sorted)}${exp > 0 ? ` until ${exp}` : ""}`;
 }
 
-/** What is left of a value at some time between `from` and `to`. */
+/** The value that is left at some time between `from` and `to`. */
 function aged(value: Value, from: number, to: number): Value[] {
   if (value === "absent" || value.exp === 0 || value.exp > to + CLOCK_MS) return [value];
   return value.exp < from - CLOCK_MS ? ["absent"] : [value, "absent"];

@@ -1,6 +1,6 @@
 /**
  * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers, real
- * processes, and a SIGKILL for each of them at any moment. Exits with 1 where anything that was acknowledged is lost.
+ * processes, and a SIGKILL for each of them at any moment. Exits with 1 if anything that was acknowledged is lost.
  *
  * redis-server (append-only file, synced before each reply) and radosgw are killed and restarted, stopped (SIGSTOP) and
  * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told, see
@@ -41,7 +41,7 @@ import type { Ledger } from "./ledger.ts";
 
 const BUCKET = "chaos";
 const LEASE_MS = 2000;
-/** How long a process lives, and how long a server is left in peace: on average. */
+/** Average times for which a process lives, and for which a server runs undisturbed. */
 const LIFE_MS = { application: 20_000, tick: 10_000 };
 const PEACE_MS = { redis: 8000, radosgw: 8000 };
 const DRAINS_WITHIN_MS = 120_000;

@@ -17,7 +17,7 @@ const options: TickOptions = {
   deadlineMs: 4 * config.leaseMs,
   batchKeys: 8 << (config.index % 3),
   retryBackoffMs: 200,
-  // A key is not at fault where its tick is killed; so often in a row over the same one is next to impossible.
+  // A key is not at fault if its tick is killed; so often in a row over the same one is next to impossible.
   nattempts: 10,
 };
 

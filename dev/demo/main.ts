@@ -1,6 +1,6 @@
 /**
  * `deno task demo [--keys=N]`: real data through the whole life of a key, on servers that this program starts by itself.
- * Exits with 1 where one value is not what was loaded. `--keys`: of all keys, some N that are spread evenly; default all.
+ * Exits with 1 if one value is not what was loaded. `--keys`: of all keys, some N that are spread evenly; default all.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -292,7 +292,7 @@ async function remove(demo: Demo, rows: Row[], keys: string[]): Promise<boolean>
   return good;
 }
 
-/** Does a step and notes what it cost. */
+/** Runs a step and notes its cost. */
 async function row<T>(
   { upstash, s3 }: Demo,
   rows: Row[],

@@ -1,5 +1,5 @@
 /**
- * What the demo shows: steps, a progress bar, a table. On a terminal the bar is one line that is drawn anew; elsewhere it
+ * The output of the demo: steps, a progress bar, a table. On a terminal the bar is one line that is drawn anew; elsewhere it
  * is a line each quarter.
  * @module
  */
@@ -19,7 +19,7 @@ export function verdict(good: boolean, text: string): string {
   return colour ? `\x1b[${good ? 32 : 31}m${text}\x1b[0m` : text;
 }
 
-/** Prints a line of a step; `name` begins it where it is the step's first. */
+/** Prints a line of a step; `name` begins it if it is the step's first. */
 export function say(name: string, text: string): void {
   console.log(`${bold(name.padEnd(11))}${text}`);
 }

@@ -21,7 +21,7 @@
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 
-/** What happens to one request, see the module's table. `ms` are milliseconds; a fault with neither `ms` nor `until` doesn't wait. */
+/** The fault of one request, see the module's table. `ms` are milliseconds; a fault with neither `ms` nor `until` doesn't wait. */
 export type Fault =
   | { type: "reset" | "hang"; served?: boolean }
   | { type: "status"; status: number; served?: boolean; body?: string; headers?: Record<string, string> }
@@ -30,12 +30,12 @@ export type Fault =
   | { type: "truncate"; bytes?: number /* of the body that arrive; default: half of it */; clean?: boolean }
   | { type: "corrupt"; at?: number /* offset in the body; default: its middle */ };
 
-/** What a plan sees of a request. */
+/** The part of a request that a plan sees. */
 export interface FaultRequest {
   /** Absolute for a fetch; for a proxy the path with its query. */
   url: string;
   method: string;
-  /** The body as UTF-8 text, "" where there is none. */
+  /** The body as UTF-8 text, "" if there is none. */
   body: string;
   /** 1 for the first request of this layer, and so on. */
   n: number;
@@ -55,7 +55,7 @@ export interface FaultRule {
 /** Rules, of which the first that applies is taken, or a function. Rules count for themselves in every layer they are given to. */
 export type FaultPlan = readonly FaultRule[] | ((request: FaultRequest) => Fault | undefined);
 
-/** What can be asked of both layers. */
+/** The common interface of both layers. */
 export interface FaultLayer {
   /** Every request so far, with its fault. */
   readonly log: (FaultRequest & { fault?: Fault })[];
@@ -98,7 +98,7 @@ function toFunction(plan: FaultPlan): (request: FaultRequest) => Fault | undefin
   const rules = plan.map((rule) => ({ nth: 1, times: 1, ...rule, seen: 0 }));
   return (request) => {
     let fault: Fault | undefined;
-    for (const rule of rules) { // each rule counts each request, also where another applies
+    for (const rule of rules) { // each rule counts each request, also if another applies
       const { match } = rule;
       const text = () => `${request.method} ${request.url}\n${request.body}`;
       if (match && !(match instanceof RegExp ? text().search(match) >= 0 : match(request))) continue;
@@ -252,7 +252,7 @@ export interface FaultProxy extends FaultLayer {
  * Starts a proxy on 127.0.0.1 that passes every request on byte by byte, the Host header and the path as they are: a
  * SigV4 signature for the proxy's address stays valid. One request a connection; replies without a fault are streamed.
  *
- * Deno's fetch by itself sends a request a second time where the connection breaks before a reply, a POST too (measured:
+ * Deno's fetch by itself sends a request a second time if the connection breaks before a reply, a POST too (measured:
  * 2.9.5). The proxy breaks that second try as well, unseen by plan and log: one fault is one failure on every runtime.
  * What the second try would do in real life is the fault `duplicate`.
  *
@@ -462,7 +462,7 @@ function splitReply(reply: Buffer): { head: string; body: Buffer } {
     : { head: reply.toString("latin1", 0, end + 4), body: reply.subarray(end + 4) };
 }
 
-/** What {@linkcode randomFaults} draws from. */
+/** The faults that {@linkcode randomFaults} draws from. */
 export interface RandomFaultOptions {
   /** Numbers in [0, 1), from a seeded source: the same ones give the same faults, as long as requests come in the same order. */
   random: () => number;

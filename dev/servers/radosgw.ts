@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { AwsClient } from "aws4fetch";
 import { freePort } from "./redis_server.ts";
 
-/** Whose requests the gateway takes. */
+/** A user whose requests the gateway takes. */
 export interface RadosgwUser {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -74,7 +74,7 @@ export function findRadosgw(): boolean {
   );
 }
 
-/** Installs the gateway where it is missing and we may (root on Debian); else rejects with what to install. */
+/** Installs the gateway if it is missing and we may (root on Debian); else rejects with what to install. */
 export async function ensureRadosgw(): Promise<void> {
   if (findRadosgw()) return;
   console.error("radosgw is not on PATH: installing it, once");

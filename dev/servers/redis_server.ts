@@ -1,5 +1,5 @@
 /**
- * The real Redis of demo, tests and benches: that of `src/testing`, installed where it is missing and may be.
+ * The real Redis of demo, tests and benches: that of `src/testing`, installed if it is missing and may be.
  * @module
  */
 import { spawnSync } from "node:child_process";
@@ -21,7 +21,7 @@ export function startRedis(options: RedisServerOptions = {}): Promise<RedisServe
   return startServer({ binary: redisBinary(), ...options });
 }
 
-/** The program on PATH, installed where it may be; `undefined`: there is none. */
+/** The program on PATH, installed if it may be; `undefined`: there is none. */
 export function redisBinary(): string | undefined {
   return findRedis() ?? installRedis();
 }

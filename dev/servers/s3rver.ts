@@ -15,7 +15,7 @@ import { AwsClient } from "aws4fetch";
 /** A running server. */
 export interface S3rver {
   readonly url: string;
-  /** Where it listens: nobody else's machine may ask it. */
+  /** The address it listens on: no other machine can reach it. */
   readonly address: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;

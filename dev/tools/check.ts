@@ -1,6 +1,6 @@
 /**
  * `deno task check`: everything that can be known without running the tests. Runs every step, says how long each took,
- * and exits with 1 where one of them failed.
+ * and exits with 1 if one of them failed.
  * @module
  */
 import { spawnSync } from "node:child_process";

@@ -1,9 +1,9 @@
 /**
- * What JSR scores, and what readers need: each entry point introduces itself, each exported symbol is described.
+ * The rules of documentation that JSR scores: each entry point introduces itself, each exported symbol is described.
  * @module
  */
 
-/** What `deno doc --json` says of one entry point. */
+/** The output of `deno doc --json` for one entry point. */
 interface EntryDoc {
   module_doc?: { doc?: string; tags?: { kind: string }[] };
   symbols: { name: string; declarations: { jsDoc?: { doc?: string } }[] }[];
@@ -34,7 +34,7 @@ export function documentationProblems(json: DocJson): { problems: string[]; shar
 }
 
 /**
- * What `deno doc --lint` found, one line each, without the types of other packages: a public type may refer to those, and
+ * The findings of `deno doc --lint`, one line each, without the types of other packages: a public type may refer to those, and
  * they cannot be exported again.
  */
 export function lintProblems(output: string, foreign: readonly string[]): string[] {

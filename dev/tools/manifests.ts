@@ -13,10 +13,10 @@ export const DEPENDENCIES: readonly string[] = ["@noble/hashes", "@upstash/redis
 /** The lowest client of the range, under a name of its own, for the tests. */
 const OLDEST_CLIENT = "upstash-redis-oldest";
 
-/** What JSR reads. Deno ignores jsr.json where there is a deno.json, so only this keeps it true. */
+/** The fields that JSR reads. Deno ignores jsr.json if there is a deno.json, so only this keeps it true. */
 const PUBLISHED = ["name", "version", "license", "exports", "publish", "imports"];
 
-/** Where the manifests contradict each other, a sentence each. */
+/** The contradictions between the manifests, a sentence each. */
 export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): string[] {
   const problems: string[] = [];
   const differ = (what: string, a: unknown, b: unknown): void => {
@@ -51,7 +51,7 @@ export function manifestProblems(deno: Manifest, jsr: Manifest, npm: Manifest): 
   return problems;
 }
 
-/** What deno.lock must hold, so that the tests meet both ends of the client's range: a sentence for what it does not. */
+/** The versions that deno.lock lacks for tests of both ends of the client's range, a sentence each. */
 export function lockProblems(lock: Manifest, npm: Manifest): string[] {
   const range = (npm.dependencies as Record<string, string>)["@upstash/redis"]!;
   const locked = lock.specifiers as Record<string, string>;
@@ -63,7 +63,7 @@ export function lockProblems(lock: Manifest, npm: Manifest): string[] {
 }
 
 /**
- * What the published files import and a manifest does not declare, a sentence each; and what it declares for nothing.
+ * Imports of the published files that a manifest does not declare, and declarations without an import, a sentence each.
  *
  * @param specifiers all imports of the files that the entry points reach; without relative ones and built-ins
  */

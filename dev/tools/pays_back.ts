@@ -25,10 +25,10 @@ export const BILLED = {
 
 /** Keys in a tick's batch by default. */
 export const BATCH = 100;
-/** What the record of an evicted key takes in Redis. */
+/** Memory of the record of an evicted key in Redis. */
 export const RECORD_BYTES = 240;
 
-/** Who bills for what. */
+/** Prices of a pair of services. */
 export interface Bill {
   redis: { command: number; gbMonth: number };
   archive: { put: number; get: number; gbMonth: number };

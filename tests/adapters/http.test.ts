@@ -127,7 +127,7 @@ describe("cronHandler", () => {
     assert(!(await second.text()).includes("hunter2"));
   });
 
-  it("makes the store of each request where it is given a function", async () => {
+  it("makes the store of each request if it is given a function", async () => {
     const asked: string[] = [];
     const handle = cronHandler((request) => {
       asked.push(request.url);
@@ -138,7 +138,7 @@ describe("cronHandler", () => {
     assertEquals(asked, [URL, URL]);
   });
 
-  it("archives each key once where deliveries overlap or come twice", async () => {
+  it("archives each key once if deliveries overlap or come twice", async () => {
     const store = stack.store();
     const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));

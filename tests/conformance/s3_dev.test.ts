@@ -82,7 +82,7 @@ describe("s3Datastore on the development S3, further", () => {
     }
   });
 
-  it("says TOO_LARGE where S3 does, and that no retry mends it", async () => {
+  it("says TOO_LARGE if S3 does, and that no retry mends it", async () => {
     const server = await startS3({ maxObjectBytes: 1000 });
     const { url: endpoint, region, accessKeyId, secretAccessKey } = server;
     try {

@@ -55,7 +55,7 @@ for (const [kind, start] of Object.entries(KINDS)) {
     const plan = (plan: FaultPlan) => subject.layer.setPlan(plan);
     const one = (fault: Fault) => plan([{ fault }]);
 
-    it("passes everything on where no fault is planned, and shows what passed", async () => {
+    it("passes everything on if no fault is planned, and shows what passed", async () => {
       plan([]);
       const text = "ä€😀".repeat(30_000);
       const before = subject.layer.log.length;

@@ -73,7 +73,7 @@ describe("localStack()", () => {
     }
   });
 
-  it("leaves nothing behind where a part cannot start", async () => {
+  it("leaves nothing behind if a part cannot start", async () => {
     const first = await localStack();
     try {
       const redis = await freePort();
@@ -88,7 +88,7 @@ describe("localStack()", () => {
     }
   });
 
-  it("says what is missing where there is no redis-server", async () => {
+  it("says what is missing if there is no redis-server", async () => {
     const path = process.env.PATH;
     process.env.PATH = "/nowhere";
     try {

@@ -83,7 +83,7 @@ describe("a started Redis", () => {
     assert(alive(pid) && existsSync(dir), output);
     parent.kill("SIGKILL");
     const runs = () => {
-      // where nobody collects orphans a dead process stays as a zombie: ask for its memory instead
+      // if nobody collects orphans a dead process stays as a zombie: ask for its memory instead
       return alive(pid) && (!existsSync("/proc/self/stat") || !/ Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8")));
     };
     const deadline = performance.now() + 5000;

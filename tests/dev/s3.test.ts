@@ -366,7 +366,7 @@ describe("the S3 server of the local stack", () => {
     assertEquals(await put(right), [200, undefined]);
   });
 
-  it("takes UNSIGNED-PAYLOAD where it was told to, and wants the header", async () => {
+  it("takes UNSIGNED-PAYLOAD if it was told to, and wants the header", async () => {
     const lax = await start({ allowUnsignedPayload: true });
     const headers = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
     assertEquals((await call(lax, "/tundra/a", { method: "PUT", body: "x", headers })).status, 200);

@@ -20,9 +20,9 @@ export interface Call {
   prepare(world: World): Promise<string[]>;
   /** The call. */
   run(open: Open, world: World): Promise<unknown>;
-  /** What these keys are worth once the call has resolved, where that is another value than before. */
+  /** What these keys are worth once the call has resolved, if that is another value than before. */
   settles?: Record<string, "absent" | "what is in Redis">;
-  /** What they are worth before it, where that is not what Redis and archive say. */
+  /** What they are worth before it, if that is not what Redis and archive say. */
   before?: Record<string, Value>;
   /** Options of the healthy store that comes afterwards. */
   options?: StoreOptions;

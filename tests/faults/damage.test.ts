@@ -39,7 +39,7 @@ describe("damage in the archive", () => {
     assertEquals((await store.evict(keys)).kept, {});
   }
 
-  /** The code for each key with which ensureKs fails; "" where it does not. */
+  /** The code for each key with which ensureKs fails; "" if it does not. */
   async function codes(store: TundraStore, keys: string[]): Promise<string[]> {
     try {
       await store.ensureKs(keys);
@@ -118,7 +118,7 @@ describe("damage in the archive", () => {
     });
   }
 
-  it("is CORRUPT where something else is there: nothing, a page of text, the object twice, another store's owner", async () => {
+  it("is CORRUPT if something else is there: nothing, a page of text, the object twice, another store's owner", async () => {
     const store = cold.store();
     const keys = names(4);
     await evicted(store, keys, (key) => ["SET", key, `value of ${key}`]);
@@ -140,7 +140,7 @@ describe("damage in the archive", () => {
     assertEquals([await cold.get("a"), await cold.get("b")], ["value of a", "value of b"]);
   });
 
-  it("is CORRUPT where an older version stands under a newer one's name", async () => {
+  it("is CORRUPT if an older version stands under a newer one's name", async () => {
     const store = cold.store();
     await evicted(store, ["a"], () => ["SET", "a", "old"]);
     const old = objects().get(await nameOf("a"))!;
@@ -150,7 +150,7 @@ describe("damage in the archive", () => {
     assertEquals(await cold.get("a"), "new");
   });
 
-  it("is CORRUPT where the same key's object of another queue stands in its place", async () => {
+  it("is CORRUPT if the same key's object of another queue stands in its place", async () => {
     const [one, two] = [cold.store({ tqname: "one" }), cold.store()];
     await evicted(one, ["a"], () => ["SET", "a", "of one"]);
     const { ver } = (await cold.record("a", "one"))!;
@@ -160,7 +160,7 @@ describe("damage in the archive", () => {
     assertEquals(await cold.get("a"), "of two");
   });
 
-  it("is CORRUPT, and nothing counts as deleted, where a tombstone of another version stands in its place", async () => {
+  it("is CORRUPT, and nothing counts as deleted, if a tombstone of another version stands in its place", async () => {
     const store = cold.store();
     await evicted(store, ["a"], () => ["SET", "a", "value"]);
     const gone = await freezeRecord({ key: "a", ver: "1764000000000001-0a1b2c3d", at: 1, gone: true }, []);
@@ -168,7 +168,7 @@ describe("damage in the archive", () => {
     assertEquals(await cold.get("a"), "value");
   });
 
-  it("is CORRUPT, never LOST or an older value, where the newer version that must do is damaged", async () => {
+  it("is CORRUPT, never LOST or an older value, if the newer version that must do is damaged", async () => {
     const store = cold.store();
     await evicted(store, ["a"], () => ["SET", "a", "value"]);
     const name = await nameOf("a");
@@ -277,7 +277,7 @@ describe("a bomb in the archive", () => {
     }],
   ];
   for (const [name, make] of bombs) {
-    it(`is CORRUPT, quickly and in little memory, where it inflates to ${name}`, async () => {
+    it(`is CORRUPT, quickly and in little memory, if it inflates to ${name}`, async () => {
       const store = cold.store({ freezer: deflateFreezer({ maxBytes: MAX }) });
       await planted(store, await make());
       const before = process.memoryUsage().rss;

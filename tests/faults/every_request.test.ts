@@ -2,7 +2,7 @@
  * A fault at every single request of every public call, on the real stack: nothing acknowledged is lost, ever.
  *
  * Deno tries all single faults; the other runtimes a random third, since what differs there is fetch and no rule of the
- * protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also where that can make no difference, and all
+ * protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also if that can make no difference, and all
  * pairs of faults are tried instead of a random sample.
  */
 import process from "node:process";
@@ -16,7 +16,7 @@ import { withWorld } from "./world.ts";
 const ALL = process.env.TUNDRA_FAULTS === "all";
 const TRIES: readonly Tries[] = ["no retries", "default retries"];
 const SHARE = ALL || process.versions["deno"] !== undefined ? 1 : 1 / 3;
-/** Of each call, where not all are tried. */
+/** Of each call, if not all are tried. */
 const PAIRS = 6;
 
 interface Scenario {
@@ -57,7 +57,7 @@ describe("faults at any request lose nothing, and the queue drains", () => {
     let unmet = 0;
     for (const { plan, tries } of scenarios) {
       try {
-        // a client that soon gives up may do so before the request that was to hang, where the machine is busy
+        // a client that soon gives up may do so before the request that was to hang, if the machine is busy
         const impatient = [...plan.values()].some(({ hangs }) => hangs);
         if (!await live(world, prepared, plan, tries) && !impatient) unmet++;
       } catch (error) {

@@ -7,7 +7,7 @@ import { withWorld } from "./world.ts";
 
 const LOST = KINDS.find(({ name }) => name === "lost after it took effect")!;
 
-describe("where Redis forgets its scripts before each request", () => {
+describe("if Redis forgets its scripts before each request", () => {
   const world = withWorld();
 
   for (const call of CALLS) {

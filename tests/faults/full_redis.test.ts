@@ -136,7 +136,7 @@ describe("a Redis at maxmemory, noeviction", () => {
     assertEquals(await world.audit(allowed), []);
   });
 
-  it("goes on with the claim in the same tick where eviction made room for it", async () => {
+  it("goes on with the claim in the same tick if eviction made room for it", async () => {
     let full = true;
     const layer = faultyFetch(fetch, ({ body }) => {
       if (EVICTION.test(body)) full = false;

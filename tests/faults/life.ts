@@ -41,7 +41,7 @@ export interface Prepared {
   call: Call;
   saved: Saved;
   before: Allowed;
-  /** What the call asks for where nothing fails. */
+  /** What the call asks for if nothing fails. */
   requests: FaultRequest[];
   /** The name of each script, by its SHA-1. */
   scripts: Map<string, string>;

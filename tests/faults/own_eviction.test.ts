@@ -46,7 +46,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
       assertEquals((await world.store().tick()).errors, []);
     });
 
-    it("is LOST as a whole where it took the id, or its seal", async () => {
+    it("is LOST as a whole if it took the id, or its seal", async () => {
       for (const key of [INDEX.id, INDEX.tick]) {
         const [, value] = await world.commands(["GET", key], ["GET", key]);
         await world.commands(["UNLINK", key]);
@@ -86,7 +86,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
 describe("a Redis with a policy, and no limit", () => {
   const world = withWorld({ redis: { args: ["--maxmemory", "0", "--maxmemory-policy", "allkeys-lru"] } });
 
-  it("removes nothing, so nothing is reported; nor where a server has no INFO", async () => {
+  it("removes nothing, so nothing is reported; nor if a server has no INFO", async () => {
     await world.flush();
     await world.store().tick();
     for (const rename of [false, true]) {

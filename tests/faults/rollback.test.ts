@@ -236,7 +236,7 @@ describe("after a failover", () => {
     assertEquals(await world.get("a"), "two");
   });
 
-  it("a record that names an object that is gone is LOST where the archive has older ones only", async () => {
+  it("a record that names an object that is gone is LOST if the archive has older ones only", async () => {
     await archived("a", "one");
     const second = await archived("a", "two");
     await store.evict("a");
@@ -249,7 +249,7 @@ describe("after a failover", () => {
     assertEquals((await world.record("a"))!.flag, "e");
   });
 
-  it("a record that names an object that is gone brings nothing back where a tombstone is newer: deleted stays deleted", async () => {
+  it("a record that names an object that is gone brings nothing back if a tombstone is newer: deleted stays deleted", async () => {
     const first = await archived("a", "one");
     const before = await world.save();
     assertEquals(await store.del("a"), 1);

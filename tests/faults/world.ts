@@ -42,7 +42,7 @@ export interface World extends ColdStack {
   load(saved: Saved, part?: "redis"): Promise<void>;
   /** What Redis holds for these keys now. */
   values(...keys: string[]): Promise<Map<string, Value>>;
-  /** What they are worth: what ensureKs() would have to make of them. Rejects where the archive lacks what a record names. */
+  /** What they are worth: what ensureKs() would have to make of them. Rejects if the archive lacks what a record names. */
   worth(...keys: string[]): Promise<Map<string, Value>>;
   /** Those of them that count as archived, but with other bytes than Redis holds. */
   stale(...keys: string[]): Promise<string[]>;

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 
-/** Runs a program to its end; its output. Throws with the output where it fails or takes too long. */
+/** Runs a program to its end; its output. Throws with the output if it fails or takes too long. */
 export async function run(
   command: string,
   args: readonly string[],

@@ -73,19 +73,19 @@ describe("the size of a bundle, minified and gzipped", () => {
 describe("a bundler leaves out", () => {
   const has = ({ inputs }: BundleSize, part: RegExp) => Object.keys(inputs).filter((path) => part.test(path));
 
-  it("S3 and its signatures where an application uses R2", async () => {
+  it("S3 and its signatures if an application uses R2", async () => {
     const size = await bundleSize(WORKER);
     assertEquals(has(size, /s3|aws4fetch|xml|env\.ts|memory|dynamodb|aes|encrypt/), []);
     assertEquals(has(size, /datastores\/r2/).length, 1);
   });
 
-  it("R2, adapters, DynamoDB and encryption where an application uses S3", async () => {
+  it("R2, adapters, DynamoDB and encryption if an application uses S3", async () => {
     const size = await bundleSize(`export { s3Datastore, tundraStore } from "./mod.ts"`);
     assertEquals(has(size, /r2\.ts|adapters|memory|env\.ts|dynamodb|aes|encrypt/), []);
     assertEquals(has(size, /datastores\/s3\.ts|aws4fetch/).length, 2);
   });
 
-  it("the store and all dependencies where only an adapter or a helper is used", async () => {
+  it("the store and all dependencies if only an adapter or a helper is used", async () => {
     for (
       const entry of [
         `export { cronHandler } from "./src/adapters/http.ts"`,

@@ -33,7 +33,7 @@ describe("begin", () => {
     assertEquals([await t.userKeys(), await t.expiry(keys.record("a"))], [user, -1]);
   });
 
-  it("gives a later token also where the old one lies further ahead", async () => {
+  it("gives a later token also if the old one lies further ahead", async () => {
     await t.setScores("dirty", { a: LATER });
     assertEquals(await begin(t.index, "a", { ...OPTIONS, token: LATER }), { token: "1900000000001.5" });
     assertEquals((await t.scores("dirty")).a, "1900000000001.5");
@@ -63,7 +63,7 @@ describe("begin", () => {
     }
   });
 
-  it("is stale, and changes nothing, where the lease was taken over or the key left the queue", async () => {
+  it("is stale, and changes nothing, if the lease was taken over or the key left the queue", async () => {
     const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
     for (const score of [LATER, "5", "1700000000000", "1700000000001.5"]) {
       await t.setScores("dirty", { a: score });

@@ -39,7 +39,7 @@ describe("check", () => {
     });
   });
 
-  it("takes a missing key as absent where it was never archived, is dirty, dead or removed", async () => {
+  it("takes a missing key as absent if it was never archived, is dirty, dead or removed", async () => {
     await tools.writeRecord("never archived", {});
     await tools.writeRecord("dirty", { ver: OLD_VER, fp: "f", rev: 7 });
     await tools.writeRecord("removed", { ver: OLD_VER, fp: "f", flag: "g" });
@@ -134,7 +134,7 @@ describe("check", () => {
     assertEquals(await tools.everything(), before);
   });
 
-  it("costs 1 request and 4 commands, however many keys, where all or none of them exist", async () => {
+  it("costs 1 request and 4 commands, however many keys, if all or none of them exist", async () => {
     const keys = Array.from({ length: 1000 }, (_, i) => `key ${i}`);
     await needs("a");
     assertEquals(await tools.bill(() => check(tools.index, keys)), { requests: 1, billable: 4 });

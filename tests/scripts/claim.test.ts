@@ -110,7 +110,7 @@ describe("claim", () => {
     assertEquals([older, dead, plain], [some.token, last.token, fresh.token]);
   });
 
-  it("takes fresh keys where there are no suspects among as many keys as were asked for", async () => {
+  it("takes fresh keys if there are no suspects among as many keys as were asked for", async () => {
     await t.setScores("dirty", { a: 5, b: 6, c: 7, suspect: "8.5" });
     const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 2, maxSuspects: 1 });
     assertEquals([claimed.keys, claimed.suspects, claimed.left, claimed.passed], [["a", "b"], false, 2, 0]);
@@ -166,7 +166,7 @@ describe("claim", () => {
     assertBetween(Number(ahead), now, await t.nowMs());
   });
 
-  it("counts the due keys that are left, and asks for none of the future where the present is enough", async () => {
+  it("counts the due keys that are left, and asks for none of the future if the present is enough", async () => {
     const now = await t.nowMs();
     await t.setScores("dirty", { a: 1, b: 2, c: 3, ahead: now + 2 * DAY_MS });
     const claimed = await claim(t.index, { ...OPTIONS, maxKeys: 2 });
@@ -260,7 +260,7 @@ describe("claim", () => {
     });
   });
 
-  it("evicts on where nothing may be claimed: maxKeys 0 leases nothing", async () => {
+  it("evicts on if nothing may be claimed: maxKeys 0 leases nothing", async () => {
     await t.setScores("dirty", { a: 5 });
     await t.setScores("idle", { b: 5 });
     const before = await t.everything();
@@ -269,7 +269,7 @@ describe("claim", () => {
     assertEquals(await t.everything(), before);
   });
 
-  it("costs 1 request and 6 commands, 5 where nothing is due, one more with idle keys, and as a tick's first one more to note its time and one to look for idle keys of a clock ahead", async () => {
+  it("costs 1 request and 6 commands, 5 if nothing is due, one more with idle keys, and as a tick's first one more to note its time and one to look for idle keys of a clock ahead", async () => {
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, i]));
     await claim(t.index, OPTIONS);
     await t.setScores("dirty", { a: 5 });
@@ -338,7 +338,7 @@ describe("claim", () => {
     assertEquals(after, before);
   });
 
-  it("leases also where Redis is full", async () => {
+  it("leases also if Redis is full", async () => {
     await t.setScores("dirty", { a: 5 });
     await claim(t.index, { ...OPTIONS, maxKeys: 0 });
     try {

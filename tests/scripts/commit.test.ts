@@ -69,7 +69,7 @@ describe("commit", () => {
     assertEquals(await t.scores("idle"), { a: "3" });
   });
 
-  it("clean, requeued: a key that is there is resident, also where its record called it removed or evicted", async () => {
+  it("clean, requeued: a key that is there is resident, also if its record called it removed or evicted", async () => {
     await t.setKeys("gone", "evicted", "changed");
     await lease({
       gone: { rev: 5, flag: "g" },
@@ -215,7 +215,7 @@ describe("commit", () => {
     assertEquals([c, others, await t.stats()], [a, {}, { frozen: "1", bytes: "100" }]);
   });
 
-  it("decides key by key in one call, at its cost: 1 request and 10 commands where all are clean", async () => {
+  it("decides key by key in one call, at its cost: 1 request and 10 commands if all are clean", async () => {
     const random = seededRandom("commit decides key by key in one call");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     await commit(t.index, [archived("warm")], OPTIONS);
@@ -245,7 +245,7 @@ describe("commit", () => {
     assertEquals(Object.keys(await t.scores("dirty")).sort(), queued);
   });
 
-  it("costs one command more where keys have expiries of their own", async () => {
+  it("costs one command more if keys have expiries of their own", async () => {
     const exp = await t.nowMs() + HOUR_MS;
     await commit(t.index, [archived("warm")], OPTIONS);
     await t.setKeys("a", "b", "c");

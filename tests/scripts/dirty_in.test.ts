@@ -134,7 +134,7 @@ describe("dirtyIn", () => {
         assertEquals((await rejects(() => failing.exec({ keepErrors: true }))).code, "MISSING");
       });
 
-      it("rejects as without it where another command fails, and marks all the same", async () => {
+      it("rejects as without it if another command fails, and marks all the same", async () => {
         const store = storeOn(stack);
         await stack.raw("SET", "s", "v");
         const fill = (queue: ReturnType<typeof store.redis.multi>) => queue.lpop("s").get("s");
@@ -147,7 +147,7 @@ describe("dirtyIn", () => {
         assertEquals(Object.keys(await t.scores("dirty")), ["a"]);
       });
 
-      it("throws the mark's error where both fail, with the other as its cause", async () => {
+      it("throws the mark's error if both fail, with the other as its cause", async () => {
         const store = storeOn(stack);
         await stack.raw("SET", "s", "v");
         const queue = store.redis[kind]();
@@ -266,7 +266,7 @@ describe("dirtyIn", () => {
     assertEquals((error.cause as Error).message, "Command 2 [ ? ] failed: ERR third");
   });
 
-  it("names all its keys where the whole request failed, with what exec rejected with as the cause", async () => {
+  it("names all its keys if the whole request failed, with what exec rejected with as the cause", async () => {
     const store = storeOn(stack);
     const queue = store.redis.multi().set("a", "1").mset({});
     store.dirtyIn(queue, "a");
@@ -322,7 +322,7 @@ describe("dirtyIn", () => {
     assertEquals(await t.userKeys(), user);
   });
 
-  it("marks an evicted key as dirty does: nothing to do where the value is away", async () => {
+  it("marks an evicted key as dirty does: nothing to do if the value is away", async () => {
     const store = storeOn(stack);
     const { record } = await t.evicted("a", "v", { ver: OLD_VER });
     const queue = store.redis.pipeline().get("a");

@@ -167,7 +167,7 @@ describe("evict", () => {
   });
 
   describe("of a key that must stay", () => {
-    it("says missing where nobody has the key, and takes it out of the idle ones", async () => {
+    it("says missing if nobody has the key, and takes it out of the idle ones", async () => {
       await tools.clean("a", "1");
       await raw("DEL", "a");
       const record = await tools.recordText("a");
@@ -177,7 +177,7 @@ describe("evict", () => {
       assertEquals(await raw("HLEN", "tundra:default:stats"), 0);
     });
 
-    it("says never archived where the record has no version, and where there is no record", async () => {
+    it("says never archived if the record has no version, and if there is no record", async () => {
       await raw("MSET", "a", "1", "b", "2");
       await tools.writeRecord("a", { touch: 5 });
       const before = await tools.everything();
@@ -185,7 +185,7 @@ describe("evict", () => {
       assertEquals(await tools.everything(), before);
     });
 
-    it("says dirty where it is queued, and changes nothing but the idle ones", async () => {
+    it("says dirty if it is queued, and changes nothing but the idle ones", async () => {
       await tools.clean("a", "1", { rev: 7 });
       await raw("ZADD", "tundra:default:dirty", 12, "a");
       const record = await tools.recordText("a");
@@ -196,7 +196,7 @@ describe("evict", () => {
       assertEquals(await tools.score("idle", "a"), undefined);
     });
 
-    it("says dirty where it is in the queue although its revision is 0", async () => {
+    it("says dirty if it is in the queue although its revision is 0", async () => {
       await tools.clean("a", "1");
       await raw("ZADD", "tundra:default:dirty", 12, "a");
       assertEquals(await now("a"), ["dirty"]);
@@ -307,7 +307,7 @@ describe("evict", () => {
       assertEquals((await tools.readRecord("a")).flag, "e");
     });
 
-    it("marks it where the archive lost it and Redis has the same bytes; a conflict stays one", async () => {
+    it("marks it if the archive lost it and Redis has the same bytes; a conflict stays one", async () => {
       await tools.clean("same", "1", { flag: "e" });
       await tools.clean("other", "1", { flag: "e" });
       await raw("SET", "other", "2");
@@ -473,7 +473,7 @@ describe("evict", () => {
       assertEquals(await tools.score("dirty", "a"), undefined);
     });
 
-    it("evicts without asking where the datastore cannot tell", async () => {
+    it("evicts without asking if the datastore cannot tell", async () => {
       await tools.clean("a", "1", { touch: 5 });
       assertEquals(await evictFrom(archive(), "a"), ["evicted"]);
     });

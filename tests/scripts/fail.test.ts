@@ -99,7 +99,7 @@ describe("fail", () => {
     assertEquals([Object.keys(await t.scores("dead")), await t.scores("dirty")], [["odd"], {}]);
   });
 
-  it("counts anew where the key was archived in between", async () => {
+  it("counts anew if the key was archived in between", async () => {
     await t.setKeys("odd");
     await t.setRecords({ odd: DIRTY });
     for (let n = 1; n <= 2 * (MAX_ODD - 1); n++) {
@@ -228,7 +228,7 @@ describe("fail", () => {
     await t.changesNothing(again);
   });
 
-  it("costs 1 request and 6 commands for 1,000 keys of any Unicode, 2 more where some of them die", async () => {
+  it("costs 1 request and 6 commands for 1,000 keys of any Unicode, 2 more if some of them die", async () => {
     const random = seededRandom("fail costs 1 request and 6 commands for 1,000 keys of any Unicode");
     const all = ["", ...new Set(Array.from({ length: 999 }, (_, i) => `${i}:${random.text(10)}`))];
     const lease = async () => await t.setScores("dirty", Object.fromEntries(all.map((key) => [key, TOKEN])));

@@ -207,7 +207,7 @@ describe("index and archive", () => {
       assertEquals(await raw("EXISTS", "a", "tundra:default:id"), 0);
     });
 
-    it("are no one else's where two stores of other names share Redis and bucket", async () => {
+    it("are no one else's if two stores of other names share Redis and bucket", async () => {
       const other = tundraStore(archive.datastore, { redis: stack.connection, tqname: "other" });
       await store.tick();
       await other.tick();
@@ -219,7 +219,7 @@ describe("index and archive", () => {
       assertEquals(owners, both);
     });
 
-    it("end up with one id where several first ticks run at once, and freeze each key once", async () => {
+    it("end up with one id if several first ticks run at once, and freeze each key once", async () => {
       for (let round = 0; round < 8; round++) {
         await stack.flush();
         archive = faultyArchive();
@@ -266,7 +266,7 @@ describe("index and archive", () => {
       await assertAllReject("LOST", /rebuild first/);
     });
 
-    it("make no id where it went away before it was confirmed", async () => {
+    it("make no id if it went away before it was confirmed", async () => {
       await raw("SET", "a", "1");
       await store.dirty("a");
       archive.faults.put = async () => void await raw("DEL", "tundra:default:id");
@@ -277,7 +277,7 @@ describe("index and archive", () => {
       assertEquals((await store.status()).dirty, 1);
     });
 
-    it("are finished where the owner object was put and the answer lost", async () => {
+    it("are finished if the owner object was put and the answer lost", async () => {
       archive.faults.putLate = (name) => onlyOwner(name) ? down() : undefined;
       await assertRejects(() => store.tick(), TundraError);
       const proposed = await id();
@@ -368,7 +368,7 @@ describe("index and archive", () => {
       assertEquals(String(await raw("GET", "a")), "1");
     });
 
-    it("are not lost where just the reader was behind: another first user had given the id", async () => {
+    it("are not lost if just the reader was behind: another first user had given the id", async () => {
       const owner = archive.owner()!;
       for (const seen of [undefined, stack.id("new:late")]) {
         await raw("DEL", "tundra:default:id", "a");

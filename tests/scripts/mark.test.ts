@@ -49,7 +49,7 @@ describe("mark", () => {
     assertEquals(writesOf(await t.scripted(() => mark(t.index, ["a", "d"], PLAIN))), ["MSET", "ZADD", "ZREM"]);
   });
 
-  it("gives a later revision each time, also where the clock went back, and keeps score and touch of a dirty key", async () => {
+  it("gives a later revision each time, also if the clock went back, and keeps score and touch of a dirty key", async () => {
     await t.setKeys("a", "ahead");
     const future = (await t.nowUs()) + 60 * HOUR_MS * 1000;
     await t.setRecords({ a: { rev: 7, touch: 3 }, ahead: { rev: future, touch: 4 } });
@@ -247,7 +247,7 @@ describe("mark", () => {
     assertEquals([flag, await t.scores("dirty")], ["r", { a: String(Math.floor(rev / 1000)) }]);
   });
 
-  it("with missing: del is content where there is nothing to remove; nothing changes", async () => {
+  it("with missing: del is content if there is nothing to remove; nothing changes", async () => {
     await t.setRecords({
       gone: { rev: 5, flag: "g" },
       removed: { ver: OLD_VER, flag: "g" },

@@ -29,7 +29,7 @@ describe("look", () => {
     });
   });
 
-  it("replies the id alone where it is asked for no key", async () => {
+  it("replies the id alone if it is asked for no key", async () => {
     assertEquals(await readState(tools.index, []), { id: "", states: [] });
     await raw("SET", "tundra:default:id", stack.id("x"));
     assertEquals(await readState(tools.index, []), { id: "", states: [] }); // without its seal it counts as none
@@ -61,7 +61,7 @@ describe("look", () => {
     assertEquals(await tools.everything(), before);
   });
 
-  it("costs 1 request and 4 commands where all keys exist or none does; 3 without keys", async () => {
+  it("costs 1 request and 4 commands if all keys exist or none does; 3 without keys", async () => {
     const keys = Array.from({ length: 1000 }, (_, i) => `key ${i}`);
     await readState(tools.index, []);
     assertEquals(await tools.bill(() => readState(tools.index, keys)), { requests: 1, billable: 4 });

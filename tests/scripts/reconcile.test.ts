@@ -32,7 +32,7 @@ describe("reconcile", () => {
     assertEquals(await tools.everything(), before);
   });
 
-  it("looks again where the record moved on or the key is missing, nothing changed", async () => {
+  it("looks again if the record moved on or the key is missing, nothing changed", async () => {
     const moved = await tools.clean("moved", "1", { flag: "e", touch: 5 });
     await tools.writeRecord("moved", { ...await tools.readRecord("moved"), touch: 6 });
     const { record: missing } = await tools.evicted("missing", "1");
@@ -68,7 +68,7 @@ describe("reconcile", () => {
     assertEquals(await reconcile(tools.index, seen), ["healed", "conflict", "healed", "healed", "again", "healed"]);
   });
 
-  it("does nothing as a late copy, also where the key was evicted once more", async () => {
+  it("does nothing as a late copy, also if the key was evicted once more", async () => {
     const record = await tools.clean("a", "1", { flag: "e", touch: 5 });
     const { value, again } = await tools.copied(() => reconcile(tools.index, [{ key: "a", record }]));
     assertEquals(value, ["healed"]);

@@ -47,7 +47,7 @@ describe("remove", () => {
     assertEquals((await tools.readRecord("a")).attempts, 0);
   });
 
-  it("gives a revision after the one before, even where the clock went back", async () => {
+  it("gives a revision after the one before, even if the clock went back", async () => {
     const rev = (await tools.nowMs() + 60_000) * 1000;
     await tools.clean("a", "1", { rev });
     await removed("a");
@@ -78,7 +78,7 @@ describe("remove", () => {
     assertEquals(await tools.expiry("tundra:default:rec:a"), -1);
   });
 
-  it("deletes nothing where the record moved on, came or went: look again", async () => {
+  it("deletes nothing if the record moved on, came or went: look again", async () => {
     await tools.clean("moved", "1", { touch: 5 });
     await tools.clean("came", "1");
     await raw("SET", "went", "1");

@@ -167,7 +167,7 @@ describe("restore", () => {
   });
 
   describe("changes nothing", () => {
-    it("where the key is there: resident, or to be looked at again where its record says evicted", async () => {
+    it("if the key is there: resident, or to be looked at again if its record says evicted", async () => {
       const resident = await thawed("resident", "1");
       await tools.clean("resident", "2", { exp: await tools.nowMs() + 100_000 });
       const evicted = await thawed("evicted", "1");
@@ -180,7 +180,7 @@ describe("restore", () => {
       assertEquals(await tools.everything(), before);
     });
 
-    it("where the record moved on: another version, a mark, a removal, none, another layout", async () => {
+    it("if the record moved on: another version, a mark, a removal, none, another layout", async () => {
       const all: Thawed[] = [];
       for (const key of ["version", "mark", "removal", "none", "layout"]) all.push(await thawed(key, "1"));
       await tools.writeRecord("version", { ...await tools.readRecord("version"), ver: NEWER });
@@ -232,7 +232,7 @@ describe("restore", () => {
       });
     }
 
-    it("counts nothing where it was the only one", async () => {
+    it("counts nothing if it was the only one", async () => {
       const bad = await thawed("bad", "1");
       const before = await tools.everything();
       const [refused] = await restore(tools.index, [{ ...bad, payload: "" }]);

@@ -30,7 +30,7 @@ describe("the script runner", () => {
     await stack.flush();
   });
 
-  it("sends a script by its SHA-1, and its text only where the server does not know it", async () => {
+  it("sends a script by its SHA-1, and its text only if the server does not know it", async () => {
     const scripts = runner(stack);
     assertEquals(await echo(scripts), ECHOED);
     assertEquals(sent(stack), ["EVALSHA", "EVAL"]);
@@ -41,7 +41,7 @@ describe("the script runner", () => {
     assertEquals(sent(stack), ["EVALSHA", "EVALSHA"]);
   });
 
-  it("costs one request more, and no error, where the server has forgotten the script", async () => {
+  it("costs one request more, and no error, if the server has forgotten the script", async () => {
     const scripts = runner(stack);
     await echo(scripts);
     await stack.raw("SCRIPT", "FLUSH");
@@ -106,7 +106,7 @@ describe("the script runner on a server that refuses key locking", () => {
     assertEquals(stack.server.log[2]!.commands[0]![1], "#!lua flags=no-writes\n-- read\n" + READ.lua);
   });
 
-  it("falls back also where the first calls are under way at once", async () => {
+  it("falls back also if the first calls are under way at once", async () => {
     const scripts = runner(stack);
     assertEquals(await Promise.all([echo(scripts), echo(scripts), echo(scripts)]), [ECHOED, ECHOED, ECHOED]);
   });
@@ -145,7 +145,7 @@ describe("the script runner on a server that refuses everything", () => {
     assert(!texts[2]!.includes("flags="), texts[2]);
   });
 
-  it("is UNSUPPORTED where a flag is refused that was not sent", async () => {
+  it("is UNSUPPORTED if a flag is refused that was not sent", async () => {
     const { scripts } = refusing(() => "ERR Unexpected flag in script shebang: allow-key-locking");
     const error = await rejects(() => echo(scripts));
     assertEquals([error.code, texts], ["UNSUPPORTED", [...[LOCKING, PLAIN].map((text) => text.split("\n")[0]), ""]]);

@@ -128,7 +128,7 @@ describe("snapshot", () => {
     );
   });
 
-  it("is TOO_LARGE where its reply is, so that fewer keys can be asked for", async () => {
+  it("is TOO_LARGE if its reply is, so that fewer keys can be asked for", async () => {
     await stack.raw("SET", "a", seededRandom("snapshot is TOO_LARGE where its reply is").bytes(3000));
     await stack.raw("SET", "b", "small");
     const connection = connect({ ...stack.connection, maxReplyBytes: 3000 });

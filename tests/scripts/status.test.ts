@@ -36,7 +36,7 @@ describe("status", () => {
     assertAlmostEquals(oldestDueMs, 7000, 1000);
   });
 
-  it("takes nothing as overdue where all of it is leased or delayed", async () => {
+  it("takes nothing as overdue if all of it is leased or delayed", async () => {
     await raw("ZADD", "tundra:default:dirty", await tools.nowMs() + 60_000, "a");
     const { queued, due, oldestDueMs } = await readStatus(tools.index);
     assertEquals([queued, due, oldestDueMs], [1, 0, 0]);

@@ -65,7 +65,7 @@ describe("a key that is missing, though nobody removed it", () => {
     assertEquals([versions("k").length, await newest("k")], [3, "inferred"]);
   });
 
-  it("keeps them, and is not reported where its own expiry explains it", async () => {
+  it("keeps them, and is not reported if its own expiry explains it", async () => {
     const store = await changed(archive, Math.floor(await stack.nowMs()) + 2_500);
     while (await stack.exists("k") === 1) await new Promise((resolve) => setTimeout(resolve, 10));
     const report = await store.tick();
@@ -73,7 +73,7 @@ describe("a key that is missing, though nobody removed it", () => {
     assertEquals([versions("k").length, await newest("k")], [2, "inferred"]);
   });
 
-  it("is not reported where nothing of it was ever archived", async () => {
+  it("is not reported if nothing of it was ever archived", async () => {
     const store = stack.store({ datastore: archive, freezer: null });
     await stack.raw("SET", "k", "short-lived");
     await store.dirty("k");

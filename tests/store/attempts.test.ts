@@ -209,7 +209,7 @@ describe("a tick that dies", () => {
     return { store, puts };
   }
 
-  /** A tick that is given up as soon as it hangs on the poison key; `undefined`, or the report where it ends. */
+  /** A tick that is given up as soon as it hangs on the poison key; `undefined`, or the report if it ends. */
   async function tickUntilDeath(store: TundraStore, door: Gate): Promise<TickReport | undefined> {
     const report = await Promise.race([store.tick(), door.reached.then(() => undefined)]);
     if (report) return report;
@@ -445,7 +445,7 @@ describe("a tick that is slower than its lease", () => {
     assertEquals(await stack.everything(), before);
   });
 
-  it("kills no key where the datastore does not heed its signal, and another process ticks as well", async () => {
+  it("kills no key if the datastore does not heed its signal, and another process ticks as well", async () => {
     const store = slow(1_200, () => false);
     await store.tick();
     await stack.raw("SET", "k", "value");
@@ -460,7 +460,7 @@ describe("a tick that is slower than its lease", () => {
     };
     await Promise.all([loop(), sleep(300).then(loop)]);
     assertEquals(await store.deadLetters(), []);
-    // one may be counted where this machine was too busy to say in time that the lease has ended
+    // one may be counted if this machine was too busy to say in time that the lease has ended
     assertLess((await stack.record("k"))!.attempts, 2);
     await stack.endBackoffs();
     assertEquals((await stack.store().tick()).frozen, 1);

@@ -77,7 +77,7 @@ describe("a write to an evicted key without ensureKs", () => {
     assertEquals((error.causes["user:1"] as TundraError).code, "CONFLICT");
   });
 
-  it("is allowed by overwrite, where the write replaced the whole value", async () => {
+  it("is allowed by overwrite, if the write replaced the whole value", async () => {
     const store = await evicted();
     await stack.raw("HSET", "user:1", "name", "Bob");
     await store.dirty({ overwrite: true }, "user:1");

@@ -118,7 +118,7 @@ describe("budgets", () => {
       const tick = async () => ({ evicted } = await store.tick({ batchKeys: 1000, maxKeys: 1000 }));
       const [requests, commands, puts, gets] = await cost(tick);
       assertEquals([evicted, puts, gets], [n, 0, 1]);
-      // where the batch was full, the tick has to ask for more
+      // if the batch was full, the tick has to ask for more
       assertEquals([requests, commands], n === 1000 ? [4, 2 * n + 25] : [3, 2 * n + 19]);
     });
   }

@@ -11,7 +11,7 @@ const version = (after: number, nonce = "00000000") => `${BASE + after}-${nonce}
 const KEY = "cart:7";
 const PREFIX = "default/cart.3A7/";
 
-describe("ensureKs, where the record names an object that the archive lacks,", () => {
+describe("ensureKs, if the record names an object that the archive lacks,", () => {
   const stack = withStack();
   const { raw } = stack;
   const tools = withIndex(stack);
@@ -126,7 +126,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals(await value(), "newest");
   });
 
-  it("stays away where the newest is a tombstone, and only the record changes: it says so too", async () => {
+  it("stays away if the newest is a tombstone, and only the record changes: it says so too", async () => {
     await put(version(11), "deleted since");
     await put(version(12), undefined);
     const before = await tools.everything();
@@ -139,25 +139,25 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals(others, before);
   });
 
-  it("comes back where a value is newer than the tombstone", async () => {
+  it("comes back if a value is newer than the tombstone", async () => {
     await put(version(11), undefined);
     await put(version(12), "made anew");
     await ensure();
     assertEquals(await value(), "made anew");
   });
 
-  it("is LOST where a tombstone is all there is, and older", async () => {
+  it("is LOST if a tombstone is all there is, and older", async () => {
     await put(version(9), undefined);
     assertEquals((await cause()).code, "LOST");
   });
 
-  it("is LOST where the archive holds none", async () => {
+  it("is LOST if the archive holds none", async () => {
     const { code, message } = await cause();
     assertEquals(code, "LOST");
     assertMatch(message, /it holds none/);
   });
 
-  it("is LOST where the datastore cannot list, even if a newer one is there", async () => {
+  it("is LOST if the datastore cannot list, even if a newer one is there", async () => {
     await put(version(11), "newer");
     const { putKey, fetchKeys } = archive;
     const { code, message } = await cause({ putKey, fetchKeys });
@@ -173,7 +173,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     }
   });
 
-  it("is UNAVAILABLE, never LOST, where the archive cannot say what it holds", async () => {
+  it("is UNAVAILABLE, never LOST, if the archive cannot say what it holds", async () => {
     const listing = { ...archive, listKeys: () => Promise.reject(new Error("503 SlowDown")) };
     assertEquals((await cause(listing)).code, "UNAVAILABLE");
     await put(version(11), "newer");
@@ -187,7 +187,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals((await cause(unknown)).code, "UNAVAILABLE");
   });
 
-  it("is CORRUPT where the newer object is another key's", async () => {
+  it("is CORRUPT if the newer object is another key's", async () => {
     await put(version(11), "someone else's", { key: "cart:8" });
     assertEquals((await cause()).code, "CORRUPT");
   });
@@ -202,7 +202,7 @@ describe("ensureKs, where the record names an object that the archive lacks,", (
     assertEquals(String(await raw("GET", "other")), "here");
   });
 
-  it("is not asked about at all where the record's own version is there", async () => {
+  it("is not asked about at all if the record's own version is there", async () => {
     await put(version(10, "55555555"), "named by the record");
     await put(version(11), "newer, and never committed");
     await ensure({ ...archive, listKeys: () => Promise.reject(new Error("asked")) });

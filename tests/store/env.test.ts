@@ -44,7 +44,7 @@ describe("tundraFromEnv", () => {
   it("KV_REST_API_* in place of UPSTASH_REDIS_REST_*: goes round", () =>
     roundTrip(tundraFromEnv({ ...kv(), ...s3() })));
 
-  it("takes the whole pair where only half of the other is set", async () => {
+  it("takes the whole pair if only half of the other is set", async () => {
     await roundTrip(tundraFromEnv({ ...kv(), UPSTASH_REDIS_REST_URL: "https://other.example", ...s3() }));
   });
 
@@ -105,7 +105,7 @@ describe("tundraFromEnv", () => {
     assert(own.url.startsWith(`https://${BUCKET}.s3.`), own.url);
   });
 
-  it("reads the process environment where it is given none, and only when called", async () => {
+  it("reads the process environment if it is given none, and only when called", async () => {
     const env = { ...upstash(), ...s3() };
     const before = { ...process.env };
     Object.assign(process.env, env);
@@ -185,7 +185,7 @@ describe("tundraFromEnv", () => {
   }
 
   for (const name of ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) {
-    it(`names ${name} where the AWS_* set lacks it`, async () => {
+    it(`names ${name} if the AWS_* set lacks it`, async () => {
       const env = { ...upstash(), ...without(injected, name), TUNDRA_S3_BUCKET: "cold" };
       assertStringIncludes((await tundraError("BAD_ARGUMENT", () => tundraFromEnv(env))).message, name);
     });

@@ -7,7 +7,7 @@ import { BUCKET, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
 
-describe("maxSubrequests where each idle key costs a question to the archive", () => {
+describe("maxSubrequests if each idle key costs a question to the archive", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 

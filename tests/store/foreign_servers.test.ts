@@ -117,7 +117,7 @@ describe("a key whose name stands in the server's own messages", () => {
     });
   }
 
-  it("is read alone where the reply for all is too large, whatever its name", async () => {
+  it("is read alone if the reply for all is too large, whatever its name", async () => {
     const names = ["response size", "max response", "exceeded", "size exceeded"];
     const server = await endpoint({ maxReplyBytes: 20_000 });
     const store = stack.store({ redis: { url: server.url, token: server.token } });

@@ -1,4 +1,4 @@
-/** Guards of a tick that only an odd moment needs: each test fails where its guard is taken away. */
+/** Guards of a tick that only an odd moment needs: each test fails if its guard is taken away. */
 import type { Buffer } from "node:buffer";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
@@ -49,7 +49,7 @@ describe("a tick", () => {
     assertEquals(order.map((key) => attempts[key]), [0, 0, 1, 1, 2, 2]);
   });
 
-  it("names a version above the one that it replaces, also where Redis' clock went back", async () => {
+  it("names a version above the one that it replaces, also if Redis' clock went back", async () => {
     await dirtyKeys(["k"]);
     await stack.store().tick();
     const ahead = `${String(Math.floor(await stack.nowMs() + 30 * 24 * HOUR_MS) * 1000).padStart(16, "0")}-0badcafe`;
@@ -82,7 +82,7 @@ describe("a tick", () => {
     assertEquals(await stack.endLeases(), 0);
   });
 
-  it("spends a quarter of its requests on eviction where old versions are asked for, and the rest on archiving", async () => {
+  it("spends a quarter of its requests on eviction if old versions are asked for, and the rest on archiving", async () => {
     const idle = names(60, "idle");
     await dirtyKeys(idle);
     await stack.store().tick();
@@ -137,7 +137,7 @@ describe("a tick", () => {
     assert(Math.abs((await stack.score("idle", "k"))! - await stack.nowMs()) < 5_000);
   });
 
-  it("takes an attempt back where the reply to its begin is lost: outages kill no healthy key", async () => {
+  it("takes an attempt back if the reply to its begin is lost: outages kill no healthy key", async () => {
     await dirtyKeys(["k"]);
     let lost = 0;
     const begins = (body: string) => {
@@ -169,7 +169,7 @@ describe("a tick", () => {
 describe("a tick's durations", () => {
   const stack = withArchive();
 
-  it("are refused where they look like seconds: the message names the unit", async () => {
+  it("are refused if they look like seconds: the message names the unit", async () => {
     for (const options of [{ leaseMs: 60 }, { deadlineMs: 20 }, { leaseMs: 999 }]) {
       const error = await stack.store().tick(options).then(() => undefined, (thrown) => thrown);
       const [[name, value]] = Object.entries(options) as [[string, number]];

@@ -10,7 +10,7 @@ import { HOUR_MS } from "../support/times.ts";
 const LIMIT = 60_000;
 
 for (const known of [true, false]) {
-  describe(`where replies of 60,000 bytes are refused, and ${known ? "options say so" : "nobody knows"}`, () => {
+  describe(`if replies of 60,000 bytes are refused, and ${known ? "options say so" : "nobody knows"}`, () => {
     const stack = withArchive({ upstash: { maxReplyBytes: LIMIT } });
     beforeEach(() => stack.flush());
     let refused = 0;

@@ -67,7 +67,7 @@ describe("records that Redis has lost", () => {
   const codes = ({ errors }: { errors: { code: string }[] }) => errors.map(({ code }) => code);
 
   describe("in a tick", () => {
-    it("are looked for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else where all is well", async () => {
+    it("are looked for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else if all is well", async () => {
       await evicted(...names(20));
       await raw("SET", "resident", "1");
       await store.dirty("resident");
@@ -119,7 +119,7 @@ describe("records that Redis has lost", () => {
       assertEquals(await stack.get("k:3"), "value of k:3");
     });
 
-    it("are an index that was lost, where no key has one", async () => {
+    it("are an index that was lost, if no key has one", async () => {
       const keys = names(30);
       await evicted(...keys);
       await loseRecords(...keys);
@@ -157,7 +157,7 @@ describe("records that Redis has lost", () => {
       assertEquals(found, ["", "", "k:8 LOST", "k:8 LOST", "k:8 LOST", "k:8 LOST"]);
     });
 
-    it("are looked for an hour later where the archive does not list, which is reported; the tick's work is done", async () => {
+    it("are looked for an hour later if the archive does not list, which is reported; the tick's work is done", async () => {
       await evicted("a");
       let down = true;
       store = makeStore({
@@ -177,7 +177,7 @@ describe("records that Redis has lost", () => {
       assertEquals(codes(await store.tick()), ["LOST"]);
     });
 
-    it("begin the listing anew where the archive no longer knows its cursor", async () => {
+    it("begin the listing anew if the archive no longer knows its cursor", async () => {
       await evicted("a");
       await loseRecords("a");
       store = makeStore({
@@ -194,7 +194,7 @@ describe("records that Redis has lost", () => {
       assertEquals(codes(await store.tick()), ["LOST"]);
     });
 
-    it("are not looked for where a tick's requests do not suffice; where they do, it keeps its bound", async () => {
+    it("are not looked for if a tick's requests do not suffice; if they do, it keeps its bound", async () => {
       await evicted(...names(20));
       await loseRecords(...names(20));
       await hourLater();
@@ -210,7 +210,7 @@ describe("records that Redis has lost", () => {
   });
 
   describe("of a store with lookInArchive", () => {
-    it("are LOST where the archive holds a value; others of the call come back, and what never was is absent", async () => {
+    it("are LOST if the archive holds a value; others of the call come back, and what never was is absent", async () => {
       await evicted("lost", "kept");
       await loseRecords("lost");
       const looking = makeStore({ lookInArchive: true });
@@ -244,7 +244,7 @@ describe("records that Redis has lost", () => {
       assertEquals(await cost(looking, "lost"), [2, 8, 1, 1]);
     });
 
-    it("are absent where the newest version is a tombstone or has expired", async () => {
+    it("are absent if the newest version is a tombstone or has expired", async () => {
       const looking = makeStore({ lookInArchive: true });
       await evicted("deleted");
       await expiring("expiring");
@@ -255,7 +255,7 @@ describe("records that Redis has lost", () => {
       assertEquals(await raw("EXISTS", "deleted", "expiring"), 0);
     });
 
-    it("are UNAVAILABLE where the archive does not say, CORRUPT where it holds damage: never silently absent", async () => {
+    it("are UNAVAILABLE if the archive does not say, CORRUPT if it holds damage: never silently absent", async () => {
       await evicted("a", "b");
       await loseRecords("a", "b");
       const nameOfA = [...archive.objects.keys()].find((name) => name.startsWith("default/a/"))!;

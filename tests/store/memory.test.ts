@@ -79,7 +79,7 @@ describe("the bytes in flight of ensureKs()", () => {
     }
   });
 
-  it("are those of one value where it is larger than the bound", async () => {
+  it("are those of one value if it is larger than the bound", async () => {
     const sizes = [1_500_000, 2_000_000, 1_200_000];
     const keys = await evicted(sizes);
     const store = watched({ maxBytesInFlight: MB });

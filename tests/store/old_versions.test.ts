@@ -32,7 +32,7 @@ describe("idle keys whose version is older than a day", () => {
     return { store, name };
   }
 
-  it("are evicted where the archive has it, and come back", async () => {
+  it("are evicted if the archive has it, and come back", async () => {
     const { store } = await archivedAgo(3 * DAY);
     const gets = stack.s3Count("GetObject");
     const report = await store.tick();
@@ -43,7 +43,7 @@ describe("idle keys whose version is older than a day", () => {
     assertEquals(await stack.get("k"), "value");
   });
 
-  it("are archived again, not evicted, where the archive has lost it", async () => {
+  it("are archived again, not evicted, if the archive has lost it", async () => {
     const { store, name } = await archivedAgo(3 * DAY);
     stack.s3.objects(BUCKET).delete(name);
     const report = await store.tick();
@@ -62,7 +62,7 @@ describe("idle keys whose version is older than a day", () => {
     ["answers nothing", () => Promise.resolve([])],
   ];
   for (const [how, hasKeys] of unknown) {
-    it(`stay for another hour where the archive ${how}`, async () => {
+    it(`stay for another hour if the archive ${how}`, async () => {
       await archivedAgo(3 * DAY);
       const store = idleStore(hooked(stack.datastore(), { hasKeys }));
       const report = await store.tick();
@@ -74,7 +74,7 @@ describe("idle keys whose version is older than a day", () => {
     });
   }
 
-  it("are evicted unasked where the datastore has no hasKeys", async () => {
+  it("are evicted unasked if the datastore has no hasKeys", async () => {
     await archivedAgo(3 * DAY);
     const { putKey, fetchKeys } = stack.datastore();
     const report = await idleStore({ putKey, fetchKeys }).tick();
@@ -124,7 +124,7 @@ describe("idle keys whose version is older than a day", () => {
   });
 
   describe("and evict()", () => {
-    it("asks the archive, too: evicted where it has it", async () => {
+    it("asks the archive, too: evicted if it has it", async () => {
       const { store } = await archivedAgo(3 * DAY);
       assertEquals(await store.evict("k"), { evicted: ["k"], kept: {} });
       await store.ensureKs("k");

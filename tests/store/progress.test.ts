@@ -175,7 +175,7 @@ describe("a tick that the platform kills", () => {
     assertEquals(dirty, 100 - totals.frozen);
   });
 
-  it("costs no more where it is not killed and uploads are fast: one commit a batch", async () => {
+  it("costs no more if it is not killed and uploads are fast: one commit a batch", async () => {
     const store = stack.store({ datastore: memoryDatastore() });
     await store.tick();
     await stack.raw("MSET", ...names(200).flatMap((key) => [key, "value"]));
@@ -198,7 +198,7 @@ describe("a tick is done", () => {
     return keys;
   }
 
-  it("where nothing due is left, and not where an eviction failed", async () => {
+  it("if nothing due is left, and not if an eviction failed", async () => {
     const keys = await idleKeys(5);
     const evicts = (body: string) => /^\["EVAL/.test(body) && body.includes(`"${IDLE}"`) && body.includes(`"k:4"`);
     const faulty = faultyFetch(
@@ -212,7 +212,7 @@ describe("a tick is done", () => {
     assertEquals([next.evicted, next.done, await stack.exists(...keys)], [5, true, 0]);
   });
 
-  it("not where its lease ended before its keys were archived", async () => {
+  it("not if its lease ended before its keys were archived", async () => {
     setPlatform({ ...PLATFORM, leastDurationMs: 1 });
     try {
       const archive = stack.datastore();
@@ -230,7 +230,7 @@ describe("a tick is done", () => {
     }
   });
 
-  it("not where what it has archived could not be committed, or given back", async () => {
+  it("not if what it has archived could not be committed, or given back", async () => {
     const store = stack.store();
     await store.tick();
     await stack.raw("SET", "k", "value");

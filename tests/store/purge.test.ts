@@ -41,7 +41,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals(stack.objectNames(), [newer, `default/k/${(await stack.record("k"))!.ver}`]);
   });
 
-  it("costs nothing where nothing was archived", async () => {
+  it("costs nothing if nothing was archived", async () => {
     const store = stack.store();
     await store.tick(); // lists until the index owns the archive
     const lists = stack.s3Count("ListObjectsV2");
@@ -52,7 +52,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals([stack.s3Count("ListObjectsV2") - lists, stack.s3Count("DeleteObject")], [0, 0]);
   });
 
-  it("is the version of the record where the datastore cannot list", async () => {
+  it("is the version of the record if the datastore cannot list", async () => {
     const { listKeys: _, ...datastore } = stack.datastore();
     const store = await deleted(2, datastore);
     await store.tick();
@@ -61,7 +61,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals(stack.objectNames().length, 2); // an older one is garbage: nothing names it
   });
 
-  it("stays where deleting is refused: reported each time, counted, tried again by later ticks", async () => {
+  it("stays if deleting is refused: reported each time, counted, tried again by later ticks", async () => {
     const datastore = stack.datastore();
     let refuses = true;
     const store = await deleted(3, {
@@ -88,7 +88,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals([stack.objectNames().length, (await store.status()).purge], [1, 0]);
   });
 
-  it("is deleted by a later tick where one dies after the tombstone's commit", async () => {
+  it("is deleted by a later tick if one dies after the tombstone's commit", async () => {
     const datastore = stack.datastore();
     const controller = new AbortController();
     const store = await deleted(3, {
@@ -161,7 +161,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals([(await store.tick()).purged, calls], [60, [60]]);
   });
 
-  it("counts as requests of the tick, and is left to others where they are used up", async () => {
+  it("counts as requests of the tick, and is left to others if they are used up", async () => {
     await (await deleted(1)).tick(); // from now on Redis knows the scripts
     await stack.flush();
     const store = await deleted(1);
@@ -194,7 +194,7 @@ describe("what a removal leaves in the archive", () => {
     assertEquals(await stack.exists("k2"), 0);
   });
 
-  it("a loss is still one where the record stays as it is", async () => {
+  it("a loss is still one if the record stays as it is", async () => {
     const { listKeys: _, ...datastore } = stack.datastore();
     const store = stack.store({
       datastore: { ...datastore, fetchKeys: (names) => Promise.resolve(names.map((name) => notFound(name))) },
@@ -208,7 +208,7 @@ describe("what a removal leaves in the archive", () => {
     await store.ensureKs("k").catch((error: TundraError) => {
       for (const [key, cause] of Object.entries(error.causes)) codes[key] = (cause as TundraError).code;
     });
-    // the owner, too, is absent for this datastore, which matters only where the index has no id
+    // the owner, too, is absent for this datastore, which matters only if the index has no id
     assertEquals(codes, { k: "LOST" });
   });
 });

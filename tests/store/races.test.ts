@@ -262,7 +262,7 @@ describe("an ensureKs in flight", () => {
     assertEquals(await stack.get("k"), "newer");
   });
 
-  it("gives up with UNAVAILABLE where the key changes each time, never with a silent success", async () => {
+  it("gives up with UNAVAILABLE if the key changes each time, never with a silent success", async () => {
     const store = stack.store();
     await stack.raw("SET", "k", "value");
     await store.dirty("k");
@@ -388,7 +388,7 @@ describe("a key in use", () => {
     assertEquals([await stack.get("k"), (await store.status()).idle], ["changed", 1]);
   });
 
-  it("is not evicted after it had been dirty for long, where ensureKs has seen it meanwhile", async () => {
+  it("is not evicted after it had been dirty for long, if ensureKs has seen it meanwhile", async () => {
     const store = await archived();
     for (const used of [true, false]) {
       await stack.raw("SET", "k", `changed ${used}`);
@@ -421,14 +421,14 @@ describe("a key in use", () => {
     assertEquals(await stack.exists("k"), 1);
   });
 
-  it("stays where ensureKs has seen it, right up to the eviction", async () => {
+  it("stays if ensureKs has seen it, right up to the eviction", async () => {
     const store = await archived();
     await stack.leaveAlone(11 * HOUR_MS, "k");
     await store.ensureKs("k");
     assertEquals((await store.tick()).evicted, 0);
   });
 
-  it("stays where ensureKs comes between a tick's claim and its eviction", async () => {
+  it("stays if ensureKs comes between a tick's claim and its eviction", async () => {
     const store = await archived();
     await stack.leaveAlone(11 * HOUR_MS, "k");
     let used = false;

@@ -63,7 +63,7 @@ for (const proxyLimits of [false, true]) {
       assert(refused() <= first + 1, `${refused()} refused, ${first} at first`);
     });
 
-    it("is asked for no more than it takes where the option says how much that is", async () => {
+    it("is asked for no more than it takes if the option says how much that is", async () => {
       const keys = names(120, "n".repeat(6_000));
       for (const key of keys) await stack.raw("SET", key, noise(2_000));
       const store = limited({ redis: { maxRequestBytes: LIMIT } });

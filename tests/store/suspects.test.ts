@@ -76,7 +76,7 @@ describe("a suspect", () => {
     await isHealthy(stack.store(), 5);
   });
 
-  it("is committed where only the reply to its commit was lost: giving it back then changes nothing", async () => {
+  it("is committed if only the reply to its commit was lost: giving it back then changes nothing", async () => {
     const faulty = faultyFetch(
       globalThis.fetch,
       ({ body }) => isCommit(body) ? { type: "reset", served: true } : undefined,

@@ -164,7 +164,7 @@ describe("tick", () => {
   });
 
   for (const faults of [false, true]) {
-    it(`maxSubrequests: never makes more, and goes on at each tick${faults ? ", also where requests fail" : ""}`, async () => {
+    it(`maxSubrequests: never makes more, and goes on at each tick${faults ? ", also if requests fail" : ""}`, async () => {
       let made = 0;
       const counting = (inner: typeof fetch): typeof fetch => (input, init) => {
         made++;
@@ -396,7 +396,7 @@ describe("tick", () => {
     assertEquals(reads.map(({ commands }) => commands.length), Array(10).fill(201));
   });
 
-  it("never throws for one key's failure, but does where nothing can be claimed", async () => {
+  it("never throws for one key's failure, but does if nothing can be claimed", async () => {
     const store = stack.store({ redis: { url: "http://127.0.0.1:9", retry: false } });
     const error = await tundraError("UNAVAILABLE", () => store.tick());
     assert(error.retryable);

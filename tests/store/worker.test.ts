@@ -138,7 +138,7 @@ describe("worker", () => {
     assertEquals(asked.slice(before), Array.from({ length: asked.length - before }, (_, i) => i + 1));
   });
 
-  it("eoqBackoffMs: waits that long where nothing is due; 1 s at first by default", async () => {
+  it("eoqBackoffMs: waits that long if nothing is due; 1 s at first by default", async () => {
     const store = stack.store();
     for (const [eoqBackoffMs, most] of [[40, 8], [undefined, 1]] as const) {
       const worker = keep(store.worker({ eoqBackoffMs }));
@@ -251,7 +251,7 @@ describe("worker", () => {
     await until("k is archived", () => worker.stats.frozen === 1);
   });
 
-  it("says so where the archive is down at the very first tick, and begins when it is there", async () => {
+  it("says so if the archive is down at the very first tick, and begins when it is there", async () => {
     const fetch = faultyFetch(globalThis.fetch, [{ times: Infinity, fault: { type: "status", status: 503 } }]);
     const store = stack.store({ datastore: stack.datastore({ fetch }) });
     await stack.raw("SET", "k", "value");

@@ -31,7 +31,7 @@ export interface StoreOptions extends Omit<TundraOptions, "redis"> {
   datastore?: Datastore;
 }
 
-/** What tests reach. */
+/** The servers, a client of each, and reads and changes behind the store. */
 export interface ColdStack extends Omit<Stack, "flush"> {
   readonly s3: S3Server;
   /** A client of the bucket; without retries, so that requests can be counted. */
@@ -40,7 +40,7 @@ export interface ColdStack extends Omit<Stack, "flush"> {
   store(options?: StoreOptions): TundraStore;
   /** Names of all objects but owners, ascending. */
   objectNames(): string[];
-  /** How often S3 ran an operation since `flush()`. */
+  /** The number of times that S3 ran an operation since `flush()`. */
   s3Count(operation: "PutObject" | "GetObject" | "DeleteObject" | "ListObjectsV2"): number;
   /** A key's record; `undefined`: none. */
   record(key: string, tqname?: string): Promise<KeyRecord | undefined>;
@@ -195,7 +195,7 @@ export function hooked(datastore: Required<Datastore>, hooks: Partial<Datastore>
   return { ...datastore, ...hooks };
 }
 
-/** Is this the name of an owner object? */
+/** True if this is the name of an owner object. */
 export function isOwner(name: string): boolean {
   return name.includes("/~owner/");
 }
@@ -211,7 +211,7 @@ function latin1(reply: Reply): string | null {
   return reply === null ? null : Buffer.isBuffer(reply) ? reply.toString("latin1") : String(reply);
 }
 
-/** The `TundraError` with which `act` rejects or that it throws; fails where it does neither, or with another code. */
+/** The `TundraError` with which `act` rejects or that it throws; fails if it does neither, or with another code. */
 export async function tundraError(code: TundraErrorCode, act: () => unknown): Promise<TundraError> {
   let thrown: unknown;
   try {

@@ -55,22 +55,22 @@ export type SortedSet = "dirty" | "idle" | "dead" | "purge";
 /** Redis keys with their expiry (ms since 1970, -1 for none) and the bytes of their DUMP in hexadecimal. */
 export type Keyspace = Record<string, string>;
 
-/** How long a record outlives a key that was removed. */
+/** The time for which a record outlives a key that was removed. */
 export const GRACE_MS = DAY_MS;
 
-/** How long what has expired stays in the archive. */
+/** The time for which the objects of an expired key stay in the archive. */
 export const EXPIRED_MS = 2 * DAY_MS;
 
 /** A version that was archived long ago. */
 export const OLD_VER = "1700000000000000-00000000";
 
-/** What a call cost. */
+/** The cost of a call. */
 export interface Bill {
   requests: number;
   billable: number;
 }
 
-/** What {@linkcode withIndex} returns; only inside tests and hooks. */
+/** The result of {@linkcode withIndex}; use it only inside tests and hooks. */
 export interface TestIndex {
   readonly index: Index;
   readonly connection: Connection;
@@ -114,7 +114,7 @@ export interface TestIndex {
   userKeys(): Promise<Keyspace>;
   /** Runs `act`, returns its result, and fails if any Redis key or expiry is another one afterwards. */
   changesNothing<T>(act: () => Promise<T>): Promise<T>;
-  /** What a call costs; run it once before, so that its script is loaded. */
+  /** The cost of a call; run it once before, so that its script is loaded. */
   bill(act: () => Promise<unknown>): Promise<Bill>;
   /** The commands that scripts run meanwhile, in order: name and first argument. */
   scripted(act: () => Promise<unknown>): Promise<string[]>;
@@ -316,7 +316,7 @@ export function textOf(fields: Partial<RecordFields>): string {
     );
 }
 
-/** What a script wrote, in order: the names of its commands, of `scripted()`'s lines. */
+/** The writes of a script, in order: the names of its commands, of `scripted()`'s lines. */
 export function writesOf(lines: string[]): string[] {
   const WRITES = [
     "SET",

@@ -1,11 +1,11 @@
 /**
- * Records frozen and thawed where the object's name does not matter.
+ * Freezing and thawing of records, for tests in which the object's name does not matter.
  * @module
  */
 import type { Freezer } from "../../src/archive/freezer.ts";
 import * as shipped from "../../src/archive/record.ts";
 
-/** What the freezers are told the object is called. */
+/** The object's name, as freezers are told it. */
 export const NAME = "default/user.3A1/1764000000000001-0a1b2c3d";
 
 /** As the shipped one, under {@linkcode NAME}. */

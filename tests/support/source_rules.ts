@@ -77,7 +77,7 @@ const AMBIENT_MEMBERS = new Set([
   ...["subtle.generateKey", "subtle.digest", "Temporal.Now"],
 ]);
 
-/** What one file does wrong, a line each: `path:line: sentence`. */
+/** The rules that one file breaks, a line each: `path:line: sentence`. */
 export function fileProblems({ path, text }: SourceFile): string[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const problems: string[] = [];
@@ -158,7 +158,7 @@ export function importCycles(files: SourceFile[]): string[] {
   return cycles;
 }
 
-/** What the entry points reach, each import once: relative ones are followed, built-ins left out. */
+/** The imports that the entry points reach, each once: relative ones are followed, built-ins left out. */
 export function bareImports(entries: string[], read: (path: string) => string): string[] {
   const bare = new Set<string>();
   const waiting = [...entries];
@@ -237,7 +237,7 @@ export function roomTable(files: SourceFile[]): string[] {
   );
 }
 
-/** What is longer than {@linkcode LIMITS} allow, and whether too many files lie loose. */
+/** Files and functions that are longer than {@linkcode LIMITS} allow, and too many loose files. */
 export function sizeProblems(files: SourceFile[]): string[] {
   const problems: string[] = [];
   for (const { path, text } of files) {

@@ -13,11 +13,11 @@ export interface StackOptions {
   upstash?: Omit<UpstashOptions, "redisPort">;
 }
 
-/** What tests reach; only inside tests and hooks, not while the file is read. */
+/** The servers and ways to them; use it only inside tests and hooks, not while the file is read. */
 export interface Stack {
   readonly redis: RedisServer;
   readonly server: UpstashServer;
-  /** What `tundraStore(..., { redis })` takes. */
+  /** The option `redis` of `tundraStore`. */
   readonly connection: { url: string; token: string };
   /** An index's id in this database. */
   id(uuid: string): string;

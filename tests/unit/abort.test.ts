@@ -68,7 +68,7 @@ describe("a time limit", () => {
     renewed.release();
   });
 
-  it("is not what aborted where a signal came first", async () => {
+  it("is not what aborted if a signal came first", async () => {
     const controller = new AbortController();
     const link = linkSignals([controller.signal]);
     link.limit(1, () => "too late");

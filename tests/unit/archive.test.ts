@@ -249,7 +249,7 @@ describe("an intact archive object", () => {
     }
   });
 
-  it("is CORRUPT where it holds anything but a record in its one form", async () => {
+  it("is CORRUPT if it holds anything but a record in its one form", async () => {
     const good = { v: 1, ...RECORD };
     assertEquals(await thawRecord(await sealed(good), RECORD, []), RECORD);
     const { key, ver, at, exp, dump } = RECORD;
@@ -283,7 +283,7 @@ describe("an intact archive object", () => {
     assertEquals(({} as { polluted?: boolean }).polluted, undefined);
   });
 
-  it("is CORRUPT, quickly and in little memory, where its CBOR is hostile", async () => {
+  it("is CORRUPT, quickly and in little memory, if its CBOR is hostile", async () => {
     const hostile: Record<string, number[]> = {
       "a map of 4 billion": [0xba, 0xff, 0xff, 0xff, 0xff],
       "an array of 4 billion": [0x9a, 0xff, 0xff, 0xff, 0xff, 1],
@@ -302,7 +302,7 @@ describe("an intact archive object", () => {
     assertEquals(await thawRecord(await freezeRecord(RECORD, []), RECORD, []), RECORD); // nothing is left behind
   });
 
-  it("is CORRUPT where its list of freezers is malformed", async () => {
+  it("is CORRUPT if its list of freezers is malformed", async () => {
     for (const list of [[1], [1, 0], [1, 200, 65], [1, 1, 0x20], [255]]) {
       const bytes = Uint8Array.from([...new Array(36).fill(0), 1, ...list]);
       bytes.set([0x54, 0x4e, 0x44, 0x52]);

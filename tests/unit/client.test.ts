@@ -194,7 +194,7 @@ describe("the client's errors", () => {
     assertEquals(calls.length, 1);
   });
 
-  it("are TundraErrors UNAVAILABLE where the server could not be had", async () => {
+  it("are TundraErrors UNAVAILABLE if the server could not be had", async () => {
     const { redis, calls } = client(() => new Response("", { status: 502 }), {
       retry: { retries: 1, backoff: () => 0 },
     });

@@ -64,13 +64,13 @@ describe("binary strings", () => {
     }
   });
 
-  it("become text where they are UTF-8, a byte order mark kept", () => {
+  it("become text if they are UTF-8, a byte order mark kept", () => {
     assertEquals(text("plain"), "plain");
     assertEquals(text(binary(new TextEncoder().encode("\uFEFFé€😀"))), "\uFEFFé€😀");
     assertEquals(text("\xff"), "\uFFFD");
   });
 
-  it("are refused as bytes where a character is none", () => {
+  it("are refused as bytes if a character is none", () => {
     assertEquals(assertThrows(() => bytes("aĀ"), TundraError).code, "BAD_ARGUMENT");
   });
 });
@@ -333,7 +333,7 @@ describe("retries", () => {
     assertEquals(calls.length, 2);
   });
 
-  it("are given up at once where Retry-After asks for more than 5 s", async () => {
+  it("are given up at once if Retry-After asks for more than 5 s", async () => {
     for (const later of ["3600", new Date(Date.now() + 60_000).toUTCString()]) {
       const { connection, calls } = connected(() => status(429, {}, { "retry-after": later }));
       const from = performance.now();
@@ -437,7 +437,7 @@ describe("an aborted signal", () => {
     assertEquals([error.cause, calls.length], [reason, 1]);
   });
 
-  it("is what the call says also at its last attempt, and where the reason is a TundraError itself", async () => {
+  it("is what the call says also at its last attempt, and if the reason is a TundraError itself", async () => {
     for (const reason of [new Error("enough"), new TundraError("BAD_ARGUMENT", "Cannot go on")]) {
       const controller = new AbortController();
       const { connection } = connected((call) => {
@@ -490,7 +490,7 @@ describe("an aborted signal", () => {
 describe("what is too large", () => {
   const message = "ERR max request size exceeded. Limit: 1048576 bytes, Actual: 1277695 bytes.";
 
-  it("is TOO_LARGE where the server says so, and isn't sent again", async () => {
+  it("is TOO_LARGE if the server says so, and isn't sent again", async () => {
     for (
       const answer of [
         () => status(413, "too large"),
@@ -522,7 +522,7 @@ describe("what is too large", () => {
     assertEquals([seen.pulled, seen.cancelled, calls.length], [3, true, 1]);
   });
 
-  it("is not read at all where Content-Length says it", async () => {
+  it("is not read at all if Content-Length says it", async () => {
     const { response, seen } = streamed([new Uint8Array(10)]);
     const headers = { "content-length": String(17 * 1024 * 1024) };
     const { connection } = connected(() => new Response(response.body, { headers }));

@@ -113,7 +113,7 @@ describe("an event stream", () => {
     assert(stream.seen.cancelled);
   });
 
-  it("rejects with the signal's reason where it is aborted before it is open", async () => {
+  it("rejects with the signal's reason if it is aborted before it is open", async () => {
     const controller = new AbortController();
     const { requester: client, calls } = requester((call) => {
       controller.abort();
@@ -124,7 +124,7 @@ describe("an event stream", () => {
     assertEquals([error.name, calls.length], ["AbortError", 1]);
   });
 
-  it("goes on where a listener throws", async () => {
+  it("goes on if a listener throws", async () => {
     const stream = source();
     const { requester: client } = requester(() => stream.response);
     const got: string[] = [];

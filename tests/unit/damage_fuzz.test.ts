@@ -97,7 +97,7 @@ describe("any record", () => {
 });
 
 describe("bytes that hold a right checksum", () => {
-  it("are CORRUPT, or UNSUPPORTED, where they are random", async () => {
+  it("are CORRUPT, or UNSUPPORTED, if they are random", async () => {
     await fc.assert(
       fc.asyncProperty(bytes(200), fc.boolean(), async (frozen, deflate) => {
         const expected = { key: "k", ver: "v" };
@@ -120,7 +120,7 @@ describe("bytes that hold a right checksum", () => {
     );
   });
 
-  it("are CORRUPT where they name more freezers than may be, or one twice, before any of them runs", async () => {
+  it("are CORRUPT if they name more freezers than may be, or one twice, before any of them runs", async () => {
     let runs = 0;
     const counting = Array.from({ length: 16 }, (_, i): Freezer => ({
       id: `f${i}`,
@@ -141,7 +141,7 @@ describe("bytes that hold a right checksum", () => {
     assertEquals(runs, 16);
   });
 
-  it("are the record only where they are exactly what it is written as", async () => {
+  it("are the record only if they are exactly what it is written as", async () => {
     await fc.assert(
       fc.asyncProperty(record, fc.array(edit, { minLength: 1, maxLength: 2 }), async (original, edits) => {
         const object = await freezeRecord(original, []);
@@ -154,7 +154,7 @@ describe("bytes that hold a right checksum", () => {
     );
   });
 
-  it("are CORRUPT where they hold any other CBOR, and leave nothing behind", async () => {
+  it("are CORRUPT if they hold any other CBOR, and leave nothing behind", async () => {
     const names = fc.constantFrom("v", "key", "ver", "at", "exp", "dump", "gone", "__proto__", "constructor", "length");
     const anything = fc.anything({
       withBigInt: true,

@@ -35,7 +35,7 @@ describe("TundraError", () => {
     assertStrictEquals(error.cause, cause);
   });
 
-  it("has no cause for a key like __proto__ or constructor where none was given", () => {
+  it("has no cause for a key like __proto__ or constructor if none was given", () => {
     const { causes } = new TundraError("ENSURE_FAILED", "Cannot");
     assertEquals([causes["__proto__"], causes["constructor"], causes["toString"]], [undefined, undefined, undefined]);
   });
@@ -52,7 +52,7 @@ describe("TundraError", () => {
 });
 
 describe("isKeysOwn", () => {
-  it("blames no key for a store that is unavailable, also where only a person can end that, and for what may yet succeed", () => {
+  it("blames no key for a store that is unavailable, also if only a person can end that, and for what may yet succeed", () => {
     for (const retryable of [true, false]) assertFalse(isKeysOwn(new TundraError("UNAVAILABLE", "", { retryable })));
     for (const code of ["TOO_LARGE", "UNSUPPORTED", "CORRUPT", "BAD_ARGUMENT"] as const) {
       assert(isKeysOwn(new TundraError(code, "")), code);

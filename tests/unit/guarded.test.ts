@@ -20,7 +20,7 @@ async function unavailable(promise: Promise<unknown>): Promise<string> {
 }
 
 describe("what a datastore answers", () => {
-  it("to putKey is success where it is true, and nothing else is", async () => {
+  it("to putKey is success if it is true, and nothing else is", async () => {
     assertEquals(await guarded({}).putKey("a", new Uint8Array(1)), true);
     for (const lie of [false, undefined, null, 1, "true", {}, new Error("disk full")]) {
       const message = await unavailable(guarded({ putKey: () => Promise.resolve(lie) }).putKey("a", new Uint8Array(1)));
@@ -33,7 +33,7 @@ describe("what a datastore answers", () => {
     assertEquals(await assertRejects(() => refused), reason);
   });
 
-  it("to fetchKeys and hasKeys spoils its own slot where it is missing or of another kind", async () => {
+  it("to fetchKeys and hasKeys spoils its own slot if it is missing or of another kind", async () => {
     const bytes = new Uint8Array([1]);
     const own = new Error("own");
     const absent = notFound("c");
@@ -71,7 +71,7 @@ describe("what a datastore answers", () => {
     }
   });
 
-  it("is asked for only where there is a name, and offered only where the datastore can", async () => {
+  it("is asked for only if there is a name, and offered only if the datastore can", async () => {
     const store = guarded({ fetchKeys: never, hasKeys: never, deleteKeys: never });
     assertEquals([await store.fetchKeys([]), await store.hasKeys([]), await store.deleteKeys([])], [[], [], undefined]);
     const { putKey, fetchKeys } = memoryDatastore();

@@ -41,7 +41,7 @@ describe("parseJunit counts tests, not suites", () => {
     ]);
   });
 
-  it("in what Deno writes where a hook fails after the tests passed: one failed test more", () => {
+  it("in what Deno writes if a hook fails after the tests passed: one failed test more", () => {
     const xml = `<testsuites name="deno test"><testsuite name="./x.test.ts">
       <testcase name="suite"><failure message="Uncaught Error: after">Error: after</failure></testcase>
       <testcase name="suite &gt; one"></testcase>

@@ -218,7 +218,7 @@ describe("the keys and objects of a store", () => {
     }
   });
 
-  it("give different keys different objects, also where long keys begin alike: 500 random pairs", async () => {
+  it("give different keys different objects, also if long keys begin alike: 500 random pairs", async () => {
     const random = seededRandom("object names");
     const names = new Map<string, string>();
     for (let i = 0; i < 500; i++) {

@@ -121,7 +121,7 @@ describe("the options of s3Datastore", () => {
 });
 
 describe("the names of s3Datastore", () => {
-  it("are refused before any request where a URL would change them", async () => {
+  it("are refused before any request if a URL would change them", async () => {
     const { store, sent } = fake(() => new Response());
     for (
       const name of ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "a b", "é", "a%2Fb", "a?b", "x".repeat(901)]
@@ -316,7 +316,7 @@ describe("an answer to s3Datastore", () => {
     assert((await failure(store.listKeys(""))).message.includes("the bucket is in region us-west-2"));
   });
 
-  it("never carries a secret into a message, even where a server or fetch repeats it", async () => {
+  it("never carries a secret into a message, even if a server or fetch repeats it", async () => {
     const { secretAccessKey, accessKeyId } = OPTIONS;
     const text = `denied: ${secretAccessKey} ${accessKeyId} token0123456789`;
     const server = fake(() => new Response(errorXml("AccessDenied", text), { status: 403 }), {
@@ -342,7 +342,7 @@ describe("an answer to s3Datastore", () => {
     assert(sent.length > 4 && sent.length <= 11 && ms < 8000, `${sent.length} requests in ${ms} ms`);
   });
 
-  it("that never comes is given up, even where fetch ignores its signal", async () => {
+  it("that never comes is given up, even if fetch ignores its signal", async () => {
     const signals: AbortSignal[] = [];
     const { store, sent } = fake(({ init }) => {
       signals.push(init.signal!);
@@ -419,7 +419,7 @@ describe("a listing of s3Datastore", () => {
     assertEquals(url.pathname, "/");
   });
 
-  it("takes names as they are where the server does not escape them", async () => {
+  it("takes names as they are if the server does not escape them", async () => {
     const { store } = fake(() => listing("<IsTruncated>false</IsTruncated><Contents><Key>a%7E+b&lt;</Key></Contents>"));
     assertEquals(await store.listKeys(""), { names: ["a%7E+b<"] });
   });

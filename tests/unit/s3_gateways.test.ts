@@ -73,7 +73,7 @@ describe("an upload", () => {
     });
   }
 
-  it("is stored where S3 answers 200 and an ETag", async () => {
+  it("is stored if S3 answers 200 and an ETag", async () => {
     assertEquals(await fake(stored).store.putKey("a", one), true);
   });
 
@@ -205,7 +205,7 @@ describe("a deletion of many objects", () => {
     ["another success", () => new Response("<ok/>")],
   ];
   for (const [what, answer] of unable) {
-    it(`goes one by one where a gateway cannot (${what}), and remembers that`, async () => {
+    it(`goes one by one if a gateway cannot (${what}), and remembers that`, async () => {
       const { store, sent } = fake(({ method }) => method === "POST" ? answer() : new Response(null, { status: 204 }));
       await store.deleteKeys(names(3));
       await store.deleteKeys(names(3));
@@ -237,7 +237,7 @@ describe("a listing", () => {
     assertEquals(await partly.store.listKeys("q/"), { names: ["q/a~b/1", "q/b/1"] });
   });
 
-  it("is refused where a name does not begin as asked for, never partly ignored", async () => {
+  it("is refused if a name does not begin as asked for, never partly ignored", async () => {
     for (const names of [["other/1"], ["q/a/1", "r/a/1"], ["Q/a/1"], ["q%2"], ["q%252Fa"]]) {
       for (const more of ["", "<EncodingType>url</EncodingType>"]) {
         const error = await failure(fake(() => listing(names, more)).store.listKeys("q/"));
