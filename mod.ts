@@ -1,5 +1,5 @@
 /**
- * Hot keys live in Redis, cold keys live in object storage, and the application hardly notices.
+ * Tundra moves Redis keys that are not in use to object storage, and brings them back before the application reads them.
  *
  * - `dirty()` queues changed keys for archiving;
  * - `tick()`, called by a cron trigger, archives a bounded batch, and evicts what is archived and idle;

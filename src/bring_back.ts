@@ -1,6 +1,6 @@
 /**
- * Evicted keys come back: their objects are fetched in waves, thawed, and restored by compare-and-set in as few requests as
- * their size allows. Records say how large values are, so what is in memory at once is bounded before it is asked for.
+ * bringBack: fetches the objects of evicted keys in waves, thaws them, and restores them by compare-and-set in as few
+ * requests as their size allows. Records name the size of each value, so memory is bounded before anything is fetched.
  * @module
  */
 import { thawRecord } from "./archive/record.ts";
@@ -19,10 +19,10 @@ import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 const WAVE = 128;
 /** Values that are thawed at a time. */
 const THAWED_BYTES = 1_048_576;
-/** What an object holds besides the value and its key. */
+/** Bytes of an object besides the value and its key. */
 const OBJECT_BYTES = 1_024;
 
-/** SingleFlight under way, by object name: concurrent calls for the same version share one. The guard ends each in time. */
+/** Fetches under way, by object name: concurrent calls for one object share its fetch. The guard ends each in time. */
 export type SingleFlight = Map<string, Promise<Uint8Array | Error>>;
 
 type Failures = Map<string, TundraError>;
@@ -32,7 +32,7 @@ interface Evicted {
   key: string;
   record: string;
   ver: string;
-  /** What its value takes in memory, at most. */
+  /** Memory that its value takes, at most. */
   bytes: number;
 }
 
@@ -43,15 +43,15 @@ interface Fetched extends Evicted {
 
 /** A value that waits for its request. */
 interface Ready extends Thawed {
-  /** What it takes of a request. */
+  /** Bytes that it takes of a request. */
   weight: number;
-  /** What it takes in memory. */
+  /** Memory that it takes. */
   bytes: number;
 }
 
 /**
- * Brings keys back, those that fail are in `failures`; returns the keys to look at again. Values are in flight from their
- * fetch to the end of their request: no more than `maxBytesInFlight`, or one.
+ * Brings keys back; puts those that fail into `failures`; returns the keys to check again. From fetch to restore at most
+ * `maxBytesInFlight` bytes of values are in memory, or one value.
  */
 export async function bringBack(
   context: Context,
@@ -108,7 +108,7 @@ function inFlight(key: string, valueBytes: number): number {
   return valueBytes + 3 * key.length + OBJECT_BYTES;
 }
 
-/** How many of the first of them there is room for; one that is larger than all the room comes alone. */
+/** The number of the first of them that there is room for; one that is larger than all the room is taken alone. */
 function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean): number {
   let size = 0;
   for (const { bytes } of some) {
@@ -126,7 +126,7 @@ async function fetchWave(context: Context, flights: SingleFlight | undefined, wa
   return wave.map((each, i) => ({ ...each, name: names[i]!, object: objects[i]! }));
 }
 
-/** Thaws; a key that fails is in `failures`, one that moved on in `again`. */
+/** Thaws objects; puts a key that fails into `failures`, and one whose record has changed into `again`. */
 async function thawAll(
   context: Context,
   some: Fetched[],
@@ -151,7 +151,7 @@ async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<b
     const { states: [state] } = await readState(context.index, [key]);
     return state!.record !== record;
   } catch {
-    return false; // the loss is what there is to say
+    return false; // the loss is reported
   }
 }
 
@@ -170,8 +170,8 @@ async function thaw(context: Context, fetched: Omit<Fetched, "bytes">): Promise<
 }
 
 /**
- * The record names an object that the archive lacks: Redis lost acknowledged writes, or the bucket lost objects. A newer
- * version is what was acknowledged later; an older one never is.
+ * Thaws a newer version than the record names, as the archive lacks that one: Redis lost acknowledged writes, or the
+ * bucket lost objects. A newer version was acknowledged later; an older one is never taken.
  */
 async function thawNewer(
   context: Context,
@@ -199,7 +199,7 @@ async function thawNewer(
   return await thaw(context, { key, record, ver: newest, name, object });
 }
 
-/** SingleFlight objects in the order of `names`; those already under way are waited for. */
+/** Fetches objects in the order of `names`; waits for fetches that are under way already. */
 async function fetchObjects(
   context: Context,
   flights: SingleFlight | undefined,

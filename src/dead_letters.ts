@@ -1,5 +1,5 @@
 /**
- * Dead keys: what they died of, and another chance.
+ * Dead keys: their errors, and how they are requeued.
  * @module
  */
 import { checkNames, checkNumber } from "./base/arguments.ts";
@@ -12,11 +12,11 @@ import { text } from "./upstash/connection.ts";
 import { asMany } from "./upstash/requests.ts";
 import { ask } from "./upstash/script.ts";
 
-/** Which dead keys {@linkcode TundraStore.deadLetters} lists: oldest first. */
+/** Options of {@linkcode TundraStore.deadLetters}. */
 export interface DeadLetterOptions {
-  /** How many to skip: at least 0, default 0. */
+  /** Keys to skip: at least 0, default 0. */
   offset?: number;
-  /** How many to list: 1 to 1000, default 100. */
+  /** Keys to list: 1 to 1000, default 100. */
   limit?: number;
 }
 
@@ -30,7 +30,7 @@ export interface DeadLetter {
   message: string;
   /** Attempts made. */
   attempts: number;
-  /** When it died, milliseconds since 1970 by Redis' clock. */
+  /** The time of its last attempt, milliseconds since 1970 by Redis' clock. */
   at: number;
 }
 
@@ -61,13 +61,13 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
   });
 }
 
-/** Revives dead keys; see {@linkcode TundraStore.retryDead}. */
+/** Requeues dead keys; see {@linkcode TundraStore.retryDead}. */
 export async function retryDead(context: Context, keys: string[]): Promise<number> {
   const failures = new Map<string, TundraError>();
-  let revived = 0;
-  await forBatches(context, keys, failures, "revive keys", async (batch) => {
-    revived += await requeueDead(context.index, batch);
+  let requeued = 0;
+  await forBatches(context, keys, failures, "requeue keys", async (batch) => {
+    requeued += await requeueDead(context.index, batch);
   });
-  if (failures.size > 0) throw failed("revive", failures, [], "UNAVAILABLE");
-  return revived;
+  if (failures.size > 0) throw failed("requeue", failures, [], "UNAVAILABLE");
+  return requeued;
 }

@@ -19,17 +19,17 @@ export async function del(context: Context, keys: string[]): Promise<number> {
     await inRounds("delete", batch, failures, async (keys) => {
       const { id, states } = await readState(context.index, keys);
       if (await checkIdentity(context, id)) return keys;
-      const there = states.filter((sight) => {
-        const something = holdsSomething(sight, context.lookInArchive);
-        if (something === undefined) failures.set(sight.key, unsupportedRecord("delete", sight.key));
+      const there = states.filter((state) => {
+        const something = holdsSomething(state, context.lookInArchive);
+        if (something === undefined) failures.set(state.key, unsupportedRecord("delete", state.key));
         return something;
       });
       if (there.length === 0) return [];
       const outcomes = await remove(context.index, there, context.lookInArchive);
       const again: string[] = [];
-      there.forEach((sight, i) => {
-        const { key } = sight;
-        if (outcomes[i] === "deleted" && isThere(sight)) deleted++;
+      there.forEach((state, i) => {
+        const { key } = state;
+        if (outcomes[i] === "deleted" && isThere(state)) deleted++;
         if (outcomes[i] === "again") again.push(key);
         if (outcomes[i] === "unsupported") failures.set(key, unsupportedRecord("delete", key));
       });
@@ -40,16 +40,16 @@ export async function del(context: Context, keys: string[]): Promise<number> {
   return deleted;
 }
 
-/** Is there anything to delete, in Redis, in the archive or in a queue? `undefined`: the record is of another version. */
-function holdsSomething(sight: KeyState, mayBeLost: boolean): boolean | undefined {
-  const read = parseRecord(sight.record === "" ? null : sight.record);
-  // what expired or went missing has left its versions in the archive
+/** Tells if Redis, the archive or a queue holds anything of a key; `undefined` if its record is of another version. */
+function holdsSomething(state: KeyState, mayBeLost: boolean): boolean | undefined {
+  const read = parseRecord(state.record === "" ? null : state.record);
+  // the versions of a key that expired or went missing are in the archive still
   return read &&
-    ((mayBeLost && sight.record === "") || isThere(sight) ||
+    ((mayBeLost && state.record === "") || isThere(state) ||
       (read.flag !== "g" && (read.rev !== 0 || read.ver !== "")));
 }
 
-/** Would the application find it? Not what expired, and not what was removed while dirty. */
+/** Tells if the application would find the key: not if it has expired, and not if it was removed while dirty. */
 function isThere({ exists, evictable }: KeyState): boolean {
   return exists || evictable;
 }

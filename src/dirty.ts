@@ -1,5 +1,5 @@
 /**
- * dirty: the application says which keys it has changed.
+ * dirty: marks the keys that the application has changed.
  * @module
  */
 import { checkBoolean, optionsFirst } from "./base/arguments.ts";
@@ -13,18 +13,18 @@ import { mark, type MarkException } from "./scripts/mark.ts";
 /** Options of `dirty()` and `dirtyIn()`. */
 export interface DirtyOptions {
   /**
-   * The write replaced the whole value (`SET`), so that it may bury a value that is evicted. Default `false`: such a
+   * `true`: the write replaced the whole value (`SET`), so it may replace an evicted value too. Default `false`: such a
    * key is `CONFLICT`.
    */
   overwrite?: boolean;
   /**
-   * What a key that does not exist means. Default `"throw"`: `MISSING`. `"del"`: the command removed it (the last
-   * `LPOP`, `SREM`, `HDEL`; `GETDEL`), and it stays away.
+   * The meaning of a key that does not exist. Default `"throw"`: `MISSING`. `"del"`: the command removed it (the last
+   * `LPOP`, `SREM`, `HDEL`; `GETDEL`), and it stays deleted.
    */
   missing?: "throw" | "del";
 }
 
-/** `dirty(...)`'s arguments: options or none, then keys, or one array of keys. */
+/** The arguments of `dirty(...)`: options or none, then keys, or one array of keys. */
 export function dirtyArguments(what: string, args: readonly unknown[]): { options: DirtyOptions; keys: string[] } {
   const { options, keys } = optionsFirst<DirtyOptions>(what, args, ["overwrite", "missing"]);
   const { overwrite, missing } = options;
@@ -35,7 +35,7 @@ export function dirtyArguments(what: string, args: readonly unknown[]): { option
   return { options, keys: checkKeys(what, keys) };
 }
 
-/** Why a key was not marked, as an error. */
+/** The error of a key that was not marked. */
 export function markError({ key, why, record }: MarkException): TundraError {
   const details = { keys: [key] };
   switch (why) {
@@ -47,7 +47,7 @@ export function markError({ key, why, record }: MarkException): TundraError {
       return new TundraError(
         "CONFLICT",
         `Cannot mark ${show(key)} as its value must be in Redis before it is changed: it is evicted; call ensureKs() ` +
-          `before the write, or pass { overwrite: true } where it replaced the whole value`,
+          `before the write, or pass { overwrite: true } if it replaced the whole value`,
         details,
       );
     case "blind removal":

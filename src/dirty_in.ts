@@ -12,17 +12,17 @@ import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
 
-/** What `dirtyIn()` needs of a pipeline: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it. */
+/** The part of a pipeline that `dirtyIn()` needs: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it. */
 export interface EvalQueue {
   /** Queues a script. */
   eval(script: string, keys: string[], args: unknown[]): unknown;
   /** Sends the queue. */
   exec(options?: { keepErrors: true }): Promise<unknown>;
-  /** How many commands are queued. */
+  /** The number of commands that are queued. */
   length(): number;
 }
 
-/** Where in a pipeline a mark stands. */
+/** A mark in a pipeline: its position, and its keys. */
 interface QueuedMark {
   at: number;
   keys: string[];
@@ -50,7 +50,7 @@ export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], o
   }
 }
 
-/** Makes exec answer as if there were no marks, and reject where one of them failed. */
+/** Makes exec answer as if there were no marks, and reject if one of them failed. */
 function wrapExec(pipeline: EvalQueue): QueuedMark[] {
   const marks: QueuedMark[] = [];
   wrapped.set(pipeline, marks);
@@ -61,7 +61,7 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
     let answers: Answer[];
     try {
       answers = await exec.call(pipeline, { keepErrors: true }) as Answer[];
-    } catch (thrown) { // the whole request: dirty() would have named these keys
+    } catch (thrown) { // the whole request failed: dirty() would name these keys
       const error = thrown instanceof errors.UpstashError
         ? replyError("mark in a pipeline", thrown.message, saidOf(thrown))
         : asTundraError(thrown, "mark in a pipeline");

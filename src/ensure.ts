@@ -1,12 +1,12 @@
 /**
  * ensureKs: evicted keys come back before they are used.
  *
- *   check      one request: what is not simply there?
- *   touch      what is in use again
- *   reconcile  what is there although its record says evicted
- *   bring back what is evicted, see bring_back.ts
+ *   check      finds, in one request, the keys that need any of the following
+ *   touch      notes the use of idle keys
+ *   reconcile  settles keys that are there although their records say evicted
+ *   bring back restores evicted keys, see bring_back.ts
  *
- * Whatever moved on meanwhile is checked again.
+ * A key whose record changed meanwhile is checked again.
  * @module
  */
 import { asTundraError, show, TundraError } from "./base/errors.ts";
@@ -38,7 +38,7 @@ export async function ensureKs(context: Context, flights: SingleFlight | undefin
   throw failed("ensure", failures, [], onlyConflicts ? "CONFLICT" : "ENSURE_FAILED");
 }
 
-/** One round; returns the keys to look at again. */
+/** Runs one round; returns the keys that need another. */
 async function ensureBatch(
   context: Context,
   flights: SingleFlight | undefined,

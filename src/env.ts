@@ -1,5 +1,5 @@
 /**
- * A store from environment variables. The only place that reads the environment, and only when called without one.
+ * tundraFromEnv: a store from environment variables. Only this module reads the environment, and only if it is given none.
  * @module
  */
 import { checkNames } from "./base/arguments.ts";
@@ -8,9 +8,9 @@ import { s3Datastore, type S3DatastoreOptions } from "./datastores/s3/datastore.
 import { STORE_OPTIONS, tundraStore } from "./store.ts";
 import type { TundraOptions, TundraStore } from "./store_interface.ts";
 
-/** Options of {@linkcode tundraFromEnv}: those of the store that come from no variable, and where the variables are. */
+/** Options of {@linkcode tundraFromEnv}: the variables, and those options of the store that come from no variable. */
 export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
-  /** Where the variables are, as on Cloudflare Workers. Default: the process environment. */
+  /** The variables, such as the bindings of a Cloudflare Worker. Default: the process environment. */
   env?: object;
 }
 
@@ -18,15 +18,15 @@ export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
  * Makes a store on S3 from environment variables:
  *
  * - `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN`, or `KV_REST_API_URL` and `KV_REST_API_TOKEN`;
- * - `TUNDRA_S3_BUCKET`, `TUNDRA_S3_REGION`, `TUNDRA_S3_ACCESS_KEY_ID`, `TUNDRA_S3_SECRET_ACCESS_KEY`, and where needed
+ * - `TUNDRA_S3_BUCKET`, `TUNDRA_S3_REGION`, `TUNDRA_S3_ACCESS_KEY_ID`, `TUNDRA_S3_SECRET_ACCESS_KEY`, and if needed
  *   `TUNDRA_S3_ENDPOINT`, `TUNDRA_S3_SESSION_TOKEN`;
  * - or, as a whole set, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
  *   `AWS_ENDPOINT_URL_S3` with `TUNDRA_S3_BUCKET`. The two sets are never mixed: Vercel injects `AWS_*` of its own;
  * - with either, `TUNDRA_S3_PREFIX`, and `TUNDRA_S3_STYLE` (`path` or `virtual-host`).
  *
- * With an endpoint the region may be left out: `us-east-1`, which R2, MinIO and most others take.
+ * With an endpoint the region may be left out. It is then `us-east-1`, which R2, MinIO and most others take.
  *
- * @param options where the variables are, and options of the store
+ * @param options the variables, and options of the store
  * @throws TundraError `BAD_ARGUMENT` naming every variable that is missing
  * @example
  * ```ts
@@ -62,7 +62,7 @@ export function tundraFromEnv(given?: TundraEnvOptions | object): TundraStore {
 
 const NAMES = ["env", ...STORE_OPTIONS.filter((name) => name !== "redis")];
 
-/** Options, or the variables themselves: no variable has the name of an option. */
+/** Tells options from the variables themselves: no variable has the name of an option. */
 function optionsOf(given: TundraEnvOptions | object | undefined): TundraEnvOptions {
   if (given === undefined) return {};
   const what = "make a store from the environment";

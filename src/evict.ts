@@ -1,5 +1,5 @@
 /**
- * evict: what is provably archived leaves Redis, when asked for and when idle.
+ * evict: removes keys from Redis that are provably archived, when the application asks for it.
  * @module
  */
 import { checkBoolean, optionsFirst } from "./base/arguments.ts";
@@ -42,13 +42,13 @@ export interface EvictReport {
 /** Options of `evict()`. */
 export interface EvictOptions {
   /**
-   * What a key that was written while it was evicted (`CONFLICT`) holds in Redis is dropped: the archived value stays, and
-   * `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is `conflict`.
+   * `true`: drops the value in Redis of a key that was written while it was evicted (`CONFLICT`). The archived value stays
+   * and `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is `conflict`.
    */
   discard?: boolean;
 }
 
-/** `evict(...)`'s arguments: options or none, then keys, or one array of keys. */
+/** The arguments of `evict(...)`: options or none, then keys, or one array of keys. */
 export function evictArguments(args: readonly unknown[]): { options: EvictOptions; keys: readonly unknown[] } {
   const given = optionsFirst<EvictOptions>("evict keys", args, ["discard"]);
   checkBoolean("evict keys", "discard", given.options.discard);
@@ -88,7 +88,7 @@ export async function evict(context: Context, keys: string[], options: EvictOpti
   return report;
 }
 
-/** The same content is evicted as ever; other content is dropped where that is wanted and the archive has the value. */
+/** Evicts content that is the archived one; drops other content if `discard` says so and the archive has the value. */
 async function settleConflict(context: Context, key: string, discard: boolean): Promise<EvictOutcome> {
   const { states: [state] } = await readState(context.index, [key]);
   const { record } = state!;

@@ -28,9 +28,9 @@ import { connect } from "./upstash/connection.ts";
 import { databaseName } from "./upstash/options.ts";
 import { scriptRunner } from "./upstash/script.ts";
 
-/** More than one request takes: what waits for the next request leaves room for what it is filled up with. */
+/** More than one request takes, so that while values wait for their request others can be fetched to fill it up. */
 const MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024;
-/** Below this a key's last use could not be told: touches are written every quarter of it. */
+/** The least `redisTtlMs`: a touch is written once in a quarter of it, so less would not tell a key's last use. */
 const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 
 /** Names of {@linkcode TundraOptions}. */
@@ -93,7 +93,7 @@ export function tundraStore(datastore: Datastore, options: TundraOptions): Tundr
     del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
     status: () => status(context.index),
     deadLetters: (options) => deadLetters(context, options),
-    retryDead: (...keys: unknown[]) => call("revive keys", keys, 0, (checked) => retryDead(context, checked)),
+    retryDead: (...keys: unknown[]) => call("requeue keys", keys, 0, (checked) => retryDead(context, checked)),
   }, context);
 }
 

@@ -14,17 +14,17 @@ import type { RedisOptions } from "./upstash/connection.ts";
 
 /** Options of {@linkcode tundraStore}. */
 export interface TundraOptions {
-  /** How to reach Redis: an Upstash database's REST URL and token, and options of the `@upstash/redis` client. */
+  /** The connection: an Upstash database's REST URL and token, and options of the `@upstash/redis` client. */
   redis: RedisOptions;
   /** Queue name: 1 to 64 characters `A-Z a-z 0-9 _ -`, default `"default"`. Stores with other names share nothing. */
   tqname?: string;
-  /** What archive objects go through, in order. Default `deflateFreezer()`; `null` stores records as they are. */
+  /** The steps of freezing, in order. Default `deflateFreezer()`; `null` stores records as they are. */
   freezer?: Freezer | Freezer[] | null;
   /** Evict an archived key this many milliseconds after its last use: at least 36,000,000 (10 h). Absent: never. */
   redisTtlMs?: number;
   /**
    * A mark is due this many milliseconds later: 0 to 43,200,000 (12 h), default 0. A key that changes all the time is
-   * archived once in this time; what it costs is that much more to lose should Redis itself lose data.
+   * archived once in this time. If Redis itself loses data, the changes of this time are lost too.
    */
   freezeDelayMs?: number;
   /**
@@ -35,43 +35,43 @@ export interface TundraOptions {
   databaseId?: string;
   /**
    * Bytes of values that one `ensureKs()` has in memory at once, from their fetch until they are restored: at least
-   * 1,048,576, default 16,777,216 (16 MiB). A value that is larger comes alone. With all that is made of them on their way
-   * the default takes some 60 MB of memory, and fits a Worker; more fetches large values faster.
+   * 1,048,576, default 16,777,216 (16 MiB). A larger value is fetched alone. Copies included, the default takes some 60 MB
+   * of memory, which fits a Worker. A larger limit fetches large values faster.
    */
   maxBytesInFlight?: number;
   /**
-   * Does `ensureKs()` look in the archive for keys of which Redis knows nothing, no value and no record? Default `false`:
-   * they count as never archived. `true`: one whose newest object holds a value is `LOST`, as Redis has lost its record; it
-   * is not brought back, as it may have been deleted. Costs a listing for each such key at each `ensureKs()`, and a fetch
-   * for one that was archived; `del()` of such a key archives a tombstone and lists. Needs a datastore that lists.
+   * `true`: `ensureKs()` looks in the archive for keys of which Redis has neither value nor record. A key whose newest
+   * object holds a value is `LOST`, as Redis has lost its record; it is not brought back, as it may have been deleted.
+   * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key lists
+   * and archives a tombstone. The datastore must be able to list. Default `false`: such keys count as never archived.
    */
   lookInArchive?: boolean;
 }
 
-/** How much waits. */
+/** Counts of keys by state, and totals. */
 export interface Status {
   /** Keys with a change that is not archived yet, dead ones included. */
   dirty: number;
-  /** Of those: may be claimed now. */
+  /** Those of them that may be claimed now. */
   due: number;
-  /** Keys that a tick looks at for eviction: clean ones, and some that have become dirty or expired since. */
+  /** Keys that a tick checks for eviction: clean ones, and some that have become dirty or expired since. */
   idle: number;
   /**
-   * Keys that are archived and, as far as their records say, in Redis: also those that have changed since, and those that were
-   * deleted behind Tundra's back. What has expired counts until its objects are deleted, two days later.
+   * Keys that are archived and, by their records, in Redis. Keys that have changed since count too, and keys that were
+   * deleted without `del()`. An expired key counts until its objects are deleted, two days later.
    */
   resident: number;
-  /** Keys that have left Redis and are brought back by `ensureKs()`. What has expired meanwhile counts for two days more. */
+  /** Keys that have left Redis and that `ensureKs()` brings back. An expired key counts for two days more. */
   evicted: number;
-  /** Keys that ran out of attempts; see `deadLetters()`. */
+  /** Keys that have used up their attempts; see `deadLetters()`. */
   dead: number;
   /** Removed and expired keys with objects in the archive that are to be deleted by now. */
   purge: number;
-  /** Milliseconds for which the oldest due key has been waiting; 0: none is due. */
+  /** Milliseconds for which the oldest due key has been waiting; 0 if none is due. */
   oldestDueMs: number;
-  /** When a tick last began, by Redis' clock, in milliseconds since 1970; 0: never. */
+  /** The time at which a tick last began, by Redis' clock, in milliseconds since 1970; 0 if none ever did. */
   lastTickMs: number;
-  /** Since the beginning. */
+  /** Totals since the index was made. */
   totals: {
     /** Values archived. */
     frozen: number;
@@ -79,18 +79,18 @@ export interface Status {
     evicted: number;
     /** Keys brought back. */
     restored: number;
-    /** Keys found changed without a mark, and marked. */
+    /** Keys that an eviction found changed without a mark, and marked. */
     rescued: number;
     /** Keys that were removed on purpose and whose removal was archived. */
     removed: number;
-    /** Bytes of the values' archive objects when they were put. What the archive holds now is not known: old versions stay. */
+    /** Bytes of all values' archive objects ever put. It is not what the archive holds now: old versions stay. */
     bytes: number;
   };
 }
 
 /**
- * Hot keys in Redis, cold keys in an archive. Wherever keys stand, one array of keys is taken too; without keys a call
- * resolves without a request. More than 1,000 keys travel in several requests. Costs are requests and billable commands.
+ * The calls of a store. Each call that takes keys takes one array of keys too. Without keys it resolves without a request.
+ * More than 1,000 keys take several requests. Costs are requests and billable commands.
  */
 export interface TundraStore {
   /** The `@upstash/redis` client on the same connection; on a database with read regions an application must use it. */
@@ -100,12 +100,12 @@ export interface TundraStore {
    * Brings keys back into Redis that were evicted, and keeps those in use there. A key that was never archived, was
    * deleted or has expired is no error.
    *
-   * Cost: 1 request, 4 commands where all keys are resident; for n evicted keys 2 requests, n fetches and 2 n + 12
+   * Cost: 1 request, 4 commands if all keys are resident; for n evicted keys 2 requests, n fetches and 2 n + 12
    * commands (a command more for each key with an expiry of its own).
    *
-   * @throws TundraError after all keys that can be brought back are there: `CONFLICT` where keys were written while
-   * evicted, `ENSURE_FAILED` for others (`causes`: `LOST`, `CORRUPT`, `UNAVAILABLE`, `UNSUPPORTED`), `UNAVAILABLE` where
-   * Redis cannot be asked, `LOST` where the index is gone, `BAD_ARGUMENT`
+   * @throws TundraError after all keys that can be brought back are there: `CONFLICT` if keys were written while
+   * evicted, `ENSURE_FAILED` for others (`causes`: `LOST`, `CORRUPT`, `UNAVAILABLE`, `UNSUPPORTED`), `UNAVAILABLE` if
+   * Redis does not answer, `LOST` if the index is gone, `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * await store.ensureKs("cart:7", "user:1");
@@ -136,7 +136,7 @@ export interface TundraStore {
    * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The results
    * of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect).
    *
-   * In a transaction, or where the server is not known to lock by key, the script runs under the global lock.
+   * In a transaction, or if the server is not known to lock by key, the script runs under the global lock.
    *
    * Cost: no request of its own, 6 commands.
    *
@@ -150,7 +150,7 @@ export interface TundraStore {
    * ```
    */
   dirtyIn(pipeline: EvalQueue, ...keys: string[] | [readonly string[]]): void;
-  /** With options: see {@linkcode DirtyOptions}. `overwrite` acts at once here: there is no looking first. */
+  /** With options: see {@linkcode DirtyOptions}. `overwrite` acts at once here, without a read before it. */
   dirtyIn(pipeline: EvalQueue, options: DirtyOptions, ...keys: string[] | [readonly string[]]): void;
 
   /**
@@ -160,7 +160,8 @@ export interface TundraStore {
    * its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once
    * an hour 3 requests, 2 commands and a listing more, to see whether Redis has lost records or removes keys by itself.
    *
-   * @throws TundraError where nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. One key's failure is in the report
+   * @throws TundraError if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. The failure of one key is in
+   * the report
    * @example
    * ```ts ignore
    * const report = await store.tick({ deadlineMs: 10_000 });
@@ -170,7 +171,7 @@ export interface TundraStore {
   tick(options?: TickOptions): Promise<TickReport>;
 
   /**
-   * Runs `tick()` in a loop, for processes that live long. It survives servers that are away, and says so to `monitor`.
+   * Runs `tick()` in a loop, for processes that live long. It goes on if a server does not answer, and tells `monitor`.
    *
    * @throws TundraError `BAD_ARGUMENT`
    * @example
@@ -182,9 +183,9 @@ export interface TundraStore {
   worker(options?: WorkerOptions): TundraWorker;
 
   /**
-   * Evicts keys now, but only what is provably archived; `kept` says why others stay. Right after a commit it can lose to
-   * a failover of Redis between the two, as asynchronous replication may forget the commit; a tick evicts only what was
-   * archived at least an hour ago, so it loses only to a failover that goes back by more than that (and `leaseMs`).
+   * Evicts keys now, but only those that are provably archived; `kept` says why others stay. If Redis fails over right
+   * after the commit, asynchronous replication may forget it, and a key that was evicted since is lost. A tick evicts only
+   * keys that were archived at least an hour ago, so only a failover that goes back further (plus `leaseMs`) loses one.
    *
    * Cost: 1 request, 2 n + 9 commands; for m keys archived over a day ago one more, m questions to the archive, and m + 9.
    *
@@ -202,7 +203,8 @@ export interface TundraStore {
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
    * survives. Returns how many there were.
    *
-   * Cost: 2 requests, 13 commands (one more where some are evicted, one for each key that was never marked); 1 request where there is nothing.
+   * Cost: 2 requests, 13 commands (one more if some are evicted, one for each key that was never marked); 1 request if
+   * there is nothing to delete.
    *
    * @throws TundraError `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
    * @example
@@ -213,16 +215,16 @@ export interface TundraStore {
   del(...keys: string[] | [readonly string[]]): Promise<number>;
 
   /**
-   * How much waits, how many keys are where, and totals. The counts change together with the records, so they are exact, unless
-   * Redis itself loses writes: what it removes by itself, or forgets in a failover, is not counted off.
+   * Reads counts of keys by state, and totals. The counts change together with the records, so they are exact unless
+   * Redis itself loses writes: keys that it evicts by itself, or forgets in a failover, are still counted.
    *
    * Cost: 1 request, 10 commands.
    */
   status(): Promise<Status>;
 
-  /** Keys that ran out of attempts, oldest first: an operator must look. Cost: 2 requests, 2 commands. */
+  /** Lists dead keys, oldest first: alert an operator. Cost: 2 requests, 2 commands. */
   deadLetters(options?: DeadLetterOptions): Promise<DeadLetter[]>;
 
-  /** Gives dead keys another chance; a new `dirty()` does so too. Returns how many were dead. Cost: 1 request, 7 commands. */
+  /** Requeues dead keys; a new `dirty()` does so too. Returns how many were dead. Cost: 1 request, 7 commands. */
   retryDead(...keys: string[] | [readonly string[]]): Promise<number>;
 }

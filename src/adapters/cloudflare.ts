@@ -44,21 +44,21 @@ import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 
 export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
 
-/** Options of {@linkcode scheduledHandler}: those of each tick, and where its outcome goes. */
+/** Options of {@linkcode scheduledHandler}: those of each tick, and of its log. */
 export interface ScheduledOptions extends TickOptions {
-  /** Given one line of JSON for each tick. What it throws is ignored. Default: `console.log`. */
+  /** Called with one line of JSON for each tick. An error that it throws is ignored. Default: `console.log`. */
   log?: (line: string) => void;
 }
 
-/** What a Worker's `scheduled()` is told about the trigger. */
+/** The event that a Worker's `scheduled()` gets. */
 export interface ScheduledEvent {
   /** The trigger's pattern. */
   readonly cron?: string;
-  /** When it was due: milliseconds since 1970. */
+  /** The time at which it was due: milliseconds since 1970. */
   readonly scheduledTime?: number;
 }
 
-/** What a Worker's `scheduled()` gets for work that goes on. */
+/** The context that a Worker's `scheduled()` gets. */
 export interface ScheduledContext {
   /** Keeps the Worker alive until the promise has settled. */
   waitUntil(promise: Promise<unknown>): void;
@@ -77,8 +77,10 @@ const MAX_ERRORS = 5;
  *
  * A tick makes at most 45 sub-requests unless `maxSubrequests` says otherwise: the free plan allows 50, and so some 35
  * keys a tick; on a paid plan (10,000) pass 1,000 or more. It begins nothing after 50 s unless `deadlineMs` says otherwise:
- * a cron event may take 15 minutes, and this suits a trigger each minute. Its outcome is logged as one line of JSON: the report with its first five errors, or
- * `{ "ok": false, "code", "message" }`; then the event fails too, so that the dashboard shows it.
+ * a cron event may take 15 minutes, and this suits a trigger each minute.
+ *
+ * Its outcome is logged as one line of JSON: the report with its first five errors, or `{ "ok": false, "code", "message" }`.
+ * In the latter case the event fails too, so that the dashboard shows it.
  *
  * @param store makes the store of one event from the Worker's bindings
  * @throws TundraError `BAD_ARGUMENT`

@@ -21,8 +21,8 @@ import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 /** Options of {@linkcode cronHandler}: those of each tick, and who may call. */
 export interface CronOptions extends TickOptions {
   /**
-   * What a caller must send as `Authorization: Bearer ...`: at least 16 characters of visible ASCII. Vercel sends the
-   * environment variable `CRON_SECRET`. `undefined` is refused at once, so that a missing variable is no open door.
+   * The secret that a caller must send as `Authorization: Bearer ...`: at least 16 characters of visible ASCII. Vercel
+   * sends the environment variable `CRON_SECRET`. `undefined` is refused at once, as a variable may be missing.
    */
   secret: string | undefined;
 }
@@ -30,7 +30,7 @@ export interface CronOptions extends TickOptions {
 /** The shortest common limit of a request is 10 s. */
 const DEFAULTS = { deadlineMs: 8_000 };
 const MIN_SECRET = 16;
-/** Redis is away: ask again this many seconds later. */
+/** Seconds after which a caller may ask again if Redis does not answer. */
 const RETRY_AFTER_S = 60;
 
 /**
@@ -42,11 +42,11 @@ const RETRY_AFTER_S = 60;
  * | 200 | the tick ran; failures of single keys are in its report | the `TickReport` |
  * | 401 | the secret is missing or wrong (it is compared in constant time) | `{ "error": { "code", "message" } }` |
  * | 405 | neither GET nor POST | the same |
- * | 503 | Redis is away, nothing could be claimed; `Retry-After: 60` | the same |
- * | 500 | an operator must look: `LOST`, say, or no store could be made | the same |
+ * | 503 | Redis does not answer, nothing could be claimed; `Retry-After: 60` | the same |
+ * | 500 | an operator must be alerted: `LOST`, say, or no store could be made | the same |
  *
  * A tick begins nothing after 8 s unless `deadlineMs` says otherwise, as the shortest common limit of platforms is 10 s.
- * Where yours is another one, pass it less the time that an upload takes: `deadlineMs: 50_000` for one of 60 s.
+ * If yours is another one, pass it less the time that an upload takes: `deadlineMs: 50_000` for one of 60 s.
  *
  * No answer holds a secret or a value; a report names keys. `onError` is told all errors, also those behind 500 and 503.
  *
@@ -96,7 +96,7 @@ export function cronHandler(
       const error = asTundraError(thrown, "tick");
       ignoreErrors(() => onError(error));
       if (!(thrown instanceof TundraError)) {
-        // its message is somebody else's, and may hold anything
+        // the application's own error: its message may hold a secret
         return refusal(500, "UNAVAILABLE", "Cannot tick as making the store must succeed: it failed");
       }
       if (!error.retryable) return refusal(500, error.code, error.message);
@@ -105,7 +105,7 @@ export function cronHandler(
   };
 }
 
-/** Takes as long for any text of one length: what is compared are digests. */
+/** Compares digests, so that it takes as long for any text of one length. */
 async function isEqual(a: string, b: string): Promise<boolean> {
   const encoder = new TextEncoder();
   const [one, other] = await Promise.all([a, b].map((text) => digest("SHA-256", encoder.encode(text))));

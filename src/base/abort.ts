@@ -36,16 +36,16 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
   };
 }
 
-/** A signal that follows others, and its own time limit. */
+/** A signal that is aborted with others, or by a time limit of its own. */
 export interface LinkedSignal {
   readonly signal: AbortSignal;
-  /** From now on it has so many milliseconds; the limit before no longer counts. */
+  /** Sets the time limit, from now on, in place of the one before. */
   limit(ms: number, reason: () => unknown): void;
-  /** It follows nobody any more. */
+  /** Ends its link to the others, and its limit. */
   release(): void;
 }
 
-/** Follows `signals`. (AbortSignal.any isn't everywhere.) */
+/** Links a new signal to `signals`. (Not every runtime has AbortSignal.any.) */
 export function linkSignals(signals: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController();
   let cancel = () => {};
@@ -64,8 +64,8 @@ export function linkSignals(signals: readonly (AbortSignal | undefined)[]): Link
 }
 
 /**
- * The promise, or the signal's reason as soon as it is aborted: also where what runs ignores its signal. `late` gets a
- * value that comes after that.
+ * Resolves as the promise does, or rejects with the signal's reason as soon as it is aborted, even if the work ignores
+ * its signal. `late` gets a value that comes after that.
  */
 export function untilAborted<T>(
   promise: Promise<T>,

@@ -4,7 +4,7 @@
  */
 import { badArgument } from "./errors.ts";
 
-/** A whole number in this range, infinite where the range is; or nothing. */
+/** Checks for a whole number in this range (infinite if the range is), or nothing. */
 export function checkNumber(
   what: string,
   name: string,
@@ -23,7 +23,7 @@ export function checkNumber(
   return value as number;
 }
 
-/** Refuses options that nobody reads: a misspelt bound would be no bound. */
+/** Refuses unknown options: a misspelt bound would be no bound. */
 export function checkNames(what: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw badArgument(what, "its options", "an object", options);
@@ -33,18 +33,18 @@ export function checkNames(what: string, options: unknown, known: readonly strin
   }
 }
 
-/** An AbortSignal, or nothing. */
+/** Checks for an AbortSignal, or nothing. */
 export function checkSignal(what: string, name: string, value: unknown, must = "an AbortSignal"): void {
   const { addEventListener } = (value ?? {}) as Partial<AbortSignal>;
   if (value !== undefined && typeof addEventListener !== "function") throw badArgument(what, name, must, typeof value);
 }
 
-/** `true`, `false`, or nothing. */
+/** Checks for `true`, `false`, or nothing. */
 export function checkBoolean(what: string, name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean") throw badArgument(what, name, "true or false", value);
 }
 
-/** Options with these names or none, and the arguments that follow them. */
+/** Takes apart options with these names, if any, and the arguments that follow them. */
 export function optionsFirst<T extends object>(
   what: string,
   args: readonly unknown[],
@@ -56,7 +56,7 @@ export function optionsFirst<T extends object>(
   return { options: first, keys };
 }
 
-/** Something that has these methods. */
+/** Checks for something that has these methods. */
 export function checkMethods(
   what: string,
   name: string,
@@ -71,7 +71,7 @@ export function checkMethods(
   }
 }
 
-/** A function, or nothing. */
+/** Checks for a function, or nothing. */
 export function checkFunction(what: string, name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "function") throw badArgument(what, name, "a function", typeof value);
 }

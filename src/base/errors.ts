@@ -1,10 +1,10 @@
 /**
- * The one error type. Its codes sort by what the caller does next.
+ * The one error type. Each code names one thing that the caller can do next.
  * @module
  */
 
 /**
- * What the caller does next:
+ * Codes of errors, by what the caller does next:
  *
  * | code | next |
  * | --- | --- |
@@ -13,8 +13,8 @@
  * | `ENSURE_FAILED` | look into `causes`, key by key |
  * | `UNAVAILABLE` | retry: a server, the network or a time limit failed |
  * | `CONFLICT` | a key was written while its value was evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: that name is taken |
- * | `CORRUPT` | archive bytes are wrong: wake a person |
- * | `LOST` | evicted, yet the archive has no object: wake a person |
+ * | `CORRUPT` | archive bytes are wrong: alert an operator |
+ * | `LOST` | a key is evicted, yet the archive has no object; or the index is lost: alert an operator |
  * | `NOT_FOUND` | a datastore has no such object |
  * | `TOO_LARGE` | the value cannot be moved; it stays in Redis |
  * | `UNSUPPORTED` | the server, the datastore or this version lacks something |
@@ -35,9 +35,9 @@ export type TundraErrorCode =
 export interface TundraErrorDetails {
   /** The keys concerned. */
   keys?: string[];
-  /** Why, key by key. */
+  /** The cause of each key's failure. */
   causes?: Record<string, Error>;
-  /** May the same call succeed later? Default: only for `UNAVAILABLE`. */
+  /** `true` if the same call may succeed later. Default: only for `UNAVAILABLE`. */
   retryable?: boolean;
   /** The error behind this one. */
   cause?: unknown;
@@ -57,19 +57,19 @@ export interface TundraErrorDetails {
 export class TundraError extends Error {
   /** The error's name: `TundraError`. */
   override readonly name = "TundraError";
-  /** What the caller does next, see {@linkcode TundraErrorCode}. */
+  /** The code, by what the caller does next: see {@linkcode TundraErrorCode}. */
   readonly code: TundraErrorCode;
   /** The keys concerned, perhaps none. */
   readonly keys: string[];
-  /** Why, key by key; empty where one cause holds for all. */
+  /** The cause of each key's failure; empty if one cause holds for all. */
   readonly causes: Record<string, Error>;
-  /** May the same call succeed later? */
+  /** `true` if the same call may succeed later. */
   readonly retryable: boolean;
 
   /**
    * Makes an error.
    *
-   * @param code what the caller does next
+   * @param code the code, by what the caller does next
    * @param message what failed, why, and the current value; never a secret
    * @param details keys and causes
    */
@@ -83,7 +83,8 @@ export class TundraError extends Error {
 }
 
 /**
- * What a {@linkcode Datastore} answers for an object that provably does not exist. Any other error means "unknown".
+ * The error that a {@linkcode Datastore} answers for an object that provably does not exist. Any other error means
+ * "unknown".
  *
  * @example
  * ```ts
@@ -96,7 +97,7 @@ export function notFound(name: string): TundraError {
   return new TundraError("NOT_FOUND", `Cannot fetch ${show(name)} as the archive must hold it: it does not exist`);
 }
 
-/** What `putKey` rejects with if the object must be new and is there. */
+/** The error of `putKey` if the object must be new and is there. */
 export function nameTaken(name: string): TundraError {
   return new TundraError("CONFLICT", `Cannot put ${show(name)} as no object may have that name: one has it`);
 }
@@ -139,21 +140,21 @@ function withoutFields(value: unknown): string | undefined {
   });
 }
 
-/** Whatever was thrown, as a TundraError: ours as it is, anything else as `UNAVAILABLE`. */
+/** Anything thrown, as a TundraError: Tundra's own as it is, anything else as `UNAVAILABLE`. */
 export function asTundraError(thrown: unknown, what: string): TundraError {
   if (thrown instanceof TundraError) return thrown;
   const reason = thrown instanceof Error ? thrown.message : textOf(thrown, [String]); // an object's fields may hold secrets
   return new TundraError("UNAVAILABLE", `Cannot ${what}: ${reason}`, { cause: thrown });
 }
 
-/** Is this the error that says "provably absent"? */
+/** Tells if this is the error that means "provably absent". */
 export function isNotFound(error: unknown): boolean {
   return error instanceof TundraError && error.code === "NOT_FOUND";
 }
 
 /**
- * Is the key itself to blame, so that another attempt at it counts? `UNAVAILABLE` is the store's trouble, for whatever
- * key, also where only a person can end it (`retryable: false`); so is what may succeed if it is tried again.
+ * Tells if a failure has a reason specific to its key, so that the attempt counts. `UNAVAILABLE` never has: it meets any
+ * key, even if only an operator can end it (`retryable: false`). Nor has a failure that may pass if it is tried again.
  */
 export function isKeysOwn(error: TundraError): boolean {
   return error.code !== "UNAVAILABLE" && !error.retryable;

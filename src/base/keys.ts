@@ -39,7 +39,7 @@ const utf8 = new TextEncoder();
  * A name of which every character is `A-Z a-z 0-9 _ -` or `.XX` (a UTF-8 byte in upper-case hexadecimal): never escaped
  * twice, signed differently or normalised, and still readable in a bucket browser.
  *
- * @throws TundraError `BAD_ARGUMENT` where `s` holds a lone surrogate
+ * @throws TundraError `BAD_ARGUMENT` if `s` holds a lone surrogate
  * @example
  * ```ts
  * import { fromUrlsafe, toUrlsafe } from "@tundra/store";
@@ -62,7 +62,7 @@ export function toUrlsafe(s: string): string {
 /**
  * The inverse of {@linkcode toUrlsafe}.
  *
- * @throws TundraError `BAD_ARGUMENT` where `toUrlsafe` cannot have made `s`
+ * @throws TundraError `BAD_ARGUMENT` if `toUrlsafe` cannot have made `s`
  * @example
  * ```ts
  * import { fromUrlsafe } from "@tundra/store";
@@ -75,7 +75,7 @@ export function fromUrlsafe(s: string): string {
     const text = decodeURIComponent(s.replace(/\./g, "%"));
     if (toUrlsafe(text) === s) return text;
   } catch {
-    // not UTF-8, or not text at all: said below
+    // not UTF-8, or not text at all: refused below
   }
   throw badArgument("read a url-safe name", "it", "made by toUrlsafe()", s);
 }
@@ -137,14 +137,13 @@ export function redisKeys(tqname: string): RedisKeys {
 }
 
 /**
- * What stands before the names of the objects that say whose archive this is. `~` begins no key's segment but the empty
- * key's.
+ * The prefix of the names of owner objects. `~` begins no key's segment but the empty key's.
  */
 export function ownerPrefix(tqname: string): string {
   return `${tqname}/~owner/`;
 }
 
-/** The object of one owner: `uuid` is its index's; `first` is the one that whoever comes first puts. */
+/** The name of one owner object: `uuid` is its index's, or `first` for the one that the first index puts. */
 export function ownerObject(tqname: string, uuid: string): string {
   return ownerPrefix(tqname) + uuid;
 }
@@ -154,7 +153,7 @@ export async function objectPrefix(tqname: string, key: string): Promise<string>
   return `${tqname}/${await segmentOf(key)}/`;
 }
 
-/** The part of an object's name that stands for the key; see the head of this file. */
+/** The part of an object's name that names the key; see the head of this file. */
 async function segmentOf(key: string): Promise<string> {
   const whole = toUrlsafe(key);
   if (whole === "") return "~";
@@ -166,7 +165,7 @@ async function segmentOf(key: string): Promise<string> {
   return `${start}~${digits}`;
 }
 
-/** The key whose object has this name; `undefined` for a shortened one (its record names it) and what is no key's. */
+/** The key whose object has this name; `undefined` if the name is shortened (its record names the key) or no key's. */
 export async function keyOfObject(name: string): Promise<string | undefined> {
   const segment = name.split("/")[1] ?? "";
   if (segment === "~") return "";
@@ -183,7 +182,7 @@ export async function objectName(tqname: string, key: string, version: string): 
   return await objectPrefix(tqname, key) + version;
 }
 
-/** A version's time, microseconds; its nonce says nothing about order. 0 for what is no version. */
+/** A version's time, microseconds; its nonce tells no order. 0 if it is no version. */
 export function versionMicros(ver: string): number {
   return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
 }

@@ -1,9 +1,9 @@
 /**
- * The only place where time, timers, randomness and digests come from. Nothing here runs at import.
+ * The platform: the only source of time, timers, randomness and digests. Nothing here runs at import.
  * @module
  */
 
-/** What the platform gives. A simulation brings its own, see {@linkcode setPlatform}. */
+/** Time, timers, randomness and digests. A simulation brings its own, see {@linkcode setPlatform}. */
 export interface Platform {
   monotonicMs(): number;
   wallClockMs(): number;
@@ -30,46 +30,46 @@ export const PLATFORM: Platform = {
   digest: (algorithm, data) => crypto.subtle.digest(algorithm, data),
 };
 
-let ambient = PLATFORM;
+let platform = PLATFORM;
 
-/** For simulations in tests only: everything below comes from `other` from now on; without it from the platform again. */
+/** Replaces the platform by `other`, or brings it back; for simulations in tests only. */
 export function setPlatform(other?: Platform): void {
-  ambient = other ?? PLATFORM;
+  platform = other ?? PLATFORM;
 }
 
-/** The least `leaseMs` and `deadlineMs` of a tick: who gives less means seconds. Tests may need less. */
+/** The least `leaseMs` and `deadlineMs` of a tick: a smaller number is meant as seconds. Tests may need less. */
 export function leastDurationMs(): number {
-  return ambient.leastDurationMs ?? 1_000;
+  return platform.leastDurationMs ?? 1_000;
 }
 
-/** Are we on Cloudflare's runtime? There a promise dies with the request that made it, and requests have no cache. */
+/** Tells if this is Cloudflare's runtime. There a promise ends with the request that made it, and requests have no cache. */
 export function onWorkerd(): boolean {
   return globalThis.navigator?.userAgent === "Cloudflare-Workers";
 }
 
 /** Milliseconds of a clock that never goes back; only differences mean anything. */
 export function monotonicMs(): number {
-  return ambient.monotonicMs();
+  return platform.monotonicMs();
 }
 
 /** The wall clock, milliseconds since 1970. */
 export function wallClockMs(): number {
-  return ambient.wallClockMs();
+  return platform.wallClockMs();
 }
 
 /** A random UUID, version 4. */
 export function uuid(): string {
-  return ambient.uuid();
+  return platform.uuid();
 }
 
 /** Eight random hexadecimal digits. */
 export function nonce(): string {
-  return ambient.nonce();
+  return platform.nonce();
 }
 
 /** A random number in [0, 1), for jitter. */
 export function random(): number {
-  return ambient.random();
+  return platform.random();
 }
 
 /** The digest of `data`. */
@@ -77,7 +77,7 @@ export async function digest(
   algorithm: "SHA-1" | "SHA-256",
   data: Uint8Array,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await ambient.digest(algorithm, data as Uint8Array<ArrayBuffer>)); // never shared memory
+  return new Uint8Array(await platform.digest(algorithm, data as Uint8Array<ArrayBuffer>)); // never shared memory
 }
 
 /** The digest of `data`, hexadecimal. */
@@ -88,5 +88,5 @@ export async function hexDigest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array
 
 /** Calls `act` after `ms` milliseconds unless the returned function is called first. */
 export function after(ms: number, act: () => void): () => void {
-  return ambient.after(ms, act);
+  return platform.after(ms, act);
 }

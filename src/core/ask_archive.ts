@@ -1,6 +1,6 @@
 /**
- * Asking the archive, before an eviction, whether it still has what records name: a bucket's lifecycle rule may have
- * removed it.
+ * askArchive: asks the archive, before an eviction, if it still has the versions that records name. A bucket's lifecycle
+ * rule may have removed them.
  * @module
  */
 import { isNotFound } from "../base/errors.ts";
@@ -9,7 +9,7 @@ import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Candidate } from "../scripts/evict.ts";
 import type { Context } from "./context.ts";
 
-/** Does the archive still have these versions? What it lost is marked, what it does not say is kept. */
+/** Asks if the archive still has these versions. Keys whose version is lost are marked; if it does not say, they stay. */
 export async function askArchive(
   context: Context,
   old: Candidate[],

@@ -9,8 +9,8 @@ import type { Context } from "./context.ts";
 import { MAX_ROUNDS, movedOn } from "./key_errors.ts";
 
 /**
- * Calls `act` for each batch of keys; what a call throws becomes the failure of each of its keys. A batch that is too large
- * is halved: `act` may be called again for keys that it was called for.
+ * Calls `act` for each batch of keys; an error that it throws becomes the failure of each of its keys. A batch that is
+ * too large is halved: `act` may be called again for keys that it was called for.
  */
 export async function forBatches(
   { connection }: Pick<Context, "connection">,
@@ -32,8 +32,8 @@ export async function forBatches(
 }
 
 /**
- * Acts on a batch, again on the keys that it answers: those that something else changed meanwhile. Who moves on too often
- * fails.
+ * Acts on a batch, then again on the keys that `act` returns: those that another client changed meanwhile. A key that is
+ * returned too often fails.
  */
 export async function inRounds(
   what: string,

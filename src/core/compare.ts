@@ -1,6 +1,6 @@
 /**
- * What is in Redis although its record says evicted: an eviction half undone, whose bytes a restarted server orders anew, or
- * a blind write?
+ * compare: settles a key that is in Redis although its record says evicted. Either its eviction was half undone, and a
+ * restarted server orders its bytes anew; or it is a blind write.
  * @module
  */
 import { thawRecord } from "../archive/record.ts";
@@ -14,10 +14,10 @@ import type { CallOptions } from "../upstash/connection.ts";
 import type { Context } from "./context.ts";
 
 /**
- * SingleFlight the archived value and compares its content with what is there; the same is resident from now on. `"absent"`: the
- * archive provably lacks it.
+ * Fetches the archived value and compares its content with what is in Redis. If they are the same the key is resident
+ * from now on. `"absent"`: the archive provably lacks the value.
  *
- * @throws TundraError where the archive does not say, or holds what cannot be read
+ * @throws TundraError if the archive does not answer, or its object cannot be read
  */
 export async function compare(
   context: Context,

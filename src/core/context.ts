@@ -1,5 +1,5 @@
 /**
- * What every operation of one store works with.
+ * The parts of one store, as its calls and operations use them.
  * @module
  */
 import type { Freezer } from "../archive/freezer.ts";
@@ -15,24 +15,24 @@ export interface Context {
   readonly index: Index;
   readonly datastore: Datastore;
   readonly freezers: readonly Freezer[];
-  /** `undefined`: never evict. */
+  /** Idle keys are evicted after this time; `undefined`: never. */
   readonly redisTtlMs: number | undefined;
   readonly freezeDelayMs: number;
-  /** Of values on their way back, in one call. */
+  /** Bytes of values that one call may have in memory. */
   readonly maxBytesInFlight: number;
-  /** Does ensureKs() ask the archive for keys of which Redis knows nothing? */
+  /** `true`: ensureKs() asks the archive for keys of which Redis has neither value nor record. */
   readonly lookInArchive: boolean;
 }
 
 const contexts = new WeakMap<object, Context>();
 
-/** Remembers what a store works with, for operations that are not part of it. */
+/** Remembers the parts of a store, for operations that are not part of it. */
 export function rememberContext<T extends object>(store: T, context: Context): T {
   contexts.set(store, context);
   return store;
 }
 
-/** What a store works with. */
+/** The parts of a store. */
 export function contextOf(what: string, store: object): Context {
   const context = typeof store === "object" && store !== null ? contexts.get(store) : undefined;
   if (context === undefined) throw badArgument(what, "store", "a store made by tundraStore()", typeof store);

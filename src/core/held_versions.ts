@@ -1,5 +1,5 @@
 /**
- * Does an archive hold what an index names? A sample says so.
+ * holdsNamed: tells by a sample if an archive holds the versions that an index names.
  * @module
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
@@ -13,8 +13,8 @@ import type { Context } from "./context.ts";
 const SAMPLE = 16;
 
 /**
- * Does the archive hold any of the versions that the records of some keys name? `undefined`: the index has never archived
- * anything.
+ * Tells if the archive holds any of the versions that the records of some keys name; `undefined` if the index has never
+ * archived anything.
  *
  * Cost: two requests to Redis, and one to the archive for each of at most 32 keys.
  *

@@ -1,12 +1,12 @@
 /**
- * Do database, index and archive belong together? An index that was lost (FLUSHDB, a failover to an empty server) must
- * never pass for a new one: every evicted key would count as never archived. A copy of an index, or a second index, must
- * never work on the archive of the first: each would delete what the other archived.
+ * The identity of an index: proof that database, index and archive belong together. An index that was lost (FLUSHDB, a
+ * failover to an empty server) must never pass for a new one: every evicted key would count as never archived. A copy of
+ * an index, or a second index, must never work on the archive of the first: each would delete the other's objects.
  *
  * The index's id is `<uuid>@<database>`; the archive holds it too (src/core/owner.ts).
  *
  *   id missing, archive unused     a new store: SET id NX new:<id>, put the owner objects, confirm the id
- *   id new:<id>, archive unused    somebody began so: put what is missing, confirm the id
+ *   id new:<id>, archive unused    another call began so: put what is missing, confirm the id
  *   id missing or new, archive used, or an owner of another database
  *                                  LOST: the index was lost, or the archive is another's
  *   id of another database         LOST: this database is a copy
@@ -43,11 +43,11 @@ import {
 type Call = CallOptions & DatastoreCallOptions;
 
 const PROPOSED = "new:";
-/** How often, and how long, the index with the least uuid waits for others to withdraw. */
+/** Rounds, and milliseconds of the first, for which the index with the least uuid waits for others to withdraw. */
 const ROUNDS = 4;
 const WAIT_MS = 250;
 
-/** Was this id confirmed? Nothing is put or evicted before. */
+/** Tells if this id was confirmed. Nothing is put or evicted before. */
 export function isConfirmed(id: string): boolean {
   return id !== "" && !id.startsWith(PROPOSED);
 }
@@ -57,7 +57,7 @@ export function isConfirmed(id: string): boolean {
  * `LOST`. Returns if it is, if this is a new store, or if another id is there by now (another first user; a replica that
  * was behind): `true` then, ask again.
  *
- * @param begins whoever else begins with this archive is no obstacle, as one of the two will withdraw
+ * @param begins `true`: another index that begins with this archive is no obstacle, as one of the two will withdraw
  */
 export async function checkIdentity(context: Context, id: string, call?: Call, begins = false): Promise<boolean> {
   if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
@@ -69,7 +69,7 @@ export async function checkIdentity(context: Context, id: string, call?: Call, b
   throw indexLost(context, obstacle.why);
 }
 
-/** Gives a new store its id and its archive its owner, or ends what somebody began so; returns the confirmed id. */
+/** Gives a new store its id and its archive its owner, or completes what another call began; returns the confirmed id. */
 export async function establishIdentity(context: Context, seen: string, call?: Call): Promise<string> {
   const { index } = context;
   let id = seen;
@@ -106,7 +106,7 @@ export async function establishIdentity(context: Context, seen: string, call?: C
  *
  * Cost: one fetch.
  *
- * @param holdsMine does the archive hold such a version? `undefined`: the index has never archived anything
+ * @param holdsMine tells if the archive holds such a version; `undefined` if the index has never archived anything
  */
 export async function checkOwner(
   context: Context,
@@ -144,7 +144,7 @@ export function newId(context: Context): string {
   return `${uuid()}@${context.index.database}`;
 }
 
-/** Why no index of this database may begin, or have begun, with this archive; `undefined` if it may. */
+/** The reason why no index of this database may begin, or have begun, with this archive; `undefined` if one may. */
 async function obstacleToBegin(
   context: Context,
   id: string,
@@ -165,7 +165,7 @@ async function obstacleToBegin(
   return { why: "its id is missing, and the archive has one", isRival: false };
 }
 
-/** Puts the owner objects of an id that was proposed; answers who else has done so, `undefined` for nobody. */
+/** Puts the owner objects of an id that was proposed; returns another owner that has done so, `undefined` if there is none. */
 async function claimArchive(context: Context, id: string, call?: Call): Promise<string | undefined> {
   const { listKeys } = context.datastore;
   const came = await putOwner(context, FIRST, id, call);
@@ -179,8 +179,8 @@ async function claimArchive(context: Context, id: string, call?: Call): Promise<
 }
 
 /**
- * Puts the owner object of `id` and answers who owns the archive besides; `undefined` for nobody but databases that it
- * replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn: another process
+ * Puts the owner object of `id` and returns another owner of the archive; `undefined` if there is none but databases that
+ * it replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn: another process
  * may just have confirmed one of them.
  */
 export async function standAlone(
@@ -193,7 +193,7 @@ export async function standAlone(
   await putOwner(context, own, id, call);
   for (let round = 1;; round++) {
     const { uuids } = await listOwners(context, call);
-    // what came late
+    // owner objects of this index that a late request has put
     await deleteOwners(context, uuids.filter((each) => isWithdrawn(each, own)), call);
     const others = uuids.filter((each) => each !== own);
     const rival = await ownerElsewhere(context, others, [context.index.database, ...replaced], call);
@@ -228,7 +228,7 @@ export function ownedByAnother(context: Context, owner: string): TundraError {
   );
 }
 
-/** The error if nothing in the archive is this index's. */
+/** The error if the archive holds nothing of this index. */
 export function wrongArchive(context: Context): TundraError {
   return new TundraError(
     "LOST",

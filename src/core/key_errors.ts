@@ -4,7 +4,7 @@
  */
 import { show, TundraError } from "../base/errors.ts";
 
-/** After this many rounds of "look again" somebody else keeps changing the key. */
+/** After this many rounds another client keeps changing the key: it fails. */
 export const MAX_ROUNDS = 4;
 
 /** The error for a record that another version of this package wrote. */
@@ -16,7 +16,7 @@ export function unsupportedRecord(what: string, key: string): TundraError {
   );
 }
 
-/** The error where a key was changed each time that it was looked at. */
+/** The error if a key was changed each time that it was read. */
 export function movedOn(what: string, key: string): TundraError {
   return new TundraError(
     "UNAVAILABLE",

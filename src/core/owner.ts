@@ -1,7 +1,7 @@
 /**
- * The archive's side of an index's identity: objects that say whose archive this is.
+ * Owner objects: the archive's side of an index's identity.
  *
- *   <tqname>/~owner/first    who came first; put only if absent, as far as the archive can do that
+ *   <tqname>/~owner/first    the index that came first; put only if absent, as far as the archive can do that
  *   <tqname>/~owner/<uuid>   one for each index that owns the archive or tries to; needs a datastore that lists
  *
  * Each holds its index's id, `<uuid>@<database>`. A datastore that cannot list has `first` alone.
@@ -13,22 +13,22 @@ import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 import type { Context } from "./context.ts";
 
-/** The name of the object that whoever comes first puts. */
+/** The name of the object that the first index puts. */
 export const FIRST = "first";
 
 const ASK = "ask the archive for its owner";
 const ID = /^[A-Za-z0-9.-]{1,64}@[^\s@]{1,300}$/;
 
-/** Where an index's archive is, as far as the datastore says so; for messages. */
+/** The place of an index's archive, as far as the datastore names it; for messages. */
 export function archivePlace({ datastore, tqname }: Context): string {
   return `${tqname}/ in the archive${datastore.place === undefined ? "" : ` (${datastore.place})`}`;
 }
 
-/** What an archive says of its owners. */
+/** The owners of an archive. */
 export interface Owners {
   /** Uuids of the indexes that have put an owner object, `first` aside. */
   uuids: string[];
-  /** Does it hold anything else, such as versions of keys? `undefined`: this datastore cannot list. */
+  /** `true` if it holds anything else, such as versions of keys; `undefined` if this datastore cannot list. */
   used: boolean | undefined;
 }
 
@@ -43,7 +43,7 @@ export function nextUuid(uuid: string): string {
   return `${first}.${Number(n) + 1}`;
 }
 
-/** Was it withdrawn for `own`? */
+/** Tells if it was withdrawn for `own`. */
 export function isWithdrawn(uuid: string, own: string): boolean {
   const [[first, n = 0], [ownFirst, ownN = 0]] = [uuid.split("."), own.split(".")];
   return first === ownFirst && Number(n) < Number(ownN);
@@ -85,13 +85,13 @@ export async function readOwner(
   throw unknown(owner);
 }
 
-/** The archive did not say whose it is. */
+/** The error if the archive did not name its owner. */
 function unknown(reason: unknown): TundraError {
   const { message, retryable } = asTundraError(reason ?? new Error("no answer"), "fetch it");
   return new TundraError("UNAVAILABLE", `Cannot ${ASK}: ${message}`, { retryable, cause: reason });
 }
 
-/** Owners, and whether the archive was used. Cost: one listing of an unused archive, two of a used one. */
+/** Lists owners, and tells if the archive was used. Cost: one listing of an unused archive, two of a used one. */
 export async function listOwners(context: Context, call?: DatastoreCallOptions): Promise<Owners> {
   const { datastore, tqname } = context;
   if (!datastore.listKeys) return { uuids: [], used: undefined };
@@ -122,7 +122,7 @@ export async function ownerElsewhere(
   return undefined;
 }
 
-/** Puts an owner object, unless it is there: `false`. An archive that cannot tell replaces it. */
+/** Puts an owner object; `false` if it is there. An archive without conditional writes replaces it. */
 export async function putOwner(
   context: Context,
   uuid: string,

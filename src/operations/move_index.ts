@@ -1,5 +1,5 @@
 /**
- * moveIndex: a database that has moved takes its archive along.
+ * moveIndex: gives an archive to the database that its index has moved to.
  * @module
  */
 import { asTundraError, TundraError } from "../base/errors.ts";
@@ -18,7 +18,7 @@ export interface MoveIndexOptions {
   signal?: AbortSignal;
 }
 
-/** What {@linkcode moveIndex} did. */
+/** The result of {@linkcode moveIndex}. */
 export interface MoveIndexReport {
   /** The database that owned the archive until now. */
   from: string;
@@ -27,11 +27,11 @@ export interface MoveIndexReport {
 }
 
 /**
- * The index in this database takes over the archive of the database that it was copied from: call it once after a
- * database has moved to another URL. From then on the ticks of the former database are refused. Stop them before: a tick
- * that is under way goes on to its end.
+ * Gives the index in this database the archive of the database that it was copied from: call it once after a database has
+ * moved to another URL. From then on the ticks of the former database are refused. Stop them before: a tick that is under
+ * way goes on to its end.
  *
- * It may be interrupted and called again. Called on a database that owns its archive already, it changes nothing.
+ * The call may be interrupted and repeated. It changes nothing if this database owns its archive already.
  *
  * Cost: 2 requests to Redis and some 8 to the archive.
  *
