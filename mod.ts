@@ -1,13 +1,14 @@
 /**
- * Tundra moves Redis keys that are not in use to object storage, and brings them back before the application reads them.
+ * Tundra moves Redis keys that are not in use to object storage, and brings them back before the application reads
+ * them.
  *
  * - `dirty()` queues changed keys for archiving;
  * - `tick()`, called by a cron trigger, archives a bounded batch, and evicts what is archived and idle;
  * - `ensureKs()` brings keys back before they are used;
  * - `del()` deletes keys for good.
  *
- * Redis is Upstash over REST; the archive is S3 or anything with two functions. Only `fetch` is needed: it runs on Deno,
- * Bun, Node, Cloudflare Workers and Vercel Edge.
+ * Redis is Upstash over REST; the archive is S3 or anything with two functions. Only `fetch` is needed: it runs on
+ * Deno, Bun, Node, Cloudflare Workers and Vercel Edge.
  *
  * @example
  * ```ts

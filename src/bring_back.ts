@@ -50,8 +50,8 @@ interface Ready extends Thawed {
 }
 
 /**
- * Brings keys back; puts those that fail into `failures`; returns the keys to check again. From fetch to restore at most
- * `maxBytesInFlight` bytes of values are in memory, or one value.
+ * Brings keys back; puts those that fail into `failures`; returns the keys to check again. From fetch to restore at
+ * most `maxBytesInFlight` bytes of values are in memory, or one value.
  */
 export async function bringBack(
   context: Context,

@@ -12,7 +12,9 @@ import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
 
-/** The part of a pipeline that `dirtyIn()` needs: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it. */
+/**
+ * The part of a pipeline that `dirtyIn()` needs: `redis.pipeline()` and `redis.multi()` of `@upstash/redis` have it.
+ */
 export interface EvalQueue {
   /** Queues a script. */
   eval(script: string, keys: string[], args: unknown[]): unknown;

@@ -1,5 +1,6 @@
 /**
- * tundraFromEnv: a store from environment variables. Only this module reads the environment, and only if it is given none.
+ * tundraFromEnv: a store from environment variables. Only this module reads the environment, and only if it is given
+ * none.
  * @module
  */
 import { checkNames } from "./base/arguments.ts";

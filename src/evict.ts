@@ -42,8 +42,9 @@ export interface EvictReport {
 /** Options of `evict()`. */
 export interface EvictOptions {
   /**
-   * `true`: drops the value in Redis of a key that was written while it was evicted (`CONFLICT`). The archived value stays
-   * and `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is `conflict`.
+   * `true`: drops the value in Redis of a key that was written while it was evicted (`CONFLICT`). The archived value
+   * stays and `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is
+   * `conflict`.
    */
   discard?: boolean;
 }

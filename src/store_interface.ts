@@ -29,21 +29,22 @@ export interface TundraOptions {
   freezeDelayMs?: number;
   /**
    * The name of this Redis database: 1 to 128 characters `A-Z a-z 0-9 . _ : -`, default its REST URL's host. The index
-   * carries it, so that a copy of the database cannot work on the original's archive. Give it one if the same database is
-   * reached by several URLs, such as a proxy's; never give two databases the same.
+   * carries it, so that a copy of the database cannot work on the original's archive. Give it one if the same database
+   * is reached by several URLs, such as a proxy's; never give two databases the same.
    */
   databaseId?: string;
   /**
    * Bytes of values that one `ensureKs()` has in memory at once, from their fetch until they are restored: at least
-   * 1,048,576, default 16,777,216 (16 MiB). A larger value is fetched alone. Copies included, the default takes some 60 MB
-   * of memory, which fits a Worker. A larger limit fetches large values faster.
+   * 1,048,576, default 16,777,216 (16 MiB). A larger value is fetched alone. Copies included, the default takes some
+   * 60 MB of memory, which fits a Worker. A larger limit fetches large values faster.
    */
   maxBytesInFlight?: number;
   /**
    * `true`: `ensureKs()` looks in the archive for keys of which Redis has neither value nor record. A key whose newest
    * object holds a value is `LOST`, as Redis has lost its record; it is not brought back, as it may have been deleted.
-   * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key lists
-   * and archives a tombstone. The datastore must be able to list. Default `false`: such keys count as never archived.
+   * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key
+   * lists and archives a tombstone. The datastore must be able to list. Default `false`: such keys count as never
+   * archived.
    */
   lookInArchive?: boolean;
 }
@@ -89,8 +90,8 @@ export interface Status {
 }
 
 /**
- * The calls of a store. Each call that takes keys takes one array of keys too. Without keys it resolves without a request.
- * More than 1,000 keys take several requests. Costs are requests and billable commands.
+ * The calls of a store. Each call that takes keys takes one array of keys too. Without keys it resolves without a
+ * request. More than 1,000 keys take several requests. Costs are requests and billable commands.
  */
 export interface TundraStore {
   /** The `@upstash/redis` client on the same connection; on a database with read regions an application must use it. */
@@ -133,8 +134,8 @@ export interface TundraStore {
   dirty(options: DirtyOptions, ...keys: string[] | [readonly string[]]): Promise<void>;
 
   /**
-   * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The results
-   * of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect).
+   * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The
+   * results of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect).
    *
    * In a transaction, or if the server is not known to lock by key, the script runs under the global lock.
    *
@@ -154,14 +155,14 @@ export interface TundraStore {
   dirtyIn(pipeline: EvalQueue, options: DirtyOptions, ...keys: string[] | [readonly string[]]): void;
 
   /**
-   * Archives what is due and evicts what is idle, within bounds; for a cron trigger. Any number may run at once.
+   * Archives due keys and evicts idle ones, within bounds; for a cron trigger. Any number may run at once.
    *
-   * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 21 commands (a command more for each key with an expiry of
-   * its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once
-   * an hour 3 requests, 2 commands and a listing more, to see whether Redis has lost records or removes keys by itself.
+   * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 21 commands (a command more for each key with an expiry
+   * of its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once an hour
+   * 3 requests, 2 commands and a listing more, to see if Redis has lost records or removes keys by itself.
    *
-   * @throws TundraError if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. The failure of one key is in
-   * the report
+   * @throws TundraError if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. The failure of one key is
+   * in the report
    * @example
    * ```ts ignore
    * const report = await store.tick({ deadlineMs: 10_000 });
@@ -184,10 +185,12 @@ export interface TundraStore {
 
   /**
    * Evicts keys now, but only those that are provably archived; `kept` says why others stay. If Redis fails over right
-   * after the commit, asynchronous replication may forget it, and a key that was evicted since is lost. A tick evicts only
-   * keys that were archived at least an hour ago, so only a failover that goes back further (plus `leaseMs`) loses one.
+   * after the commit, asynchronous replication may forget it, and a key that was evicted since is lost. A tick evicts
+   * only keys that were archived at least an hour ago, so only a failover that goes back further (plus `leaseMs`) loses
+   * one.
    *
-   * Cost: 1 request, 2 n + 9 commands; for m keys archived over a day ago one more, m questions to the archive, and m + 9.
+   * Cost: 1 request, 2 n + 9 commands; for m keys archived over a day ago one more, m questions to the archive, and
+   * m + 9 commands.
    *
    * @throws TundraError `UNAVAILABLE`, `LOST`, `BAD_ARGUMENT`
    * @example
@@ -200,8 +203,8 @@ export interface TundraStore {
   evict(options: EvictOptions, ...keys: string[] | [readonly string[]]): Promise<EvictReport>;
 
   /**
-   * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived key
-   * survives. Returns how many there were.
+   * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived
+   * key survives. Returns how many there were.
    *
    * Cost: 2 requests, 13 commands (one more if some are evicted, one for each key that was never marked); 1 request if
    * there is nothing to delete.

@@ -34,8 +34,8 @@ const MIN_SECRET = 16;
 const RETRY_AFTER_S = 60;
 
 /**
- * A handler for cron requests, `Request` to `Response`: each authorised GET or POST runs one tick. Requests that overlap
- * or come twice do no harm.
+ * A handler for cron requests, `Request` to `Response`: each authorised GET or POST runs one tick. Requests that
+ * overlap or come twice do no harm.
  *
  * | status | when | body |
  * | --- | --- | --- |
@@ -45,10 +45,11 @@ const RETRY_AFTER_S = 60;
  * | 503 | Redis does not answer, nothing could be claimed; `Retry-After: 60` | the same |
  * | 500 | an operator must be alerted: `LOST`, say, or no store could be made | the same |
  *
- * A tick begins nothing after 8 s unless `deadlineMs` says otherwise, as the shortest common limit of platforms is 10 s.
- * If yours is another one, pass it less the time that an upload takes: `deadlineMs: 50_000` for one of 60 s.
+ * A tick begins nothing after 8 s unless `deadlineMs` says otherwise, as the shortest common limit of platforms is
+ * 10 s. If yours is another one, pass it less the time that an upload takes: `deadlineMs: 50_000` for one of 60 s.
  *
- * No answer holds a secret or a value; a report names keys. `onError` is told all errors, also those behind 500 and 503.
+ * No answer holds a secret or a value; a report names keys. `onError` is told all errors, also those behind 500 and
+ * 503.
  *
  * @param store the store, or a function that makes it for a request (on Cloudflare Workers: one for each request)
  * @throws TundraError `BAD_ARGUMENT`

@@ -153,8 +153,9 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /**
- * Tells if a failure has a reason specific to its key, so that the attempt counts. `UNAVAILABLE` never has: it meets any
- * key, even if only an operator can end it (`retryable: false`). Nor has a failure that may pass if it is tried again.
+ * Tells if a failure has a reason specific to its key, so that the attempt counts. `UNAVAILABLE` never has: it meets
+ * any key, even if only an operator can end it (`retryable: false`). Nor has a failure that may pass if it is tried
+ * again.
  */
 export function isKeysOwn(error: TundraError): boolean {
   return error.code !== "UNAVAILABLE" && !error.retryable;

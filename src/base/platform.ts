@@ -42,7 +42,10 @@ export function leastDurationMs(): number {
   return platform.leastDurationMs ?? 1_000;
 }
 
-/** Tells if this is Cloudflare's runtime. There a promise ends with the request that made it, and requests have no cache. */
+/**
+ * Tells if this is Cloudflare's runtime. There a promise ends with the request that made it, and requests have no
+ * cache.
+ */
 export function onWorkerd(): boolean {
   return globalThis.navigator?.userAgent === "Cloudflare-Workers";
 }

@@ -1,6 +1,6 @@
 /**
- * askArchive: asks the archive, before an eviction, if it still has the versions that records name. A bucket's lifecycle
- * rule may have removed them.
+ * askArchive: asks the archive, before an eviction, if it still has the versions that records name. A bucket's
+ * lifecycle rule may have removed them.
  * @module
  */
 import { isNotFound } from "../base/errors.ts";
@@ -9,7 +9,9 @@ import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Candidate } from "../scripts/evict.ts";
 import type { Context } from "./context.ts";
 
-/** Asks if the archive still has these versions. Keys whose version is lost are marked; if it does not say, they stay. */
+/**
+ * Asks if the archive still has these versions. Keys whose version is lost are marked; if it does not say, they stay.
+ */
 export async function askArchive(
   context: Context,
   old: Candidate[],

@@ -32,8 +32,8 @@ export async function forBatches(
 }
 
 /**
- * Acts on a batch, then again on the keys that `act` returns: those that another client changed meanwhile. A key that is
- * returned too often fails.
+ * Acts on a batch, then again on the keys that `act` returns: those that another client changed meanwhile. A key that
+ * is returned too often fails.
  */
 export async function inRounds(
   what: string,

@@ -1,7 +1,7 @@
 /**
  * The identity of an index: proof that database, index and archive belong together. An index that was lost (FLUSHDB, a
- * failover to an empty server) must never pass for a new one: every evicted key would count as never archived. A copy of
- * an index, or a second index, must never work on the archive of the first: each would delete the other's objects.
+ * failover to an empty server) must never pass for a new one: every evicted key would count as never archived. A copy
+ * of an index, or a second index, must never work on the archive of the first: each would delete the other's objects.
  *
  * The index's id is `<uuid>@<database>`; the archive holds it too (src/core/owner.ts).
  *
@@ -13,8 +13,8 @@
  *   owner object missing           LOST: the archive is another's, or the wrong one
  *
  * Of several indexes that begin at the same moment at most one is confirmed: each puts an object of its own and then
- * lists. It is confirmed if it is alone; else it withdraws, and its next proposal has another uuid. Only the one with the
- * least uuid waits a while for the others to do so.
+ * lists. It is confirmed if it is alone; else it withdraws, and its next proposal has another uuid. Only the one with
+ * the least uuid waits a while for the others to do so.
  * @module
  */
 import { sleep } from "../base/abort.ts";
@@ -54,8 +54,8 @@ export function isConfirmed(id: string): boolean {
 
 /**
  * Throws if `id`, as a script has just read it, is not that of an index which this database has with this archive:
- * `LOST`. Returns if it is, if this is a new store, or if another id is there by now (another first user; a replica that
- * was behind): `true` then, ask again.
+ * `LOST`. Returns if it is, if this is a new store, or if another id is there by now (another first user; a replica
+ * that was behind): `true` then, ask again.
  *
  * @param begins `true`: another index that begins with this archive is no obstacle, as one of the two will withdraw
  */
@@ -69,7 +69,9 @@ export async function checkIdentity(context: Context, id: string, call?: Call, b
   throw indexLost(context, obstacle.why);
 }
 
-/** Gives a new store its id and its archive its owner, or completes what another call began; returns the confirmed id. */
+/**
+ * Gives a new store its id and its archive its owner, or completes what another call began; returns the confirmed id.
+ */
 export async function establishIdentity(context: Context, seen: string, call?: Call): Promise<string> {
   const { index } = context;
   let id = seen;
@@ -165,7 +167,10 @@ async function obstacleToBegin(
   return { why: "its id is missing, and the archive has one", isRival: false };
 }
 
-/** Puts the owner objects of an id that was proposed; returns another owner that has done so, `undefined` if there is none. */
+/**
+ * Puts the owner objects of an id that was proposed; returns another owner that has done so, `undefined` if there is
+ * none.
+ */
 async function claimArchive(context: Context, id: string, call?: Call): Promise<string | undefined> {
   const { listKeys } = context.datastore;
   const came = await putOwner(context, FIRST, id, call);
@@ -179,9 +184,9 @@ async function claimArchive(context: Context, id: string, call?: Call): Promise<
 }
 
 /**
- * Puts the owner object of `id` and returns another owner of the archive; `undefined` if there is none but databases that
- * it replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn: another process
- * may just have confirmed one of them.
+ * Puts the owner object of `id` and returns another owner of the archive; `undefined` if there is none but databases
+ * that it replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn:
+ * another process may just have confirmed one of them.
  */
 export async function standAlone(
   context: Context,

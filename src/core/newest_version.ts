@@ -7,8 +7,8 @@ import type { Datastore } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 
 /**
- * Finds the newest version under a key's prefix, "" if there is none; and a rival of the same time: nothing says which of
- * the two came later. Cost: a request a page.
+ * Finds the newest version under a key's prefix, "" if there is none; and a rival of the same time: nothing says which
+ * of the two came later. Cost: a request a page.
  */
 export async function newestVersion(datastore: Datastore, prefix: string): Promise<{ newest: string; rival: string }> {
   let newest = "";

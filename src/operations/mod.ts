@@ -1,6 +1,6 @@
 /**
- * Operations on an index and its archive that an application seldom needs. An application that does not import them does
- * not carry them.
+ * Operations on an index and its archive that an application seldom needs. An application that does not import them
+ * does not carry them.
  *
  * @example
  * ```ts

@@ -27,17 +27,18 @@ export interface MoveIndexReport {
 }
 
 /**
- * Gives the index in this database the archive of the database that it was copied from: call it once after a database has
- * moved to another URL. From then on the ticks of the former database are refused. Stop them before: a tick that is under
- * way goes on to its end.
+ * Gives the index in this database the archive of the database that it was copied from: call it once after a database
+ * has moved to another URL. From then on the ticks of the former database are refused. Stop them before: a tick that is
+ * under way goes on to its end.
  *
  * The call may be interrupted and repeated. It changes nothing if this database owns its archive already.
  *
  * Cost: 2 requests to Redis and some 8 to the archive.
  *
  * @param store a store on the database that the index has moved to
- * @throws TundraError `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail or
- * another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete; `BAD_ARGUMENT`
+ * @throws TundraError `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail
+ * or another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete;
+ * `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";
@@ -84,7 +85,9 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
   return { from, to };
 }
 
-/** Throws unless the archive is the one of this id: its owner is there, or that of a move that did not end, or versions. */
+/**
+ * Throws unless the archive is the one of this id: its owner is there, or that of a move that did not end, or versions.
+ */
 async function provesItself(
   context: ReturnType<typeof contextOf>,
   id: string,

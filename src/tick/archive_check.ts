@@ -1,5 +1,5 @@
 /**
- * Whose archive is it? Asked once a tick, before anything is put, evicted or purged.
+ * archiveIsMine: checks once a tick, before anything is put, evicted or purged, that the archive is still this index's.
  * @module
  */
 import { asTundraError } from "../base/errors.ts";
@@ -9,12 +9,13 @@ import type { Claim } from "../scripts/claim.ts";
 import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
-/** A lease, and what else its claim has found. */
+/** A lease, and the other findings of its claim. */
 export type Claimed = Lease & Pick<Claim, "id" | "suspects" | "idle" | "purge">;
 
 /**
- * Asks, once a tick and before it does anything, whether the archive is still this index's. If not, all that was claimed
- * is given back and the tick fails. `false`: the archive did not say, so all keys wait for it, or the tick was stopped.
+ * Checks, once a tick and before it does anything, that the archive is still this index's. If it is not, all claimed
+ * keys are given back and the tick fails. `false`: the archive did not answer, so that all keys wait for it, or the
+ * tick was stopped.
  */
 export async function archiveIsMine(run: TickRun, claimed: Claimed): Promise<boolean> {
   const { id, keys, idle, purge, suspects, endsAt } = claimed;

@@ -1,5 +1,5 @@
 /**
- * Claiming the next batch, as large as a tick's bounds allow.
+ * claimLease: claims the next batch, as large as a tick's bounds allow.
  * @module
  */
 import { asTundraError } from "../base/errors.ts";
@@ -10,23 +10,26 @@ import { EVICTION_REQUESTS, evictUnclaimed } from "./evict_idle.ts";
 import { type Lease, uploadsEnd } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
-/** Where requests are bounded, eviction gets a quarter of them: asked for key by key, idle keys would leave none to freeze. */
+/** If requests are bounded, eviction gets a quarter of them: questions about idle keys would leave none to freeze. */
 const EVICTION_SHARE = 0.25;
-/** What a claim may take. */
+/** The most that a claim may take. */
 export interface Wanted {
   maxKeys: number;
   maxSuspects: number;
   maxIdle: number;
 }
 
-/** What the queue holds, as the last claim saw it. */
+/** The contents of the queue, as the last claim saw it. */
 export interface Seen {
   left: number;
   suspects: number;
   idle: boolean;
 }
 
-/** A batch, but no more than what the bounds on keys and requests leave: claim, snapshot and owner go off the latter. */
+/**
+ * The size of the next batch, within the bounds on keys and requests: claim, snapshot and owner take some of the
+ * latter.
+ */
 export function keysToClaim(run: TickRun, evicting: boolean): number {
   const { settings, report } = run;
   const requests = run.requestsLeft() - 2 - (run.archiveChecked ? 0 : 1);
@@ -37,7 +40,7 @@ export function keysToClaim(run: TickRun, evicting: boolean): number {
   return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, requests - kept);
 }
 
-/** Claims, and says what is left; `undefined` where the tick has to end. */
+/** Claims a batch, and notes in `seen` what is left; `undefined` if the tick has to end. */
 export async function claimLease(
   run: TickRun,
   seen: Seen,
@@ -59,7 +62,7 @@ export async function claimLease(
   return await archiveIsMine(run, lease) ? lease : undefined;
 }
 
-/** The next batch; `undefined` where the tick has to end, which is an error only for its first claim. */
+/** The next batch; `undefined` if the tick has to end, which is an error only for its first claim. */
 async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Claim | undefined> {
   const { context, settings } = run;
   const evicting = most.maxIdle > 0;

@@ -1,5 +1,5 @@
 /**
- * The eviction of idle keys by a tick.
+ * Eviction of idle keys by a tick.
  * @module
  */
 import { asTundraError, show, TundraError } from "../base/errors.ts";
@@ -21,13 +21,15 @@ import { archiveIsMine } from "./archive_check.ts";
 import { uploadsEnd } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
-/** What an eviction needs besides a question to the archive for each old key: records, the script, and its source. */
+/** Requests of an eviction besides one to the archive for each old key: records, the script, and its source. */
 export const EVICTION_REQUESTS = 3;
 
-/** A version younger than this is in the archive: it was put there just now. */
+/** A version younger than this needs no question: no lifecycle rule removes it so soon. */
 const TRUSTED_MS = 24 * 60 * 60 * 1000;
 
-/** Evicts what a claim found idle; `false`: there were requests for some of it only; `undefined`: it failed. */
+/**
+ * Evicts keys that a claim found idle; `false` if requests sufficed for some of them only, `undefined` if it failed.
+ */
 export async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: Claim): Promise<boolean | undefined> {
   try {
     return await evictKeys(run, idle, idleLimitMs, nowUs / 1000) === idle.length;
@@ -38,7 +40,7 @@ export async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: C
   }
 }
 
-/** A Redis that is too full even for a claim must be emptied all the same; were any keys evicted? */
+/** Evicts without a claim, if Redis is too full even for that; tells if any key was evicted. */
 export async function evictUnclaimed(run: TickRun): Promise<boolean> {
   const { connection, index, redisTtlMs } = run.context;
   const what = "read idle keys";
@@ -59,11 +61,11 @@ export async function evictUnclaimed(run: TickRun): Promise<boolean> {
     await evictKeys(run, keys, limitMs, nowMs);
     return run.report.evicted > before;
   } catch {
-    return false; // the claim's own error says more
+    return false; // the claim's own error is reported
   }
 }
 
-/** It has left the idle ones, so this is said once, until it is used again. */
+/** Reports an unstable key. It is no longer idle, so it is reported once, until it is used again. */
 function reportUnstable(run: TickRun, key: string): void {
   const error = new TundraError(
     "UNSUPPORTED",
@@ -74,7 +76,7 @@ function reportUnstable(run: TickRun, key: string): void {
   run.fail(error);
 }
 
-/** Where nobody can be asked, ensureKs() will say what it is. */
+/** Reports a blind write. If the archive cannot be asked, the next ensureKs() reports it. */
 async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
   try {
     if (run.requestsLeft() <= EVICTION_REQUESTS || !await isBlindWrite(run.context, key, run.call)) return;
@@ -89,7 +91,7 @@ async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
   run.fail(error);
 }
 
-/** Returns how many it has looked at. */
+/** Evicts idle keys and counts outcomes; returns the number of keys that it has checked. */
 async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number): Promise<number> {
   const questionsLeft = () => run.requestsLeft() - EVICTION_REQUESTS + 1;
   const outcomes = await evictIdle(run.context, keys, { limitMs, nowMs, questionsLeft }, run.call);
@@ -103,7 +105,7 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
   return outcomes.length;
 }
 
-/** Was what a tick found written while evicted really written? What holds the archived content is resident from now on. */
+/** Tells if a key that seems written while evicted holds other content; if it holds the archived one it is resident. */
 async function isBlindWrite(
   context: Context,
   key: string,
@@ -114,19 +116,19 @@ async function isBlindWrite(
   return found === "conflict" || found === "absent";
 }
 
-/** What a tick's eviction goes by. */
+/** Limits of a tick's eviction. */
 interface IdleOptions {
-  /** Keys last touched after this stay, ms. */
+  /** Keys last touched after this time stay, ms. */
   limitMs: number;
   /** Redis time, ms. */
   nowMs: number;
-  /** Objects that the archive may still be asked for. */
+  /** The number of objects that the archive may still be asked about. */
   questionsLeft: () => number;
 }
 
 /**
- * Evicts keys that a claim found idle. Versions older than a day are asked for first: a bucket's lifecycle rule may have
- * removed them. Keys for which no question is left are passed over.
+ * Evicts keys that a claim found idle. The archive is first asked about versions older than a day: a bucket's lifecycle
+ * rule may have removed them. Keys for which no question is left are passed over.
  */
 export async function evictIdle(
   context: Context,
@@ -142,7 +144,7 @@ export async function evictIdle(
   });
 }
 
-/** What a tick may do to keys; those for which no question is left are not among them. */
+/** Decides the action for each key; leaves out those for which no question is left. */
 async function askIdle(
   context: Context,
   keys: string[],

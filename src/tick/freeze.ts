@@ -1,5 +1,5 @@
 /**
- * Freezing what a snapshot shows: put, commit; what fails is queued again, what was not begun is released.
+ * Archiving the keys of a snapshot: freeze, put, commit. Keys that fail are queued again, keys not begun are released.
  * @module
  */
 import { freezeRecord } from "../archive/record.ts";
@@ -17,10 +17,10 @@ import { sha1Hex } from "../upstash/script.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
-/** What is archived is committed this long after the first upload of it has ended, so that a tick that is killed keeps it. */
+/** Uploads are committed this long after the first of them has ended, so that little is lost if the tick is killed. */
 const COMMIT_MS = 1_000;
 
-/** One key that could not be put, and who has refused it. */
+/** A key that could not be put, and who has refused it. */
 interface Refused {
   key: string;
   error: TundraError;
@@ -28,7 +28,7 @@ interface Refused {
   by: "us" | "the archive" | "the lease's end";
 }
 
-/** Puts what a snapshot shows, and leaves it to `commits`. */
+/** Puts the keys of a snapshot, and leaves the rest to `commits`. */
 export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[], commits: Commits): Promise<void> {
   const refused: Refused[] = [];
   const untouched: string[] = [];
@@ -58,7 +58,7 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
   await giveBack(run, lease, untouched);
 }
 
-/** What the archive, or a freezer, has thrown. */
+/** An error that the archive or a freezer has thrown. */
 class ArchiveRefused {
   constructor(readonly cause: unknown) {}
 }
@@ -71,8 +71,9 @@ function refusal(lease: Lease, key: string, attempts: number, thrown: unknown): 
 }
 
 /**
- * Whose fault is it? What the archive refuses of all that it was given is its own trouble. Where it takes others, or there
- * were none, a refusal that is said to be the key's is; trouble that meets this one while others fare well is odd.
+ * Records refusals by their reason. If the archive has refused all of several objects, that is its own trouble. A
+ * refusal with a reason specific to its key counts as an attempt (`own`). Trouble that meets this key while the archive
+ * takes others is `odd`; any other trouble is `passing`.
  */
 async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], stored: number): Promise<void> {
   const byArchive = refused.filter(({ by }) => by === "the archive");
@@ -86,7 +87,7 @@ async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], sto
   const failures = (some: Refused[]) =>
     some.map((each) => {
       const made = failure(run, lease, each.key, each.error, each.attempts, fault(each));
-      // where only the time ran out, the key is due at once, for whoever has more
+      // if only the time ran out, the key is due at once, for a tick that has more
       return each.by === "the lease's end" ? { ...made, backoffMs: 0 } : made;
     });
   if (refused.some(({ by }) => by === "the lease's end")) run.unfinished = true;
@@ -96,7 +97,7 @@ async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], sto
   if (single.length > 0) await recordFailures(run, lease, failures(single));
 }
 
-/** What was put under one lease, until it is committed. */
+/** Objects that were put under one lease, until they are committed. */
 export interface Commits {
   add(put: PutObject, waiting: number): void;
   /** Commits the rest; resolves when all are committed. */
@@ -117,7 +118,7 @@ export function commitsOf(run: TickRun, lease: Lease): Commits {
   };
   const early = () => {
     cancel = undefined;
-    // where requests are bounded, an upload is worth more than a commit that can be joined with another
+    // if requests are bounded, an upload is worth more than a commit that can be joined with another
     if (run.requestsLeft() > requestsWanted) commitReady();
   };
   return {
@@ -134,12 +135,14 @@ export function commitsOf(run: TickRun, lease: Lease): Commits {
   };
 }
 
-/** What was put, and the version that it replaces. */
+/** An object that was put, and the version that it replaces. */
 interface PutObject extends Archived {
   previous: string;
   /** Objects up to this version were removed on purpose; "" for none. */
   old: string;
-  /** A tombstone: was the key removed on purpose, did its own expiry pass, or is it missing and nobody knows why? */
+  /**
+   * For a tombstone: the key was removed on purpose, its own expiry has passed, or it is missing for an unknown reason.
+   */
   gone?: "removed" | "expired" | "missing";
 }
 
@@ -177,7 +180,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
   return { ...base, fp, bytes: object.length, kb: Math.ceil(dump.length / 1024) };
 }
 
-/** What others throw is marked as theirs. */
+/** Marks what the archive or a freezer throws as theirs. */
 async function theirs<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act();
@@ -197,7 +200,7 @@ async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8
   run.report.bytesWritten += object.length;
 }
 
-/** Never archive (and so evict) what a request could not bring back. */
+/** Refuses a value that no request could bring back, so that it is never archived nor evicted. */
 function checkRestorable({ connection }: Context, key: string, dump: Uint8Array): void {
   const most = roomIn(connection.requestLimit()) - keyBytes(key);
   if (2 * dump.length <= most) return;
@@ -246,7 +249,7 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
       else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", key));
     });
   } catch (thrown) {
-    // the lease ends, and the keys are claimed again: nothing is lost but the work
+    // the lease ends, and the keys are claimed again: only the work is lost
     const error = asTundraError(thrown, "commit what was archived");
     report.failed += archived.length;
     run.unfinished = true;
@@ -255,7 +258,9 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
   }
 }
 
-/** Its last version was acknowledged, and so was a change since: neither del() nor an expiry says why it is not there. */
+/**
+ * Reports a key that is missing although its last version and a change since were acknowledged: no del(), no expiry.
+ */
 function reportMissing(run: TickRun, key: string, previous: string): void {
   const error = new TundraError(
     "MISSING",

@@ -1,6 +1,6 @@
 /**
- * Leases of a tick, and how keys leave them that were not archived: what failed is queued again, what was not begun is
- * released.
+ * Leases of a tick, and the ways out of them for keys that were not archived: keys that failed are queued again, keys
+ * not begun are released.
  * @module
  */
 import { asTundraError, TundraError } from "../base/errors.ts";
@@ -23,15 +23,15 @@ export interface Lease {
   begun: boolean;
 }
 
-/** The rest of a lease is for saying what became of its keys: said too late, an attempt would stay counted. */
+/** The rest of a lease is for reporting outcomes: a late report leaves the attempt counted. */
 const UPLOADS_SHARE = 0.95;
 
-/** When the uploads of a lease end that is asked for now. */
+/** The time at which the uploads end of a lease that is claimed now. */
 export function uploadsEnd(leaseMs: number): number {
   return monotonicMs() + UPLOADS_SHARE * leaseMs;
 }
 
-/** Have its uploads ended? A timer may fire a little early. */
+/** Tells if its time for uploads has ended. A timer may fire a little early. */
 export function isOver(lease: Lease): boolean {
   return monotonicMs() >= lease.endsAt - 2;
 }
@@ -66,7 +66,7 @@ export async function recordFailures(run: TickRun, lease: Lease, failures: Failu
   });
 }
 
-/** The store's trouble, or that of Redis: its keys are queued again, nothing counts, and it is reported once. */
+/** Queues keys again after trouble of the archive or of Redis: no attempt counts, and it is reported once. */
 export async function recordTrouble(
   run: TickRun,
   lease: Lease,
@@ -85,7 +85,7 @@ export async function queueUnsupported(run: TickRun, lease: Lease, key: string):
   await recordFailures(run, lease, [failure(run, lease, key, unsupportedRecord("archive", key), 0, "own")]);
 }
 
-/** Gives keys back that were not begun; those that come alone from now on as suspects. */
+/** Gives back keys that were not begun; as suspects if they must be archived alone from now on. */
 export async function giveBack(run: TickRun, lease: Lease, keys: string[], alone = false): Promise<void> {
   if (keys.length === 0) return;
   if (lease.begun) await takeBack(run, lease, keys);
@@ -93,8 +93,8 @@ export async function giveBack(run: TickRun, lease: Lease, keys: string[], alone
 }
 
 /**
- * Gives suspects back, and with them the attempts that were counted. The token before a begin serves too: its reply may
- * not have come.
+ * Gives suspects back and takes off the attempts that were counted. The token from before a begin is accepted too, as
+ * the begin's reply may be lost.
  */
 export async function takeBack(run: TickRun, lease: Lease, keys: string[]): Promise<void> {
   const stopped = new TundraError("UNAVAILABLE", "The tick ended before it had archived the key");
@@ -106,7 +106,7 @@ export async function takeBack(run: TickRun, lease: Lease, keys: string[]): Prom
   run.queuedAgain += (await queueAgain(run, lease, failures)).length;
 }
 
-/** The attempts of each; nothing where that cannot be said. */
+/** Queues keys again and returns the attempts of each; an empty array if Redis does not answer. */
 async function queueAgain(run: TickRun, lease: Lease, failures: Failure[]): Promise<number[]> {
   const { context, settings, closing, report } = run;
   try {
@@ -123,7 +123,7 @@ async function queueAgain(run: TickRun, lease: Lease, failures: Failure[]): Prom
   }
 }
 
-/** Releases all that is given back, whatever the number of leases; one that cannot be given back ends by itself. */
+/** Releases all keys that are given back, in one call for all leases. If that fails, their leases end by themselves. */
 export async function releaseAll(run: TickRun): Promise<void> {
   const { context, settings, closing } = run;
   const keys = run.toRelease.splice(0);

@@ -1,7 +1,7 @@
 /**
- * Has Redis lost records? A key without one counts as never archived, so what Redis removes by itself (Eviction), forgets
- * in a failover, or never had (an index whose id was put back by hand) would be absent without a word. The archive knows
- * better: its newest object of such a key holds a value, no tombstone.
+ * A search for records that Redis has lost. A key without a record counts as never archived. So a key whose record
+ * Redis has evicted, forgotten in a failover or never had (an index whose id was put back by hand) would be absent
+ * without an error. The archive shows the loss: its newest object of such a key holds a value, no tombstone.
  * @module
  */
 import { thawRecord } from "../archive/record.ts";
@@ -27,20 +27,21 @@ interface Newest {
 }
 
 const EVERY_MS = 60 * 60 * 1000;
-/** Records to ask for, and objects to fetch of keys that have none. */
+/** Records to read, and objects to fetch of keys that have none. */
 const RECORDS = 256;
 const OBJECTS = 8;
-/** All requests of a look: INFO, a page, records, a script and its source, the note; and the objects. */
+/** All requests of a search: INFO, a page, records, a script and its source, the note; and the objects. */
 const REQUESTS = 6 + OBJECTS;
-/** Keys at once that are looked for in the archive. */
+/** Keys that are looked for in the archive at once. */
 const WAVE = 16;
 
 /**
- * Looks once an hour whether Redis removes keys by itself, and whether it still has the records of keys that one page of
- * the archive's listing names; the next look goes on from there, or stays where records are lost. Reports; never throws.
+ * Checks once an hour if Redis removes keys by itself, and if it still has the records of keys that one page of the
+ * archive's listing names. The next search goes on from there, or repeats this page if records are lost. It reports; it
+ * never throws.
  *
- * Cost: 3 requests, 2 billable commands (INFO is free) and a listing; where records are missing, 1 request, 4 commands and at
- * most 8 fetches more.
+ * Cost: 3 requests, 2 billable commands (INFO is free) and a listing; if records are missing, 1 request, 4 commands and
+ * at most 8 fetches more.
  */
 export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
@@ -66,7 +67,7 @@ export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Pro
   await connection.command(["SET", index.keys.look, `${nowMs} ${next ?? ""}`], run.call).catch(() => {});
 }
 
-/** What INFO says, where it says anything. */
+/** Reports a `maxmemory-policy` by which Redis removes keys; INFO may not tell it. */
 function reportEviction(run: TickRun, info: unknown): void {
   const policy = /^maxmemory_policy:(?!noeviction)(\S+)/m.exec(String(info))?.[1];
   if (policy === undefined || /^maxmemory:0\s/m.test(String(info))) return;
@@ -79,7 +80,9 @@ function reportEviction(run: TickRun, info: unknown): void {
   );
 }
 
-/** The newest object of each key that a page names, as far as a name tells the key; `more`: the last key's may come later. */
+/**
+ * The newest object of each key that a page names. With `more` pages the last key is left out: its newest may follow.
+ */
 async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
   const newest = new Map<string, string[]>(); // several of one time: nothing says which came later
   for (const name of names) {
@@ -99,7 +102,7 @@ async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
   return found;
 }
 
-/** Reports keys whose value is in the archive alone while Redis has no record of them; are there any? */
+/** Reports keys whose value is in the archive alone while Redis has no record of them; tells if there are any. */
 async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal: AbortSignal): Promise<boolean> {
   if (found.length === 0) return false;
   const { datastore } = run.context;
@@ -129,8 +132,8 @@ async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal
 }
 
 /**
- * Keys whose object holds a value that has not expired, and is no tombstone: `lost` if Redis still knows nothing of them, no
- * value and no record, else `changed`. What cannot be read is in `failures`.
+ * Sorts keys whose object holds a value that has not expired, and no tombstone: `lost` if Redis still has neither value
+ * nor record of them, else `changed`. Objects that cannot be read go to `failures`.
  */
 async function withoutRecord(
   context: Context,
@@ -160,10 +163,10 @@ async function withoutRecord(
 }
 
 /**
- * Keys of which Redis knows nothing, and that may have been archived all the same: a failure for each whose newest object
- * holds a value. It is not brought back: nothing proves that it was not deleted. Returns keys to look at again.
+ * Looks in the archive for keys of which Redis has neither value nor record. Each key whose newest object holds a value
+ * becomes a failure. It is not brought back: nothing proves that it was not deleted. Returns the keys to check again.
  *
- * Cost: a listing a key; for one that was archived a fetch, and for all of these 1 request.
+ * Cost: a listing a key; a fetch for each that was archived, and for all of these 1 request.
  */
 export async function lookInArchive(
   context: Context,

@@ -7,56 +7,70 @@ import { ignoreErrors } from "../base/callbacks.ts";
 import type { TundraError, TundraErrorCode } from "../base/errors.ts";
 import { leastDurationMs } from "../base/platform.ts";
 
-/** Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the rest is the next one's. */
+/**
+ * Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the next one does the
+ * rest.
+ */
 export interface TickOptions {
   /** Keys to claim in all: 1 to 1,000,000, default 1000. */
   maxKeys?: number;
   /** Keys to claim at a time: 1 to 1000, default 100. */
   batchKeys?: number;
   /**
-   * Nothing is begun after this many milliseconds: 1,000 to 43,200,000, default 8,000. What is under way is completed, so
-   * leave some time until the platform's own limit: the default fits one of 10 s. More is archived where there is more time.
+   * No work is begun after this many milliseconds: 1,000 to 43,200,000, default 8,000. Work under way is completed, so
+   * leave some time until the platform's own limit: the default fits one of 10 s.
    */
   deadlineMs?: number;
-  /** HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default: no bound. */
+  /**
+   * HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default:
+   * no bound.
+   */
   maxSubrequests?: number;
-  /** Bytes to read from Redis in all, at least 1, default 268,435,456 (256 MiB). The batch that passes it is completed. */
+  /**
+   * Bytes to read from Redis in all, at least 1, default 268,435,456 (256 MiB). The batch that passes it is completed.
+   */
   maxBytes?: number;
   /** Uploads at once: 1 to 1000, default 6. */
   nthreads?: number;
-  /** A claimed key is nobody else's for this many milliseconds: 1,000 to 43,200,000 (12 h), default 60,000. Let it outlast a batch's uploads. */
+  /**
+   * A lease lasts this many milliseconds: 1,000 to 43,200,000 (12 h), default 60,000. Let it outlast the uploads of a
+   * batch.
+   */
   leaseMs?: number;
   /**
-   * A key that fails this many times by its own fault is dead: 1 to 1000, default 3. Its own is what the archive refuses
-   * for this object while it takes others, not what it refuses for all; and trouble that would pass, where it meets this
-   * key in ten ticks in a row and others in none of them.
+   * A key that fails this many times for a reason specific to that key is dead: 1 to 1000, default 3. A reason is
+   * specific to a key if the archive refuses its object while it takes others. So is trouble that may pass, if it meets
+   * this key in ten ticks in a row and other keys in none of them.
    */
   nattempts?: number;
-  /** Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most an hour. */
+  /**
+   * Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s,
+   * doubled each time, at most an hour.
+   */
   retryBackoffMs?: number | ((attempt: number) => number);
-  /** Aborts: uploads under way are given up, everything goes back to the queue, the report is returned. */
+  /** Aborts: uploads under way are given up, all claimed keys go back to the queue, the report is returned. */
   signal?: AbortSignal;
-  /** Called for each failure. What it throws is ignored. */
+  /** Called for each failure. An error that it throws is ignored. */
   onError?: (error: TundraError) => void;
 }
 
-/** What a tick did. */
+/** The report of a tick. */
 export interface TickReport {
   /** Keys leased. */
   claimed: number;
   /** Values archived. */
   frozen: number;
-  /** Of those: changed again meanwhile, so still dirty. */
+  /** Those of them that changed again meanwhile, so they are still dirty. */
   requeued: number;
   /** Keys that left Redis. */
   evicted: number;
-  /** Idle keys that had been changed without a mark: marked now. */
+  /** Idle keys that had been changed without a mark, and are marked now. */
   rescued: number;
-  /** Claimed keys that were not in Redis any more: their removal was archived. */
+  /** Claimed keys that were no longer in Redis: a tombstone was archived. */
   missing: number;
   /** Keys that could not be archived this time; the dead ones included. */
   failed: number;
-  /** Keys that ran out of attempts. */
+  /** Keys that have used up their attempts. */
   dead: number;
   /** Keys that are due and not archived yet, as far as this tick knows. */
   remaining: number;
@@ -70,18 +84,23 @@ export interface TickReport {
   bytesRead: number;
   /** Bytes of archive objects written. */
   bytesWritten: number;
-  /** Milliseconds it took. */
+  /** Duration in milliseconds. */
   durationMs: number;
-  /** Nothing due is left that this tick knows of: no bound was reached, nothing to evict failed, no lease ended before its keys were archived. */
+  /**
+   * `true` if no due key is left that this tick knows of: no bound was reached, no eviction failed, no lease ended
+   * before its keys were archived.
+   */
   done: boolean;
-  /** Each failure; `key` is "" where it is the tick's own, or the store's: once, however many keys it concerns. */
+  /**
+   * All failures. A failure of the tick or of the archive has the key "" and comes once, however many keys it concerns.
+   */
   errors: { key: string; code: TundraErrorCode; message: string; attempt: number }[];
 }
 
-/** Durations above this are `BAD_ARGUMENT`: a claim takes scores a day ahead for those of a clock that ran ahead. */
+/** Durations above this are `BAD_ARGUMENT`: a claim treats scores a day ahead as those of a clock that ran ahead. */
 export const MAX_DURATION_MS = 12 * 60 * 60 * 1000;
 
-/** Default, least and most. What is counted in milliseconds begins at {@linkcode leastDurationMs}. */
+/** Default, least and most. The least of durations is {@linkcode leastDurationMs}. */
 const BOUNDS = {
   maxKeys: [1_000, 1, 1_000_000],
   batchKeys: [100, 1, 1_000],
@@ -95,7 +114,7 @@ const BOUNDS = {
 
 type Bounded = keyof typeof BOUNDS;
 
-/** Checked options: nothing is left open. */
+/** Checked options, with all defaults filled in. */
 export type TickSettings = Record<Bounded, number> & {
   backoffMs: (attempt: number) => number;
   signal: AbortSignal | undefined;
@@ -132,12 +151,12 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick"): Tick
   };
 }
 
-/** Milliseconds that are no more than {@linkcode MAX_DURATION_MS}, or nothing. */
+/** Checks for milliseconds that are no more than {@linkcode MAX_DURATION_MS}, or nothing. */
 export function checkDuration(what: string, name: string, value: unknown, leastMs = 0): number {
   return checkNumber(what, name, value, leastMs, MAX_DURATION_MS, " of milliseconds");
 }
 
-/** How long to wait the n-th time: as the option says, by default 1 s, doubled each time, at most `mostMs`. */
+/** The wait before the n-th time, as the option says: by default 1 s, doubled each time, at most `mostMs`. */
 export function checkBackoff(
   what: string,
   name: string,

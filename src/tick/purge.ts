@@ -1,6 +1,7 @@
 /**
- * What was removed on purpose, and what has expired, leaves the archive. The queue `purge` in Redis says which keys have
- * objects to delete, and their records up to which version: so whatever ends a tick, a later one goes on.
+ * Purging: deletes the objects of keys that were removed on purpose or have expired. The queue `purge` in Redis holds
+ * the keys with objects to delete, and their records name the last version to delete, so a later tick goes on if one
+ * ends.
  * @module
  */
 import { asTundraError, TundraError } from "../base/errors.ts";
@@ -14,14 +15,14 @@ import { readRecords } from "../scripts/read_records.ts";
 import { inGroups } from "../upstash/requests.ts";
 import type { TickRun } from "./run.ts";
 
-/** What a round needs besides a request to list each key: their records, a deletion, the script, and its source. */
+/** Requests of a round besides one to list each key: their records, a deletion, the script, and its source. */
 const ROUND_REQUESTS = 4;
-/** Where requests are bounded, purging gets a quarter of them, and at the end of the tick what is left. */
+/** If requests are bounded, purging gets a quarter of them, and at the end of the tick those that are left. */
 const SHARE = 0.25;
 /** Names in one call: as many as S3 takes in a request. */
 const MOST_NAMES = 1_000;
 
-/** Keeps requests back for these keys, where requests are bounded. */
+/** Keeps requests back for these keys, if requests are bounded. */
 export function keepForPurges(run: TickRun, keys: number): void {
   if (keys === 0 || run.settings.maxSubrequests === Infinity) return;
   const left = run.requestsLeft();
@@ -29,7 +30,7 @@ export function keepForPurges(run: TickRun, keys: number): void {
   run.requests.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, left - ROUND_REQUESTS));
 }
 
-/** Deletes what this tick has archived something newer for, with all requests that are left. Never throws. */
+/** Deletes objects that this tick has superseded, with all requests that are left. Never throws. */
 export async function purgeRest(run: TickRun): Promise<void> {
   if (run.settings.maxSubrequests < Infinity) run.requests.keptForPurges += Math.max(0, run.requestsLeft());
   await purge(run, run.purges);
@@ -43,7 +44,7 @@ export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number):
     const records = await readRecords(run.context, keys, run.purging);
     const purges = keys.flatMap((key, i): Purge[] => {
       const record = records[i];
-      return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: not ours to judge
+      return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: left to that version
     });
     await purge(run, purges);
   } catch (thrown) {
@@ -53,9 +54,9 @@ export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number):
 }
 
 /**
- * Deletes objects of keys, each up to the version that its record says: a newer one would say that Redis lost a commit, and
- * then it may be the last copy. Where the datastore cannot list, only that version; where it cannot delete, none. What
- * cannot be deleted now stays queued. Never throws.
+ * Deletes objects of keys, each up to the version that its record names. A newer one means that Redis lost a commit,
+ * and it may be the last copy. If the datastore cannot list, only that version is deleted; if it cannot delete, none.
+ * Keys whose objects cannot be deleted now stay queued. Never throws.
  *
  * Cost: a request to list for each key, and for each 1,000 objects one call to delete and one to Redis.
  */
@@ -101,7 +102,7 @@ async function purge(run: TickRun, purges: Purge[]): Promise<void> {
   }
 }
 
-/** What could not be deleted is reported, each time, and tried again later. */
+/** Reports keys whose objects could not be deleted, each time; a later tick tries again. */
 async function giveUp(run: TickRun, failed: Purge[], failure: unknown): Promise<void> {
   if (failed.length === 0) return;
   leave(run, failed.length);
@@ -119,7 +120,7 @@ async function giveUp(run: TickRun, failed: Purge[], failure: unknown): Promise<
   await settle(run, failed, false);
 }
 
-/** Tells Redis; returns how many of the keys have nothing to delete any more. */
+/** Notes in Redis what was deleted; returns the number of keys that have nothing left to delete. */
 async function settle(run: TickRun, purges: Purge[], deleted: boolean): Promise<number> {
   try {
     const left = await purged(run.context.index, purges, deleted, run.purging);

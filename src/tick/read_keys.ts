@@ -1,6 +1,6 @@
 /**
- * Reading the keys of a lease, and freezing them: in requests that are halved where a reply is too large, or where a key
- * spoils it for others.
+ * Reading and archiving the keys of a lease, in requests that are halved if a reply is too large, or if one key makes
+ * the whole request fail.
  * @module
  */
 import { asTundraError, type TundraError } from "../base/errors.ts";
@@ -14,7 +14,7 @@ import type { TickRun } from "./run.ts";
 interface Halves {
   /** Keys of the larger one. */
   size: number;
-  /** Of each that was read. */
+  /** Bytes of each half that was read. */
   bytes: number[];
   tooLarge: number;
 }
@@ -22,9 +22,11 @@ interface Halves {
 /** Keys that are read in one request. */
 interface Group {
   keys: string[];
-  /** Half of a request that failed though Redis answers: some key in it is to blame. Tried once, not again and again. */
+  /**
+   * Half of a request that failed though Redis answers: some key in it is the reason. It is sent once, without retries.
+   */
   spoilt: boolean;
-  /** It failed alone: one failure more, and it is to blame. */
+  /** It has failed alone once: if it fails again, the reason is specific to that key. */
   again?: boolean;
   of?: Halves;
 }
@@ -68,8 +70,8 @@ function nextGroup(run: TickRun, waiting: Group[]): Group {
 }
 
 /**
- * A request failed: halves it, or says so of the key that is alone in it. `false`: Redis shows nothing at all, and nothing
- * is left to do.
+ * Halves a request that failed, or records the failure of the key that is alone in it. `false`: Redis shows no key at
+ * all, and nothing is left to do.
  */
 async function resolved(
   run: TickRun,
@@ -91,7 +93,7 @@ async function resolved(
     return true;
   }
   if (anyKeys || keys.length > 1 || !(tooLarge || await redisAnswers(run))) {
-    // Redis refused or did not answer: that is no key's own fault
+    // Redis refused or did not answer: the reason is not specific to a key
     const all = [...keys, ...waiting.splice(0).flatMap((group) => group.keys)];
     await recordTrouble(run, lease, all.map((key) => failure(run, lease, key, error, 0, "passing")), error);
     return false;
@@ -105,9 +107,9 @@ async function resolved(
 }
 
 /**
- * What the two halves of a reply that was too large say of the batches to come; `bytes`: none, where this one is too large
- * as well. Where neither fits, or both do and weigh much the same, it is a matter of size. Else some value is large, and
- * once it is alone batches are as they were.
+ * Learns the size of later batches from the two halves of a reply that was too large; `bytes` is absent if this half is
+ * too large as well. If neither fits, or both do and have much the same size, later batches are smaller. Else one value
+ * is large, and once it is alone batches have their former size.
  */
 function learn(run: TickRun, { keys, of }: Group, bytes?: number): void {
   if (of === undefined) return;
@@ -118,7 +120,7 @@ function learn(run: TickRun, { keys, of }: Group, bytes?: number): void {
   else if (keys.length === 1) run.snapshotKeys = run.settings.batchKeys;
 }
 
-/** The views of keys that Redis shows; the others' errors are their own, as long as it shows anything. */
+/** The views of keys that Redis shows. An error of another is specific to that key, as long as Redis shows any key. */
 async function shown(run: TickRun, lease: Lease, views: Snapshot[]): Promise<Snapshot[]> {
   const refused = views.filter(({ error }) => error !== undefined);
   if (refused.length === 0) return views;
@@ -130,7 +132,7 @@ async function shown(run: TickRun, lease: Lease, views: Snapshot[]): Promise<Sna
   return views.filter(({ error }) => error === undefined);
 }
 
-/** Waits this long for an answer to the question whether there is one. */
+/** Waits this long for Redis to answer at all. */
 const PROBE_MS = 2_000;
 
 function redisAnswers(run: TickRun): Promise<boolean> {
@@ -138,7 +140,9 @@ function redisAnswers(run: TickRun): Promise<boolean> {
   return showsOthers(connection, index, { ...run.closing, timeoutMs: PROBE_MS, retries: 0 });
 }
 
-/** Each half of what failed comes alone from now on: the next tick would fail over the whole again. */
+/**
+ * Gives groups back. Keys of a half come alone from now on, or the next tick would fail with the whole request again.
+ */
 async function giveBackAll(run: TickRun, lease: Lease, groups: Group[]): Promise<void> {
   for (const { keys, spoilt } of groups) await giveBack(run, lease, keys, spoilt);
 }

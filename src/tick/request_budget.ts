@@ -5,7 +5,9 @@
 import { TundraError } from "../base/errors.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 
-/** Requests that are kept back for commit, fail and one release, each of which may have to send its script once more. */
+/**
+ * Requests that are kept back for commit, fail and one release, each of which may have to send its script once more.
+ */
 const CLOSING_REQUESTS = 6;
 
 /** The requests of one tick. `work`, `purge` and `close` count one, and throw if there is none left for it. */

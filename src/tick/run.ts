@@ -1,5 +1,5 @@
 /**
- * One tick under way: its bounds, its counters, its report.
+ * The state of one tick: its bounds, its counters, its report.
  * @module
  */
 import { type LinkedSignal, linkSignals } from "../base/abort.ts";
@@ -27,35 +27,35 @@ export interface TickRun {
   readonly purging: CallOptions & DatastoreCallOptions;
   /** The requests that it has made and may still make. */
   readonly requests: RequestBudget;
-  /** Keys of which this tick has archived what supersedes objects to delete. */
+  /** Keys for which this tick has archived an object that supersedes others. */
   readonly purges: Purge[];
   /** Uploads at once. */
   readonly uploads: Semaphore;
-  /** Keys to read at a time; less where their values are large. */
+  /** Keys to read at a time; fewer if their values are large. */
   snapshotKeys: number;
-  /** Keys that this tick has put back and that are due again. */
+  /** Keys that this tick has queued again and that are due. */
   queuedAgain: number;
-  /** Was the archive asked whether it is this index's? Before that nothing is put, evicted or deleted. */
+  /** `true` once the archive is known to be this index's. Before that nothing is put, evicted or deleted. */
   archiveChecked: boolean;
-  /** Something due is left that `remaining` does not count: an eviction that failed, a lease that ended. */
+  /** `true` if due work is left that `remaining` does not count: an eviction that failed, a lease that ended. */
   unfinished: boolean;
-  /** It has begun to archive or evict something. */
+  /** `true` once it has begun to archive or evict a key. */
   busy: boolean;
   /** Objects that the archive has taken in this tick. */
   stored: number;
   /** Objects that failed since it last took one. */
   refusals: number;
-  /** One after the other failed, and none succeeded: no use in claiming more. */
+  /** Tells if several uploads have failed and none succeeded, so that no more is claimed. */
   storeIsDown(): boolean;
-  /** Keys to give back when the tick ends: one request for all leases. */
+  /** Keys to give back when the tick ends, in one request for all leases. */
   readonly toRelease: Release[];
-  /** Was it aborted, or are its requests used up? */
+  /** Tells if it was aborted, or its requests are used up. */
   stopped(): boolean;
-  /** May work still be begun? */
+  /** Tells if work may still be begun. */
   mayBegin(): boolean;
   /** Milliseconds since it began. */
   elapsedMs(): number;
-  /** May purging go on? */
+  /** Tells if purging may go on. */
   mayPurge(): boolean;
   /** Requests left for work. */
   requestsLeft(): number;

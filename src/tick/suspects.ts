@@ -1,5 +1,6 @@
 /**
- * Suspects: keys over which a tick died. Each begins alone, so that one that kills ticks delays no other.
+ * Suspects: keys whose lease ran out, so that one of them may be what ended its tick. Each is archived alone, so that
+ * one that ends ticks delays no other.
  * @module
  */
 import { asTundraError, show, TundraError } from "../base/errors.ts";
@@ -9,14 +10,14 @@ import { giveBack, type Lease, queueUnsupported, takeBack, uploadsEnd } from "./
 import { freezeLease } from "./read_keys.ts";
 import type { TickRun } from "./run.ts";
 
-/** Suspects under one lease: what is not dealt with in time is given back. */
+/** Suspects under one lease; those not begun in time are given back. */
 const MOST_SUSPECTS = 16;
-/** A platform that kills ticks gives them more than this. */
+/** A platform that ends ticks gives them more than this. */
 const EARLY_MS = 250;
 /** Requests that a suspect takes: begin, snapshot, upload, commit. */
 export const SUSPECT_REQUESTS = 4;
 
-/** How many suspects to claim where so many requests may be spent on them: those that can be dealt with. */
+/** The number of suspects to claim if so many requests may be spent on them. */
 export function suspectsToClaim(run: TickRun, requests: number): number {
   const { settings, report } = run;
   const fit = Math.max(1, Math.floor((requests - 1) / SUSPECT_REQUESTS)); // one asks for their attempts
@@ -30,9 +31,9 @@ interface Rated {
 }
 
 /**
- * Freezes suspects one by one until the tick has lasted so long, but at least one; the others are given back. A key's last
- * attempt is one of the first things that a tick does: else a platform that kills each tick in the middle of some key
- * would be taken for that key's fault.
+ * Archives suspects one by one until the tick has lasted so long, but at least one; gives the others back. The last
+ * attempt at a key is made early in a tick: else, if a platform ends each tick in the middle of some key, that would
+ * count as a reason specific to that key.
  */
 export async function freezeSuspects(run: TickRun, lease: Lease, untilMs: number): Promise<void> {
   const lastAttempt = Math.max(1, run.settings.nattempts - 1);
@@ -52,7 +53,7 @@ export async function freezeSuspects(run: TickRun, lease: Lease, untilMs: number
   await giveBack(run, lease, waiting.map(({ key }) => key), true);
 }
 
-/** Has it done nothing yet, or next to nothing? */
+/** Tells if the tick has done nothing yet, or has just begun. */
 function isEarly(run: TickRun): boolean {
   return !run.busy || run.elapsedMs() < EARLY_MS;
 }
@@ -66,7 +67,7 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
   const endsAt = uploadsEnd(settings.leaseMs);
   let begun: Awaited<ReturnType<typeof begin>>;
   try {
-    // not aborted: whoever does not know whether it began cannot take the attempt back
+    // not aborted: without the reply the attempt could not be taken back
     begun = await begin(context.index, key, { ...settings, token: lease.token }, { onRequest: run.call.onRequest! });
   } catch (thrown) {
     await takeBack(run, lease, [key]); // it may have begun all the same
@@ -85,7 +86,7 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
   }
 }
 
-/** Fewest attempts first: what has killed ticks before comes after what was only near it. */
+/** Sorts suspects by attempts, fewest first: a key that has ended ticks comes after keys that only shared its lease. */
 async function byAttempts(run: TickRun, keys: string[]): Promise<Rated[]> {
   const records = await readRecords(run.context, keys, run.call);
   const rated = keys.map((key, i) => ({ key, attempts: records[i]?.attempts ?? 0 }));

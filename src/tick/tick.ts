@@ -1,9 +1,8 @@
 /**
- * tick: archives what is due and evicts what is idle, batch after batch, until a bound is reached.
+ * tick: archives due keys and evicts idle ones, batch after batch, until a bound is reached.
  *
- * Two batches overlap: while one is uploaded, the next is claimed and read. Suspects, keys over which a tick died, are
- * claimed apart. Which come first, fresh keys or suspects, is drawn by lot: whatever ends ticks early, both have their
- * turn.
+ * Two batches overlap: while one is uploaded, the next is claimed and read. Suspects are claimed apart from fresh keys.
+ * Which of the two come first is drawn by lot, so that both have their turn even if all ticks end early.
  * @module
  */
 import { monotonicMs, random } from "../base/platform.ts";
@@ -18,7 +17,7 @@ import { freezeLease } from "./read_keys.ts";
 import { type TickRun, tickRun } from "./run.ts";
 import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts";
 
-/** Suspects that come first get a quarter of a tick; where they come last, fresh keys leave them that much. */
+/** Suspects that come first get a quarter of a tick; if they come last, fresh keys leave them that much. */
 const SUSPECTS_SHARE = 0.25;
 /** Runs one tick; see {@linkcode TundraStore.tick}. */
 export async function tick(context: Context, options?: TickOptions): Promise<TickReport> {
@@ -45,7 +44,7 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
   return { ...report };
 }
 
-/** Fresh keys, and what is idle; if the lot says so, some suspects before them. */
+/** Archives fresh keys and evicts idle ones; if the lot says so, archives some suspects before them. */
 async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
   const { settings } = run;
   const underWay: Promise<void>[] = [];
@@ -59,7 +58,7 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
       if (lease === undefined) break;
       if (first) underWay.push(lookForLosses(run, lease));
       if (first && overlap === 0) {
-        // of a bounded number of requests uploads would leave none: what it has spent is missing for the last keys
+        // uploads would leave none of a bounded number of requests: those spent here are missing for the last keys
         await underWay[0];
         const kept = lease.suspects ? lease.keys.length : Math.max(0, run.requestsLeft() - 2);
         await giveBack(run, lease, lease.keys.splice(kept));

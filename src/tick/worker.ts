@@ -1,5 +1,5 @@
 /**
- * worker: tick in a loop, for processes that live long.
+ * worker: runs ticks in a loop, for processes that live long.
  * @module
  */
 import { linkSignals, sleep } from "../base/abort.ts";
@@ -19,21 +19,24 @@ import { tick } from "./tick.ts";
 
 /** Options of {@linkcode TundraStore.worker}: those of each tick, and of the loop. */
 export interface WorkerOptions extends TickOptions {
-  /** Milliseconds to wait where nothing is due, by how often in a row (from 1): 0 to 43,200,000. Default 1 s, doubled each time, at most a minute. */
+  /**
+   * Milliseconds to wait if nothing is due, by the number of times in a row (from 1): 0 to 43,200,000. Default 1 s,
+   * doubled each time, at most a minute.
+   */
   eoqBackoffMs?: number | ((n: number) => number);
   /** Milliseconds to wait between two ticks while there is work: 0 to 43,200,000, default 0. */
   throttleMs?: number;
-  /** Called after each tick. What it throws is ignored. */
+  /** Called after each tick. An error that it throws is ignored. */
   monitor?: (event: WorkerEvent) => void;
-  /** Default true. */
+  /** `true`: the loop starts at once. Default `true`. */
   autoStart?: boolean;
 }
 
-/** What a worker's monitor is told after each tick. */
+/** The event that a worker's monitor gets after each tick. */
 export interface WorkerEvent {
-  /** What the tick did; absent where it failed as a whole. */
+  /** The tick's report; absent if it failed as a whole. */
   report?: TickReport;
-  /** Why it failed as a whole: Redis or the archive is away, or the index was lost. */
+  /** The error if it failed as a whole: Redis or the archive does not answer, or the index was lost. */
   error?: TundraError;
   /** Totals of this worker so far. */
   stats: WorkerStats;
@@ -49,19 +52,19 @@ export interface WorkerStats {
   frozen: number;
   /** Keys that left Redis. */
   evicted: number;
-  /** Keys that could not be archived at a time. */
+  /** Failures to archive a key, summed over all ticks. */
   failed: number;
-  /** Keys that ran out of attempts. */
+  /** Keys that have used up their attempts. */
   dead: number;
 }
 
 /** A loop of ticks. */
 export interface TundraWorker {
-  /** Starts the loop; `false` where it runs already. */
+  /** Starts the loop; `false` if it runs already. */
   start(): boolean;
-  /** Ends the loop after the tick that is under way; `false` where it was not running. */
+  /** Ends the loop after the tick that is under way; `false` if it was not running. */
   stop(): Promise<boolean>;
-  /** Does the loop run? */
+  /** `true` while the loop runs. */
   readonly running: boolean;
   /** Totals since this worker was made. */
   readonly stats: WorkerStats;
