@@ -30,7 +30,7 @@ export interface DeadLetter {
   message: string;
   /** Attempts made. */
   attempts: number;
-  /** The time of its last attempt, milliseconds since 1970 by Redis' clock. */
+  /** The time at which it became dead, milliseconds since 1970 by Redis' clock. */
   at: number;
 }
 

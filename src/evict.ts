@@ -27,7 +27,7 @@ export interface EvictReport {
    * | `rescued` | it was changed without a mark, or the archive has lost it: it is marked now |
    * | `conflict` | it was written while it was evicted |
    * | `unknown` | the archive did not say whether it still has it |
-   * | `unstable` | four times in a row its bytes were others than those archived, without a mark: it stays until `dirty()` |
+   * | `unstable` | four times in a row its bytes were not those archived, without a mark: it stays until `dirty()` |
    * | `moved on` | another client changed it during this call: call again |
    * | `too large` | no request could bring it back |
    * | `unsupported` | its record is of another version of this package |

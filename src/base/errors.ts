@@ -12,7 +12,7 @@
  * | `MISSING` | `dirty()` named keys that do not exist; the others are marked |
  * | `ENSURE_FAILED` | look into `causes`, key by key |
  * | `UNAVAILABLE` | retry: a server, the network or a time limit failed |
- * | `CONFLICT` | a key was written while its value was evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: that name is taken |
+ * | `CONFLICT` | written while evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: the name is taken |
  * | `CORRUPT` | archive bytes are wrong: alert an operator |
  * | `LOST` | a key is evicted, yet the archive has no object; or the index is lost: alert an operator |
  * | `NOT_FOUND` | a datastore has no such object |

@@ -26,7 +26,7 @@ interface Group {
    * Half of a request that failed though Redis answers: some key in it is the reason. It is sent once, without retries.
    */
   spoilt: boolean;
-  /** It has failed alone once: if it fails again, the reason is specific to that key. */
+  /** `true` once it has failed alone: if it fails again, the reason is specific to that key. */
   again?: boolean;
   of?: Halves;
 }
