@@ -432,7 +432,6 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "ensureKs() serves an older version for one that is lost",
-    met: 2223,
     where: "src/bring_back.ts",
     patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
   },
