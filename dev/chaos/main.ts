@@ -135,47 +135,38 @@ async function startWorld(): Promise<World> {
   return { redis, radosgw, endpoints };
 }
 
-/** Redis is killed or stopped for a while, again and again. */
-async function troubleRedis({ redis }: World): Promise<void> {
-  const random = seeded(`redis ${seed}`);
+/** A server that is killed, stopped and started again. */
+type TroubledServer = Pick<Radosgw, "kill" | "restart" | "pause" | "resume">;
+
+/** Kills or stops a server for a while, again and again; `kind` names its random numbers, `program` its counts. */
+async function trouble(kind: keyof typeof PEACE_MS, program: string, server: TroubledServer): Promise<void> {
+  const random = seeded(`${kind} ${seed}`);
   for (;;) {
-    const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS.redis, random.int(2) === 0, random.next()];
+    const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS[kind], random.int(2) === 0, random.next()];
     await peace(peaceMs);
     if (over) return;
     if (kill) {
-      tally("redis-server killed");
-      await redis.kill();
+      tally(`${program} killed`);
+      await server.kill();
       await peace(awayMs * 2000);
-      await redis.restart();
+      await server.restart();
     } else {
-      tally("redis-server stopped");
-      const { pid } = redis;
-      process.kill(pid, "SIGSTOP");
+      tally(`${program} stopped`);
+      server.pause();
       await peace(awayMs * 3 * LEASE_MS);
-      process.kill(pid, "SIGCONT");
+      server.resume();
     }
   }
 }
 
-/** So is the gateway. */
-async function troubleRadosgw({ radosgw }: World): Promise<void> {
-  const random = seeded(`radosgw ${seed}`);
-  for (;;) {
-    const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS.radosgw, random.int(2) === 0, random.next()];
-    await peace(peaceMs);
-    if (over) return;
-    if (kill) {
-      tally("radosgw killed");
-      await radosgw.kill();
-      await peace(awayMs * 2000);
-      await radosgw.restart();
-    } else {
-      tally("radosgw stopped");
-      radosgw.pause();
-      await peace(awayMs * 3 * LEASE_MS);
-      radosgw.resume();
-    }
-  }
+/** Redis, stopped and resumed by signals to its process. */
+function troubledRedis(redis: RedisServer): TroubledServer {
+  return {
+    kill: () => redis.kill(),
+    restart: () => redis.restart(),
+    pause: () => process.kill(redis.pid, "SIGSTOP"),
+    resume: () => process.kill(redis.pid, "SIGCONT"),
+  };
 }
 
 /** One place for a process: it lives, is killed, and lives again; returns the last one, alive, when the time is over. */
@@ -341,7 +332,10 @@ async function run(): Promise<boolean> {
   const startedAt = performance.now();
   console.log(`TUNDRA_SEED=${seed} deno task chaos --seconds=${runMs / 1000} replays the faults of this run`);
   const world = await startWorld();
-  const troubles = [troubleRedis(world), troubleRadosgw(world)];
+  const troubles = [
+    trouble("redis", "redis-server", troubledRedis(world.redis)),
+    trouble("radosgw", "radosgw", world.radosgw),
+  ];
   const watching = watchLeases(world);
   const apps = Array.from({ length: applications }, (_, i) => lives("application", i, world));
   const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, world));

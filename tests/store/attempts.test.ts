@@ -31,12 +31,18 @@ describe("a key that fails for a reason specific to it", () => {
     return freezer;
   }
 
+  /** A store whose freezer refuses the value of `k`, with that value marked. */
+  async function markedPoison(): Promise<{ freezer: ReturnType<typeof choosy>; store: TundraStore }> {
+    const freezer = choosy();
+    const store = stack.store({ freezer });
+    await stack.raw("SET", "k", "poison");
+    await store.dirty("k");
+    return { freezer, store };
+  }
+
   for (const nattempts of [1, 3, 5]) {
     it(`nattempts ${nattempts}: exactly ${nattempts} attempts, then it is dead and resident`, async () => {
-      const freezer = choosy();
-      const store = stack.store({ freezer });
-      await stack.raw("SET", "k", "poison");
-      await store.dirty("k");
+      const { freezer, store } = await markedPoison();
       for (let attempt = 1; attempt <= nattempts; attempt++) {
         const report = await store.tick({ ...NOW, nattempts });
         const dead = attempt === nattempts ? 1 : 0;
@@ -81,10 +87,7 @@ describe("a key that fails for a reason specific to it", () => {
   });
 
   it("has all its attempts again after retryDead", async () => {
-    const freezer = choosy();
-    const store = stack.store({ freezer });
-    await stack.raw("SET", "k", "poison");
-    await store.dirty("k");
+    const { freezer, store } = await markedPoison();
     for (let i = 0; i < 3; i++) await store.tick(NOW);
     await store.retryDead("k");
     for (let i = 0; i < 3; i++) assertEquals([i, (await store.tick(NOW)).dead], [i, i === 2 ? 1 : 0]);
@@ -92,10 +95,7 @@ describe("a key that fails for a reason specific to it", () => {
   });
 
   it("lives again by a new dirty, with all its attempts", async () => {
-    const freezer = choosy();
-    const store = stack.store({ freezer });
-    await stack.raw("SET", "k", "poison");
-    await store.dirty("k");
+    const { store } = await markedPoison();
     for (let i = 0; i < 3; i++) await store.tick(NOW);
     await store.dirty("k");
     assertEquals([await stack.members("dead"), await stack.members("dirty")], [[], ["k"]]);
