@@ -26,7 +26,7 @@ import {
 import { type Bench, call, command, del, dirty, evict, tick } from "../simulation/workload.ts";
 import { type Situation, SITUATIONS, type Stage, type Step } from "./situations.ts";
 
-/** What happens to one request. */
+/** The outcome of one request. */
 export type RequestOutcome = RedisOutcome | StoreOutcome;
 
 /** When late copies arrive; those of one scenario all at the same moment, in the order in which they were sent. */
@@ -55,7 +55,7 @@ const OF_TWO = new Set<DeliveryTime>([
   "over a new value after del",
 ]);
 
-/** How the client is set: it tries once, or twice; or twice, while the server knows no script. */
+/** Settings of the client: it tries once, or twice; or twice, while the server knows no script. */
 export const CLIENTS = ["tries once", "tries twice", "tries twice, scripts unknown"] as const;
 export type Client = typeof CLIENTS[number];
 
@@ -63,14 +63,14 @@ export type Client = typeof CLIENTS[number];
 export interface Scenario {
   situation: string;
   client: Client;
-  /** What meets which request, counted from 1. */
+  /** Outcomes, each with the number of its request, counted from 1. */
   faults: readonly [request: number, outcome: RequestOutcome][];
   delivery: DeliveryTime;
 }
 
-/** How it went. */
+/** The result of a scenario. */
 export interface Lived extends Pick<Outcome, "violation" | "steps" | "commands"> {
-  /** What the calls sent, in order. */
+  /** The requests of the calls, in order. */
   requests: Pick<Sent, "to" | "reads">[];
 }
 
@@ -210,7 +210,7 @@ async function answered(
   return answer;
 }
 
-/** Is it a fault that the client's second attempt makes good for? */
+/** True for a fault that the client's second attempt makes good for. */
 function makesGood({ client, faults }: Scenario, requests: Lived["requests"]): boolean {
   if (client === "tries once" || faults.length > 1) return false;
   return faults.every(([n, outcome]) => {
@@ -279,7 +279,7 @@ async function secondLife(box: Sandbox, delivery: DeliveryTime, arrive: () => vo
 
 // ---- which scenarios there are
 
-/** What may happen to any request. */
+/** Outcomes of any request. */
 const OUTCOMES: readonly RequestOutcome[] = [
   "reset before",
   "hangs",
@@ -297,7 +297,7 @@ const ALIKE: readonly RequestOutcome[] = ["503 before", "500 after", "cut short"
 /** If nothing was to be changed, it makes no difference whether the request took effect. */
 const OF_READS: readonly RequestOutcome[] = ["reset before", "hangs", "dies before"];
 
-/** Does it leave something behind that arrives later and may change something? */
+/** True if a copy arrives later that may change something. */
 const makesCopy = ({ reads }: Pick<Sent, "reads">, outcome: RequestOutcome): boolean =>
   !reads && (outcome.includes("late") || outcome === "twice");
 const isDeath = (outcome: RequestOutcome): boolean => outcome.startsWith("dies");
@@ -314,18 +314,18 @@ function outcomesOfTwo(request: Pick<Sent, "to" | "reads">): readonly RequestOut
   return request.reads ? OF_READS : OUTCOMES;
 }
 
-/** What was played of one situation. */
+/** Numbers of the scenarios played in one situation. */
 export interface Tally {
   situation: string;
-  /** Requests where nothing fails and the client tries once. */
+  /** Requests if nothing fails and the client tries once. */
   requests: number;
   singles: number;
   pairs: number;
   steps: number;
   ms: number;
-  /** How many never came to their last fault: an early copy had changed what was sent. */
+  /** The number of scenarios that did not reach their last fault, as an early copy had changed what was sent. */
   unmet: number;
-  /** How many broke a promise, and the first of them. */
+  /** The number of scenarios that broke a promise, and the first of them. */
   broken: number;
   findings: { scenario: Scenario; check: string; detail: string }[];
 }
@@ -368,7 +368,7 @@ export interface Extent {
   seed?: number;
 }
 
-/** Plays all single faults of a situation, and all pairs where they are wanted. */
+/** Plays all single faults of a situation, and all pairs if they are wanted. */
 export async function playAll(subject: Subject, situation: Situation, extent: Extent = {}): Promise<Tally> {
   const { clients = CLIENTS, pairs = false, allMoments = false, share = { part: 0, of: 1 }, most = Infinity, seed } =
     extent;
@@ -387,7 +387,7 @@ export async function playAll(subject: Subject, situation: Situation, extent: Ex
     return lived;
   };
 
-  /** Once, or where there is a late copy, once for each moment at which it may arrive. */
+  /** Once, or if there is a late copy, once for each moment at which it may arrive. */
   const atAllMoments = async (client: Client, faults: Scenario["faults"], sent: Lived["requests"]): Promise<Lived> => {
     const first = await played(client, faults, DELIVERY_TIMES[0]);
     const late = faults.filter(([n, outcome]) => makesCopy(sent[n - 1]!, outcome));

@@ -19,12 +19,12 @@ import {
   tick,
 } from "../simulation/workload.ts";
 
-/** What goes on beside a call. */
+/** The surroundings of a call. */
 export interface Stage {
   box: Sandbox;
   /** Called when the call sends its first upload. */
   onUpload?: () => void;
-  /** What others do meanwhile. */
+  /** Calls of other processes meanwhile. */
   others: { bench: Bench; act: Promise<unknown> }[];
 }
 
@@ -50,7 +50,7 @@ export interface Situation {
   /** Each upload of this key is refused while the calls run. */
   refused?: string;
   leniency?: Partial<Leniency>;
-  /** What may die of it: "poison" if a key may, for a reason specific to it. */
+  /** The kind of trouble, which says what may die of it: "poison" if a key may, for a reason specific to it. */
   mode?: Mode;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What may go wrong in an exploration, and with which requests.
+ * The faults of an exploration, and the requests that they meet.
  * @module
  */
 import { loadedScripts, onlyRead, scriptName } from "../redis/scripts.ts";
@@ -31,7 +31,7 @@ export const FAULTS = [...USUAL, "rollback", "replica"] as const;
 export type Fault = typeof FAULTS[number];
 
 /**
- * What may become of a request that writes. "late" holds what else would be faults of their own: it lands at once ("reset
+ * The outcomes of a request that writes. "late" holds what else would be faults of their own: it lands at once ("reset
  * after"), or only after the last look ("reset before"), and just so "late, refused" and "late, hangs". To a process that reads
  * no clock a request that hangs is one that is late, and its own time limit says so.
  */
@@ -46,7 +46,7 @@ const OUTCOMES: Fault[] = [
   "flushed",
   "dies",
 ];
-/** What reads has no effect: before or after, once or twice are the same. */
+/** The outcomes of a request that only reads: before or after, once or twice are the same. */
 const READ_OUTCOMES: Fault[] = [
   "reset before",
   "refused before",
@@ -66,7 +66,7 @@ const STORE_OUTCOMES: Record<Exclude<Demand["to"], "redis">, Fault[]> = {
 
 const reads = new WeakMap<Demand, boolean>();
 
-/** Does it only read, whatever it meets? */
+/** True if it only reads, whatever it meets. */
 export function isRead(demand: Demand): boolean {
   if (demand.to !== "redis") return demand.to !== "put" && demand.to !== "delete";
   let read = reads.get(demand);
@@ -86,7 +86,7 @@ export function nameOfRequest({ demand }: OpenRequest): string {
   }).join("+");
 }
 
-/** What may happen to a request. */
+/** The faults that may meet a request. */
 export function fatesOfDemand(demand: Demand): readonly Fault[] {
   if (demand.to !== "redis") return STORE_OUTCOMES[demand.to];
   const outcomes = isRead(demand) ? READ_OUTCOMES : OUTCOMES;

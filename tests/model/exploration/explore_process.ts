@@ -1,7 +1,7 @@
 /**
  * Processes that are explored: the shipped code in a process is deterministic, so what it does next is a function of what it
  * has been told since its start (replies, failures, timers, time). That function is learnt as a tree: a node for each such
- * history, with the requests that are open after it. The code itself runs only where a history is new; it cannot be copied,
+ * history, with the requests that are open after it. The code itself runs only if a history is new; it cannot be copied,
  * so a history whose process is no longer at hand is played again from its start, and must ask for the same again.
  * @module
  */
@@ -17,7 +17,7 @@ import type { SimulatedOp } from "../simulation/oracle.ts";
 import type { Subject } from "../simulation/simulation.ts";
 import type { OracleView } from "../simulation/workload.ts";
 
-/** What a process is there for. */
+/** The role of a process. */
 export interface Program {
   readonly name: string;
   /** Its nonces begin with this: no two processes draw the same, and what they draw does not depend on others. */
@@ -34,13 +34,13 @@ export type CallView = OracleView & { stale: boolean };
 
 /** A call of the store under way. */
 export interface Call {
-  /** How many calls came before it. */
+  /** The number of calls before it. */
   readonly index: number;
   readonly kind: string;
   readonly keys: readonly string[];
 }
 
-/** What a program works with. */
+/** The means of a program. */
 export interface Actor {
   readonly store: TundraStore;
   /** Makes a call whose answer `check` checks, later and perhaps often; `undefined`: it failed. */
@@ -60,7 +60,7 @@ export interface CallEnd {
   check(view: CallView, op: SimulatedOp): void;
 }
 
-/** What a request is to do. */
+/** The effect that a request asks for. */
 export type Demand =
   | { to: "redis"; transaction: boolean; batch: boolean; commands: string[][] }
   | { to: "put"; name: string; bytes: Uint8Array }
@@ -69,7 +69,7 @@ export type Demand =
 
 /** A request that is under way. */
 export interface OpenRequest {
-  /** How many requests of its process came before it. */
+  /** The number of requests of its process before it. */
   readonly id: number;
   readonly demand: Demand;
   /** The same number for the same demand, whoever makes it. */
@@ -77,7 +77,7 @@ export interface OpenRequest {
   readonly call: Call | undefined;
 }
 
-/** What a process is told. */
+/** An answer to a process. */
 export type Input =
   & { readonly key: number }
   & (
@@ -107,7 +107,7 @@ export interface ProcessNode {
   instance: Instance | undefined;
 }
 
-/** How stores are made. */
+/** Options of the stores. */
 export interface StoreSettings {
   retries: number;
   redisTtlMs: number | undefined;
@@ -116,7 +116,7 @@ export interface StoreSettings {
 /** Learns what processes do. */
 export interface ProcessTree {
   start(program: Program): ProcessNode | Promise<ProcessNode>;
-  /** What comes after it is told this. */
+  /** The node after this input. */
   after(node: ProcessNode, input: Input): ProcessNode | Promise<ProcessNode>;
   input(input: NewInput): Input;
   /** The number of a demand. */
@@ -305,7 +305,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
     return instance;
   }
 
-  /** Runs it until it waits for an answer; where it waits for time alone, time passes for it: nobody else can tell. */
+  /** Runs it until it waits for an answer; if it waits for time alone, time passes for it: nobody else can tell. */
   async function settled(instance: Instance): Promise<void> {
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));

@@ -1,5 +1,5 @@
 /**
- * What the store's own calls are in an exploration: programs of one call.
+ * The store's own calls in an exploration: programs of one call.
  * @module
  */
 import { checkEnsure, checkError, checkEvict, checkTick } from "../simulation/workload.ts";

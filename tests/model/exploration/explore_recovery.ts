@@ -14,7 +14,7 @@ import type { Proc, Stage, State, Step } from "./explore_state.ts";
 
 const MOST_ROUNDS = 30;
 
-/** What it needs of the explorer. */
+/** The part of the explorer that the recovery uses. */
 export interface RecoveryTools {
   perform(state: State, i: number, request: OpenRequest, outcome: "plain"): State | Promise<State>;
   unstarted(program: Program): Promise<Proc>;
@@ -23,7 +23,7 @@ export interface RecoveryTools {
   land(state: State, i: number): State;
 }
 
-/** What comes next, one step at most. */
+/** The next step; one at most. */
 export function makeRecovery(
   keys: readonly string[],
   servers: Servers,

@@ -1,5 +1,5 @@
 /**
- * What is explored: where a key begins, what an application does to it, and the processes beside it.
+ * The scopes of the exploration: the first state of a key, what an application does to it, and the processes beside it.
  * @module
  */
 import type { TundraError } from "../../../mod.ts";
@@ -114,7 +114,7 @@ function deleter(keys: readonly string[]): Program {
   };
 }
 
-// ---- where keys begin
+// ---- the first states of a key
 
 type Before = (Program | number)[];
 
@@ -207,7 +207,7 @@ export interface Family {
   readonly scopes: readonly Scope[];
 }
 
-/** Where a key begins, and what is done to it: each start and each writer at least once. */
+/** The first state of a key and what is done to it: each start and each writer at least once. */
 const PAIRS: [start: string, writer: string][] = [
   ["nothing", "set"],
   ["new", "set"],

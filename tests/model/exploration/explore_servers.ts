@@ -25,21 +25,21 @@ export interface ServerState {
   /** Redis' clock. */
   readonly clockUs: number;
   readonly oracle: OracleMark;
-  /** What a call that begins now sees of each key. */
+  /** The evidence of each key for a call that begins now. */
   readonly bits: readonly number[];
-  /** What was worked out before. */
+  /** Results that were worked out before. */
   readonly results: Map<number | string, Result>;
 }
 
-/** What becomes of a state. */
+/** The result of a request on a state. */
 export interface Result {
   /** `undefined`: a promise was broken. */
   readonly state: ServerState | undefined;
   readonly violation: Violation | undefined;
   readonly answer: Answer | undefined;
-  /** What the archive gave. */
+  /** The answer of the archive. */
   readonly value: unknown;
-  /** What was to be seen of each key meanwhile. */
+  /** The evidence of each key meanwhile. */
   readonly seen: readonly number[];
   /** Keys that were marked, a bit each. */
   readonly marked: number;
@@ -47,7 +47,7 @@ export interface Result {
   readonly writes: number;
 }
 
-/** What goes wrong where a request is run; from `DIES` on: the server dies after so many writes. */
+/** Variants of running a request; from `DIES` on: the server dies after so many writes. */
 export const PLAIN = 0, FULL = 1, FLUSHED = 2, DIES = 3;
 const MOST_VARIANTS = 64;
 

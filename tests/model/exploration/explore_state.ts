@@ -33,7 +33,7 @@ export interface Late {
   readonly running: boolean;
 }
 
-/** How far it is once faults have stopped. */
+/** The stage of the recovery once faults have stopped. */
 export interface Stage {
   readonly at: number;
   readonly round: number;
@@ -47,20 +47,20 @@ export interface State {
   readonly late: readonly Late[];
   readonly fault: Fault | undefined;
   readonly waits: number;
-  /** What the servers were once, and Redis may be again. */
+  /** Earlier states of the servers, to which Redis may go back. */
   readonly point: ServerState | undefined;
   readonly stage: Stage | undefined;
   readonly path: Path | undefined;
 }
 
-/** How it came there. */
+/** The path that led there. */
 export interface Path {
   readonly before: Path | undefined;
   readonly choice: number;
   readonly length: number;
 }
 
-/** What may happen next. */
+/** A possible next step. */
 export interface Step {
   readonly what: () => string;
   readonly act: () => State | Promise<State>;

@@ -3,7 +3,7 @@
  * and once time passing, each state once, and what comes of each end once faults have stopped.
  *
  * What a state is: the servers (with all that the oracle knows), for each process the history of what it was told (see
- * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only where
+ * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only if
  * all of it is; a process that has ended or died has no history any more, as nothing comes of it.
  *
  * What a step is: one request takes effect and its sender is told, in one. Telling it is a matter of its process alone, and
@@ -40,15 +40,15 @@ import {
 } from "./explore_servers.ts";
 import { type Late, nameOfState, type Path, type Proc, type State, type Step } from "./explore_state.ts";
 
-/** What is explored. */
+/** The bounds of one exploration. */
 export interface Scope {
   readonly name: string;
   readonly keys: readonly string[];
-  /** What has happened before: one after the other, with time passing in between (ms). */
+  /** Earlier operations: one after the other, with time passing in between (ms). */
   readonly before: readonly (Program | number)[];
   readonly processes: readonly Program[];
   readonly faults: readonly Fault[];
-  /** How often time may pass. */
+  /** The number of times that time may pass. */
   readonly waits: number;
   readonly retries: number;
   /** It gives up beyond that many states. */
@@ -57,7 +57,7 @@ export interface Scope {
   readonly first?: boolean;
 }
 
-/** What came of it. */
+/** The result of an exploration. */
 export interface Explored {
   scope: string;
   states: number;
@@ -78,7 +78,7 @@ export interface Explored {
   violations: { check: string; detail: string; path: number[] }[];
 }
 
-/** How long time passes, where it does: beyond the leases (10 s), within the limit of a request. */
+/** The time that passes, if it does: beyond the leases (10 s), within the limit of a request. */
 const PASSES_US = 11_000_000;
 const JUMPS_US = [61_000_000, -2_000_000, HOUR_US, -HOUR_US];
 
@@ -174,7 +174,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     let start: State;
     try {
       start = await firstState();
-    } catch (error) { // a seeded bug may break a promise already where nobody disturbs anybody
+    } catch (error) { // a seeded bug may break a promise already if no process disturbs another
       if (!(error instanceof Violation)) throw error;
       explored.violations.push({ check: error.check, detail: error.message, path: [] });
       return finished();
@@ -369,7 +369,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   // ---- one step
 
-  /** What a result leads to; throws where it broke a promise. */
+  /** The states that a result leads to; throws if it broke a promise. */
   function sound(result: Result, state?: State): State {
     if (!result.state) throw result.violation!;
     const { marked, seen } = result;
@@ -554,7 +554,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return sound(servers.pass(told.servers, told.procs[i]!.node.clockUs - clockUs), told);
   }
 
-  /** What it has sent may arrive all the same. */
+  /** Kills a process; what it has sent may arrive all the same. */
   function crash(state: State, i: number): State {
     const proc = state.procs[i]!;
     const sent = proc.node.open.filter(({ id, demand }) => !proc.hung.includes(id) && !isRead(demand));

@@ -66,7 +66,7 @@ async function replay(text: string): Promise<void> {
   process.exitCode = violations.length > 0 ? 1 : 0;
 }
 
-/** How to see it again. */
+/** The line that replays it. */
 function replayLine(scope: string, path: readonly number[]): string {
   const bug = options.bug === undefined ? "" : ` --bug="${options.bug}"`;
   return `deno task explore${bug} --replay="${scope}:${path.join(".")}"`;

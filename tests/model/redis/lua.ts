@@ -16,7 +16,7 @@ export class Multi {
   constructor(readonly values: LuaValue[]) {}
 }
 
-/** What a script sees. */
+/** The surroundings of a script: its keys, arguments and Redis. */
 export interface LuaEnvironment {
   KEYS: LuaTable;
   ARGV: LuaTable;
@@ -335,9 +335,9 @@ interface Code {
   isNumber?: boolean;
   /** A call, which may have any number of results. */
   isCall?: boolean;
-  /** As a condition, where that is cheaper than the value. */
+  /** As a condition, if that is cheaper than the value. */
   condition?: string;
-  /** Where it can be assigned to. */
+  /** The target of an assignment. */
   assign?: (value: string) => string;
   flow?: Flow;
 }
@@ -536,7 +536,7 @@ function translate(source: string): { js: string; numbers: string[] } {
     return js;
   }
 
-  /** As many values as there are names; as one list where the last expression is a call that fills several. */
+  /** As many values as there are names; as one list if the last expression is a call that fills several. */
   function adjusted(codes: Code[], count: number): string[] | string {
     if (codes.length < count && codes.at(-1)?.isCall) return spread(codes);
     return Array.from({ length: count }, (_, i) => codes[i] ? value(codes[i]!) : "undefined");

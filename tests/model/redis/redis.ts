@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { compileLua, type LuaChunk, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
 
-/** What a key holds. */
+/** The value of a key. */
 export type Value = string | Map<string, number> | Map<string, string>;
 
 interface Entry {
@@ -26,10 +26,10 @@ export class RedisError extends Error {}
 export class ScriptKilled extends RedisError {}
 
 const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
-/** What a full server says. */
+/** The reply of a full server. */
 export const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
 
-/** Who is told of what happens; for oracles. */
+/** Callbacks for what happens; for oracles. */
 export interface RedisHooks {
   /** Before each command that writes, in a script too. May throw: a script ends in its middle. */
   beforeWrite?(name: string): void;
@@ -452,7 +452,7 @@ export function dumpString(value: string): string {
   return dump;
 }
 
-/** The string that a payload holds; `undefined` where its checksum is wrong. */
+/** The string that a payload holds; `undefined` if its checksum is wrong. */
 export function parseDump(payload: string): string | undefined {
   if (payload.length < 12 || crc64(payload.slice(0, -8)) !== payload.slice(-8) || payload[0] !== "\0") return undefined;
   const first = payload.charCodeAt(1);

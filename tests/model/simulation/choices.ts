@@ -12,7 +12,7 @@ export interface Choices {
   chance(permille: number): boolean;
   /** One of them; the first one is the dullest. */
   pick<T>(of: readonly T[]): T;
-  /** What was decided so far. */
+  /** The decisions so far. */
   readonly taken: number[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the simulation found in the package, each with a test of its own.
+ * Faults that the simulation found in the package, each with a test of its own.
  * @module
  */
 import { describe, it } from "node:test";
@@ -39,7 +39,7 @@ describe("found by the simulation", () => {
 });
 
 describe("found by the exploration", () => {
-  it("ensureKs() looks again where the newer version that it found goes before it is fetched", async () => {
+  it("ensureKs() looks again if the newer version that it found goes before it is fetched", async () => {
     const archive = memoryDatastore();
     const meanwhile: (() => Promise<unknown>)[] = [];
     const slow: Datastore = {

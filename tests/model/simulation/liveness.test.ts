@@ -1,5 +1,5 @@
 /**
- * What must go on, under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere.
+ * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere.
  * @module
  */
 import process from "node:process";

@@ -1,5 +1,5 @@
 /**
- * What lies between a store and its servers: requests that are late, lost, doubled or cut short, servers that are full or
+ * The network between a store and its servers: requests that are late, lost, doubled or cut short, servers that are full or
  * refuse their client, processes that die in between.
  * @module
  */
@@ -22,13 +22,13 @@ import type { World } from "./scheduler.ts";
 export interface Process {
   readonly name: string;
   dead: boolean;
-  /** What it is doing. */
+  /** Its current operations. */
   readonly ops: Set<SimulatedOp>;
 }
 
-/** What may go wrong; rates in a thousand. */
+/** Rates of faults, in a thousand. */
 export interface Faults {
-  /** How many more times. */
+  /** The number of faults that are left. */
   left: number;
   /** Of requests to Redis, and to the datastore. */
   redis: number;
@@ -45,7 +45,7 @@ export interface Faults {
   /** Freezers wait for a service, which fails at this rate, or is down; `undefined`: they need none. */
   freezer: number | undefined;
   freezerDown: boolean;
-  /** Whoever uploads this key dies. */
+  /** A key whose uploaders die. */
   killer: string | undefined;
   /** Redis refuses to show this key (`*`: any), in its slot, or a gateway fails over the whole request. */
   hidden: { key: string; how: "slot" | "gateway" } | undefined;
@@ -59,9 +59,9 @@ export interface Faults {
   replyBytes: number;
   /** The archive does not know conditional uploads: it puts them as any other. */
   unconditional: boolean;
-  /** How many requests to Redis got no answer in time, or none that says what became of them. */
+  /** The number of requests to Redis that got no answer in time, or none that says what became of them. */
   unheard: number;
-  /** What happens to this request, where that is decided beforehand; it is asked when the request is sent. */
+  /** The outcome of this request, if that is decided beforehand; it is asked when the request is sent. */
   plan?: (request: Sent) => RedisOutcome | StoreOutcome | undefined;
 }
 
@@ -71,11 +71,11 @@ export interface Sent {
   to: "redis" | "store";
   /** Whether it takes effect makes no difference, nor how often. */
   reads: boolean;
-  /** What is asked of the datastore, or Redis' commands in their JSON. */
+  /** The call of the datastore, or Redis' commands in their JSON. */
   what: string;
 }
 
-/** What an archive says that refuses one object. */
+/** The error of an archive that refuses one object. */
 export const REFUSED = "refused";
 
 /** The errors that a datastore makes. */
@@ -111,7 +111,7 @@ export function kill(process: Process, oracle: Oracle): void {
   for (const op of process.ops) oracle.end(op, false);
 }
 
-/** How long clients wait for Redis (see `timeoutMs` in simulation.ts). */
+/** The time for which clients wait for Redis (see `timeoutMs` in simulation.ts). */
 const PATIENCE_US = 10_000_000;
 /** Nothing is under way for longer: the record of a removed key outlives it by a day, so that late copies find it. */
 const OLDEST_US = 20 * 3_600_000_000;
@@ -148,7 +148,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
     return true;
   }
 
-  /** What may happen to requests of both kinds. */
+  /** Outcomes of requests of both kinds. */
   function meets<T>(process: Process, outcome: RedisOutcome | StoreOutcome, request: Request<T>): void {
     const { act, answered, failed, late } = request;
     switch (outcome) {
@@ -275,7 +275,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
             },
           });
         };
-        // in the network already: it arrives also where its sender dies
+        // in the network already: it arrives also if its sender dies
         world.ready.push({
           run() {
             if (world.nowUs - sentUs > OLDEST_US) return;
@@ -410,7 +410,7 @@ export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, err
 
   // ---- freezing
 
-  /** Works in place; where `faults.freezer` is set it waits for a service, that may fail. */
+  /** Works in place; if `faults.freezer` is set it waits for a service, that may fail. */
   function freezerFor(process: Process): Freezer {
     const work = (what: string) => (bytes: Uint8Array): Uint8Array | Promise<Uint8Array> => {
       if (faults.freezer === undefined) return flipInPlace(bytes);
@@ -448,7 +448,7 @@ const REDIS_OUTCOMES = [
 
 const STORE_OUTCOMES = ["reset before", "hangs", "reset after", "hangs after", "late"] as const;
 
-/** What may happen to any request. */
+/** Outcomes of any request. */
 type RequestOutcome =
   | typeof STORE_OUTCOMES[number]
   | "late, and hangs"
@@ -457,10 +457,10 @@ type RequestOutcome =
   | "dies after"
   | "dies, and it comes late";
 
-/** What may happen to a request to Redis. */
+/** Outcomes of a request to Redis. */
 export type RedisOutcome = RequestOutcome | typeof REDIS_OUTCOMES[number];
 
-/** What may happen to one to the datastore. */
+/** Outcomes of a request to the datastore. */
 export type StoreOutcome = RequestOutcome | "refused";
 
 /** May a replica answer this? */

@@ -2,8 +2,8 @@
  * The oracle: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
  * first step that the invariants in docs/PROTOCOL.md forbid.
  *
- * The value of a key is what Redis holds; where Redis holds none, it is what `ensureKs()` would bring back. The oracle keeps
- * for each key which of those outcomes are right (`right`), changes that only where an application's command, a mark, an
+ * The value of a key is what Redis holds; if Redis holds none, it is what `ensureKs()` would bring back. The oracle keeps
+ * for each key which of those outcomes are right (`right`), changes that only if an application's command, a mark, an
  * eviction, a removal or a key's own expiry does, and compares after every command.
  * @module
  */
@@ -17,7 +17,7 @@ import { scriptName, scriptOf } from "../redis/scripts.ts";
 /** A value and its own expiry (ms, 0 for none); `null`: none. */
 export type ValueState = { value: string; exp: number } | null;
 
-/** What an application or a cron trigger is doing. */
+/** A running call of an application or a cron trigger. */
 export interface SimulatedOp {
   readonly kind: string;
   readonly keys: readonly string[];
@@ -25,11 +25,11 @@ export interface SimulatedOp {
   endedAt: number;
   /** It ended well. */
   succeeded: boolean;
-  /** What its keys have been while it ran: bits of {@linkcode SAW}. */
+  /** The states that its keys had while it ran: bits of {@linkcode SAW}. */
   readonly saw: Map<string, number>;
 }
 
-/** What a key was at some moment. */
+/** A key at some moment. */
 export const SAW = {
   /** In Redis, and its record agrees. */
   present: 1,
@@ -59,12 +59,12 @@ export interface ArchiveObject {
 }
 
 export interface Truth {
-  /** What Redis held after the last command. */
+  /** The value in Redis after the last command. */
   held: ValueState;
   record: string | undefined;
   /** Right outcomes while Redis holds none. */
   right: ValueState[];
-  /** Has the application changed it since its last mark? */
+  /** True if the application has changed it since its last mark. */
   unmarked: boolean;
   /** When it was last marked. */
   markedAt: number;
@@ -76,7 +76,7 @@ export interface Truth {
   expiring: { us: number; atMs: number };
 }
 
-/** What a schedule gives up, because it takes more away than Tundra can make good. */
+/** Promises that a schedule gives up, because it takes more away than Tundra can make good. */
 export interface Leniency {
   /** Scripts end in their middle: keys may wait outside of the queue. */
   brokenScripts: boolean;
@@ -110,11 +110,11 @@ export interface Oracle {
   begin(kind: string, keys: readonly string[]): SimulatedOp;
   end(op: SimulatedOp, succeeded: boolean): void;
   markedSince(key: string, time: number): boolean;
-  /** What Redis holds now, and what would be brought back if that is nothing. */
+  /** The value that Redis holds now or, if it holds none, the one that would be brought back. */
   held(key: string): ValueState;
   record(key: string): KeyRecord;
   outcome(key: string): ValueState;
-  /** Does its record name an object that is gone? */
+  /** True if its record names an object that is gone. */
   isLost(key: string): boolean;
   /**
    * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has deleted.
@@ -140,7 +140,7 @@ export interface Oracle {
   revert(mark: OracleMark): void;
 }
 
-/** What a key is now, and what a look at it must find. */
+/** The state of a key now, and what a read of it must find. */
 export interface KeyView {
   held: ValueState;
   outcome: ValueState;
@@ -150,7 +150,7 @@ export interface KeyView {
   lost: boolean;
 }
 
-/** What an oracle knew at some moment. */
+/** The knowledge of an oracle at some moment. */
 export interface OracleMark {
   truths: Map<string, Truth>;
   archive: ReadonlyMap<string, ArchiveObject>;
@@ -158,7 +158,7 @@ export interface OracleMark {
   leniency: Leniency;
 }
 
-/** How long what has expired stays in the archive. */
+/** The time for which the objects of an expired key stay in the archive. */
 export const EXPIRED_MS = 48 * 3_600_000;
 const PREFIX = "tundra:default:";
 const CBOR_AT = 38;
@@ -218,7 +218,7 @@ export function makeOracle(
     throw new Violation(check, detail);
   }
 
-  /** What `ensureKs()` brings back of a key that Redis does not hold: its record decides. */
+  /** The value that `ensureKs()` brings back of a key that Redis does not hold: its record decides. */
   function outcomeOf(key: string, record: KeyRecord): ValueState {
     if (record.ver === "" || record.rev !== 0 || isGone(record) || expired(record.exp)) return null;
     const object = archived(key, record.ver);
@@ -229,7 +229,7 @@ export function makeOracle(
     return object.state && expired(object.state.exp) ? null : object.state;
   }
 
-  /** Does its record name an object that is gone? */
+  /** True if its record names an object that is gone. */
   function isLost(key: string, record: KeyRecord): boolean {
     const { rev, ver, exp } = record;
     return rev === 0 && ver !== "" && !isGone(record) && !expired(exp) && !archived(key, ver);
@@ -247,7 +247,7 @@ export function makeOracle(
     if (evicted(record)) return; // what was removed was a blind write: the archived value lives
     truth.right = [null];
     if (record.rev === 0 && record.ver !== "" && !isGone(record)) {
-      // behind Tundra's back: what is archived comes back, or stays away where the removal is marked later
+      // behind Tundra's back: what is archived comes back, or stays away if the removal is marked later
       truth.right.push(archived(key, record.ver)?.state ?? null);
     }
   }
@@ -266,7 +266,7 @@ export function makeOracle(
     }
   }
 
-  /** What the running operations see of a key. */
+  /** Notes the state of a key for the running operations. */
   function note(key: string, truth: Truth): void {
     let bits = -1;
     for (const op of running) {
@@ -513,7 +513,7 @@ export function makeOracle(
     fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
   }
 
-  /** What has expired for two days may be deleted. */
+  /** Allows the deletion of what has expired for two days. */
   function noteExpiry(truth: Truth): void {
     nowMs();
     const { us, atMs } = truth.expiring;
@@ -531,7 +531,7 @@ export function makeOracle(
     }
   }
 
-  /** What holds after every command. */
+  /** Checks what holds after every command. */
   function standing(key: string, truth: Truth): void {
     const record = read(truth.record);
     noteExpiry(truth);
@@ -581,7 +581,7 @@ export function makeOracle(
     look,
     put(name, bytes) {
       const there = archive.get(name);
-      // where Redis forgot an id that nobody had confirmed yet, two may be on their way
+      // if Redis forgot an id that nobody had confirmed yet, two may be on their way
       const owner = leniency.rolledBack && name.includes("/~owner/");
       if (there && !owner && !sameBytes(there.bytes, bytes)) fail("3 no object is overwritten", name);
       if (!name.includes("/~owner/") && !archive.has("default/~owner/first")) {
@@ -724,7 +724,7 @@ const LEASED: Record<string, (command: readonly string[]) => { key: string; toke
   },
 };
 
-/** What the simulated freezer does, and undoes. */
+/** The simulated freezer; its own inverse. */
 export function flipInPlace(bytes: Uint8Array): Uint8Array {
   for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0xff;
   return bytes;

@@ -23,7 +23,7 @@ export interface Finding {
   choices?: number[];
 }
 
-/** What many schedules found. */
+/** The findings of many schedules. */
 export interface Findings {
   schedules: number;
   steps: number;
@@ -83,7 +83,7 @@ export async function simulateInProcesses(
   };
 }
 
-/** What `program --worker` prints on its last line, as JSON. */
+/** The last line of `program --worker`, as JSON. */
 export function inProcess<T>(program: string, args: string[]): Promise<T> {
   const { deno, bun } = process.versions;
   const runner = deno ? ["run", "-A", "--no-check"] : bun ? ["run"] : ["--import", "tsx"];

@@ -10,7 +10,7 @@ import type { Choices } from "./choices.ts";
 
 /** Something that can happen next. */
 export interface Happening {
-  /** Whose it is; nothing of a dead process happens any more, bar what is in the network already. */
+  /** The process that it belongs to; nothing of a dead process happens any more, bar what is in the network already. */
   owner?: { dead: boolean };
   run(): void;
 }
@@ -20,7 +20,7 @@ interface Timer {
   act: () => void;
 }
 
-/** How a schedule is played. */
+/** Settings of a schedule. */
 export interface Pace {
   /** In so many of a thousand steps something else than the oldest happens. */
   reorder: number;
@@ -39,16 +39,16 @@ export interface World {
   /** By how much Redis' clock is ahead. */
   redisSkewUs: number;
   redisUs(): number;
-  /** What may happen now. */
+  /** Steps that may happen now. */
   readonly ready: Happening[];
-  /** What may happen at any time, or never: copies of requests, mostly. */
+  /** Steps that may happen at any time, or never: copies of requests, mostly. */
   readonly late: Happening[];
   /** Resolves when the scheduler says so. */
   turn(owner?: { dead: boolean }): Promise<void>;
   after(ms: number, act: () => void): () => void;
   /** Resolves when all that runs has come to its next wait. */
   quiet(): Promise<void>;
-  /** Does one thing; `false`: there is none. */
+  /** Runs one step; `false`: there is none. */
   step(): Promise<boolean>;
   /** Notes of what happened, if they are wanted. */
   readonly log: string[] | undefined;
@@ -126,5 +126,5 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[], dra
   return world;
 }
 
-/** How long a step takes: mostly next to nothing, so that much falls into one millisecond. */
+/** The duration of a step: mostly next to nothing, so that much falls into one millisecond. */
 const STEP_US = [20, 0, 300, 20_000];

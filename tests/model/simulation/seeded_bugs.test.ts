@@ -1,5 +1,5 @@
 /**
- * A simulation that finds nothing proves something only where it would find what is broken: each seeded bug, each guard that
+ * A simulation that finds nothing proves something only if it would find what is broken: each seeded bug, each guard that
  * docs/PROTOCOL.md rests on among them, must be caught within 10,000 schedules.
  * @module
  */
@@ -34,7 +34,7 @@ describe("the simulation catches", () => {
 
   for (const bug of SEEDED_BUGS) {
     it(bug.name, async () => {
-      // where it was met before; `deno task simulate --bugs` searches from the first schedule
+      // the schedule that met it before, if that is known; `deno task simulate --bugs` searches from the first schedule
       const met = bug.met ? await huntBug(bug, bug.met, 1) : undefined;
       const caught = met ?? await huntBug(bug, 1, WITHIN);
       assert(caught, `it survived ${WITHIN} schedules`);

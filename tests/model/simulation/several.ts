@@ -143,7 +143,7 @@ async function together(box: Sandbox, others: readonly Sandbox[], processes: Run
   });
 }
 
-/** What is on its way arrives, and nothing fails any more. */
+/** Lets everything on its way arrive; nothing fails any more. */
 async function settle(boxes: readonly Sandbox[]): Promise<void> {
   for (const { network: { faults } } of boxes) faults.left = 0;
   const { world } = boxes[0]!;
@@ -160,7 +160,7 @@ function isConfirmed({ redis }: Sandbox): boolean {
   return !(redis.peek(ID)?.value ?? "new:").startsWith("new:");
 }
 
-/** What Tundra keeps in Redis. */
+/** The keys of Tundra in Redis. */
 function index(state: RedisState): Map<string, string> {
   const text = (value: unknown) => JSON.stringify(value instanceof Map ? [...value].sort() : value);
   return new Map(

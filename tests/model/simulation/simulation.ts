@@ -41,10 +41,10 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex };
 
-/** The check that fails where something else than a promise is broken. */
+/** The check that fails if something else than a promise is broken. */
 export const UNEXPECTED = "nothing else breaks";
 
-/** How a schedule ended. */
+/** The end of a schedule. */
 export interface Outcome {
   violation?: { check: string; detail: string };
   mode: string;
@@ -52,7 +52,7 @@ export interface Outcome {
   commands: number;
 }
 
-/** What the adversary does besides the network's faults. */
+/** Kinds of trouble besides the network's faults. */
 const MODES = [
   "network",
   "network",
@@ -79,7 +79,7 @@ export const START_US = 1_800_000_000_000_000;
 const MAX_STEPS = 8_000;
 export const NATTEMPTS = 3;
 
-/** What several databases share, and the name of this one. */
+/** The common part of several databases, and the name of this one. */
 export interface Site {
   world: World;
   archive: Oracle["archive"];
@@ -219,7 +219,7 @@ export async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>
   return !bench.process.dead;
 }
 
-// ---- where schedules begin
+// ---- the first state of a schedule
 
 /** Keys in different states, made by the shipped code itself. */
 export const WARM_KEYS = [
@@ -440,7 +440,7 @@ function runningProcess(bench: Bench, plan: Operation[]): Running {
   return self;
 }
 
-/** What it may do at each step. */
+/** The possible actions at each step. */
 function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
   const { world, oracle, network, redis } = box;
   const { choices } = world;
@@ -679,7 +679,7 @@ const MOST_ROUNDS = 30;
 /** Ticks until nothing waits; `poisoned` keys may kill them and end dead. */
 export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
   const { redis, oracle } = box;
-  // where Redis lost a mark that overrode an evicted value, only the application can say which of the two it wants
+  // if Redis lost a mark that overrode an evicted value, only the application can say which of the two it wants
   const undecided = (key: string) => mode === "rollback" && oracle.sight(key).blind;
   const waiting = () => [...redis.members("tundra:default:dirty").keys()].filter((key) => !undecided(key));
   for (let round = 0; waiting().length > 0; round++) {
@@ -765,7 +765,7 @@ async function ensureRight(box: Sandbox, bench: Bench, key: string): Promise<voi
   await complete(box, bench, ensure(bench, [key]).then((fine) => done = fine));
   if (!done && (blind || lost)) return;
   if (!done) throw new Violation("1 ensureKs() brings it back", `${key} must be ${JSON.stringify(outcome)}: it failed`);
-  // where it was lost a newer version may come back: restore is checked when it happens
+  // if it was lost a newer version may come back: restore is checked when it happens
   if (!lost && !sameState(oracle.held(key), outcome)) {
     throw new Violation(
       "1 ensureKs() brings it back",

@@ -1,5 +1,5 @@
 /**
- * What applications and cron triggers do, and what each of their calls may answer.
+ * Calls of applications and cron triggers, and the answers that each may give.
  * @module
  */
 import type { TickReport, TundraError, TundraStore } from "../../../mod.ts";
@@ -8,7 +8,7 @@ import { type Process, REFUSED } from "./network.ts";
 import { type Oracle, SAW, type SimulatedOp, Violation } from "./oracle.ts";
 import type { World } from "./scheduler.ts";
 
-/** What an operation works with. */
+/** The means of an operation. */
 export interface Bench {
   world: World;
   oracle: Oracle;
@@ -70,7 +70,7 @@ export async function call<T>(
 /** The evidence that an answer is checked by. */
 export type OracleView = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
 
-/** Is this an error that something explains? */
+/** Checks that something explains this error. */
 export function checkError(oracle: OracleView, kind: string, error: TundraError): void {
   const name: string = error.name;
   if (name === "UpstashError" && kind === "command") return;
@@ -91,12 +91,12 @@ export async function command(bench: Bench, keys: readonly string[], act: () => 
   return !failed;
 }
 
-/** Did the key look like this at some moment of the call? */
+/** True if the key looked like this at some moment of the call. */
 function saw(op: SimulatedOp, key: string, bits: number): boolean {
   return (op.saw.get(key)! & bits) !== 0;
 }
 
-/** Is the answer of a dirty() one that its keys explain? */
+/** Checks that the keys of a dirty() explain its answer. */
 export function checkDirty(
   oracle: OracleView,
   op: SimulatedOp,
@@ -122,7 +122,7 @@ export function checkDirty(
   }
 }
 
-/** Is the answer of an ensureKs() one that its keys explain? */
+/** Checks that the keys of an ensureKs() explain its answer. */
 export function checkEnsure(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   if (oracle.leniency.rolledBack) return;
   for (const key of op.keys) {
@@ -137,7 +137,7 @@ export function checkEnsure(oracle: OracleView, op: SimulatedOp, error: TundraEr
   }
 }
 
-/** Did a del() that resolved delete? */
+/** Checks that a del() that resolved has deleted. */
 export function checkDel(oracle: OracleView, op: SimulatedOp, error: TundraError | undefined): void {
   for (const key of op.keys) {
     if (error === undefined && !saw(op, key, SAW.absent) && !oracle.leniency.rolledBack) {
@@ -146,7 +146,7 @@ export function checkDel(oracle: OracleView, op: SimulatedOp, error: TundraError
   }
 }
 
-/** Did an evict() do what it says? */
+/** Checks that an evict() did what its report says. */
 export function checkEvict(oracle: OracleView, op: SimulatedOp, evicted: readonly string[]): void {
   for (const key of evicted) {
     if (!saw(op, key, SAW.evicted) && !oracle.leniency.rolledBack) {
@@ -155,7 +155,7 @@ export function checkEvict(oracle: OracleView, op: SimulatedOp, evicted: readonl
   }
 }
 
-/** Did a tick() report only what something explains? */
+/** Checks that something explains each error of a tick(). */
 export function checkTick(oracle: OracleView, errors: TickReport["errors"]): void {
   const cause = errors.find((each) =>
     isAlarming(oracle, each) ||
