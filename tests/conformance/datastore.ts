@@ -1,5 +1,5 @@
 /**
- * What every datastore promises. A store's test file calls {@linkcode datastoreConformance} with a function that makes an
+ * The promises of every datastore. A store's test file calls {@linkcode datastoreConformance} with a function that makes an
  * empty one.
  * @module
  */
@@ -54,7 +54,7 @@ export async function listAll(store: Required<Datastore>, prefix: string): Promi
   }
 }
 
-/** What a server of others does otherwise: nothing is skipped, each case that it fails must fail as is said here. */
+/** The cases in which a foreign server differs: nothing is skipped, each case that it fails must fail as is said here. */
 export interface Deviations {
   /** The names of ODD_NAMES that it can take; default: all. */
   odd?: readonly string[];

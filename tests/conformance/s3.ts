@@ -1,5 +1,5 @@
 /**
- * What `s3Datastore` promises beyond the common suite, on any S3 server: signatures, damage, retries, clocks.
+ * The promises of `s3Datastore` beyond the common suite, on any S3 server: signatures, damage, retries, clocks.
  * @module
  */
 import { after, before, describe } from "node:test";

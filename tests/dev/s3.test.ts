@@ -53,7 +53,7 @@ function bytesOf(body: string | undefined): Uint8Array<ArrayBuffer> | undefined 
   return body === undefined ? undefined : new TextEncoder().encode(body);
 }
 
-/** What a socket answers to exactly these characters; `breakOff` then ends the connection from our side. */
+/** The answer of a socket to exactly these characters; `breakOff` then ends the connection from our side. */
 function raw(port: number, request: string, breakOff = false): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";

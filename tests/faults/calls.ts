@@ -20,9 +20,9 @@ export interface Call {
   prepare(world: World): Promise<string[]>;
   /** The call. */
   run(open: Open, world: World): Promise<unknown>;
-  /** What these keys are worth once the call has resolved, if that is another value than before. */
+  /** The values of these keys once the call has resolved, if that is another value than before. */
   settles?: Record<string, "absent" | "what is in Redis">;
-  /** What they are worth before it, if that is not what Redis and archive say. */
+  /** Their values before it, if that is not what Redis and archive say. */
   before?: Record<string, Value>;
   /** Options of the healthy store that comes afterwards. */
   options?: StoreOptions;
@@ -69,7 +69,7 @@ async function endedLease(world: World, ...keys: string[]): Promise<void> {
   await world.commands(...keys.map((key) => ["ZADD", redisKeys("default").dirty, past, key]));
 }
 
-/** Does what the default freezer does, but not to a value that holds "poison". */
+/** The default freezer, which refuses a value that holds "poison". */
 const FUSSY: Freezer = {
   ...deflateFreezer(),
   freeze(bytes, object) {

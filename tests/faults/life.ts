@@ -33,7 +33,7 @@ export interface Kind {
   make(late: Promise<void>): Fault;
 }
 
-/** How often the client tries: once, or as often as it does by itself. */
+/** The attempts of the client: one, or as often as it does by itself. */
 export type Tries = "no retries" | "default retries";
 
 /** A call in its situation. */
@@ -41,7 +41,7 @@ export interface Prepared {
   call: Call;
   saved: Saved;
   before: Allowed;
-  /** What the call asks for if nothing fails. */
+  /** The requests of the call if nothing fails. */
   requests: FaultRequest[];
   /** The name of each script, by its SHA-1. */
   scripts: Map<string, string>;
@@ -122,7 +122,7 @@ export async function prepare(world: World, call: Call): Promise<Prepared> {
   return { call, saved, before, requests: logs[1]!, scripts: new Map(scriptsOf(logs[0]!)) };
 }
 
-/** What a request asks for: a script by its name. */
+/** The content of a request: a script by its name. */
 function nameOf(request: FaultRequest, scripts: ReadonlyMap<string, string>): string {
   if (!request.body.startsWith("[")) return `${request.method} ${new URL(request.url).pathname}`;
   const sha1 = /^\["EVALSHA(?:_RO)?","(\w{40})"/.exec(request.body)?.[1];
@@ -377,7 +377,7 @@ function allowedAfter(
   return after;
 }
 
-/** What a key is worth in a situation that nothing has happened to yet. */
+/** The value of a key in a situation before anything happened. */
 async function worthOf(world: World, key: string): Promise<Value> {
   const there = (await world.values(key)).get(key)!;
   if (there !== "absent") return there;

@@ -133,7 +133,7 @@ describe("while S3", () => {
     ["is a login page that says 200", { type: "status", status: 200, body: "<html>Sign in" }, /./],
     ["hangs", { type: "hang" }, /no progress in 40 ms/],
   ];
-  /** What a person must end: it passes as well, and still no attempt counts. */
+  /** Failures that an operator must end: each passes as well, and still no attempt counts. */
   const ENDED_BY_PEOPLE = /^says (400 ExpiredToken|403|404|307)/;
   for (const [name, fault, says] of PASSING) {
     it(`${name}, ticks and reads fail, and the queue drains afterwards`, async () => {
@@ -260,7 +260,7 @@ const CALLS: Record<string, (store: TundraStore) => Promise<unknown>> = {
   retryDead: (store) => store.retryDead("dirty"),
 };
 
-/** What their errors name. */
+/** The names in their errors. */
 const KEYS_OF: Record<string, string[]> = {
   ensureKs: ["dirty", "evicted"],
   dirty: ["dirty"],

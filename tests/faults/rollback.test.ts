@@ -68,7 +68,7 @@ async function story(world: World): Promise<Moment[]> {
   return moments;
 }
 
-/** Whatever state Redis is in: each key is worth one of these, for a tick and for ensureKs() too, and a new write is safe. */
+/** In every state of Redis each key has one of these values, for a tick and for ensureKs() too, and a new write is safe. */
 async function goesOn(world: World, store: TundraStore, may: (key: string, value: Value) => boolean): Promise<void> {
   const check = async (when: string) => {
     for (const [key, value] of await world.worth(...KEYS)) {

@@ -21,7 +21,7 @@ import { BUCKET, type ColdStack, withArchive } from "../support/fixtures.ts";
 import { freezeRecord, thawRecord } from "../support/records.ts";
 import type { StackOptions } from "../support/stack.ts";
 
-/** What a key is worth to the application: its DUMP payload (a character a byte) and own expiry, or nothing. */
+/** The value of a key for the application: its DUMP payload (a character a byte) and own expiry, or nothing. */
 export type Value = { dump: string; exp: number } | "absent" | "conflict";
 
 /** For each key all values that it may have. */
@@ -33,16 +33,16 @@ export interface Saved {
   objects: Map<string, Uint8Array>;
 }
 
-/** What fault tests reach. */
+/** The fixture of fault tests. */
 export interface World extends ColdStack {
   /** Sends commands past the endpoint, all at once; rejects for the first error. */
   commands(...commands: CommandPart[][]): Promise<Reply[]>;
   save(): Promise<Saved>;
   /** Brings a state back; `"redis"`: only Redis', as a failover does. */
   load(saved: Saved, part?: "redis"): Promise<void>;
-  /** What Redis holds for these keys now. */
+  /** The values of these keys in Redis now. */
   values(...keys: string[]): Promise<Map<string, Value>>;
-  /** What they are worth: what ensureKs() would have to make of them. Rejects if the archive lacks what a record names. */
+  /** Their values after a right ensureKs(). Rejects if the archive lacks what a record names. */
   worth(...keys: string[]): Promise<Map<string, Value>>;
   /** Those of them that count as archived, but with other bytes than Redis holds. */
   stale(...keys: string[]): Promise<string[]>;
@@ -94,7 +94,7 @@ export function withWorld(options: StackOptions = {}): World {
     return newest && newest.split("-")[0]! > ver.split("-")[0]! ? newest : undefined;
   };
 
-  /** What a key is worth, judged from Redis and the bucket alone. */
+  /** The value of a key, derived from Redis and the bucket alone. */
   const worth = async (key: string, there: Value, record: KeyRecord | undefined, nowMs: number): Promise<Value> => {
     const expired = record !== undefined && record.exp > 0 && record.exp <= nowMs;
     if (there !== "absent") {
@@ -246,7 +246,7 @@ function sha1(dump: string): string {
   return createHash("sha1").update(Buffer.from(dump, "latin1")).digest("hex");
 }
 
-/** Is it the same value, with the same expiry? */
+/** True for the same value with the same expiry. */
 export function same(a: Value, b: Value): boolean {
   if (typeof a !== "object" || typeof b !== "object") return a === b;
   return a.dump === b.dump && a.exp === b.exp;

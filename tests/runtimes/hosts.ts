@@ -47,7 +47,7 @@ export interface Host {
   stop(): Promise<void>;
 }
 
-/** How to start each host. */
+/** Commands that start each host. */
 export const HOSTS: Record<string, (bundle: Bundle) => Promise<Host>> = {
   deno: (bundle) => startProcess("deno", bin("deno"), ["run", "-A", "--no-config"], bundle),
   bun: (bundle) => startProcess("bun", bin("bun"), ["run"], bundle),
@@ -123,5 +123,5 @@ async function ask<T>(url: string, body: object = {}): Promise<T> {
   return JSON.parse(text) as T;
 }
 
-/** Is this process the one runtime that can start all of them? */
+/** True in the one runtime that can start all of them. */
 export const isNode = !process.versions.deno && !process.versions.bun;

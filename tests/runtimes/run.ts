@@ -23,7 +23,7 @@ export async function run(
 
 /** A program under way. */
 export interface Program {
-  /** What it has printed so far. */
+  /** Its output so far. */
   output(): string;
   /** Its exit status, or the signal that ended it. */
   readonly ended: Promise<number | string>;

@@ -1,4 +1,4 @@
-/** What an application carries: the sizes of bundles, and that unused parts stay out of them. */
+/** The weight of the package in an application: the sizes of bundles, and that unused parts stay out of them. */
 import { relative } from "node:path";
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertLess, assertLessOrEqual } from "@std/assert";
@@ -25,7 +25,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./testing": 30,
 };
 
-/** What the one entry point for servers, "./testing", may import; another one that does is found by architecture.test.ts. */
+/** The built-ins that the one entry point for servers, "./testing", may import; another one that does is found by architecture.test.ts. */
 const BUILT_IN = /^node:/;
 /** All imports of packages. */
 const DEPENDENCY = new RegExp(`^(${DEPENDENCIES.join("|")})`);

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 /** The root of the repository. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** Where the tools are. */
+/** The folder of the tools. */
 export const TOOLS = join(ROOT, ".ci", "tools");
 
 /** Installs the tools unless all are there. */
@@ -32,7 +32,7 @@ export function load<T>(name: string, from = TOOLS): T {
   return createRequire(join(from, "package.json"))(name) as T;
 }
 
-/** What these tests use of miniflare. */
+/** The part of miniflare that these tests use. */
 export interface Miniflare {
   readonly ready: Promise<URL>;
   dispatchFetch(url: string, init?: RequestInit): Promise<Response>;

@@ -18,7 +18,7 @@ async function rejects(act: () => Promise<unknown>): Promise<TundraError> {
   return error as TundraError;
 }
 
-/** What `dirty` and `exec` must have in common. */
+/** The part in which `dirty` and `exec` must agree. */
 const facts = ({ code, message, keys, causes, retryable }: TundraError) => ({
   code,
   message,

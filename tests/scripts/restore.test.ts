@@ -43,7 +43,7 @@ describe("restore", () => {
     return { key, expected: record, ver, exp, payload: encodePayload(dump) };
   }
 
-  /** What restores the key as it is; the key and its idle entry go. */
+  /** Removes the key and its idle entry; returns the arguments that restore it. */
   async function takeAway(key: string): Promise<Thawed & { dump: Buffer }> {
     const dump = await raw("DUMP", key) as Buffer;
     const exp = Math.max(0, await tools.expiry(key));

@@ -46,7 +46,7 @@ const STATES = [...allStates()];
 const KEYS = STATES.map(({ key }) => key);
 const VER = "1700000000000000-00000000";
 
-/** What ensureKs makes of a key: its value and expiry (ms), `conflict`, or `absent`. */
+/** The result of ensureKs for a key: its value and expiry (ms), `conflict`, or `absent`. */
 type Truth = string;
 
 const OPERATIONS: Record<string, (store: TundraStore) => Promise<unknown>> = {
@@ -130,7 +130,7 @@ describe("in every state of a key", () => {
     return `${bytes === "other" ? "other" : "archived"} ${expiry}`;
   }
 
-  /** What a call may change of it. */
+  /** The right state of the key after a call. */
   function truthAfter(call: string, state: State, truth: Truth): Truth {
     const { flag, bytes } = state;
     if (call === "del()") return "absent";

@@ -18,7 +18,7 @@ describe("a key that is missing, though nobody removed it", () => {
 
   const errors = (report: TickReport): [string, string][] => report.errors.map(({ key, code }) => [key, code]);
 
-  /** What the newest object of the key says of its removal. */
+  /** The reason of removal or the expiry in the key's newest object. */
   async function newest(key: string): Promise<unknown> {
     const name = versions(key).at(-1)!;
     const record = await thawRecord(archive.objects.get(name)!, { key, ver: name.split("/").at(-1)! }, []);

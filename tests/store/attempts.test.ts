@@ -1,4 +1,4 @@
-/** Failures: whose fault they are, what they cost a key, and how it comes back to life. */
+/** Failures: whether they are specific to a key, which of them cost it an attempt, and how a dead key is requeued. */
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";

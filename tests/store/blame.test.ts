@@ -1,4 +1,4 @@
-/** Whose fault is it? What one key does to its batch, what a store does to all keys, and what costs an attempt. */
+/** The attribution of failures: to one key of a batch, or to the store; and which of them cost an attempt. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";

@@ -1,4 +1,4 @@
-/** What a call costs, in requests and in billable commands: exactly, and within the budgets of the design. */
+/** The cost of each call, in requests and in billable commands: exactly, and within the budgets of the design. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";

@@ -1,4 +1,4 @@
-/** What an application's callbacks do is their own affair, also if they are asynchronous. */
+/** Failures of an application's callbacks change nothing, also if the callbacks are asynchronous. */
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertGreater } from "@std/assert";

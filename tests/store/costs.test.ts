@@ -10,7 +10,7 @@ describe("what archiving, evicting and bringing back cost", () => {
   const { raw } = stack;
   beforeEach(() => stack.flush());
 
-  /** How often each command ran since the last call, and whether it writes. */
+  /** The number of runs of each command since the last call, and whether it writes. */
   let before: Record<string, number> = {};
   async function spent(): Promise<{ commands: number; writes: number }> {
     const text = String(await raw("INFO", "commandstats"));

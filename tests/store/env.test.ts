@@ -22,7 +22,7 @@ describe("tundraFromEnv", () => {
     TUNDRA_S3_ACCESS_KEY_ID: stack.s3.accessKeyId,
     TUNDRA_S3_SECRET_ACCESS_KEY: stack.s3.secretAccessKey,
   });
-  /** What Vercel and Lambda inject, of no use to us. */
+  /** Variables that Vercel and Lambda inject and that Tundra ignores. */
   const injected: Env = {
     AWS_REGION: "us-west-2",
     AWS_ACCESS_KEY_ID: "INJECTEDKEYID",
@@ -123,7 +123,7 @@ describe("tundraFromEnv", () => {
     await roundTrip(tundraFromEnv({ ...upstash(), ...s3(), ...injected }));
   });
 
-  /** Where a store would send an object, and signed by whom. */
+  /** The URL that a store would send an object to, and the key that signs it. */
   async function request(env: Env): Promise<{ url: string; headers: Headers }> {
     const original = globalThis.fetch;
     let seen: { url: string; headers: Headers } | undefined;

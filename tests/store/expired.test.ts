@@ -1,4 +1,4 @@
-/** What has expired by itself leaves `idle` and the archive: a store is bounded by the keys that live. */
+/** Keys that have expired by themselves leave `idle` and the archive: a store is bounded by the keys that live. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";

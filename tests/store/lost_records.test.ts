@@ -1,4 +1,4 @@
-/** What Redis has lost by itself is told apart from what never was. */
+/** Keys that Redis has lost by itself are told apart from those that never were. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";

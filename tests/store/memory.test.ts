@@ -1,5 +1,5 @@
 /**
- * What ensureKs() has in memory: values that the datastore has handed out and that are not yet restored. Many large ones
+ * The memory of ensureKs(): values that the datastore has handed out and that are not yet restored. Many large ones
  * together must fit a Worker, and small ones must cost no more requests for it.
  */
 import { beforeEach, describe, it } from "node:test";
@@ -9,7 +9,7 @@ import { hooked, names, type StoreOptions, tundraError, withArchive } from "../s
 import { seededRandom } from "../support/random.ts";
 
 const MB = 1_048_576;
-/** What an object holds besides its value. */
+/** The bytes of an object besides its value. */
 const HEAD = 1_024;
 
 function noise(length: number): Uint8Array<ArrayBuffer> {

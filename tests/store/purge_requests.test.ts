@@ -1,4 +1,4 @@
-/** What a tick purges: only older versions of that very key, and nothing once it has reported. */
+/** The objects that a tick purges: only older versions of that very key, and nothing once it has reported. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";

@@ -1,4 +1,4 @@
-/** Whatever Redis holds goes through dirty, tick, evict and ensureKs, and comes back as it was. */
+/** Values of every kind go through dirty, tick, evict and ensureKs, and comes back as it was. */
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
@@ -13,7 +13,7 @@ const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i);
 const many = (n: number, each: (i: number) => CommandPart[]): CommandPart[] =>
   Array.from({ length: n }, (_, i) => each(i)).flat();
 
-/** What is written for each test: commands, with the key at `KEY`. */
+/** The writes of each test: commands, with the key at `KEY`. */
 const KEY = Symbol("the key");
 const VALUES: Record<string, (CommandPart | typeof KEY)[][]> = {
   "a string": [["SET", KEY, "value"]],

@@ -1,4 +1,4 @@
-/** What is not a suspect's fault must not be counted against it, however often it happens. */
+/** Failures that are not specific to a suspect never count against it, however often they happen. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertGreater } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
@@ -23,7 +23,7 @@ describe("a suspect", () => {
     }
   }
 
-  /** Is this the request of the script with these KEYS first, and as many as these? */
+  /** True for the request of a script with `count` KEYS, these first. */
   const isScript = (body: string, first: string[], count: number): boolean => {
     const [name, , n, ...rest] = JSON.parse(body) as unknown[];
     return /^EVAL/.test(String(name)) && n === count && first.every((key, i) => rest[i] === key);

@@ -37,7 +37,7 @@ function requester(answer: (call: FakeCall) => unknown, options: Partial<RedisOp
   return { requester, calls: fake.calls };
 }
 
-/** What `act` printed as errors. */
+/** The errors that `act` printed. */
 async function printed(act: () => Promise<void>): Promise<string> {
   const stock = console.error;
   const lines: string[] = [];

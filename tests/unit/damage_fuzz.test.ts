@@ -45,7 +45,7 @@ function edited(original: Uint8Array, edits: { at: number; drop: number; put: Ui
   return Uint8Array.from(all);
 }
 
-/** What thawing gives: the record, or the code of its TundraError. Anything else that is thrown fails the property. */
+/** The result of thawing: the record, or the code of its TundraError. Anything else that is thrown fails the property. */
 async function outcome(
   object: Uint8Array,
   expected: { key: string; ver: string },

@@ -14,7 +14,7 @@ function code(act: () => unknown): string {
   return assertThrows(act, TundraError).code;
 }
 
-/** What `deflateFreezer` would make of a stream if it trusted the length. */
+/** The result of `deflateFreezer` for a stream if it trusted the length. */
 function claiming(length: number, stream: Uint8Array): Uint8Array {
   const frozen = new Uint8Array(5 + stream.length);
   frozen[0] = 1;

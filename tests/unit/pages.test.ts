@@ -26,7 +26,7 @@ function proseOf(page: string): string {
   return page.replace(/^( *)```[^]*?^\1```$/gm, "").replace(/`[^`\n]*`/g, "");
 }
 
-/** Does the text hold the word, also with an ending: `bury`, `buries`? */
+/** True if the text holds the word, also with an ending: `bury`, `buries`. */
 function holds(text: string, word: string): boolean {
   return new RegExp(`\\b${word.replace(/y$/, "[yi]").replaceAll(" ", "\\s+")}`, "i").test(text);
 }

@@ -1,4 +1,4 @@
-/** What console.error shows of an error: one key's message once. */
+/** The output of console.error for an error: one key's message once. */
 import { describe, it } from "node:test";
 import { inspect as ofNode } from "node:util";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";

@@ -35,7 +35,7 @@ function fake(
   return { sent, store: s3Datastore({ ...OPTIONS, fetch: send, ...options }) };
 }
 
-/** What S3 answers to an upload that it has stored. */
+/** The answer of S3 to an upload that it has stored. */
 const stored = () => new Response(null, { headers: { etag: '"d41d8cd98f00b204e9800998ecf8427e"' } });
 const errorXml = (code: string, message = "") =>
   `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`;

@@ -2,7 +2,7 @@
 import { describe, it } from "node:test";
 import * as a from "../vendor/std_assert/mod.ts";
 
-/** What the failed assertion says. Built on nothing of what is tested. */
+/** The message of the failed assertion. Built on nothing of what is tested. */
 function messageOf(act: () => unknown): string {
   try {
     act();

@@ -1,5 +1,5 @@
 /**
- * What a portable test is given. Everything here runs on every runtime: fetch, no more.
+ * The fixture of portable tests. Everything here runs on every runtime: fetch, no more.
  * @module
  */
 import { assertEquals, assertInstanceOf } from "@std/assert";
@@ -20,7 +20,7 @@ export interface WorldOptions {
   s3: { endpoint: string; region: string; bucket: string; accessKeyId: string; secretAccessKey: string };
 }
 
-/** What a test reaches: servers that others use at the same time, and a queue and keys of its own. */
+/** The fixture of a test: servers that others use at the same time, and a queue and keys of its own. */
 export interface World extends WorldOptions {
   /** Begins all keys of this test. */
   readonly prefix: string;
