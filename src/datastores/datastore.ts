@@ -53,7 +53,7 @@ export interface Datastore {
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
-   * SingleFlight objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
+   * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
    * other error means "unknown" and never leads to `LOST`.
    */
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;

@@ -1,11 +1,12 @@
 /**
- * What stands between Tundra and every datastore. A datastore may be anybody's code: it may never answer, answer
- * something else, or promise what it did not do; and an object that only seems to be stored is evicted and lost. So
+ * The checks between Tundra and every datastore. A datastore may be an application's own code: it may never answer,
+ * answer something else, or report a success that did not happen. An object that only seems to be stored would be
+ * evicted and lost. Therefore
  *
  * - only `true` of `putKey` says that an object is stored;
  * - an answer that is missing, or of another kind, is an error in its slot;
- * - each call has a time limit, and ends at once when its signal is aborted, also where the datastore heeds neither;
- * - a listing is understood as a whole or refused, and it ends.
+ * - each call has a time limit, and ends at once when its signal is aborted, even if the datastore ignores both;
+ * - a listing is accepted as a whole or refused, and it ends.
  * @module
  */
 import { linkSignals, untilAborted } from "../base/abort.ts";
@@ -13,64 +14,21 @@ import { asTundraError, show, TundraError } from "../base/errors.ts";
 import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
 
 /**
- * Limit of a call, ms: twice the time in which a store of ours gives up one request without progress, some for its
- * retries; more for each name, as a store asks a few at a time; and for each KB, as slow as 4 Mbit/s.
+ * The time limit of a call in ms: a base for retries, twice the datastore's own limit for a request without progress,
+ * more for each name, as a datastore asks for a few at a time, and more for each KB, enough for a line of 4 Mbit/s.
  */
 const [BASE_MS, REQUESTS, REQUEST_MS, NAME_MS, KILOBYTE_MS] = [10_000, 2, 10_000, 200, 2];
-/** Pages of one listing: ten million names of S3. */
+/** The most pages of one listing: ten million names of S3. */
 const MAX_PAGES = 10_000;
 
-/** The only way in which the core calls a datastore. */
+/** A datastore whose calls are bounded in time and whose answers are checked. The core calls no other. */
 export function guardedDatastore(datastore: Datastore): Datastore {
-  async function within<T>(
-    what: string,
-    names: number,
-    bytes: number,
-    options: DatastoreCallOptions | undefined,
-    act: (options: DatastoreCallOptions) => Promise<T>,
-  ): Promise<T> {
-    options?.signal?.throwIfAborted();
-    const ms = BASE_MS + REQUESTS * (datastore.timeoutMs ?? REQUEST_MS) + NAME_MS * names +
-      KILOBYTE_MS * Math.ceil(bytes / 1000);
-    const link = linkSignals([options?.signal]);
-    link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));
-    try {
-      return await untilAborted((async () => await act({ ...options, signal: link.signal }))(), link.signal);
-    } catch (thrown) {
-      if (options?.signal?.aborted) throw options.signal.reason;
-      throw asTundraError(thrown, what);
-    } finally {
-      link.release();
-    }
-  }
-
-  async function each<T>(
-    what: string,
-    names: string[],
-    options: DatastoreCallOptions | undefined,
-    act: (options: DatastoreCallOptions) => Promise<unknown>,
-    fits: (answer: unknown) => answer is T,
-  ): Promise<(T | Error)[]> {
-    if (names.length === 0) return [];
-    const answers = await within(`${what} ${names.length} objects`, names.length, 0, options, act);
-    return names.map((name, i): T | Error => {
-      const answer: unknown = Array.isArray(answers) ? answers[i] : answers;
-      if (Array.isArray(answers) && (fits(answer) || answer instanceof Error)) return answer;
-      return failure(`${what} ${show(name)}`, "answer each name", `current value is ${kindOf(answer)}`);
-    });
-  }
-
   const guarded: Datastore = {
     ...(datastore.place !== undefined && { place: datastore.place }),
     async putKey(name, value, options) {
       const what = `put ${show(name)}`;
-      const stored: unknown = await within(
-        what,
-        1,
-        value.length,
-        options,
-        (own) => datastore.putKey(name, value, own),
-      );
+      const call = (own: DatastoreCallOptions) => datastore.putKey(name, value, own);
+      const stored: unknown = await within(datastore, what, 1, value.length, options, call);
       if (stored === true) return true;
       throw stored instanceof TundraError
         ? stored
@@ -78,6 +36,7 @@ export function guardedDatastore(datastore: Datastore): Datastore {
     },
     fetchKeys: (names, options) =>
       each(
+        datastore,
         "fetch",
         names,
         options,
@@ -89,12 +48,13 @@ export function guardedDatastore(datastore: Datastore): Datastore {
     guarded.deleteKeys = async (names, options) => {
       if (names.length === 0) return;
       const call = (own: DatastoreCallOptions) => datastore.deleteKeys!(names, own);
-      await within(`delete ${names.length} objects`, names.length, 0, options, call);
+      await within(datastore, `delete ${names.length} objects`, names.length, 0, options, call);
     };
   }
   if (datastore.hasKeys) {
     guarded.hasKeys = (names, options) =>
       each(
+        datastore,
         "look for",
         names,
         options,
@@ -105,17 +65,59 @@ export function guardedDatastore(datastore: Datastore): Datastore {
   if (datastore.listKeys) {
     guarded.listKeys = async (prefix, cursor, options) => {
       const what = `list objects under ${show(prefix)}`;
-      const page: unknown = await within(what, 1, 0, options, (own) => datastore.listKeys!(prefix, cursor, own));
-      return readPage(what, prefix, page);
+      const call = (own: DatastoreCallOptions) => datastore.listKeys!(prefix, cursor, own);
+      return readPage(what, prefix, await within(datastore, what, 1, 0, options, call));
     };
   }
   return guarded;
 }
 
+/** Runs one call within its time limit. It ends when its signal is aborted, even if the datastore ignores that. */
+async function within<T>(
+  datastore: Datastore,
+  what: string,
+  names: number,
+  bytes: number,
+  options: DatastoreCallOptions | undefined,
+  act: (options: DatastoreCallOptions) => Promise<T>,
+): Promise<T> {
+  options?.signal?.throwIfAborted();
+  const ms = BASE_MS + REQUESTS * (datastore.timeoutMs ?? REQUEST_MS) + NAME_MS * names +
+    KILOBYTE_MS * Math.ceil(bytes / 1000);
+  const link = linkSignals([options?.signal]);
+  link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));
+  try {
+    return await untilAborted((async () => await act({ ...options, signal: link.signal }))(), link.signal);
+  } catch (thrown) {
+    if (options?.signal?.aborted) throw options.signal.reason;
+    throw asTundraError(thrown, what);
+  } finally {
+    link.release();
+  }
+}
+
+/** Runs a call that answers each name. A slot holds an error if its answer is missing or of another kind. */
+async function each<T>(
+  datastore: Datastore,
+  what: string,
+  names: string[],
+  options: DatastoreCallOptions | undefined,
+  act: (options: DatastoreCallOptions) => Promise<unknown>,
+  fits: (answer: unknown) => answer is T,
+): Promise<(T | Error)[]> {
+  if (names.length === 0) return [];
+  const answers = await within(datastore, `${what} ${names.length} objects`, names.length, 0, options, act);
+  return names.map((name, i): T | Error => {
+    const answer: unknown = Array.isArray(answers) ? answers[i] : answers;
+    if (Array.isArray(answers) && (fits(answer) || answer instanceof Error)) return answer;
+    return failure(`${what} ${show(name)}`, "answer each name", `current value is ${kindOf(answer)}`);
+  });
+}
+
 /**
  * All names that begin with `prefix`, page by page. Cost: a request a page.
  *
- * @throws TundraError `UNAVAILABLE` where the listing goes round in a circle, or never ends
+ * @throws TundraError `UNAVAILABLE` if the listing repeats a page or never ends
  */
 export async function* listPages(
   datastore: Datastore,
@@ -143,7 +145,7 @@ export async function* listPages(
 function readPage(what: string, prefix: string, page: unknown): { names: string[]; cursor?: string } {
   const { names, cursor } = (page ?? {}) as { names?: unknown; cursor?: unknown };
   if (!Array.isArray(names)) throw failure(what, "reply { names, cursor }", `current value is ${kindOf(page)}`);
-  // one that is passed over may be the one that was looked for
+  // A foreign name is refused, not skipped: the name that the caller looks for may be missing beside it.
   const stranger = names.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
   if (stranger >= 0) throw failure(what, "list names that begin so", `current value is ${show(names[stranger])}`);
   if (cursor === undefined || cursor === null) return { names };
@@ -155,7 +157,7 @@ function failure(what: string, must: string, is: string): TundraError {
   return new TundraError("UNAVAILABLE", `Cannot ${what} as the datastore must ${must}: ${is}`);
 }
 
-/** Never an object's bytes. */
+/** The kind of an answer, for messages; never an object's bytes. */
 function kindOf(value: unknown): string {
   if (value instanceof Error) return `an Error: ${value.message}`;
   if (typeof value === "boolean" || value === undefined || value === null) return String(value);

@@ -1,5 +1,5 @@
 /**
- * An archive in Cloudflare R2, through a Worker's binding.
+ * A datastore in Cloudflare R2, through a Worker's binding.
  * @module
  */
 import { sleep, untilAborted } from "../base/abort.ts";
@@ -11,17 +11,17 @@ import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
 
-/** What Tundra needs of an R2 bucket's binding; a Worker's `env.BUCKET` is one. */
+/** The part of an R2 bucket's binding that Tundra uses; a Worker's `env.BUCKET` has it. */
 export interface R2BucketLike {
-  /** Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. `null`: `onlyIf` was not met. */
+  /** Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. It is `null` if `onlyIf` was not met. */
   put(
     name: string,
     value: Uint8Array,
     options: { sha256: ArrayBuffer; onlyIf?: { etagDoesNotMatch: string } },
   ): Promise<unknown>;
-  /** SingleFlight an object; `null` where it does not exist. */
+  /** Fetches an object; `null` if it does not exist. */
   get(name: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
-  /** Looks for an object; `null` where it does not exist. */
+  /** Looks for an object; `null` if it does not exist. */
   head(name: string): Promise<object | null>;
   /** Deletes at most 1,000 objects. */
   delete(names: string[]): Promise<void>;
@@ -33,9 +33,9 @@ export interface R2BucketLike {
 
 /** Options of {@linkcode r2Datastore}. */
 export interface R2DatastoreOptions {
-  /** Stands before every object name as it is: `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none. */
+  /** The beginning of every object name, such as `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none. */
   prefix?: string;
-  /** Calls to R2 at once of one call, 1 to 1000, default 6: a Worker has no more connections. */
+  /** Calls to R2 that one call makes at once, 1 to 1000, default 6: a Worker has no more connections. */
   concurrency?: number;
   /** Attempts after the first one, 0 to 10, default 2, some 100 ms and 200 ms later. */
   retries?: number;
@@ -44,16 +44,17 @@ export interface R2DatastoreOptions {
 const MAKE = "make an R2 datastore";
 const PAGE = 1000;
 const RETRY_MS = 100;
-/** R2 ends its messages with a number: these blame the object. Every other failure is the store's trouble. */
+/** The numbers at the end of R2's messages that blame the object. Any other failure is the bucket's. */
 const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 100100: "TOO_LARGE" };
 
 /**
- * An archive in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. Makes no call until it is
+ * A datastore in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. It makes no call until it is
  * used, and is cheap to make.
  *
- * One call to R2 an object (deleting and listing: one a 1,000); a tick counts each as a sub-request. Uploads carry a SHA-256, so R2 refuses
- * what was damaged on its way. What fails is tried again; what fails for good is a TundraError with R2's own message:
- * `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`, `UNSUPPORTED`, else `UNAVAILABLE`.
+ * Cost: one call to R2 for each object (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
+ * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the last
+ * retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`, `UNSUPPORTED`,
+ * else `UNAVAILABLE`.
  *
  * @throws TundraError `BAD_ARGUMENT`
  * @example
@@ -75,25 +76,9 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  */
 export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = {}): Required<Datastore> {
   const { prefix, concurrency, retries } = check(bucket, options);
+  const attempt = attemptsOf(retries);
 
-  /** One call to R2 with its attempts. A binding cannot be aborted: its late result is dropped. */
-  async function attempt<T>(what: string, call: DatastoreCallOptions = {}, act: () => Promise<T>): Promise<T> {
-    const { signal, onRequest } = call;
-    for (let retry = 0;; retry++) {
-      signal?.throwIfAborted();
-      onRequest?.();
-      try {
-        return await untilAborted(act(), signal);
-      } catch (thrown) {
-        if (signal?.aborted) throw signal.reason;
-        const error = failure(what, thrown);
-        if (!error.retryable || retry >= retries) throw error;
-      }
-      await sleep(RETRY_MS * 2 ** retry * (0.5 + random()), signal);
-    }
-  }
-
-  /** One call for each name. */
+  /** Makes one call for each name. */
   async function each<T>(
     what: string,
     names: string[],
@@ -136,18 +121,7 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
 
     async deleteKeys(names, call) {
       const paths = names.map((name) => objectPath("delete", prefix, name));
-      const errors = new Map<string, Error>();
-      for (let from = 0; from < paths.length; from += PAGE) {
-        const page = paths.slice(from, from + PAGE);
-        try {
-          await attempt(`delete ${page.length} objects`, call, () => bucket.delete(page));
-        } catch (thrown) {
-          // an abort, or requests that are used up: the rest is not tried
-          if (call?.signal?.aborted || !(thrown instanceof TundraError) || thrown.cause === undefined) throw thrown;
-          for (const name of names.slice(from, from + PAGE)) errors.set(name, thrown);
-        }
-      }
-      if (errors.size > 0) throw deletionFailure(names, errors);
+      await deletePages(bucket, attempt, names, paths, call);
     },
 
     async listKeys(under, cursor, call) {
@@ -155,16 +129,58 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       const what = `list objects under ${show(under)}`;
       const page = await attempt(what, call, () => bucket.list({ prefix: prefix + under, limit: PAGE, cursor }));
       const names = page.objects.map(({ key }) => {
-        // passed over, it would be the part that was looked for
+        // A foreign name is refused, not skipped: the name that the caller looks for may be missing beside it.
         if (!key.startsWith(prefix + under)) throw failure(what, `the name ${show(key)} does not begin as asked for`);
         return key.slice(prefix.length);
       });
       if (!page.truncated) return { names };
-      // Without it the rest would be passed over in silence.
+      // Without a cursor the rest of the listing would be skipped silently.
       if (!page.cursor) throw failure(what, "the listing does not say what follows");
       return { names, cursor: page.cursor };
     },
   };
+}
+
+/** Makes one call to R2 with its retries. */
+type Attempt = <T>(what: string, call: DatastoreCallOptions | undefined, act: () => Promise<T>) => Promise<T>;
+
+/** Calls with up to so many retries. A binding cannot be aborted: a late result is dropped. */
+function attemptsOf(retries: number): Attempt {
+  return async (what, { signal, onRequest } = {}, act) => {
+    for (let retry = 0;; retry++) {
+      signal?.throwIfAborted();
+      onRequest?.();
+      try {
+        return await untilAborted(act(), signal);
+      } catch (thrown) {
+        if (signal?.aborted) throw signal.reason;
+        const error = failure(what, thrown);
+        if (!error.retryable || retry >= retries) throw error;
+      }
+      await sleep(RETRY_MS * 2 ** retry * (0.5 + random()), signal);
+    }
+  };
+}
+
+async function deletePages(
+  bucket: R2BucketLike,
+  attempt: Attempt,
+  names: string[],
+  paths: string[],
+  call: DatastoreCallOptions | undefined,
+): Promise<void> {
+  const errors = new Map<string, Error>();
+  for (let from = 0; from < paths.length; from += PAGE) {
+    const page = paths.slice(from, from + PAGE);
+    try {
+      await attempt(`delete ${page.length} objects`, call, () => bucket.delete(page));
+    } catch (thrown) {
+      // After an abort, or when the requests are used up, the rest is not tried.
+      if (call?.signal?.aborted || !(thrown instanceof TundraError) || thrown.cause === undefined) throw thrown;
+      for (const name of names.slice(from, from + PAGE)) errors.set(name, thrown);
+    }
+  }
+  if (errors.size > 0) throw deletionFailure(names, errors);
 }
 
 function failure(what: string, thrown: unknown): TundraError {

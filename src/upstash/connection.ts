@@ -7,9 +7,10 @@ import type { Requester } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
 import { cacheOf, checkOptions, LEAST_REQUEST_BYTES, type RedisOptions } from "./options.ts";
 import { stockRequester } from "./requester.ts";
+import { errorOf, resultOf } from "./reply.ts";
 import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
-import { defaultBackoff, errorOf, httpClient, resultOf, type SyncToken } from "./transport.ts";
+import { defaultBackoff, httpClient, type SyncToken } from "./transport.ts";
 
 export { binary, bytes, text } from "./binary.ts";
 export type { RedisOptions } from "./options.ts";
@@ -37,9 +38,9 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Milliseconds for one attempt; default: the connection's. */
   timeoutMs?: number;
-  /** How often to try again; default: as often as the connection does. */
+  /** The number of retries; default: the connection's. */
   retries?: number;
-  /** Called right before each HTTP request, retries included. May throw: then no further request, and the call fails with that. */
+  /** Is called right before each HTTP request, retries included. If it throws, no further request is made, and the call fails with that. */
   onRequest?: () => void;
 }
 
@@ -55,11 +56,11 @@ export interface Connection {
   command(command: RedisCommand, options?: CallOptions): Promise<Answer>;
   /** Runs commands in one transaction; one that is discarded as a whole is `UNAVAILABLE`. */
   multi(commands: RedisCommand[], options?: CallOptions): Promise<Answer[]>;
-  /** Runs commands in one request, one after the other, others in between. */
+  /** Runs commands in one request, one after the other; those of other clients may come in between. */
   pipeline(commands: RedisCommand[], options?: CallOptions): Promise<Answer[]>;
-  /** Bytes that one request may have: `maxRequestBytes`, or less where the server has refused that. */
+  /** Bytes that one request may have: `maxRequestBytes`, or less if the server has refused that. */
   requestLimit(): number;
-  /** Bytes that a reply may have for sure: `maxReplyBytes`, but no more than a request. */
+  /** Bytes that a reply may certainly have: `maxReplyBytes`, but no more than a request. */
   replyLimit(): number;
   /**
    * For the `@upstash/redis` client: its decoding, its results. An aborted request rejects with the signal's reason, as
@@ -88,17 +89,17 @@ export function connect(options: RedisOptions): Connection {
     backoff: retry?.backoff ?? defaultBackoff,
     maxReplyBytes,
     tooLarge(requestBytes, limitBytes) {
-      // where no limit is named, it lies somewhere below
+      // A limit that the server does not name lies somewhere below the request's size.
       const learned = limitBytes > 0 && limitBytes < requestBytes ? limitBytes : Math.floor(requestBytes / 2);
       requestLimit = Math.min(requestLimit, Math.max(learned, LEAST_REQUEST_BYTES));
     },
     init: { ...(cache && { cache }), ...(keepAlive !== undefined && { keepalive: keepAlive }) },
   }, sync);
-
   const signals = (signal: AbortSignal | undefined): AbortSignal[] => {
     const own = typeof checked.signal === "function" ? checked.signal() : checked.signal;
     return [signal, own].filter((one) => one !== undefined);
   };
+  const base64Replies = checked.responseEncoding !== false;
 
   const run = <T>(
     path: string[],
@@ -118,46 +119,33 @@ export function connect(options: RedisOptions): Connection {
       read: async (reply) => read(await reply.json()),
     });
 
-  const runBatch = (
-    path: string,
-    commands: RedisCommand[],
-    call: CallOptions,
-    isOne?: boolean,
-  ): Promise<Answer[]> =>
-    run([path], commands, commands, call, (json) => {
-      const refused = errorOf(json);
-      if (refused !== undefined) throw refusal(refused, commands, token);
-      if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
-      return json.map((one, i) => answer(one, commands[i]!, token, isOne ? commands : undefined));
-    });
-
   return {
     async command(command, call = {}) {
       return await run([], command, [command], call, (json) => answer(json, command, token, [command]));
     },
     async multi(commands, call = {}) {
-      return await runBatch("multi-exec", commands, call, true);
+      return await run(["multi-exec"], commands, commands, call, (json) => answers(json, commands, token, commands));
     },
     async pipeline(commands, call = {}) {
-      return await runBatch("pipeline", commands, call);
+      return await run(["pipeline"], commands, commands, call, (json) => answers(json, commands, token));
     },
     requestLimit: () => requestLimit,
     replyLimit: () => Math.min(maxReplyBytes, requestLimit),
-    requester: stockRequester({
-      send,
-      sync,
-      signals,
-      timeoutMs,
-      maxReplyBytes,
-      base64Replies: checked.responseEncoding !== false,
-      token,
-    }),
+    requester: stockRequester({ send, sync, signals, timeoutMs, maxReplyBytes, base64Replies, token }),
   };
 }
 
+/** An answer to each command of one request. */
+function answers(json: unknown, commands: RedisCommand[], token: string, whole?: RedisCommand[]): Answer[] {
+  const refused = errorOf(json);
+  if (refused !== undefined) throw refusal(refused, commands, token);
+  if (!Array.isArray(json) || json.length !== commands.length) throw new TypeError("not an answer to each command");
+  return json.map((one, i) => answer(one, commands[i]!, token, whole));
+}
+
 /**
- * One answer as the server gave it; throws for anything else, and where the server says that what stands or falls together
- * with it, `whole`, is too large.
+ * One answer as the server gave it. It throws for anything else, and if the server says that the commands that stand or
+ * fall together with it, `whole`, are too large.
  */
 function answer(json: unknown, command: RedisCommand, token: string, whole?: RedisCommand[]): Answer {
   const said = errorOf(json);
@@ -168,7 +156,7 @@ function answer(json: unknown, command: RedisCommand, token: string, whole?: Red
   return answered;
 }
 
-/** A pipeline or a transaction that was refused as a whole. */
+/** The error of a pipeline or a transaction that was refused as a whole. */
 function refusal(said: string, commands: RedisCommand[], token: string): TundraError {
   const shown = scrub(said, commands, [token]);
   throwIfTooLarge(said, shown, commands);

@@ -6,9 +6,10 @@ import { errors, type Requester } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
 import { bytes } from "./binary.ts";
 import { readEvents } from "./events.ts";
+import { errorOf, resultOf } from "./reply.ts";
 import { keepSaid, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
-import { errorOf, type Exchange, type ReplyBody, resultOf, type Send, type SyncToken } from "./transport.ts";
+import type { Exchange, ReplyBody, Send, SyncToken } from "./transport.ts";
 
 /** What a requester needs of its connection. */
 export interface RequesterSettings {

@@ -1,14 +1,14 @@
 /**
- * What the server said, and what it means. Decisions go by its words as they came: what people and logs see of them is
- * scrubbed, and a key's name may tear a hole into any of them.
+ * The server's error messages and their meaning. Decisions go by the message as it came: messages and logs hold it
+ * scrubbed, and scrubbing removes any word that is also a key's name.
  * @module
  */
 import { TundraError } from "../base/errors.ts";
 import { commandNames, type Commands, ownWords } from "./scrub.ts";
 
-// what an error says of requests: the limit that the server named; 0 for none
+// The limit that the server named, for an error about the size of a request; 0: none.
 const limits = new WeakMap<object, number>();
-// beside the objects and not in them: whoever logs an answer or an error must not show it
+// Kept beside the objects, so that no log of an answer or an error shows the message.
 const words = new WeakMap<object, string>();
 
 /** Keeps what the server said with an answer, an error or a command. */
@@ -19,25 +19,25 @@ export function keepSaid<T extends object>(of: T, message: string): T {
 
 /** The server's words, without the arguments that it repeats at their end; `undefined`: it said nothing. */
 export function saidOf(of: unknown): string | undefined {
-  return typeof of === "object" && of !== null ? words.get(of) : undefined;
+  return words.get(of as object); // undefined for what is no object
 }
 
-/** Is what was asked unknown to this server? */
+/** True if the command is unknown to this server. */
 export function saysUnsupported(said: string): boolean {
   return /^ERR (unknown|wrong number|syntax|error compiling|unexpected)|^NOPROTO/i.test(said);
 }
 
-/** Does it refuse the token, or what its user may do? */
+/** True if the server refuses the token, or a command to its user. */
 export function saysDenied(said: string): boolean {
   return /^(WRONGPASS|NOAUTH|NOPERM)\b/.test(said);
 }
 
-/** Is it full? */
+/** True if the server is full. */
 export function saysFull(said: string | undefined): boolean {
   return said !== undefined && /\bOOM\b/.test(said);
 }
 
-/** Is the request too large for it, or the reply? */
+/** The one that is too large for the server: the request or the reply. */
 export function saysTooLarge(said: string | undefined): "request" | "reply" | undefined {
   if (said === undefined) return undefined;
   const what = /\bmax(?:imum)? (request|response|reply|result|payload|body) size\b/i.exec(said)?.[1] ??
@@ -45,7 +45,7 @@ export function saysTooLarge(said: string | undefined): "request" | "reply" | un
   return what === undefined ? undefined : /^re(sponse|ply|sult)$/i.test(what) ? "reply" : "request";
 }
 
-/** Throws `TOO_LARGE` where that is what the server said; `shown` is its message as people may see it. */
+/** Throws `TOO_LARGE` if the server said that; `shown` is its message, scrubbed. */
 export function throwIfTooLarge(said: string | undefined, shown: string, commands: Commands): void {
   const what = saysTooLarge(said);
   if (what === undefined) return;
@@ -64,5 +64,5 @@ export function keepLimit(error: TundraError, said: string | undefined): TundraE
 
 /** The limit that the server named for requests, bytes; 0: it named none; `undefined`: it is about something else. */
 export function limitOf(error: unknown): number | undefined {
-  return typeof error === "object" && error !== null ? limits.get(error) : undefined;
+  return limits.get(error as object); // undefined for what is no object
 }
