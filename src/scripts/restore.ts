@@ -3,10 +3,13 @@
  * @module
  */
 import { type CallOptions, text } from "../upstash/connection.ts";
+import { BYTES } from "../upstash/payload.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
-/** Stands for a payload where the version is a tombstone; no payload is that short. */
+export { encodePayload, payloadBytes } from "../upstash/payload.ts";
+
+/** Stands for a payload if the version is a tombstone; no payload is that short. */
 export const TOMBSTONE = "gone";
 
 /** A value to bring back. */
@@ -17,18 +20,12 @@ export interface Thawed {
   ver: string;
   /** The key's own expiry, ms since 1970; 0: none. */
   exp: number;
-  /** The DUMP payload, see {@linkcode encodePayload}; or {@linkcode TOMBSTONE}. */
+  /** The payload as `encodePayload` gives it; or {@linkcode TOMBSTONE}. */
   payload: string;
 }
 
-/** What became of it. */
+/** The outcome of one value. */
 export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "removed" | { refused: string };
-
-/** Two bytes of UTF-8, and the byte that they carry (see encodePayload), for scripts that take payloads. */
-export const BYTES = `local BYTES = {}
-for b = 128, 255 do BYTES[string.char(192 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
-for b = 0, 127 do BYTES[string.char(196 + math.floor(b / 64), 128 + b % 64)] = string.char(b) end
-`;
 
 /**
  * Archived values come back, each only where its key is missing and its record is what the decision was based on.
@@ -112,39 +109,6 @@ tally(STATS, changes, -#idle / 2, { 'restored', #idle / 2 })
 return out
 `,
 );
-
-/** Code units at a time: how many arguments every engine takes in one call. */
-const CHUNK = 8192;
-/** What JSON would escape at length, or a proxy might change. */
-const MOVED = Uint8Array.from(
-  { length: 256 },
-  (_, byte) => byte < 32 || byte === 34 || byte === 92 || byte === 127 ? 1 : 0,
-);
-
-/**
- * A payload as JSON can carry it: a character a byte, where bytes that JSON would escape at length move to U+0100 and
- * up. The script maps it back.
- */
-export function encodePayload(dump: Uint8Array): string {
-  const units = new Uint16Array(CHUNK);
-  let encoded = "";
-  for (let start = 0; start < dump.length; start += CHUNK) {
-    const length = Math.min(CHUNK, dump.length - start);
-    for (let i = 0; i < length; i++) {
-      const byte = dump[start + i]!;
-      units[i] = MOVED[byte] === 1 ? 256 + byte : byte;
-    }
-    encoded += String.fromCharCode.apply(null, units.subarray(0, length) as unknown as number[]);
-  }
-  return encoded;
-}
-
-/** How many bytes a payload takes in a request, once it is encoded. */
-export function payloadBytes(dump: Uint8Array): number {
-  let bytes = dump.length;
-  for (const byte of dump) if (byte > 127 || MOVED[byte] === 1) bytes++;
-  return bytes;
-}
 
 const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired", G: "removed" } as const;
 

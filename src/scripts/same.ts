@@ -4,9 +4,9 @@
  */
 import { uuid } from "../base/platform.ts";
 import type { CallOptions } from "../upstash/connection.ts";
+import { BYTES } from "../upstash/payload.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./prelude.ts";
-import { BYTES } from "./restore.ts";
 
 /**
  * Compares content, not bytes: a server that was restarted orders large sets and hashes anew, so an eviction that was half

@@ -4,7 +4,8 @@ import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } 
 import { TundraError } from "../../src/base/errors.ts";
 import { check } from "../../src/scripts/check.ts";
 import { evict } from "../../src/scripts/evict.ts";
-import { encodePayload, payloadBytes, restore, type Thawed } from "../../src/scripts/restore.ts";
+import { restore, type Thawed } from "../../src/scripts/restore.ts";
+import { encodePayload, payloadBytes } from "../../src/upstash/payload.ts";
 import { OLD_VER, withIndex } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { PRELUDE } from "../../src/scripts/prelude.ts";
-import { BYTES } from "../../src/scripts/restore.ts";
+import { BYTES } from "../../src/upstash/payload.ts";
 import { numbersForRedis } from "../model/redis/lua.ts";
 
 const ROOM = new URL("../../src/scripts/", import.meta.url);
