@@ -1,14 +1,14 @@
 /**
- * What S3 does with a request whose signature and body are in order.
+ * The operations of S3, for a request whose signature and body are in order.
  * @module
  */
 import { Buffer } from "node:buffer";
-import { type Buckets, compareKeys } from "./buckets.ts";
+import type { Buckets } from "./buckets.ts";
 import { element, S3Error, unescapeXml, xml } from "./error.ts";
+import { listing, MAX_KEYS } from "./listing.ts";
 import { valueOf } from "./signature.ts";
 
 const MAX_KEY_BYTES = 1024;
-const MAX_KEYS = 1000;
 
 /** A verified request. */
 export interface S3Request {
@@ -51,11 +51,11 @@ export function operationOf(request: Pick<S3Request, "method" | "bucket" | "key"
 /**
  * Answers a request.
  *
- * @throws S3Error what S3 refuses it with
+ * @throws S3Error the error by which S3 refuses it
  */
 export function answer(request: S3Request, buckets: Buckets): S3Reply {
   const operation = operationOf(request);
-  // Ignored, each of these would make a wrong answer look right.
+  // If one of these were ignored, a wrong answer would look right.
   const unknown = request.headers.find(([name]) =>
     /^(x-amz-copy-source|x-amz-server-side-encryption|if-match|if-modified-since|if-unmodified-since)/.test(name)
   );
@@ -78,7 +78,7 @@ export function answer(request: S3Request, buckets: Buckets): S3Reply {
     case "HeadBucket":
       return { status: 200 };
     case "ListObjectsV2":
-      return list(request, objects, buckets);
+      return xmlReply(listing(request.bucket, request.query, objects, buckets));
     case "DeleteObjects":
       return deleteMany(request, buckets);
     case "DeleteObject":
@@ -150,7 +150,7 @@ function get(request: S3Request, objects: Map<string, Uint8Array>, buckets: Buck
   };
 }
 
-/** What a Range header asks for; one that cannot be read is ignored, as HTTP says. */
+/** The range that a Range header asks for; a header that cannot be read is ignored, as HTTP says. */
 function rangeOf(range: string | undefined, length: number): { from: number; to: number } | undefined {
   const parts = /^bytes=(\d*)-(\d*)$/.exec(range ?? "");
   if (!parts || (parts[1] === "" && parts[2] === "")) return undefined;
@@ -165,86 +165,6 @@ function rangeOf(range: string | undefined, length: number): { from: number; to:
     });
   }
   return { from, to };
-}
-
-function list(request: S3Request, objects: Map<string, Uint8Array>, buckets: Buckets): S3Reply {
-  const parameter = (name: string) => valueOf(request.query, name);
-  const invalid = (message: string, name: string) =>
-    new S3Error(400, "InvalidArgument", message, { ArgumentName: name, ArgumentValue: parameter(name) ?? "" });
-  const maxKeysText = parameter("max-keys") || String(MAX_KEYS);
-  if (parameter("list-type") !== "2") throw invalid("Invalid List Type specified in Request", "list-type");
-  if (!/^\d{1,10}$/.test(maxKeysText)) {
-    throw invalid("Provided max-keys not an integer or within integer range", "max-keys");
-  }
-  const encoding = parameter("encoding-type");
-  if (encoding !== undefined && encoding !== "url") {
-    throw invalid("Invalid Encoding Method specified in Request", "encoding-type");
-  }
-  const token = parameter("continuation-token");
-  if (token !== undefined && !token.startsWith("1-")) {
-    throw invalid("The continuation token provided is incorrect", "continuation-token");
-  }
-
-  const maxKeys = Math.min(MAX_KEYS, Number(maxKeysText));
-  const prefix = parameter("prefix") ?? "";
-  const delimiter = parameter("delimiter") ?? "";
-  const startAfter = parameter("start-after") ?? "";
-  const after = token === undefined ? startAfter : Buffer.from(token.slice(2), "base64url").toString();
-  const shown = (text: string) => encoding === "url" ? urlEncode(text) : text;
-
-  const candidates = [...objects.keys()].filter((key) => key.startsWith(prefix) && compareKeys(key, after) > 0);
-  const contents: string[] = [];
-  const groups: string[] = [];
-  let last = "";
-  let truncated = false;
-  for (const key of candidates.sort(compareKeys)) {
-    const end = delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length);
-    const group = end < 0 ? undefined : key.slice(0, end + delimiter.length);
-    if (group !== undefined && (group === groups.at(-1) || after.startsWith(group))) {
-      last = key;
-      continue;
-    }
-    if (contents.length + groups.length >= maxKeys) {
-      truncated = maxKeys > 0;
-      break;
-    }
-    if (group === undefined) contents.push(key);
-    else groups.push(group);
-    last = key;
-  }
-
-  const objectXml = contents.map((key) => {
-    const bytes = objects.get(key)!;
-    const info = buckets.info(bytes);
-    return `<Contents>${element("Key", shown(key))}${
-      element("LastModified", new Date(info.modifiedMs).toISOString())
-    }` +
-      `${element("ETag", info.etag)}${element("Size", bytes.length)}${element("StorageClass", "STANDARD")}</Contents>`;
-  });
-  const groupXml = groups.map((group) => `<CommonPrefixes>${element("Prefix", shown(group))}</CommonPrefixes>`);
-  const body = [
-    element("Name", request.bucket),
-    element("Prefix", shown(prefix)),
-    token === undefined ? "" : element("ContinuationToken", token),
-    truncated ? element("NextContinuationToken", "1-" + Buffer.from(last).toString("base64url")) : "",
-    startAfter === "" ? "" : element("StartAfter", shown(startAfter)),
-    delimiter === "" ? "" : element("Delimiter", shown(delimiter)),
-    encoding === undefined ? "" : element("EncodingType", encoding),
-    element("KeyCount", contents.length + groups.length),
-    element("MaxKeys", maxKeys),
-    element("IsTruncated", truncated),
-    ...objectXml,
-    ...groupXml,
-  ];
-  return xmlReply(
-    `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${body.join("")}</ListBucketResult>`,
-  );
-}
-
-/** As S3 does for `encoding-type=url`: a form's encoding, but slashes stay. */
-function urlEncode(text: string): string {
-  const encoded = encodeURIComponent(text).replace(/[!'()~]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
-  return encoded.replaceAll("%20", "+").replaceAll("%2F", "/");
 }
 
 function deleteMany(request: S3Request, buckets: Buckets): S3Reply {
