@@ -53,6 +53,7 @@ describe("the source of the package", () => {
     const table = roomTable(packageFiles());
     console.log(table.join("\n"));
     assert(table.length >= 12 && table[0]!.startsWith("mod.ts") && table.at(-1)!.startsWith("src/base"));
+    assertEquals(sizeProblems(packageFiles()), []);
   });
 
   it("says of each script what it is given and what it answers", () => {
