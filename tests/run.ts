@@ -48,8 +48,8 @@ const { values: options, positionals } = parseArgs({
   options: {
     only: { type: "string", default: "deno,bun,node,oldest" },
     filter: { type: "string", default: "" },
-    // many tests wait for timers and servers: one more at a time than there are cores
-    jobs: { type: "string", default: String(Math.min(4, availableParallelism() + 1)) },
+    // as many as cores: a test that waits for a timer must not wait for a core
+    jobs: { type: "string", default: String(Math.min(4, Math.max(2, availableParallelism()))) },
     "timeout-s": { type: "string", default: "900" },
   },
 });
