@@ -8,7 +8,7 @@
  * | 36 | 1 | format number, 1 |
  * | 37 | 1 | number of freezers |
  * | 38 | n | their ids in the order of freezing, each a length byte and ASCII |
- * | 38 + n | | what the last freezer returned |
+ * | 38 + n | | the bytes that the last freezer returned |
  *
  * The format number stands behind the checksum, not before it: so a flipped bit in it is damage, and only a number that
  * was really written is "unknown".
@@ -22,7 +22,7 @@ const HEAD = 36;
 const FORMAT = 1;
 /** More than anybody chains, and few enough for one byte. */
 export const MAX_FREEZERS = 16;
-/** What a freezer's id looks like. */
+/** The form of a freezer's id. */
 export const FREEZER_ID = /^[A-Za-z0-9._-]{1,32}$/;
 
 /** Seals frozen bytes into a container; checked ids only. */
@@ -69,7 +69,7 @@ export async function openContainer(
   for (let i = 0; i < count; i++) {
     const end = at + 1 + (sealed[at] ?? 0);
     const id = String.fromCharCode(...sealed.subarray(at + 1, end));
-    // Twice the same: no store writes that, and layer upon layer a few bytes could inflate to any size.
+    // No store applies a freezer twice, and with many layers a few bytes could inflate to any size.
     if (end > sealed.length || !FREEZER_ID.test(id) || ids.includes(id)) {
       throw corrupt("name its freezers", "their list is malformed");
     }

@@ -15,11 +15,11 @@ export interface ArchiveRecord {
   key: string;
   /** The version's name. */
   ver: string;
-  /** When it was archived: milliseconds since 1970. */
+  /** The time at which it was archived: milliseconds since 1970. */
   at: number;
   /** The key's own expiry: milliseconds since 1970, 0 for none. */
   exp: number;
-  /** What `DUMP` replied. */
+  /** The payload. */
   dump: Uint8Array;
 }
 
@@ -28,7 +28,7 @@ export interface Tombstone {
   key: string;
   /** The version's name. */
   ver: string;
-  /** When it was archived: milliseconds since 1970. */
+  /** The time at which it was archived: milliseconds since 1970. */
   at: number;
   /** `true`: on purpose; `"inferred"`: a tick did not find the key, and nobody had said why. */
   gone: true | "inferred";
@@ -61,7 +61,7 @@ const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
 /**
  * The bytes of a record, the same on every runtime.
  *
- * @throws TundraError `UNSUPPORTED` where an extension of cbor-x, registered by the application, makes it write others
+ * @throws TundraError `UNSUPPORTED` if an extension of cbor-x, registered by the application, makes it write others
  */
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
   const { key, ver, at } = record;
@@ -94,7 +94,7 @@ export function decodeRecord(
 ): ArchiveRecord | Tombstone {
   const corrupt = (must: string, cause?: unknown) =>
     new TundraError("CORRUPT", `${what} must ${must}`, { keys: [expected.key], cause });
-  const v = versionOf(bytes); // comes first: what else an unknown version holds need not be understood
+  const v = versionOf(bytes); // comes first: the rest of an unknown version need not be understood
   if (v > RECORD_VERSION) {
     throw new TundraError("UNSUPPORTED", `${what} must have record version ${RECORD_VERSION}: current value is ${v}`, {
       keys: [expected.key],
@@ -141,7 +141,7 @@ function versionOf(bytes: Uint8Array): number {
   return isTime(v) ? v : 0;
 }
 
-/** Are `bytes` one map of the kinds of items that a record has, and nothing else? Looks at their heads only. */
+/** True if `bytes` are one map of the kinds of items that a record has, and nothing else. It reads their heads only. */
 function isPlainMap(bytes: Uint8Array): boolean {
   const fields = fieldsOf(bytes);
   let end = 1;
@@ -149,13 +149,13 @@ function isPlainMap(bytes: Uint8Array): boolean {
   return fields > 0 && end === bytes.length;
 }
 
-/** How many fields the map has, or 0 where there is none, or none that small. */
+/** The number of the map's fields; 0 if there is no map, or a larger one. */
 function fieldsOf(bytes: Uint8Array): number {
   const fields = (bytes[0] ?? 0) - MAP;
   return fields >= 0 && fields <= MOST_FIELDS ? fields : 0;
 }
 
-/** The end of the item that begins at `start`, or NaN where it is of no kind that a record has, or not all there. */
+/** The end of the item that begins at `start`, or NaN if it is of no kind that a record has, or is incomplete. */
 function itemEnd(bytes: Uint8Array, start: number): number {
   const first = bytes[start] ?? NaN;
   if (first === TRUE) return start + 1;

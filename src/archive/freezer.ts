@@ -3,7 +3,7 @@
  * @module
  */
 
-/** What a {@linkcode Freezer} is told about the archive object. */
+/** The facts about the archive object that a {@linkcode Freezer} is given. */
 export interface FrozenObject {
   /**
    * The object's name as the datastore gets it: `<tqname>/<key, url-safe>/<version>`, unique for ever. Encryption binds it
@@ -13,11 +13,11 @@ export interface FrozenObject {
 }
 
 /**
- * Turns a record's bytes into what the archive holds, and back. `id` is written into each archive object, so an object
- * frozen under yesterday's options thaws today as long as a freezer with that id is configured.
+ * A step that turns a record's bytes into those that the archive holds, and back. `id` is written into each archive object, so an object
+ * frozen under earlier options thaws later as long as a freezer with that id is configured.
  *
- * What it throws counts as what a datastore throws does: a TundraError as its `code` and `retryable` say, anything else
- * as `UNAVAILABLE`, trouble that passes: the key stays in the queue, and `ensureKs` may be called again. Whether bytes are
+ * An error that it throws counts like one of a datastore: a TundraError as its `code` and `retryable` say, anything else
+ * as `UNAVAILABLE`, which passes: the key stays in the queue, and `ensureKs` may be called again. Whether bytes are
  * damaged is known from the object's checksum, before `thaw` is called.
  *
  * @example A freezer that flips every bit

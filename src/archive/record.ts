@@ -40,7 +40,7 @@ export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): 
  * The archive bytes of a record; `name` is the object's.
  *
  * @throws TundraError with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for anything
- * else that one threw; `UNSUPPORTED` where it returned no bytes
+ * else that one threw; `UNSUPPORTED` if it returned no bytes
  */
 export async function freezeRecord(
   record: ArchiveRecord | Tombstone,
@@ -58,7 +58,7 @@ export async function freezeRecord(
   return await sealContainer(freezers.map((freezer) => freezer.id), bytes);
 }
 
-/** What a freezer returns, or its failure as a TundraError: the freezer's own in code and `retryable`, else trouble that passes. */
+/** The bytes that a freezer returns. Its failure is a TundraError: with its own code and `retryable`, else `UNAVAILABLE`. */
 async function passThrough(
   act: () => Uint8Array | Promise<Uint8Array>,
   id: string,
@@ -100,13 +100,13 @@ export async function thawRecord(
     throw failed("CORRUPT", `${what} must be bytes: current value is ${typeof bytes}`);
   }
   const { ids, frozen } = await openContainer(bytes, what);
-  // All of them before the first one runs: a missing freezer is a matter of options, not of bytes.
+  // All are looked up before the first one runs: a missing freezer is a matter of options, not of bytes.
   const chain = ids.map((id) => {
     const freezer = freezers.find((each) => each.id === id);
     if (freezer) return freezer;
     throw failed("UNSUPPORTED", `${what} must be made by configured freezers: ${show(id)} is not among them`);
   });
-  // Bytes of its own: others may thaw the same object now, and a freezer may work in place.
+  // A copy: another call may thaw the same object now, and a freezer may work in place.
   let thawed = chain.length > 0 ? new Uint8Array(frozen) : frozen;
   for (const freezer of chain.reverse()) {
     thawed = await passThrough(() => freezer.thaw(thawed, { name }), freezer.id, key, `Cannot thaw ${show(key)}`);

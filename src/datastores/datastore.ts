@@ -3,29 +3,29 @@
  * @module
  */
 
-/** What every call of a {@linkcode Datastore} is given. */
+/** The options of every call of a {@linkcode Datastore}. */
 export interface DatastoreCallOptions {
   /** Aborts the call. */
   signal?: AbortSignal;
   /**
-   * A store that makes HTTP requests calls this right before each one, retries included, so that a tick can count
-   * sub-requests. It may throw: then no further request may be made, and the call fails with what was thrown.
-   * A store that never calls it is counted as one request a call (`putKey`) or a name (the others).
+   * A datastore that makes HTTP requests calls this right before each one, retries included, so that a tick can count
+   * sub-requests. If it throws, the datastore makes no further request, and the call fails with what was thrown.
+   * If a datastore never calls it, one request is counted for each call (`putKey`) or each name (the others).
    */
   onRequest?: () => void;
 }
 
-/** What `putKey` of a {@linkcode Datastore} is given. */
+/** The options of `putKey` of a {@linkcode Datastore}. */
 export interface PutOptions extends DatastoreCallOptions {
   /**
-   * Refuse an object whose name is taken: `CONFLICT`. Default `false`. A store that cannot tell stores it; then two
-   * databases that begin with the same archive at the same moment are told apart by listing alone.
+   * True: an object whose name is taken is refused with `CONFLICT`. Default `false`. A datastore that cannot tell stores
+   * the object; then only a listing tells apart two databases that begin with the same archive at the same moment.
    */
   ifAbsent?: boolean;
 }
 
 /**
- * An archive: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is `.` or `..`.
+ * A datastore: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is `.` or `..`.
  *
  * @example A store on a Map
  * ```ts
@@ -40,26 +40,26 @@ export interface PutOptions extends DatastoreCallOptions {
  * ```
  */
 export interface Datastore {
-  /** Where the objects are, for messages: `bucket "carts", prefix "tundra/"`. Never a secret. */
+  /** The place of the objects, for messages: `bucket "carts", prefix "tundra/"`. Never a secret. */
   readonly place?: string;
   /**
-   * The longest that one request may take by the store's own limit, in ms; default 10,000. Tundra gives up a call after
-   * twice that and 10 s, 0.2 s more a name, and 2 s more a MB that is put.
+   * The datastore's own time limit for one request, in ms; default 10,000. Tundra gives up a call after twice that and
+   * 10 s, 0.2 s more for each name, and 2 s more for each MB that is put.
    */
   readonly timeoutMs?: number;
   /**
    * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is no
-   * TundraError) blames the store, and no key is given up for it; another code that is not `retryable` blames the object.
+   * TundraError) blames the datastore, and no key is given up for it; another code that is not `retryable` blames the object.
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
-   * Fetches objects, in the order of `names`. One failure spoils one slot only. Provably absent is `notFound(name)`; any
+   * Fetches objects, in the order of `names`. A failure takes one slot only. An object that is provably absent is `notFound(name)`; any
    * other error means "unknown" and never leads to `LOST`.
    */
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
   /** Deletes objects; absent ones are no error. */
   deleteKeys?(names: string[], options?: DatastoreCallOptions): Promise<void>;
-  /** Does each object exist? An error means "unknown". */
+  /** Looks for objects: whether each exists. An error means "unknown". */
   hasKeys?(names: string[], options?: DatastoreCallOptions): Promise<(boolean | Error)[]>;
   /** Names that begin with `prefix`, in ascending order, a page at a time; `cursor` is there as long as more follow. */
   listKeys?(

@@ -1,10 +1,10 @@
 /**
- * What is said where some of several objects could not be deleted.
+ * The error of a call in which some of several objects could not be deleted.
  * @module
  */
 import { TundraError } from "../base/errors.ts";
 
-/** An error that names those objects, in the order of `names`; worth retrying as long as any of them is. */
+/** An error that names those objects, in the order of `names`; `retryable` if any of their errors is. */
 export function deletionFailure(names: readonly string[], errors: ReadonlyMap<string, Error>): TundraError {
   const keys = names.filter((name) => errors.has(name));
   const all = [...errors.values()].filter((error) => error instanceof TundraError);

@@ -1,5 +1,5 @@
 /**
- * An archive in memory, for tests and first steps.
+ * A datastore in memory, for tests and first steps.
  * @module
  */
 import { nameTaken, notFound } from "../base/errors.ts";
@@ -8,14 +8,14 @@ import type { Datastore } from "./datastore.ts";
 /** Names a page of `listKeys`, as S3 has it. */
 const PAGE = 1000;
 
-/** What {@linkcode memoryDatastore} returns: a {@linkcode Datastore} with all five functions. */
+/** The result of {@linkcode memoryDatastore}: a {@linkcode Datastore} with all five functions. */
 export interface MemoryDatastore extends Required<Datastore> {
   /** The objects themselves: a test may look at, damage or remove them. */
   readonly objects: Map<string, Uint8Array>;
 }
 
 /**
- * An archive in memory. It is gone with the process: for tests and first steps only. Bytes are copied in and out.
+ * A datastore in memory, for tests and first steps only: its objects end with the process. Bytes are copied in and out.
  *
  * @example
  * ```ts

@@ -9,13 +9,13 @@ const MAX_NAME = 900;
 const MAX_PREFIX = 120;
 const CHARACTERS = "characters A-Z a-z 0-9 _ - . ~ /";
 
-/** What stands before every name. */
+/** Checks the beginning of every name. */
 export function checkPrefix(make: string, prefix: unknown): void {
   if (typeof prefix === "string" && prefix.length <= MAX_PREFIX && isPath(prefix + "x")) return;
   throw badArgument(make, "prefix", `at most ${MAX_PREFIX} ${CHARACTERS}, without empty, . and .. segments`, prefix);
 }
 
-/** Where an object is. */
+/** The path of an object, checked. */
 export function objectPath(what: string, prefix: string, name: unknown): string {
   if (typeof name === "string" && name.length <= MAX_NAME && isPath(prefix + name) && !name.startsWith("/")) {
     return prefix + name;
@@ -24,13 +24,13 @@ export function objectPath(what: string, prefix: string, name: unknown): string 
   throw badArgument(`${what} an object`, "its name", must, name);
 }
 
-/** What listed names begin with, perhaps nothing. */
+/** Checks the beginning of listed names; it may be empty. */
 export function checkListed(under: unknown): void {
   if (typeof under === "string" && /^[\w.~/-]*$/.test(under)) return;
   throw badArgument("list objects", "their prefix", CHARACTERS, under);
 }
 
-/** What is to be put. */
+/** Checks the bytes of an object. */
 export function checkValue(what: string, value: unknown): void {
   if (!(value instanceof Uint8Array)) throw badArgument(what, "its value", "a Uint8Array", typeof value);
 }

@@ -18,7 +18,7 @@ const MAX_RATIO = 1032;
 const PIECE = 8 * 1024;
 
 /**
- * Compresses with DEFLATE; what does not shrink is kept as it is. Frozen bytes are the same on every runtime.
+ * Compresses with DEFLATE; bytes that do not shrink are kept as they are. Frozen bytes are the same on every runtime.
  * It works synchronously: some 40 ms a MB to freeze and 10 ms a MB to thaw.
  *
  * @param options.level 0 (none) to 9 (smallest), default 6; what was frozen with one level thaws with any

@@ -45,7 +45,7 @@ return r.after
 `,
 );
 
-/** One request, 6 billable commands (7 where the key dies); the new fencing token, or why there is none. */
+/** One request, 6 billable commands (7 if the key dies); the new fencing token, or the reason for none. */
 export async function begin(
   index: Index,
   key: string,

@@ -67,7 +67,7 @@ return out
 
 const NEEDS = { T: "touch", E: "evicted", R: "reconcile", U: "unsupported", N: "unknown" } as const;
 
-/** One request, 4 billable commands where all keys exist or none does. */
+/** One request, 4 billable commands if all keys exist or none does. */
 export async function check(
   index: Index,
   keys: string[],

@@ -7,24 +7,24 @@ import { type CallOptions, text } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./prelude.ts";
 
-/** What a tick asks for. */
+/** The request of a tick. */
 export interface ClaimOptions {
   /** At most this many fresh keys: marked, failed before or given back, but no suspects. */
   maxKeys: number;
-  /** At most this many suspects, and where there are any of them, no fresh keys: 0 for none. */
+  /** The most suspects, 0 for none; if there are any, no fresh keys are claimed. */
   maxSuspects: number;
   leaseMs: number;
   /** At most this many idle keys... */
   maxIdle: number;
   /** ... that were last touched this long ago. */
   redisTtlMs: number;
-  /** A tick's first claim: its time is noted, and where none is idle, those that a clock touched which ran ahead are put right. */
+  /** A tick's first claim: its time is noted, and if none is idle, those that a clock touched which ran ahead are put right. */
   first: boolean;
   /** At most this many keys with objects to delete. */
   maxPurge: number;
 }
 
-/** What a tick got. */
+/** The reply to a tick. */
 export interface Claim {
   /** The index id; "" for none, `new:...` for one that is not confirmed. With these, or another database's, nothing was claimed. */
   id: string;
@@ -38,15 +38,15 @@ export interface Claim {
   /** Clean keys that are due for eviction, last touched at or before `idleLimitMs`. */
   idle: string[];
   idleLimitMs: number;
-  /** How many more there was no room for. */
+  /** The number of those for which there was no room. */
   idleLeft: number;
   /** Keys with objects to delete. */
   purge: string[];
-  /** How many more there was no room for. */
+  /** The number of those for which there was no room. */
   purgeLeft: number;
   /** A reply was refused for its size, so keys were leased that nobody heard of. */
   unheard: boolean;
-  /** When a tick last looked for lost records (ms), and the listing's cursor from which it goes on. */
+  /** The time at which a tick last looked for lost records (ms), and the listing's cursor from which it goes on. */
   looked: string;
   /** Due keys that are left. */
   left: number;
@@ -171,12 +171,12 @@ return { id, int(now_us), token, keys, #suspects > 0 and 1 or 0, some_idle, limi
 const MOST_NAME_BYTES = 131_072;
 /** A reply that is refused with less than this is too large by a single name. */
 const LEAST_NAME_BYTES = 16_384;
-/** Bytes of names that an index' server replies, where it has refused more. */
+/** Bytes of names that an index' server replies, if it has refused more. */
 const learned = new WeakMap<Index, number>();
 
 /**
- * One request, 6 billable commands (5 where nothing is due), with `first` one more, and one for each 1,000 suspects before the
- * fresh keys; with `maxIdle` one more, two where nothing is idle and `first` is set; with `maxPurge` one more. More requests where the
+ * One request, 6 billable commands (5 if nothing is due), with `first` one more, and one for each 1,000 suspects before the
+ * fresh keys; with `maxIdle` one more, two if nothing is idle and `first` is set; with `maxPurge` one more. More requests if the
  * server refuses replies of a size that it takes in requests, until that is learned.
  */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {

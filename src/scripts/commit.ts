@@ -22,7 +22,7 @@ export interface Archived {
   kb: number;
 }
 
-/** What became of it. */
+/** The outcome of one key. */
 export type CommitOutcome =
   | "clean"
   | "requeued"
@@ -34,7 +34,7 @@ export type CommitOutcome =
   | "unsupported";
 
 /**
- * The archive holds these bytes (or tombstones): say so, where the lease is still mine.
+ * The archive holds these bytes (or tombstones): the records say so if the lease is still this tick's.
  *
  *     KEYS  dirty, idle, stats, purge, n records, n keys
  *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes, kb
@@ -43,7 +43,7 @@ export type CommitOutcome =
  *             X tombstone, but there again: queued again
  *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
  *             U record of another version: due again in an hour
- *     INV   1, 4: rev is 0 only where just these bytes (or this removal) are archived; 3: only with the latest token
+ *     INV   1, 4: rev is 0 only if just these bytes (or this removal) are archived; 3: only with the latest token
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  *
  * - A missing key that nobody has said to be removed becomes flag m: its own expiry has removed it, or nobody knows what.
@@ -157,7 +157,7 @@ const OUTCOMES: Record<string, CommitOutcome> = {
   U: "unsupported",
 };
 
-/** One request, 10 billable commands (11 where a key has an expiry of its own or objects to delete); outcomes in the order of `archived`. */
+/** One request, 10 billable commands (11 if a key has an expiry of its own or objects to delete); outcomes in the order of `archived`. */
 export async function commit(
   index: Index,
   archived: Archived[],

@@ -1,5 +1,5 @@
 /**
- * evict: keys leave Redis, but only where their bytes are provably those in the archive.
+ * evict: keys leave Redis, but only if their bytes are provably those in the archive.
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
@@ -19,7 +19,7 @@ export interface Candidate {
   ver: string;
 }
 
-/** What became of it. */
+/** The outcome of one key. */
 export type EvictOutcome =
   | "evicted"
   | "missing"
@@ -36,7 +36,7 @@ export type EvictOutcome =
   | "unsupported";
 
 /**
- * Keys leave Redis where their bytes and their own expiry are those archived. What was changed without a mark is
+ * Keys leave Redis if their bytes and their own expiry are those archived. What was changed without a mark is
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, tick, n records, n keys

@@ -28,14 +28,14 @@ export interface Failure {
 /** So often in a row the store's trouble may meet one key while others fare well; from then on each time is an attempt. */
 export const MAX_ODD = 10;
 
-/** What became of the key. */
+/** The outcome of one key. */
 export interface FailOutcome {
   outcome: "queued" | "dead" | "stale" | "unsupported";
   attempts: number;
 }
 
 /**
- * What could not be archived waits for its next attempt; what had all its attempts is dead: resident, never evicted.
+ * A key that could not be archived waits for its next attempt; one that had all its attempts is dead: resident, never evicted.
  *
  *     KEYS  dirty, dead, n records
  *     ARGV  token, leaseMs, nattempts, most odd ones, then for each key: key, backoffMs, fault (own passing odd),
@@ -112,7 +112,7 @@ return out
 
 const OUTCOMES = { Q: "queued", D: "dead", S: "stale", U: "unsupported" } as const;
 
-/** One request, 6 billable commands (2 more where some of the keys die); outcomes in the order of `failures`. */
+/** One request, 6 billable commands (2 more if some of the keys die); outcomes in the order of `failures`. */
 export async function fail(
   index: Index,
   failures: Failure[],

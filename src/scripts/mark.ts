@@ -6,7 +6,7 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
-/** What a mark does with keys that do not exist, and with keys whose record says evicted. */
+/** The effect of a mark on keys that do not exist, and with keys whose record says evicted. */
 export interface MarkOptions {
   freezeDelayMs: number;
   /** `del`: a resident key that is missing was removed, and that is a change too. */
@@ -18,7 +18,7 @@ export interface MarkOptions {
 }
 
 /**
- * A key that was not marked, and why: `record` is its record where the record is the reason, or the index's id if that is
+ * A key that was not marked, and why: `record` is its record if the record is the reason, or the index's id if that is
  * another database's (`copy`).
  */
 export interface MarkException {
@@ -131,7 +131,7 @@ export function markArguments(index: Index, keys: string[], options: MarkOptions
   ];
 }
 
-/** What a mark replied. */
+/** The reply of a mark. */
 export function markExceptions(keys: string[], reply: unknown): MarkException[] {
   if (typeof reply === "string") return keys.map((key) => ({ key, why: "copy", record: reply }));
   const flat = reply as (number | string)[];
@@ -146,7 +146,7 @@ export function markExceptions(keys: string[], reply: unknown): MarkException[] 
   return exceptions;
 }
 
-/** One request, 6 billable commands where all keys exist, none is dead or evicted; replies the keys that were not marked. */
+/** One request, 6 billable commands if all keys exist, none is dead or evicted; replies the keys that were not marked. */
 export async function mark(
   index: Index,
   keys: string[],

@@ -50,7 +50,7 @@ export interface KeyRecord {
   error: string;
 }
 
-/** What a missing record counts as. */
+/** The record that a missing one counts as. */
 const EMPTY = "1 0 - r - 0 0 0 - - - 0 0 ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
 const LAYOUT =
@@ -91,7 +91,7 @@ export function codes(reply: Reply): string[] {
   return [...reply as string];
 }
 
-/** How long what has expired stays in the archive, and its record. */
+/** The time for which an expired key stays in the archive, and its record in Redis. */
 export const EXPIRED_MS = 48 * 60 * 60 * 1000;
 
 /**

@@ -32,7 +32,7 @@ export function purgeableUpTo(record: KeyRecord, nowMs: number): string {
  *     INV   6: a late copy finds another version to delete, or none; 4: what is to be deleted stays queued until it is
  *
  * - The record of an expired key goes with its objects; a removed key's expires a grace period later.
- * - A key leaves the queue only where its record says that there is nothing to wait for.
+ * - A key leaves the queue only if its record says that there is nothing to wait for.
  */
 const PURGED = defineScript(
   "purged",

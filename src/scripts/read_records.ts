@@ -7,7 +7,7 @@ import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { ask } from "../upstash/script.ts";
 import { type Index, type KeyRecord, parseRecord } from "./prelude.ts";
 
-/** What records are read with. */
+/** The means to read records. */
 interface Reading {
   connection: Connection;
   index: Index;

@@ -41,7 +41,7 @@ return out
 `,
 );
 
-/** One request, 4 billable commands where all keys exist or none does. */
+/** One request, 4 billable commands if all keys exist or none does. */
 export async function readState(
   index: Index,
   keys: string[],

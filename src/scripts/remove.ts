@@ -58,7 +58,7 @@ return table.concat(out)
 
 const OUTCOMES: Record<string, "deleted" | "again" | "unsupported"> = { D: "deleted", A: "again", U: "unsupported" };
 
-/** One request, 9 billable commands (10 where some are evicted, and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
+/** One request, 9 billable commands (10 if some are evicted, and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
 export async function remove(
   index: Index,
   seen: { key: string; record: string }[],

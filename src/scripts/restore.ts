@@ -28,7 +28,7 @@ export interface Thawed {
 export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "removed" | { refused: string };
 
 /**
- * Archived values come back, each only where its key is missing and its record is what the decision was based on.
+ * Archived values come back, each only if its key is missing and its record is what the decision was based on.
  *
  *     KEYS  idle, stats, purge, n records, n keys
  *     ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)

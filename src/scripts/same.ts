@@ -1,5 +1,5 @@
 /**
- * same: is what is there although its record says evicted the archived value all the same?
+ * same: compares the content of a key that exists, although its record says evicted, with the archived value.
  * @module
  */
 import { uuid } from "../base/platform.ts";
@@ -80,7 +80,7 @@ return code
 `,
 );
 
-/** One request, 11 billable commands, 14 where it heals; the payload travels along. */
+/** One request, 11 billable commands, 14 if it heals; the payload travels along. */
 export async function same(
   index: Index,
   key: string,

@@ -19,12 +19,12 @@ export interface Snapshot {
   exp: number;
   /** The DUMP payload; `undefined`: the key is missing, or was not shown. */
   dump: Uint8Array | undefined;
-  /** Why Redis did not show this key: its own slot of the reply. */
+  /** The reason why Redis did not show this key, from its own slot of the reply. */
   error?: TundraError;
 }
 
 /**
- * The same view, where a transaction is refused: a full Redis queues no command.
+ * The same view, if a transaction is refused: a full Redis queues no command.
  *
  *     KEYS  n records, n keys
  *     OUT   the records, then for each key: expiry (ms; -2 missing), DUMP payload
@@ -48,7 +48,7 @@ return out
  * One request, 2 billable commands a key and 3; one request more on a full Redis. Keys with long names take several, each
  * of them one view. What Redis says of one key is that key's `error`.
  *
- * @throws TundraError `TOO_LARGE` where the reply is: ask for fewer keys; `UNSUPPORTED` where the endpoint changes replies
+ * @throws TundraError `TOO_LARGE` if the reply is: ask for fewer keys; `UNSUPPORTED` if the endpoint changes replies
  */
 export async function snapshot(
   connection: Connection,
@@ -90,7 +90,7 @@ async function view(connection: Connection, index: Index, keys: string[], call?:
 }
 
 /**
- * Does Redis show what is no application's: the index's own id? Where it does, a refusal concerns the keys that were
+ * True if Redis shows a key of the index, its id. If it does, a refusal concerns the keys that were
  * asked for.
  */
 export async function showsOthers(connection: Connection, index: Index, call?: CallOptions): Promise<boolean> {

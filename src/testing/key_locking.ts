@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 export interface LockedScript {
   /** SHA-1 of the application's text, as `EVALSHA` and `SCRIPT LOAD` name it. */
   readonly sha1: string;
-  /** What Redis runs. */
+  /** The text that Redis runs. */
   readonly text: string;
   /** SHA-1 of `text`. */
   readonly textSha1: string;
@@ -18,7 +18,7 @@ export interface LockedScript {
 
 const FLAG = "allow-key-locking";
 
-/** The script to send instead, or undefined where the text doesn't ask for key locking. */
+/** The script to send instead, or `undefined` if the text does not ask for key locking. */
 export function lockKeys(text: string): LockedScript | undefined {
   const end = text.indexOf("\n");
   const shebang = end < 0 ? text : text.slice(0, end);

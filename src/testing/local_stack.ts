@@ -1,5 +1,5 @@
 /**
- * What an application tests itself against: a real redis-server behind an Upstash-compatible REST endpoint, and an S3
+ * Servers for the tests of an application: a real redis-server behind an Upstash-compatible REST endpoint, and an S3
  * server in this process, all on 127.0.0.1. For Node, Deno and Bun on Linux and macOS; not for edge runtimes, and never
  * part of an application's bundle.
  *
@@ -18,7 +18,7 @@
  * await store.redis.set("page:1", "<h1>Hello</h1>");
  * await store.dirty("page:1");
  * await store.tick();
- * await store.evict("page:1"); // now, where a tick waits for redisTtlMs
+ * await store.evict("page:1"); // now; a tick waits for redisTtlMs
  * await store.ensureKs("page:1");
  * console.log(await store.redis.get("page:1")); // <h1>Hello</h1>
  *
@@ -46,9 +46,9 @@ export interface LocalStackOptions {
 
 /** A running stack. */
 export interface LocalStack {
-  /** What `tundraStore(datastore, { redis })` takes. */
+  /** The options `redis` of `tundraStore()`. */
   readonly redis: { readonly url: string; readonly token: string };
-  /** What `s3Datastore()` takes. */
+  /** The options of `s3Datastore()`. */
   readonly s3: {
     readonly endpoint: string;
     readonly region: string;
@@ -58,7 +58,7 @@ export interface LocalStack {
   };
   /** The same as environment variables, as `tundraFromEnv()` reads them. */
   readonly env: Readonly<Record<string, string>>;
-  /** Where redis-server itself listens: `redis-cli -p`. */
+  /** The port of redis-server itself: `redis-cli -p`. */
   readonly redisPort: number;
   /** Empties Redis and the bucket, for the next test. Make a new store afterwards. Takes a few milliseconds. */
   reset(): Promise<void>;

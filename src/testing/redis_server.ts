@@ -17,13 +17,13 @@ export interface RedisServerOptions {
   port?: number;
   /** More arguments for redis-server, such as `["--maxmemory", "10mb"]` or `["--appendonly", "yes"]`. Default: no persistence. */
   args?: string[];
-  /** Where it keeps files. Default: a directory of its own, removed by `stop()`. */
+  /** The directory of its files. Default: a directory of its own, removed by `stop()`. */
   dir?: string;
   /** The program. Default: the redis-server or valkey-server on PATH. */
   binary?: string;
 }
 
-/** How a redis-server is had. */
+/** The ways to get a redis-server. */
 export const INSTALL_BY_HAND =
   "install it (Debian: apt-get install redis-server; macOS: brew install redis) or put it on PATH";
 
@@ -81,7 +81,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
         child = await launch(binary, port, dir, !options.dir, options.args ?? []);
         return;
       } catch (error) {
-        // somebody else took the free port in the meantime
+        // Another process took the free port meanwhile.
         if (options.port || attempt === 5 || !/in use/i.test(String(error))) throw error;
         port = await freePort();
       }

@@ -12,7 +12,7 @@ export type Reply = string | Buffer | number | null | RedisError | Reply[];
 /** One part of a command. Text goes as UTF-8, a number as its decimal digits. */
 export type CommandPart = string | number | Uint8Array;
 
-/** What Redis answers with a leading `-`. */
+/** An error that Redis answers, with a leading `-`. */
 export class RedisError extends Error {
   /** The error's name: `RedisError`. */
   override readonly name = "RedisError";

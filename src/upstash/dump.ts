@@ -1,5 +1,5 @@
 /**
- * Is a DUMP payload what Redis sent? Its last ten bytes are its version and a checksum of all before it (CRC-64 with
+ * The check that a payload is as Redis sent it. Its last ten bytes are its version and a checksum of all before it (CRC-64 with
  * Jones' polynomial, the lowest byte first). An endpoint that decodes replies as text sends other bytes.
  * @module
  */
@@ -8,7 +8,7 @@ import { show, TundraError } from "../base/errors.ts";
 const FOOTER_BYTES = 10;
 const CHECKSUM_BYTES = 8;
 
-// the low and high halves of what each byte adds, made when they are first needed
+// The low and high halves of what each byte adds, computed when they are first needed.
 let tables: [low: Int32Array, high: Int32Array] | undefined;
 
 function makeTables(): [Int32Array, Int32Array] {
@@ -26,7 +26,7 @@ function makeTables(): [Int32Array, Int32Array] {
   return [lows, highs];
 }
 
-/** Does the payload end with the checksum of what is before it? Some nanoseconds a byte. */
+/** True if the payload ends with the checksum of the bytes before. It takes some nanoseconds a byte. */
 export function isWholeDump(payload: Uint8Array): boolean {
   if (payload.length <= FOOTER_BYTES) return false;
   const [lows, highs] = tables ??= makeTables();
@@ -42,10 +42,10 @@ export function isWholeDump(payload: Uint8Array): boolean {
   return checksum.getInt32(0, true) === low && checksum.getInt32(4, true) === high;
 }
 
-// errors that say so of every reply, and of no key
+// The errors that concern the endpoint and no key.
 const endpoints = new WeakSet<object>();
 
-/** Why a payload is none that could be restored: the endpoint's fault, or only this reply's. */
+/** The error for a payload that could not be restored: it concerns the endpoint, or only this reply. */
 export function damagedDump(key: string, payload: Uint8Array): TundraError {
   if (!looksDecoded(payload)) {
     return new TundraError(
@@ -63,12 +63,12 @@ export function damagedDump(key: string, payload: Uint8Array): TundraError {
   return error;
 }
 
-/** Is this about the endpoint, whatever the key? */
+/** True if an error concerns the endpoint, whatever the key. */
 export function isAboutEndpoint(error: TundraError): boolean {
   return endpoints.has(error);
 }
 
-/** Does it hold what decoding as text makes of bytes that are no UTF-8, U+FFFD? */
+/** True if bytes hold U+FFFD, which decoding as text makes of bytes that are no UTF-8. */
 function looksDecoded(payload: Uint8Array): boolean {
   for (let i = payload.indexOf(0xef); i >= 0; i = payload.indexOf(0xef, i + 1)) {
     if (payload[i + 1] === 0xbf && payload[i + 2] === 0xbd) return true;

@@ -1,5 +1,5 @@
 /**
- * How to reach Redis, and whether that can be meant.
+ * The connection options and their validation.
  * @module
  */
 import { checkFunction, checkNumber, checkSignal } from "../base/arguments.ts";
@@ -7,11 +7,11 @@ import { badArgument } from "../base/errors.ts";
 import { onWorkerd } from "../base/platform.ts";
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** However small the requests are that somebody refuses: below this nothing can be batched. */
+/** The smallest request limit that is used, whatever a server or proxy refuses: below it nothing can be batched. */
 export const LEAST_REQUEST_BYTES = 32_768;
 
 /**
- * How to reach Redis: an Upstash database's REST URL and token, and the options of the `@upstash/redis` client with its
+ * Connection options: an Upstash database's REST URL and token, and the options of the `@upstash/redis` client with its
  * defaults.
  *
  * @example
@@ -29,9 +29,9 @@ export interface RedisOptions {
   /** Default: the global `fetch`, looked up at each call. */
   fetch?: typeof fetch;
   /**
-   * What happens after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to 100,
+   * The retries after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to 100,
    * default 5: six attempts; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...; default: a
-   * random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up to 5 s; where
+   * random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up to 5 s; if
    * it asks for more, the call fails at once. A retried command may run twice.
    */
   retry?: false | { retries?: number; backoff?: (retryCount: number) => number };
@@ -40,9 +40,9 @@ export interface RedisOptions {
   /** Bytes of one reply's body, base64 included, default 16 MiB; a larger one is not read: `TOO_LARGE`. */
   maxReplyBytes?: number;
   /**
-   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it where
-   * the plan or a proxy takes less: what one request could not bring back is then never archived nor evicted. A refusal
-   * also teaches it, but only to the process that has met one.
+   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it if
+   * the plan or a proxy takes less: a value that one request could not bring back is then never archived nor evicted. A
+   * process also learns the limit from a refusal, but only for itself.
    */
   maxRequestBytes?: number;
   /** Aborts every request of this connection. As a function it is asked for at each request. */
@@ -57,7 +57,7 @@ export interface RedisOptions {
   latencyLogging?: boolean;
   /** Of the client: `false` asks for plain strings, which lose bytes that are no UTF-8. Default `"base64"`. */
   responseEncoding?: false | "base64";
-  /** The `cache` of each fetch. Default `"no-store"`; left out on Cloudflare Workers, where it used to be refused. */
+  /** The `cache` of each fetch. Default `"no-store"`; left out on Cloudflare Workers, which used to refuse it. */
   cache?: "default" | "force-cache" | "no-cache" | "no-store" | "only-if-cached" | "reload";
   /** The `keepalive` of each fetch; left out by default (a browser refuses bodies over 64 KiB with it). */
   keepAlive?: boolean;
@@ -65,7 +65,7 @@ export interface RedisOptions {
   enableTelemetry?: boolean;
 }
 
-/** A fetch on Cloudflare Workers throws for `cache` where the compatibility date is old. */
+/** The `cache` of each fetch. On Cloudflare Workers a fetch throws for it if the compatibility date is old. */
 export function cacheOf(options: RedisOptions): RedisOptions["cache"] {
   return options.cache ?? (onWorkerd() ? undefined : "no-store");
 }
@@ -111,13 +111,13 @@ export function checkOptions(options: RedisOptions): RedisOptions {
   return { ...options, url };
 }
 
-/** What to say of the address that the console shows beside the REST URL; it holds the password. */
+/** The name for messages of the address that the console shows beside the REST URL; the address holds the password. */
 function tcpAddress(url: unknown): string | undefined {
   const [scheme] = /^rediss?:\/\//i.exec(String(url)) ?? [];
   return scheme && `${scheme}..., an address for TCP; the database's REST URL begins with https://`;
 }
 
-/** The URL without trailing slashes, or undefined where it is none that may be used. */
+/** The URL without trailing slashes, or `undefined` if it may not be used. */
 function baseUrl(url: string): string | undefined {
   if (!/^https?:\/\/[^\s?#]+$/i.test(url)) return undefined;
   try {
@@ -128,7 +128,7 @@ function baseUrl(url: string): string | undefined {
   }
 }
 
-/** What a database is called that has no other name: its REST URL's host; a path, which may be a secret, as a hash. */
+/** The name of a database that has no other: its REST URL's host; a path, which may be a secret, as a hash. */
 export function databaseName(url: string): string {
   const { host, pathname } = new URL(url);
   if (/^\/*$/.test(pathname)) return host;

@@ -11,7 +11,7 @@ import { keepSaid, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 import type { Exchange, ReplyBody, Send, SyncToken } from "./transport.ts";
 
-/** What a requester needs of its connection. */
+/** The parts of a connection that its requester needs. */
 export interface RequesterSettings {
   send: Send;
   sync: SyncToken;
@@ -69,7 +69,7 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
   const errorAt = (error: unknown, i: number): string | undefined => {
     if (typeof error !== "string") return undefined;
     const one = [commands[i] ?? []];
-    keepSaid(one[0]!, error); // the client hands texts on only: with the command it is found again
+    keepSaid(one[0]!, error); // the client passes on texts only: the command leads back to it
     return named(scrub(error, one, [token]), one);
   };
   return {
@@ -93,7 +93,7 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
       if (refused !== undefined) {
         const error = scrub(refused, commands, [token]);
         throwIfTooLarge(refused, error, commands);
-        // handed back, not thrown: what a reader throws makes another attempt
+        // Returned, not thrown: an error that a reader throws makes another attempt.
         if (isBatch) return keepSaid(new errors.UpstashError(named(error, commands)), refused);
         return { result: undefined, error: named(error, commands) };
       }

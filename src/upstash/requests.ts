@@ -1,20 +1,20 @@
 /**
- * Requests of a size that the server takes: as full as may be, and halved where it takes less than was known.
+ * Requests of a size that the server takes: as full as possible, and halved if it takes less than was known.
  * @module
  */
 import { TundraError } from "../base/errors.ts";
 
-/** Lua's `unpack` ends near 8,000 values. */
+/** The most keys of one request: Lua's `unpack` ends near 8,000 values. */
 const MAX_KEYS = 1_000;
-/** A script's text goes along where the server does not know it. */
+/** Room for a script's text, which is sent if the server does not know it. */
 const SCRIPT_BYTES = 16_000;
 
-/** What a request may hold besides the script. */
+/** The bytes that a request may hold besides the script. */
 export function roomIn(limitBytes: number): number {
   return Math.max(1, limitBytes - SCRIPT_BYTES);
 }
 
-/** What one key takes in a script's request: its record's name and its own, its record's text, and arguments. */
+/** The bytes that one key takes in a script's request: its record's name and its own, its record's text, and arguments. */
 export function keyBytes(key: string): number {
   return 3 * 3 * JSON.stringify(key).length + 700;
 }
@@ -43,8 +43,8 @@ export function inGroups<T>(items: readonly T[], weigh: (item: T) => number, mos
 }
 
 /**
- * Acts on `items` in as few parts as their size allows. A part that is `TOO_LARGE` is halved, and what follows is as small
- * as has been learned by then: a server may take less than was known, or a reply be larger. Ends at any other error.
+ * Acts on `items` in as few parts as their size allows. A part that is `TOO_LARGE` is halved, and the parts after it keep
+ * to the limit learned by then: a server may take less than was known, or a reply be larger. Any other error ends it.
  */
 export async function inParts<T>(
   items: readonly T[],
@@ -66,7 +66,7 @@ export async function inParts<T>(
   }
 }
 
-/** What a script answers to each of `items`, in order, in as few requests as their size allows. */
+/** A script's answers to `items`, in order, in as few requests as their size allows. */
 export async function inRequests<T, R>(
   items: readonly T[],
   weigh: (item: T) => number,

@@ -121,7 +121,7 @@ export async function sha1Hex(data: string | Uint8Array): Promise<string> {
   return digest;
 }
 
-/** What a server's error reply means for the caller: decided by what it `said`, told as it is `shown`. */
+/** The error for a server's error reply: `said` decides its code, `shown` is in its message. */
 export function replyError(what: string, shown: string, said: string = shown): TundraError {
   const code = saysUnsupported(said) ? "UNSUPPORTED" : "UNAVAILABLE";
   const retryable = code === "UNAVAILABLE" && !saysDenied(said);
@@ -132,7 +132,7 @@ function scriptError(script: Script, answer: Answer): TundraError {
   return replyError(`run the script ${script.name}`, answer.error!, saidOf(answer));
 }
 
-/** What one command replies; throws for an error. */
+/** The reply of one command; throws for an error. */
 export async function ask(
   connection: Connection,
   what: string,

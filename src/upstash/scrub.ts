@@ -1,5 +1,5 @@
 /**
- * What may be said of a request in an error: the names of its commands and the server's words without its arguments.
+ * The text about a request that an error may show: its commands' names and the server's message without arguments.
  * @module
  */
 
@@ -7,14 +7,14 @@
 export type Commands = readonly (readonly unknown[])[];
 
 const MAX_MESSAGE = 300;
-/** Shorter ones are only hidden in quotes: as words of their own they would tear holes into every message. */
+/** The shortest argument that is hidden everywhere; shorter ones, which may be parts of words, only in quotes. */
 const MIN_BARE = 6;
-/** Words of the server's own that say what is wrong, and no secrets: a key called "script" must not hide them. */
+/** Words by which the server says what is wrong: a key called "script" must not hide them. */
 const SERVER_WORDS = new Set(
   ("command compiling exceeded number request response script shebang syntax unexpected unknown " +
     "allow-key-locking allow-oom no-writes").split(" "),
 );
-/** So much of a long argument is looked for; all that follows it is hidden too. */
+/** The length of an argument's beginning that is looked for; all that follows a longer one is hidden too. */
 const ECHOED = 64;
 
 /** `GET`, `SET, GET`, `MGET, DUMP and 3 more`: each name once. */
@@ -30,7 +30,7 @@ export function commandNames(commands: Commands): string {
   return list.length > 4 ? `${shown} and ${list.length - 4} more` : shown;
 }
 
-/** The server's message up to where it repeats the request's arguments. */
+/** The server's message without its end, which repeats the request's arguments. */
 export function ownWords(message: string): string {
   const echo = message.search(/[,;]? *(with args beginning with|command was)\b/i);
   return echo < 0 ? message : message.slice(0, echo);
@@ -51,7 +51,7 @@ export function scrub(message: string, commands: Commands, secrets: readonly str
   return all.length > MAX_MESSAGE ? all.slice(0, MAX_MESSAGE) + "..." : all;
 }
 
-/** What of the arguments occurs in the message, longest first: one may hold another. */
+/** The arguments that occur in the message, longest first: one may hold another. */
 function echoed(message: string, commands: Commands): string[] {
   const found = new Set<string>();
   for (const command of commands) {
@@ -66,7 +66,7 @@ function echoed(message: string, commands: Commands): string[] {
   return [...found].sort((a, b) => b.length - a.length);
 }
 
-/** A secret that is as short as a word is only hidden where it is one: not in the middle of every other word. */
+/** The message without the secret. A secret as short as a word is hidden only as a whole word, not inside others. */
 function hidden(message: string, secret: string): string {
   if (secret.length >= MIN_BARE) return message.replaceAll(secret, "...");
   return message.split(/([A-Za-z0-9]+)/).map((part) => part === secret ? "..." : part).join("");

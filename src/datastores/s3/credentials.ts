@@ -1,11 +1,11 @@
 /**
- * What signs requests: given once, or asked for and kept until it expires.
+ * Credentials: given once, or asked for and kept until they expire.
  * @module
  */
 import { badArgument, TundraError } from "../../base/errors.ts";
 import { onWorkerd, wallClockMs } from "../../base/platform.ts";
 
-/** What signs requests. */
+/** The credentials that sign requests. */
 export interface S3Credentials {
   /** Access key id. */
   accessKeyId: string;
@@ -13,29 +13,29 @@ export interface S3Credentials {
   secretAccessKey: string;
   /** Session token of temporary credentials. */
   sessionToken?: string;
-  /** When they end: asked for again five minutes before. Default: when S3 refuses them as expired. */
+  /** The end of their validity: they are asked for again five minutes before. Default: when S3 refuses them as expired. */
   expiration?: Date;
 }
 
-/** Where credentials come from. */
+/** The source of credentials. */
 export type CredentialSource =
   | { fixed: S3Credentials }
   | { ask: () => S3Credentials | Promise<S3Credentials> };
 
 /** The credentials of one datastore. */
 export interface CredentialStore {
-  /** Those to sign with now. */
+  /** The credentials to sign with now. */
   current(): Promise<S3Credentials>;
-  /** S3 calls them expired; `false`: there are no others. */
+  /** Forgets credentials that S3 calls expired; `false`: there are no others. */
   expire(): boolean;
-  /** What no message may show. */
+  /** The texts that no message may show. */
   secrets(): string[];
 }
 
-/** Temporary credentials are replaced so long before their end: requests take a while, and clocks differ. */
+/** The time before their end at which credentials are replaced: requests take a while, and clocks differ. */
 const EARLY_MS = 5 * 60_000;
 
-/** Makes one. */
+/** Makes the store of one datastore's credentials. */
 export function credentialStore(source: CredentialSource): CredentialStore {
   let known: S3Credentials | undefined = "fixed" in source ? source.fixed : undefined;
   let asking: Promise<S3Credentials> | undefined;
@@ -65,7 +65,7 @@ export function credentialStore(source: CredentialSource): CredentialStore {
       if ("fixed" in source) return source.fixed;
       const endMs = known?.expiration?.getTime() ?? Infinity;
       if (known && wallClockMs() < endMs - EARLY_MS) return known;
-      // On workerd a promise dies with the request that made it: nobody else may wait for it there.
+      // On workerd a promise ends with the request that made it: no other request may wait for it.
       if (onWorkerd()) return await ask();
       asking ??= ask().finally(() => asking = undefined);
       return await asking;
@@ -80,7 +80,7 @@ export function credentialStore(source: CredentialSource): CredentialStore {
   };
 }
 
-/** Never shows a value. */
+/** Checks credentials; its messages never show a value. */
 export function checkCredentials(given: unknown, what: string): S3Credentials {
   if (typeof given !== "object" || given === null) throw badArgument(what, "credentials", "an object", typeof given);
   const { accessKeyId, secretAccessKey, sessionToken, expiration } = given as S3Credentials;
@@ -90,7 +90,7 @@ export function checkCredentials(given: unknown, what: string): S3Credentials {
   return { accessKeyId, secretAccessKey, sessionToken, expiration };
 }
 
-/** A line break in it would make `fetch` show it. */
+/** Checks one text: with a line break in it, the error of `fetch` would show it. */
 function checkSecret(what: string, name: string, value: unknown): void {
   if (typeof value === "string" && /^[\x21-\x7e]+$/.test(value)) return;
   const is = typeof value === "string" ? (value === "" ? "empty" : "other text") : typeof value;

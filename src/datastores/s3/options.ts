@@ -1,5 +1,5 @@
 /**
- * The options of an S3 datastore: what they mean, and what is refused before anything is sent.
+ * The options of an S3 datastore and their validation, before any request.
  * @module
  */
 import { checkFunction, checkNames, checkNumber } from "../../base/arguments.ts";
@@ -27,8 +27,8 @@ export interface S3DatastoreOptions {
   /** Session token of temporary credentials. */
   sessionToken?: string;
   /**
-   * In place of these three: called before the first request, five minutes before what it answered expires, and once
-   * where S3 refuses that as expired. A provider of the AWS SDK is one.
+   * A function in place of these three: called before the first request, five minutes before its credentials expire, and
+   * once if S3 refuses them as expired. A provider of the AWS SDK is one.
    */
   credentials?: () => S3Credentials | Promise<S3Credentials>;
   /** Used for every request. Default: the global `fetch`. */
@@ -42,7 +42,7 @@ export interface S3DatastoreOptions {
   /** Requests at once of one call, 1 to 1000, default 64. */
   concurrency?: number;
   /**
-   * What an upload carries besides the SHA-256 in its signature: `sha256` (default for AWS: kept with the object), `md5`
+   * The checksum of an upload besides the SHA-256 in its signature: `sha256` (default for AWS: kept with the object), `md5`
    * (`Content-MD5`: gateways and buckets with Object Lock that ask for it), or `none` (default with `endpoint`).
    */
   checksum?: "sha256" | "md5" | "none";
@@ -122,7 +122,7 @@ function credentialsOf(options: S3DatastoreOptions): S3Connection["credentials"]
 }
 
 const HEADER = /^(x-[a-z0-9-]{1,120}|content-type|cache-control|content-disposition|content-language)$/;
-/** Tundra's own, or of no use where reads do not bring them too. */
+/** Headers that Tundra sets itself, or that are of no use unless reads send them too. */
 const OWN_HEADER = new RegExp(
   "^x-amz-(content-sha256|date|security-token|checksum-.*|sdk-.*|copy-source.*|decoded-.*|trailer" +
     "|server-side-encryption-customer.*)$",
@@ -149,9 +149,9 @@ function checkHeaders(headers: unknown): Record<string, string> {
   return checked;
 }
 
-/** Where the bucket is; ends in a slash. */
+/** The URL of the bucket; it ends in a slash. */
 function bucketUrl(endpoint: string | undefined, region: string, bucket: string, style?: string): string {
-  // A dot in the bucket's name falls out of AWS' wildcard certificate; a tenant is no part of a host's name.
+  // AWS' wildcard certificate does not cover a bucket's name with a dot; a tenant is no part of a host's name.
   if (style === undefined) style = endpoint !== undefined || /[.:]/.test(bucket) ? "path" : "virtual-host";
   else if (style === "virtual-host" && bucket.includes(":")) {
     throw badArgument(MAKE, "style", '"path" with a tenant', style);

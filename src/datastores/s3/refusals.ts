@@ -1,5 +1,5 @@
 /**
- * What an answer of S3 other than a success means to a caller: whose fault it is, and who can do something.
+ * The meaning of S3's errors: whether they concern the object or the service, and what may help.
  * @module
  */
 import type { TundraErrorCode } from "../../base/errors.ts";
@@ -20,8 +20,8 @@ const SKEWED = new Set(["RequestTimeTooSkewed", "RequestExpired"]);
 const EXPIRED = new Set(["ExpiredToken", "TokenRefreshRequired"]);
 const TOO_LARGE = new Set(["EntityTooLarge", "MaxMessageLengthExceeded"]);
 /**
- * All that S3 and its likes refuse in an object's own name. Any other 4xx is about headers, rights, the bucket or its
- * configuration: another object would fare the same, so no key may be given up for it.
+ * The codes by which S3 and similar services refuse an object's own name. Any other 4xx is about headers, rights, the
+ * bucket or its configuration: it would meet every other object too, so no key may be given up for it.
  */
 const NAME_REFUSED = new Set([
   ...["KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName"],
@@ -43,11 +43,11 @@ export function readRefusal(status: number, code: string): S3Refusal {
   if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429 || TRANSIENT.has(code)) {
     return store("later");
   }
-  // redirections, credentials, a missing bucket, a header: until a person has done something
+  // Redirections, credentials, a missing bucket, a header: an operator must act first.
   return store("no");
 }
 
-/** What S3 leaves out of its message. */
+/** Advice that S3 leaves out of its message. */
 export function adviceFor(
   { status, code, method, headers, region }: {
     status: number;
@@ -73,7 +73,7 @@ export function adviceFor(
   return advice;
 }
 
-/** What may be shown of an address: a query may hold a signature. */
+/** The part of an address that may be shown: a query may hold a signature. */
 function withoutQuery(location: string): string {
   try {
     const url = new URL(location);

@@ -1,5 +1,5 @@
 /**
- * The XML that S3 answers: listings, and what became of objects that were to be deleted together.
+ * The XML that S3 answers: listings, and the outcomes of objects that were to be deleted together.
  * @module
  */
 import { show, TundraError } from "../../base/errors.ts";
@@ -28,14 +28,14 @@ export function readListing(
     } catch {
       throw unreadable(`the name ${show(key)} is not escaped as promised`);
     }
-    // passed over, it would be the part that was looked for
+    // A foreign name is refused, not skipped: the name that the caller looks for may be missing beside it.
     if (!name.startsWith(prefix + under)) throw unreadable(`the name ${show(key)} does not begin as asked for`);
     return name.slice(prefix.length);
   });
   const truncated = xmlText(xml, "IsTruncated");
   if (truncated === "false") return { names };
   const cursor = xmlText(xml, "NextContinuationToken");
-  // Without it the rest would be passed over in silence.
+  // Without a cursor the rest of the listing would be skipped silently.
   if (truncated !== "true" || !cursor) throw unreadable("it does not say what follows");
   return { names, cursor };
 }
@@ -46,7 +46,7 @@ function seemsEscaped(names: string[]): boolean {
     names.every((name) => /^(?:[\w.~/*+-]|%[0-9A-Fa-f]{2})*$/.test(name));
 }
 
-/** What became of objects that were to be deleted together, by path: deleted, refused by this code, or not mentioned. */
+/** The outcomes of objects that were to be deleted together, by path: deleted, refused by a code, or not mentioned. */
 export function readDeletions(xml: string): Map<string, { code: string; message: string } | "deleted"> | undefined {
   if (!/<DeleteResult[\s/>]/.test(xml)) return undefined;
   const outcomes = new Map<string, { code: string; message: string } | "deleted">();

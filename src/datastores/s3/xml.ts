@@ -1,11 +1,11 @@
 /**
- * The little XML that S3 speaks: elements without attributes, text without CDATA.
+ * The part of XML that S3 uses: elements without attributes, text without CDATA.
  * @module
  */
 
 const ENTITIES: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
 
-/** What stands in each `<tag>...</tag>`, as it is. The tag must not nest in itself. */
+/** The text between `<tag>` and `</tag>`, each time, unchanged. The tag must not nest in itself. */
 export function xmlElements(xml: string, tag: string): string[] {
   const found: string[] = [];
   const open = `<${tag}>`;

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-/** What S3 says about an object besides its bytes. */
+/** The facts that S3 gives about an object besides its bytes. */
 export interface ObjectInfo {
   etag: string;
   modifiedMs: number;

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** What a request is refused with. */
+/** The error by which a request is refused. */
 export class S3Error extends Error {
   /** The HTTP status. */
   readonly status: number;

@@ -1,6 +1,6 @@
 /**
  * Verifies AWS Signature Version 4, in the Authorization header or in the query (presigned), from the specification:
- * what signs the requests shares no code with it.
+ * the code that signs requests shares nothing with it.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -28,7 +28,7 @@ export interface SignedRequest {
   headers: [string, string][];
 }
 
-/** What the signature says about the body: `UNSIGNED-PAYLOAD`, or its SHA-256. */
+/** The statement of the signature about the body: `UNSIGNED-PAYLOAD`, or its SHA-256. */
 export interface SignedPayload {
   payload: string;
   presigned: boolean;
@@ -95,7 +95,7 @@ export function verifySignature(request: SignedRequest, credentials: Credentials
   return { payload: claim.payload, presigned };
 }
 
-/** What a request claims about itself, from either place. */
+/** The claims of a request about itself, from either place. */
 interface Claim {
   accessKeyId: string;
   scope: { date: string; region: string; service: string; end: string };
@@ -179,7 +179,7 @@ function readCredential(credential: string, malformed: (why: string) => S3Error)
 
 function checkToken(token: string | undefined, credentials: Credentials): void {
   if (token === credentials.sessionToken) return;
-  // A temporary key without its token is a key that S3 has never heard of.
+  // S3 does not know a temporary key without its token.
   if (token === undefined) throw invalidKey(credentials.accessKeyId);
   throw new S3Error(400, "InvalidToken", "The provided token is malformed or otherwise invalid.");
 }

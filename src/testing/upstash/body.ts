@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { type CommandPart, RedisError, type Reply } from "../resp.ts";
 
-/** What the client asked cannot be understood. */
+/** The error for a request that cannot be understood. */
 export class BadRequest extends Error {}
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What becomes of the commands of a request: some are refused, scripts are sent with their keys enforced.
+ * The commands of a request: some are refused, scripts are sent with their keys enforced.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -17,14 +17,14 @@ export interface CommandOptions {
   unknownCommands?: readonly string[];
 }
 
-// What needs a connection of its own, or is the operator's
+// Commands that need a connection of their own, or are the operator's.
 const REFUSED = new Set(
   `MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR SELECT AUTH
   HELLO QUIT RESET CLIENT BLPOP BRPOP BLMOVE BRPOPLPUSH BZPOPMIN BZPOPMAX BLMPOP BZMPOP WAIT WAITAOF SYNC PSYNC REPLICAOF
   SLAVEOF SHUTDOWN DEBUG CONFIG`.split(/\s+/),
 );
 
-/** What is answered, before it is JSON. */
+/** An answer before it is JSON. */
 export interface Answer {
   status: number;
   body: unknown;
