@@ -6,19 +6,19 @@
 /** The facts about the archive object that a {@linkcode Freezer} is given. */
 export interface FrozenObject {
   /**
-   * The object's name as the datastore gets it: `<tqname>/<key, url-safe>/<version>`, unique for ever. Encryption binds it
-   * as associated data, so that no object passes for another; then an object under any other name does not thaw.
+   * The object's name as the datastore gets it: `<tqname>/<key, url-safe>/<version>`, unique for ever. Encryption binds
+   * it as associated data, so that no object passes for another; then an object under any other name does not thaw.
    */
   readonly name: string;
 }
 
 /**
- * A step that turns a record's bytes into those that the archive holds, and back. `id` is written into each archive object, so an object
- * frozen under earlier options thaws later as long as a freezer with that id is configured.
+ * A step that turns a record's bytes into those that the archive holds, and back. `id` is written into each archive
+ * object, so an object frozen under earlier options thaws later as long as a freezer with that id is configured.
  *
- * An error that it throws counts like one of a datastore: a TundraError as its `code` and `retryable` say, anything else
- * as `UNAVAILABLE`, which passes: the key stays in the queue, and `ensureKs` may be called again. Whether bytes are
- * damaged is known from the object's checksum, before `thaw` is called.
+ * An error that it throws counts like one of a datastore: a TundraError as its `code` and `retryable` say, anything
+ * else as `UNAVAILABLE`, which passes: the key stays in the queue, and `ensureKs` may be called again. Whether bytes
+ * are damaged is known from the object's checksum, before `thaw` is called.
  *
  * @example A freezer that flips every bit
  * ```ts
@@ -31,9 +31,14 @@ export interface FrozenObject {
  * ```
  */
 export interface Freezer {
-  /** Names this freezer in archive objects: 1 to 32 characters `[A-Za-z0-9._-]`. Never give an id to another algorithm. */
+  /**
+   * Names this freezer in archive objects: 1 to 32 characters `[A-Za-z0-9._-]`. Never give an id to another algorithm.
+   */
   readonly id: string;
-  /** May change `bytes`, which are its own. What it never can freeze it refuses with a TundraError that is not retryable. */
+  /**
+   * May change `bytes`, which are its own. What it never can freeze it refuses with a TundraError that is not
+   * retryable.
+   */
   freeze(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
   /** The inverse of `freeze`. May change `bytes`, which are its own. */
   thaw(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;

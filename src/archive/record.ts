@@ -58,7 +58,10 @@ export async function freezeRecord(
   return await sealContainer(freezers.map((freezer) => freezer.id), bytes);
 }
 
-/** The bytes that a freezer returns. Its failure is a TundraError: with its own code and `retryable`, else `UNAVAILABLE`. */
+/**
+ * The bytes that a freezer returns. Its failure is a TundraError: with its own code and `retryable`, else
+ * `UNAVAILABLE`.
+ */
 async function passThrough(
   act: () => Uint8Array | Promise<Uint8Array>,
   id: string,
@@ -80,12 +83,12 @@ async function passThrough(
 }
 
 /**
- * The record that archive bytes hold; `expected` says which one it must be, and `name` what its object is called. Freezers
- * are found by the ids in the container, whatever order they are configured in. `bytes` are left as they are.
+ * The record that archive bytes hold; `expected` says which one it must be, and `name` what its object is called.
+ * Freezers are found by the ids in the container, whatever order they are configured in. `bytes` are left as they are.
  *
  * @throws TundraError `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an unknown
- * format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the TundraError
- * that a freezer threw; `UNAVAILABLE` for anything else that one threw
+ * format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the
+ * TundraError that a freezer threw; `UNAVAILABLE` for anything else that one threw
  */
 export async function thawRecord(
   bytes: Uint8Array,

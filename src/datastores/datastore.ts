@@ -18,14 +18,16 @@ export interface DatastoreCallOptions {
 /** The options of `putKey` of a {@linkcode Datastore}. */
 export interface PutOptions extends DatastoreCallOptions {
   /**
-   * True: an object whose name is taken is refused with `CONFLICT`. Default `false`. A datastore that cannot tell stores
-   * the object; then only a listing tells apart two databases that begin with the same archive at the same moment.
+   * True: an object whose name is taken is refused with `CONFLICT`. Default `false`. A datastore that cannot tell
+   * stores the object; then only a listing tells apart two databases that begin with the same archive at the same
+   * moment.
    */
   ifAbsent?: boolean;
 }
 
 /**
- * A datastore: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is `.` or `..`.
+ * A datastore: immutable objects by name. Names are at most 900 characters of `A-Z a-z 0-9 _ - . ~ /`; no segment is
+ * `.` or `..`.
  *
  * @example A store on a Map
  * ```ts
@@ -48,13 +50,14 @@ export interface Datastore {
    */
   readonly timeoutMs?: number;
   /**
-   * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is no
-   * TundraError) blames the datastore, and no key is given up for it; another code that is not `retryable` blames the object.
+   * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is
+   * no TundraError) blames the datastore, and no key is given up for it; another code that is not `retryable` blames
+   * the object.
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
-   * Fetches objects, in the order of `names`. A failure takes one slot only. An object that is provably absent is `notFound(name)`; any
-   * other error means "unknown" and never leads to `LOST`.
+   * Fetches objects, in the order of `names`. A failure takes one slot only. An object that is provably absent is
+   * `notFound(name)`; any other error means "unknown" and never leads to `LOST`.
    */
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
   /** Deletes objects; absent ones are no error. */

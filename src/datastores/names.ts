@@ -1,6 +1,6 @@
 /**
- * Names of objects, as buckets take them: nothing in them is escaped, normalised or collapsed on the way, and nothing means
- * something else to another client of the same bucket.
+ * Names of objects, as buckets take them: nothing in them is escaped, normalised or collapsed on the way, and nothing
+ * means something else to another client of the same bucket.
  * @module
  */
 import { badArgument } from "../base/errors.ts";

@@ -6,8 +6,8 @@ import { TundraError } from "../base/errors.ts";
 import type { DatastoreCallOptions } from "./datastore.ts";
 
 /**
- * Calls `act` on every item, at most `limit` at once; results come in the order of the items. After the first rejection no
- * further call begins. Once those under way have settled, the result rejects with it.
+ * Calls `act` on every item, at most `limit` at once; results come in the order of the items. After the first rejection
+ * no further call begins. Once those under way have settled, the result rejects with it.
  */
 export async function inParallel<T, R>(
   items: readonly T[],
@@ -33,8 +33,8 @@ export async function inParallel<T, R>(
 }
 
 /**
- * Calls `act` on every name, at most `limit` at once. A TundraError becomes its name's result. An abort ends all, and so
- * does what `onRequest` throws.
+ * Calls `act` on every name, at most `limit` at once. A TundraError becomes its name's result. An abort ends all, and
+ * so does what `onRequest` throws.
  */
 export async function forEachName<R>(
   names: readonly string[],

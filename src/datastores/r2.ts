@@ -13,7 +13,10 @@ import { forEachName } from "./parallel.ts";
 
 /** The part of an R2 bucket's binding that Tundra uses; a Worker's `env.BUCKET` has it. */
 export interface R2BucketLike {
-  /** Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. It is `null` if `onlyIf` was not met. */
+  /**
+   * Stores an object; R2 refuses it if the bytes that arrive have another SHA-256. It is `null` if `onlyIf` was not
+   * met.
+   */
   put(
     name: string,
     value: Uint8Array,
@@ -33,7 +36,10 @@ export interface R2BucketLike {
 
 /** Options of {@linkcode r2Datastore}. */
 export interface R2DatastoreOptions {
-  /** The beginning of every object name, such as `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none. */
+  /**
+   * The beginning of every object name, such as `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default:
+   * none.
+   */
   prefix?: string;
   /** Calls to R2 that one call makes at once, 1 to 1000, default 6: a Worker has no more connections. */
   concurrency?: number;
@@ -48,13 +54,13 @@ const RETRY_MS = 100;
 const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 100100: "TOO_LARGE" };
 
 /**
- * A datastore in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. It makes no call until it is
- * used, and is cheap to make.
+ * A datastore in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. It makes no call until it
+ * is used, and is cheap to make.
  *
  * Cost: one call to R2 for each object (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
- * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the last
- * retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`, `UNSUPPORTED`,
- * else `UNAVAILABLE`.
+ * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the
+ * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`,
+ * `UNSUPPORTED`, else `UNAVAILABLE`.
  *
  * @throws TundraError `BAD_ARGUMENT`
  * @example

@@ -10,8 +10,8 @@ import { type Index, layout, PRELUDE } from "./prelude.ts";
 export interface CheckFinding {
   key: string;
   /**
-   * `touch`: in use again; `evicted`: bring it back; `reconcile`: there, and the record says evicted; `unknown`: Redis knows
-   * nothing of it.
+   * `touch`: in use again; `evicted`: bring it back; `reconcile`: there, and the record says evicted; `unknown`: Redis
+   * knows nothing of it.
    */
   needs: "touch" | "evicted" | "reconcile" | "unsupported" | "unknown";
   /** With `unknown`: Redis time, ms. */

@@ -18,7 +18,10 @@ export interface ClaimOptions {
   maxIdle: number;
   /** ... that were last touched this long ago. */
   redisTtlMs: number;
-  /** A tick's first claim: its time is noted, and if none is idle, those that a clock touched which ran ahead are put right. */
+  /**
+   * A tick's first claim: its time is noted, and if none is idle, those that a clock touched which ran ahead are put
+   * right.
+   */
   first: boolean;
   /** At most this many keys with objects to delete. */
   maxPurge: number;
@@ -26,7 +29,10 @@ export interface ClaimOptions {
 
 /** The reply to a tick. */
 export interface Claim {
-  /** The index id; "" for none, `new:...` for one that is not confirmed. With these, or another database's, nothing was claimed. */
+  /**
+   * The index id; "" for none, `new:...` for one that is not confirmed. With these, or another database's, nothing was
+   * claimed.
+   */
   id: string;
   /** Redis time, microseconds. */
   nowUs: number;
@@ -175,9 +181,9 @@ const LEAST_NAME_BYTES = 16_384;
 const learned = new WeakMap<Index, number>();
 
 /**
- * One request, 6 billable commands (5 if nothing is due), with `first` one more, and one for each 1,000 suspects before the
- * fresh keys; with `maxIdle` one more, two if nothing is idle and `first` is set; with `maxPurge` one more. More requests if the
- * server refuses replies of a size that it takes in requests, until that is learned.
+ * One request, 6 billable commands (5 if nothing is due), with `first` one more, and one for each 1,000 suspects before
+ * the fresh keys; with `maxIdle` one more, two if nothing is idle and `first` is set; with `maxPurge` one more. More
+ * requests if the server refuses replies of a size that it takes in requests, until that is learned.
  */
 export async function claim(index: Index, options: ClaimOptions, call?: CallOptions): Promise<Claim> {
   for (let unheard = false;; unheard = true) {

@@ -51,8 +51,8 @@ export type EvictOutcome =
  *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by key,
  *           and a forgotten commit must not meet an eviction that was remembered
  *
- * - Z: it is changed again and again without a mark, or this server's DUMP of an unchanged value differs from one time to
- *   the next: to archive it each time would never end. It waits for a mark.
+ * - Z: it is changed again and again without a mark, or this server's DUMP of an unchanged value differs from one time
+ *   to the next: to archive it each time would never end. It waits for a mark.
  * - drop: what was written over an evicted value leaves Redis, and the archived value stays what it was.
  * - An evicted key whose own expiry has passed may be created anew: that is no conflict.
  * - restorable: what the payload takes of a request, see encodePayload.

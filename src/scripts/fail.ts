@@ -13,8 +13,8 @@ export interface Failure {
   code: string;
   message: string;
   /**
-   * `own`: the key's own fault, counts an attempt. `passing`: the store's, counts none. `odd`: the store's by its code, but
-   * others fared well meanwhile: counts none until that has happened in {@linkcode MAX_ODD} ticks in a row.
+   * `own`: the key's own fault, counts an attempt. `passing`: the store's, counts none. `odd`: the store's by its code,
+   * but others fared well meanwhile: counts none until that has happened in {@linkcode MAX_ODD} ticks in a row.
    */
   fault: "own" | "passing" | "odd";
   /** Begun alone: its attempt is counted already. */
@@ -25,7 +25,9 @@ export interface Failure {
   backoffMs: number;
 }
 
-/** So often in a row the store's trouble may meet one key while others fare well; from then on each time is an attempt. */
+/**
+ * So often in a row the store's trouble may meet one key while others fare well; from then on each time is an attempt.
+ */
 export const MAX_ODD = 10;
 
 /** The outcome of one key. */
@@ -35,7 +37,8 @@ export interface FailOutcome {
 }
 
 /**
- * A key that could not be archived waits for its next attempt; one that had all its attempts is dead: resident, never evicted.
+ * A key that could not be archived waits for its next attempt; one that had all its attempts is dead: resident, never
+ * evicted.
  *
  *     KEYS  dirty, dead, n records
  *     ARGV  token, leaseMs, nattempts, most odd ones, then for each key: key, backoffMs, fault (own passing odd),

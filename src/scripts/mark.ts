@@ -146,7 +146,9 @@ export function markExceptions(keys: string[], reply: unknown): MarkException[] 
   return exceptions;
 }
 
-/** One request, 6 billable commands if all keys exist, none is dead or evicted; replies the keys that were not marked. */
+/**
+ * One request, 6 billable commands if all keys exist, none is dead or evicted; replies the keys that were not marked.
+ */
 export async function mark(
   index: Index,
   keys: string[],

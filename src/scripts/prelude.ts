@@ -100,24 +100,26 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - GRACE_MS: how long the record of a removed key outlives it, so that a request that comes late still finds the
  *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to look again at
  *   what cannot be dealt with now.
- * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none: the
- *   key's next use is noted, and whoever puts it into idle takes now.
- * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is to stay
+ * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none:
+ *   the key's next use is noted, and whoever puts it into idle takes now.
+ * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is
+ *   to stay
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
- * - tally: totals, as field, delta, ...; and what the changes that were saved are to the counts of archived and evicted keys:
- * `archived`, and in `left` those that no longer are evicted though they were not restored (`moved`: evicted less restored, as
- * the totals have it). One command for one field, two for more
+ * - tally: totals, as field, delta, ...; and what the changes that were saved are to the counts of archived and evicted
+ *   keys: `archived`, and in `left` those that no longer are evicted though they were not restored (`moved`: evicted
+ *   less restored, as the totals have it). One command for one field, two for more
  * - bump: a change is a new revision, even where the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
- * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something newer is
- *   archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record purgeable puts it there
+ * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something
+ *   newer is archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record
+ *   purgeable puts it there
  * - made_anew: a key that had expired lives again: its old versions are not to be deleted for that any more
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
  *   token could be given once more
  * - confirmed: is this id final? Before that nothing is archived or evicted.
- * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. It was put
- *   back by hand, or Redis removes keys by itself
+ * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. It was
+ *   put back by hand, or Redis removes keys by itself
  * - foreign: does this id name another database? Then this one is a copy.
  * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
  */

@@ -14,8 +14,8 @@ import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
  *     OUT   a code a key: D deleted   A the record moved on: look again, nothing changed   U record of another version
  *     INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
  *
- * A key without a record was never seen by a tick: it needs no tombstone. Where a record may have been lost, it gets one, and
- * all its objects are deleted.
+ * A key without a record was never seen by a tick: it needs no tombstone. Where a record may have been lost, it gets
+ * one, and all its objects are deleted.
  */
 const REMOVE = defineScript(
   "remove",
@@ -58,7 +58,10 @@ return table.concat(out)
 
 const OUTCOMES: Record<string, "deleted" | "again" | "unsupported"> = { D: "deleted", A: "again", U: "unsupported" };
 
-/** One request, 9 billable commands (10 if some are evicted, and one for each key that has no record, unless `mayBeLost`); outcomes in the order of `seen`. */
+/**
+ * One request, 9 billable commands (10 if some are evicted, and one for each key that has no record, unless
+ * `mayBeLost`); outcomes in the order of `seen`.
+ */
 export async function remove(
   index: Index,
   seen: { key: string; record: string }[],

@@ -37,9 +37,8 @@ export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "re
  *             G removed, which the record did not know
  *     INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing
  *
- * - A tombstone or an expiry that the record did not know goes into it: else who creates the key anew would always
- * be told
- *   to bring it back first.
+ * - A tombstone or an expiry that the record did not know goes into it: else a client that creates the key anew would
+ *   always be told to bring it back first.
  * - The records are written before RESTORE: should the script end in between, the keys are missing and still evictable.
  * - The fingerprint is taken again: RESTORE may order a large hash or set anew.
  */

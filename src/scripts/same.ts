@@ -9,8 +9,8 @@ import { defineScript } from "../upstash/script.ts";
 import { type Index, PRELUDE } from "./prelude.ts";
 
 /**
- * Compares content, not bytes: a server that was restarted orders large sets and hashes anew, so an eviction that was half
- * undone shows other bytes than those archived.
+ * Compares content, not bytes: a server that was restarted orders large sets and hashes anew, so an eviction that was
+ * half undone shows other bytes than those archived.
  *
  *     KEYS  idle, temporary key, record, key, stats
  *     ARGV  expected record, payload

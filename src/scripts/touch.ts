@@ -41,7 +41,10 @@ return out
 `,
 );
 
-/** One request, 6 billable commands (and one for each key with an expiry of its own); replies the keys evicted meanwhile. */
+/**
+ * One request, 6 billable commands (and one for each key with an expiry of its own); replies the keys evicted
+ * meanwhile.
+ */
 export async function touch(index: Index, keys: string[], call?: CallOptions): Promise<string[]> {
   const reply = await index.scripts.run(TOUCH, layout(index, [index.keys.idle], keys), [], call) as number[];
   return reply.map((i) => keys[i - 1]!);

@@ -1,7 +1,7 @@
 /**
- * Upstash's `#!lua flags=allow-key-locking` on a plain Redis: the flag is taken out, and the promise that a script makes
- * with it is enforced: whatever key it touches must be one of KEYS. The check is Lua, on the script's first code line, so
- * line numbers stay; it costs no command and about a microsecond a call.
+ * Upstash's `#!lua flags=allow-key-locking` on a plain Redis: the flag is taken out, and the promise that a script
+ * makes with it is enforced: whatever key it touches must be one of KEYS. The check is Lua, on the script's first code
+ * line, so line numbers stay; it costs no command and about a microsecond a call.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -30,7 +30,9 @@ export function lockKeys(text: string): LockedScript | undefined {
   return { sha1: sha1(text), text: locked, textSha1: sha1(locked) };
 }
 
-/** An error of a script that was sent in place of `script`, as the application would see it: its own SHA-1 and lines. */
+/**
+ * An error of a script that was sent in place of `script`, as the application would see it: its own SHA-1 and lines.
+ */
 export function originalError(script: LockedScript, message: string): string {
   return message
     .replace(/ \[line (\d+)\](.*@user_script:)\d+/s, "$2$1")

@@ -4,8 +4,8 @@
  * part of an application's bundle.
  *
  * It is no Upstash: one region, no locks between scripts, no rate limits, its own wordings of errors. It does keep
- * Upstash's limit of 10 MB a request, refuses the commands that Upstash refuses, and fails a script that touches a key it
- * has not declared.
+ * Upstash's limit of 10 MB a request, refuses the commands that Upstash refuses, and fails a script that touches a key
+ * it has not declared.
  *
  * @example
  * ```ts

@@ -15,7 +15,10 @@ import { redisConnection } from "./resp.ts";
 export interface RedisServerOptions {
   /** Default: a free one. */
   port?: number;
-  /** More arguments for redis-server, such as `["--maxmemory", "10mb"]` or `["--appendonly", "yes"]`. Default: no persistence. */
+  /**
+   * More arguments for redis-server, such as `["--maxmemory", "10mb"]` or `["--appendonly", "yes"]`. Default: no
+   * persistence.
+   */
   args?: string[];
   /** The directory of its files. Default: a directory of its own, removed by `stop()`. */
   dir?: string;

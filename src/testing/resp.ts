@@ -85,7 +85,10 @@ export function redisConnection(options: { port: number; host?: string }): Redis
   };
 }
 
-/** A connection of its own for SUBSCRIBE or MONITOR: every reply goes to `onReply` until the returned function is called. */
+/**
+ * A connection of its own for SUBSCRIBE or MONITOR: every reply goes to `onReply` until the returned function is
+ * called.
+ */
 export function redisStream(
   options: { port: number; host?: string },
   command: CommandPart[],
@@ -116,7 +119,10 @@ function encodeCommands(commands: readonly CommandPart[][]): Buffer {
   return Buffer.concat(out);
 }
 
-/** Feeds on chunks and calls `onReply` for each whole reply. A long bulk string is copied once, however many chunks it takes. */
+/**
+ * Feeds on chunks and calls `onReply` for each whole reply. A long bulk string is copied once, however many chunks it
+ * takes.
+ */
 function replyParser(onReply: (reply: Reply) => void): (chunk: Buffer) => void {
   const open: { items: Reply[]; missing: number }[] = [];
   let rest: Buffer = Buffer.alloc(0);

@@ -38,7 +38,10 @@ export interface UpstashOptions extends CommandOptions {
   proxyLimits?: boolean;
   /** Longest reply body. Default: no limit. */
   maxReplyBytes?: number;
-  /** True: replies are decoded as text before they are sent, as some endpoints do, and bytes that are no UTF-8 are lost. Default: false. */
+  /**
+   * True: replies are decoded as text before they are sent, as some endpoints do, and bytes that are no UTF-8 are lost.
+   * Default: false.
+   */
   decodesReplies?: boolean;
   /** True: requests are kept in `log`. Default: false. */
   record?: boolean;
@@ -67,7 +70,10 @@ export interface UpstashServer {
   billable(): Promise<number>;
   /** Sets `requests`, `log` and `billable()` to zero. */
   resetCounters(): Promise<void>;
-  /** Runs a command in Redis past the endpoint: a value is a Buffer, a status a string. Not billed. Rejects with RedisError. */
+  /**
+   * Runs a command in Redis past the endpoint: a value is a Buffer, a status a string. Not billed. Rejects with
+   * RedisError.
+   */
   raw(...command: CommandPart[]): Promise<Reply>;
   /** Ends it and its streams; Redis goes on. */
   stop(): Promise<void>;

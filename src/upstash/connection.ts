@@ -21,7 +21,10 @@ const RETRIES = 5;
 /** Upstash refuses requests over 10 MB. */
 const MAX_REQUEST_BYTES = 9_000_000;
 
-/** A reply. Strings are binary strings: one character a byte (0 to 255); `text()` decodes UTF-8, `bytes()` makes an array. */
+/**
+ * A reply. Strings are binary strings: one character a byte (0 to 255); `text()` decodes UTF-8, `bytes()` makes an
+ * array.
+ */
 export type Reply = null | number | string | Reply[];
 
 /** A command's answer: exactly one of the two. */
@@ -40,7 +43,10 @@ export interface CallOptions {
   timeoutMs?: number;
   /** The number of retries; default: the connection's. */
   retries?: number;
-  /** Is called right before each HTTP request, retries included. If it throws, no further request is made, and the call fails with that. */
+  /**
+   * Is called right before each HTTP request, retries included. If it throws, no further request is made, and the call
+   * fails with that.
+   */
   onRequest?: () => void;
 }
 
@@ -49,7 +55,8 @@ export type RedisCommand = (string | number)[];
 
 /**
  * The binary-safe connection. All calls reject with a TundraError: `UNAVAILABLE` after the last attempt, with a refused
- * token (not `retryable`) or when aborted; `TOO_LARGE` for a request or a reply over the server's limit or `maxReplyBytes`.
+ * token (not `retryable`) or when aborted; `TOO_LARGE` for a request or a reply over the server's limit or
+ * `maxReplyBytes`.
  */
 export interface Connection {
   /** Runs one command. */

@@ -1,6 +1,6 @@
 /**
- * The check that a payload is as Redis sent it. Its last ten bytes are its version and a checksum of all before it (CRC-64 with
- * Jones' polynomial, the lowest byte first). An endpoint that decodes replies as text sends other bytes.
+ * The check that a payload is as Redis sent it. Its last ten bytes are its version and a checksum of all before it
+ * (CRC-64 with Jones' polynomial, the lowest byte first). An endpoint that decodes replies as text sends other bytes.
  * @module
  */
 import { show, TundraError } from "../base/errors.ts";

@@ -29,20 +29,23 @@ export interface RedisOptions {
   /** Default: the global `fetch`, looked up at each call. */
   fetch?: typeof fetch;
   /**
-   * The retries after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to 100,
-   * default 5: six attempts; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...; default: a
-   * random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up to 5 s; if
-   * it asks for more, the call fails at once. A retried command may run twice.
+   * The retries after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to
+   * 100, default 5: six attempts; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...;
+   * default: a random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up
+   * to 5 s; if it asks for more, the call fails at once. A retried command may run twice.
    */
   retry?: false | { retries?: number; backoff?: (retryCount: number) => number };
-  /** Milliseconds for one attempt, from the request to the last byte of the reply: 1 to 2147483647, default 30000. Event streams have no limit. */
+  /**
+   * Milliseconds for one attempt, from the request to the last byte of the reply: 1 to 2147483647, default 30000. Event
+   * streams have no limit.
+   */
   timeoutMs?: number;
   /** Bytes of one reply's body, base64 included, default 16 MiB; a larger one is not read: `TOO_LARGE`. */
   maxReplyBytes?: number;
   /**
-   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it if
-   * the plan or a proxy takes less: a value that one request could not bring back is then never archived nor evicted. A
-   * process also learns the limit from a refusal, but only for itself.
+   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it
+   * if the plan or a proxy takes less: a value that one request could not bring back is then never archived nor
+   * evicted. A process also learns the limit from a refusal, but only for itself.
    */
   maxRequestBytes?: number;
   /** Aborts every request of this connection. As a function it is asked for at each request. */
@@ -70,7 +73,10 @@ export function cacheOf(options: RedisOptions): RedisOptions["cache"] {
   return options.cache ?? (onWorkerd() ? undefined : "no-store");
 }
 
-/** The options, each checked, the URL without trailing slashes. No message shows the URL or the token: they may have changed places. */
+/**
+ * The options, each checked, the URL without trailing slashes. No message shows the URL or the token: they may have
+ * changed places.
+ */
 export function checkOptions(options: RedisOptions): RedisOptions {
   const make = "connect to Redis";
   const length = (value: unknown): string => typeof value === "string" ? `${value.length} characters` : typeof value;

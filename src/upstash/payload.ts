@@ -18,8 +18,8 @@ const MOVED = Uint8Array.from(
 );
 
 /**
- * A payload as JSON carries it: one character for each byte. A byte that JSON would escape at length becomes a character
- * of U+0100 and up. The script maps them back by {@linkcode BYTES}.
+ * A payload as JSON carries it: one character for each byte. A byte that JSON would escape at length becomes a
+ * character of U+0100 and up. The script maps them back by {@linkcode BYTES}.
  */
 export function encodePayload(dump: Uint8Array): string {
   const units = new Uint16Array(CHUNK);

@@ -14,7 +14,9 @@ export function roomIn(limitBytes: number): number {
   return Math.max(1, limitBytes - SCRIPT_BYTES);
 }
 
-/** The bytes that one key takes in a script's request: its record's name and its own, its record's text, and arguments. */
+/**
+ * The bytes that one key takes in a script's request: its record's name and its own, its record's text, and arguments.
+ */
 export function keyBytes(key: string): number {
   return 3 * 3 * JSON.stringify(key).length + 700;
 }
@@ -43,8 +45,9 @@ export function inGroups<T>(items: readonly T[], weigh: (item: T) => number, mos
 }
 
 /**
- * Acts on `items` in as few parts as their size allows. A part that is `TOO_LARGE` is halved, and the parts after it keep
- * to the limit learned by then: a server may take less than was known, or a reply be larger. Any other error ends it.
+ * Acts on `items` in as few parts as their size allows. A part that is `TOO_LARGE` is halved, and the parts after it
+ * keep to the limit learned by then: a server may take less than was known, or a reply be larger. Any other error ends
+ * it.
  */
 export async function inParts<T>(
   items: readonly T[],

@@ -13,7 +13,9 @@ export interface S3Credentials {
   secretAccessKey: string;
   /** Session token of temporary credentials. */
   sessionToken?: string;
-  /** The end of their validity: they are asked for again five minutes before. Default: when S3 refuses them as expired. */
+  /**
+   * The end of their validity: they are asked for again five minutes before. Default: when S3 refuses them as expired.
+   */
   expiration?: Date;
 }
 

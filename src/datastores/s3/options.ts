@@ -18,7 +18,9 @@ export interface S3DatastoreOptions {
   region: string;
   /** The bucket; it must exist. `tenant:bucket` for Ceph's tenants. */
   bucket: string;
-  /** Stands before every object name as it is: `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none. */
+  /**
+   * Stands before every object name as it is: `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none.
+   */
   prefix?: string;
   /** Access key id; with `secretAccessKey`, unless there are `credentials`. */
   accessKeyId?: string;
@@ -27,28 +29,31 @@ export interface S3DatastoreOptions {
   /** Session token of temporary credentials. */
   sessionToken?: string;
   /**
-   * A function in place of these three: called before the first request, five minutes before its credentials expire, and
-   * once if S3 refuses them as expired. A provider of the AWS SDK is one.
+   * A function in place of these three: called before the first request, five minutes before its credentials expire,
+   * and once if S3 refuses them as expired. A provider of the AWS SDK is one.
    */
   credentials?: () => S3Credentials | Promise<S3Credentials>;
   /** Used for every request. Default: the global `fetch`. */
   fetch?: typeof fetch;
   /** `path` (`host/bucket/name`; default with `endpoint`) or `virtual-host` (`bucket.host/name`; default for AWS). */
   style?: "path" | "virtual-host";
-  /** Time limit of one attempt without any progress, in ms, 1 to 600 000, default 10 000; uploads get 1 ms a KB more. */
+  /**
+   * Time limit of one attempt without any progress, in ms, 1 to 600 000, default 10 000; uploads get 1 ms a KB more.
+   */
   timeoutMs?: number;
   /** Attempts after the first one, 0 to 10, default 4; none begins more than 5 s after the first. */
   retries?: number;
   /** Requests at once of one call, 1 to 1000, default 64. */
   concurrency?: number;
   /**
-   * The checksum of an upload besides the SHA-256 in its signature: `sha256` (default for AWS: kept with the object), `md5`
-   * (`Content-MD5`: gateways and buckets with Object Lock that ask for it), or `none` (default with `endpoint`).
+   * The checksum of an upload besides the SHA-256 in its signature: `sha256` (default for AWS: kept with the object),
+   * `md5` (`Content-MD5`: gateways and buckets with Object Lock that ask for it), or `none` (default with `endpoint`).
    */
   checksum?: "sha256" | "md5" | "none";
   /**
    * Headers of each upload, signed: `{ "x-amz-storage-class": "STANDARD_IA" }`. Names `x-...`, `content-type`,
-   * `cache-control`, `content-disposition`, `content-language`; none that Tundra sets, and none that reads would need too.
+   * `cache-control`, `content-disposition`, `content-language`; none that Tundra sets, and none that reads would need
+   * too.
    */
   headers?: Record<string, string>;
 }

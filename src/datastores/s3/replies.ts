@@ -40,7 +40,9 @@ export function readListing(
   return { names, cursor };
 }
 
-/** Some servers escape names, as they were asked to, and do not say so. Tundra's own names never hold a percent sign. */
+/**
+ * Some servers escape names, as they were asked to, and do not say so. Tundra's own names never hold a percent sign.
+ */
 function seemsEscaped(names: string[]): boolean {
   return names.some((name) => name.includes("%")) &&
     names.every((name) => /^(?:[\w.~/*+-]|%[0-9A-Fa-f]{2})*$/.test(name));

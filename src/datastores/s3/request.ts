@@ -42,7 +42,9 @@ export interface S3Call {
   needsChecksum?: boolean;
   /** True if only the status matters: a body that was not asked for is not read. */
   statusOnly?: boolean;
-  /** S3 error codes that are an answer and no failure; a status as text, such as `"404"`, if it comes without a code. */
+  /**
+   * S3 error codes that are an answer and no failure; a status as text, such as `"404"`, if it comes without a code.
+   */
   answers?: readonly string[];
 }
 

@@ -10,8 +10,8 @@ import { type CommandPart, RedisError, type Reply } from "../resp.ts";
 export class BadRequest extends Error {}
 
 /**
- * Replies inside a body as JSON values: with `base64` every string but the status OK is encoded, errors' texts are not. With
- * `decoded` bytes that are no UTF-8 are lost before that.
+ * Replies inside a body as JSON values: with `base64` every string but the status OK is encoded, errors' texts are not.
+ * With `decoded` bytes that are no UTF-8 are lost before that.
  */
 export function encode(body: unknown, base64: boolean, decoded = false): unknown {
   if (Array.isArray(body)) return body.map((entry) => encode(entry, base64, decoded));

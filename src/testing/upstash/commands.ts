@@ -9,7 +9,10 @@ import { parseJson, partText, percentDecode, toCommand, toCommands } from "./bod
 
 /** Which commands are taken, and how. */
 export interface CommandOptions {
-  /** Accept `#!lua flags=allow-key-locking` and enforce it? With `false`, scripts reach Redis as they are. Default: true. */
+  /**
+   * Accept `#!lua flags=allow-key-locking` and enforce it? With `false`, scripts reach Redis as they are. Default:
+   * true.
+   */
   keyLocking?: boolean;
   /** The only flags of a shebang that it takes, and its words for any other. Default: Redis decides. */
   scriptFlags?: { taken: readonly string[]; refusal: (flag: string) => string };
