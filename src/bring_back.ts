@@ -10,9 +10,10 @@ import type { Context } from "./core/context.ts";
 import { newestVersion } from "./core/newest_version.ts";
 import { archivePlace } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
-import { readState } from "./scripts/read_state.ts";
 import { parseRecord } from "./scripts/prelude.ts";
-import { encodePayload, payloadBytes, restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
+import { readState } from "./scripts/read_state.ts";
+import { restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
+import { encodePayload, payloadBytes } from "./upstash/payload.ts";
 import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 
 /** Objects fetched at a time, however small they are. */

@@ -7,8 +7,8 @@ import { failed, forBatches, inRounds } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
 import { checkIdentity } from "./core/identity.ts";
 import { unsupportedRecord } from "./core/key_errors.ts";
-import { type KeyState, readState } from "./scripts/read_state.ts";
 import { parseRecord } from "./scripts/prelude.ts";
+import { type KeyState, readState } from "./scripts/read_state.ts";
 import { remove } from "./scripts/remove.ts";
 
 /** Deletes keys; see {@linkcode TundraStore.del}. */

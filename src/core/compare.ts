@@ -8,9 +8,9 @@ import { asTundraError, isNotFound, show } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { parseRecord } from "../scripts/prelude.ts";
-import { encodePayload } from "../scripts/restore.ts";
 import { same } from "../scripts/same.ts";
 import type { CallOptions } from "../upstash/connection.ts";
+import { encodePayload } from "../upstash/payload.ts";
 import type { Context } from "./context.ts";
 
 /**

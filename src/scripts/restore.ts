@@ -7,8 +7,6 @@ import { BYTES } from "../upstash/payload.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
-export { encodePayload, payloadBytes } from "../upstash/payload.ts";
-
 /** Stands for a payload if the version is a tombstone; no payload is that short. */
 export const TOMBSTONE = "gone";
 

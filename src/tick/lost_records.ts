@@ -14,8 +14,8 @@ import { archivePlace } from "../core/owner.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
-import { readState } from "../scripts/read_state.ts";
 import { readTexts } from "../scripts/read_records.ts";
+import { readState } from "../scripts/read_state.ts";
 import type { CallOptions } from "../upstash/connection.ts";
 import type { TickRun } from "./run.ts";
 

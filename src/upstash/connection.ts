@@ -6,8 +6,8 @@
 import type { Requester } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
 import { cacheOf, checkOptions, LEAST_REQUEST_BYTES, type RedisOptions } from "./options.ts";
-import { stockRequester } from "./requester.ts";
 import { errorOf, resultOf } from "./reply.ts";
+import { stockRequester } from "./requester.ts";
 import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 import { defaultBackoff, httpClient, type SyncToken } from "./transport.ts";

@@ -9,8 +9,8 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type MemoryDatastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { objectName, ownerObject, redisKeys } from "../../src/base/keys.ts";
 import { withArchive } from "../support/fixtures.ts";
-import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 interface State {
   key: string;

@@ -4,8 +4,8 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer } from "../../mod.ts";
 import { BUCKET, names, withArchive } from "../support/fixtures.ts";
-import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("maxSubrequests if each idle key costs a question to the archive", () => {
   const stack = withArchive();

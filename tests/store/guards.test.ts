@@ -7,9 +7,9 @@ import { deflateFreezer } from "../../mod.ts";
 import { objectName, redisKeys, versionMicros } from "../../src/base/keys.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { BUCKET, hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { freezeRecord } from "../support/records.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { sleep } from "../support/waiting.ts";
-import { freezeRecord } from "../support/records.ts";
 
 const { dirty: DIRTY, idle: IDLE, record: recordName, dead: DEAD } = redisKeys("default");
 const YEAR = 365 * 24 * HOUR_MS;

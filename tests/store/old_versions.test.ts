@@ -4,8 +4,8 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type Datastore, deflateFreezer, type TundraStore } from "../../mod.ts";
 import { BUCKET, hooked, withArchive } from "../support/fixtures.ts";
-import { HOUR_MS } from "../support/times.ts";
 import { freezeRecord } from "../support/records.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("idle keys whose version is older than a day", () => {
   const stack = withArchive();

@@ -5,8 +5,8 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
 import type { CommandPart } from "../../src/testing/resp.ts";
 import { names, withArchive } from "../support/fixtures.ts";
-import { sleep } from "../support/waiting.ts";
 import { seededRandom } from "../support/random.ts";
+import { sleep } from "../support/waiting.ts";
 import { fullRead } from "./full_read.ts";
 
 const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i);

@@ -13,8 +13,8 @@ import {
   tundraStore,
 } from "../../mod.ts";
 import { moveIndex } from "../../src/operations/mod.ts";
-import { gate } from "../support/waiting.ts";
 import { type Stack, withStack } from "../support/stack.ts";
+import { gate } from "../support/waiting.ts";
 
 const OWNERS = "default/~owner/";
 

@@ -10,8 +10,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
-import { loadBug, SEEDED_BUGS, subjectNamed } from "../simulation/seeded_bugs.ts";
 import { inProcess } from "../simulation/runs.ts";
+import { loadBug, SEEDED_BUGS, subjectNamed } from "../simulation/seeded_bugs.ts";
 import { SHIPPED } from "../simulation/simulation.ts";
 import {
   CLIENTS,

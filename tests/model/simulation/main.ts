@@ -12,8 +12,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
-import { huntBug, SEEDED_BUGS, subjectNamed } from "./seeded_bugs.ts";
 import { type Findings, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
+import { huntBug, SEEDED_BUGS, subjectNamed } from "./seeded_bugs.ts";
 import { type Play, SHIPPED } from "./simulation.ts";
 
 const { values: options } = parseArgs({

@@ -10,8 +10,8 @@ import { assert, assertEquals } from "@std/assert";
 import { seededRandom } from "../../support/random.ts";
 import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
 import { minimise } from "./minimise.ts";
-import { loadBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 import { simulateInProcesses, simulateMany } from "./runs.ts";
+import { loadBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 import { runSchedule, SHIPPED } from "./simulation.ts";
 
 const onDeno = process.versions.deno !== undefined;

@@ -3,8 +3,8 @@
  * @module
  */
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
-import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
+import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { moveIndex } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
