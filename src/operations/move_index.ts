@@ -2,6 +2,7 @@
  * moveIndex: gives an archive to the database that its index has moved to.
  * @module
  */
+import { checkNames, checkSignal } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { ownerObject } from "../base/keys.ts";
 import { contextOf } from "../core/context.ts";
@@ -48,7 +49,10 @@ export interface MoveIndexReport {
  * ```
  */
 export async function moveIndex(store: TundraStore, options: MoveIndexOptions = {}): Promise<MoveIndexReport> {
-  const context = contextOf("move an index", store);
+  const what = "move an index";
+  checkNames(what, options, ["signal"]);
+  checkSignal(what, "signal", options.signal);
+  const context = contextOf(what, store);
   const { datastore, index, tqname } = context;
   const call = { signal: options.signal };
   const { id } = await readState(index, [], call);

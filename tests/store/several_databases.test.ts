@@ -186,6 +186,14 @@ describe("a copy of a database on the original's archive", () => {
     }
   });
 
+  it("refuses what is no store and unknown options before anything is sent", async () => {
+    const wrong: [unknown, unknown][] = [[{}, {}], [second, { dryrun: true }], [second, { signal: 5 }]];
+    for (const [store, options] of wrong) {
+      await refused(() => moveIndex(store as TundraStore, options as object), "BAD_ARGUMENT", /^Cannot move an index/);
+    }
+    assertEquals((await moveIndex(second)).from, new URL(original.connection.url).host);
+  });
+
   it("moves nothing if there is no index, or the archive is another one's", async () => {
     await copy.raw("DEL", "tundra:default:id");
     await refused(() => moveIndex(second), "LOST", /confirmed id/);
