@@ -204,6 +204,8 @@ export function datastoreConformance(
         store.fetchKeys(names),
         ...names.map((name) => store.fetchKeys([name])),
       ]);
+      const failures = [...together, ...alone.flat()].filter((slot) => slot instanceof Error);
+      assertEquals(failures.map(String), []);
       assertEquals(together, names.map((_, i) => randomBytes(1000, i)));
       assertEquals(alone.flat(), together);
     });

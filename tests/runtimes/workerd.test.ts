@@ -33,7 +33,8 @@ datastoreConformance("in R2", async () => {
   installTools();
   const mf = miniflare({ script: "export default {}", r2Buckets: ["ARCHIVE"] });
   const bucket = await mf.getR2Bucket<Parameters<typeof r2Datastore>[0]>("ARCHIVE");
-  return { store: r2Datastore(bucket, { prefix: "under/" }), stop: () => mf.dispose() };
+  // Node reaches the bucket over HTTP connections of miniflare, which break now and then on a busy machine
+  return { store: r2Datastore(bucket, { prefix: "under/", retries: 6 }), stop: () => mf.dispose() };
 });
 
 describe("the Worker of examples/cloudflare-worker in workerd", () => {
