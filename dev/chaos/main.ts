@@ -175,7 +175,7 @@ async function lives(kind: "application" | "tick", index: number, world: World):
   const { url: endpoint, region, accessKeyId, secretAccessKey } = world.radosgw;
   const random = seeded(`${kind} ${index} ${seed}`);
   const program = fileURLToPath(
-    new URL(kind === "application" ? "./chaos/app.ts" : "./chaos/tick.ts", import.meta.url),
+    new URL(kind === "application" ? "./app.ts" : "./tick.ts", import.meta.url),
   );
   for (let life = 0;; life++) {
     const config: ChaosConfig = {
