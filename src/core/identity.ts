@@ -35,6 +35,7 @@ import {
   listOwners,
   nextUuid,
   ownerElsewhere,
+  PROPOSED,
   putOwner,
   readOwner,
   uuidOf,
@@ -42,7 +43,6 @@ import {
 
 type Call = CallOptions & DatastoreCallOptions;
 
-const PROPOSED = "new:";
 /** Rounds, and milliseconds of the first, for which the index with the least uuid waits for others to withdraw. */
 const ROUNDS = 4;
 const WAIT_MS = 250;
@@ -158,13 +158,14 @@ async function obstacleToBegin(
       "its id is missing, was never confirmed or was put back by hand, and the archive holds what an index has put there";
     return { why, isRival: false };
   }
-  const other = await ownerElsewhere(context, used === undefined ? [FIRST] : uuids, [context.index.database], call);
-  if (other !== undefined) return { why: `the archive belongs to another index: ${other}`, isRival: true };
-  if (used !== undefined) return undefined;
-  // what this datastore holds besides its owner is not known
-  const owner = await readOwner(context, FIRST, call);
+  // what a datastore that cannot list holds besides its owner is not known: any owner is an obstacle
+  const owner = used === undefined
+    ? await readOwner(context, FIRST, call)
+    : await ownerElsewhere(context, uuids, [context.index.database], call);
   if (owner === undefined || id === PROPOSED + owner) return undefined;
-  return { why: "its id is missing, and the archive has one", isRival: false };
+  return databaseOf(owner) === context.index.database
+    ? { why: "its id is missing, and the archive has one", isRival: false }
+    : { why: `the archive belongs to another index: ${owner}`, isRival: true };
 }
 
 /**

@@ -32,9 +32,12 @@ export interface Owners {
   used: boolean | undefined;
 }
 
+/** The beginning of an id that is not confirmed. */
+export const PROPOSED = "new:";
+
 /** The uuid of an id, confirmed or not. */
 export function uuidOf(id: string): string {
-  return id.slice(id.startsWith("new:") ? 4 : 0, id.lastIndexOf("@"));
+  return id.slice(id.startsWith(PROPOSED) ? PROPOSED.length : 0, id.lastIndexOf("@"));
 }
 
 /** The uuid after this one, if that is withdrawn: <uuid>, <uuid>.1, <uuid>.2 */
@@ -100,8 +103,11 @@ export async function listOwners(context: Context, call?: DatastoreCallOptions):
     // "~" comes after all other characters of names: the first page shows whether there are any
     const { names, cursor } = await datastore.listKeys(`${tqname}/`, undefined, call);
     const used = names.some((name) => !name.startsWith(under));
-    const owners = used || cursor !== undefined ? [] : names;
-    if (owners !== names) { for await (const page of listPages(datastore, under, call)) owners.push(...page); }
+    let owners = names;
+    if (used || cursor !== undefined) {
+      owners = [];
+      for await (const page of listPages(datastore, under, call)) owners.push(...page);
+    }
     return { uuids: owners.map((name) => name.slice(under.length)).filter((uuid) => uuid !== FIRST), used };
   } catch (thrown) {
     throw unknown(thrown);
@@ -122,19 +128,23 @@ export async function ownerElsewhere(
   return undefined;
 }
 
-/** Puts an owner object; `false` if it is there. An archive without conditional writes replaces it. */
+/**
+ * Puts an owner object. With `ifAbsent` it returns `false` if one is there; an archive without conditional writes
+ * replaces it all the same.
+ */
 export async function putOwner(
   context: Context,
   uuid: string,
   id: string,
   call?: DatastoreCallOptions,
+  ifAbsent = true,
 ): Promise<boolean> {
   const bytes = new TextEncoder().encode(id);
   try {
-    return await context.datastore.putKey(ownerObject(context.tqname, uuid), bytes, { ...call, ifAbsent: true });
+    return await context.datastore.putKey(ownerObject(context.tqname, uuid), bytes, { ...call, ifAbsent });
   } catch (thrown) {
     const error = asTundraError(thrown, "give the archive its owner");
-    if (error.code === "CONFLICT") return false;
+    if (ifAbsent && error.code === "CONFLICT") return false;
     throw error;
   }
 }

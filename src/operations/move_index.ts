@@ -3,12 +3,20 @@
  * @module
  */
 import { checkNames, checkSignal } from "../base/arguments.ts";
-import { asTundraError, TundraError } from "../base/errors.ts";
-import { ownerObject } from "../base/keys.ts";
+import { TundraError } from "../base/errors.ts";
 import { contextOf } from "../core/context.ts";
 import { holdsNamed } from "../core/held_versions.ts";
 import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
-import { databaseOf, deleteOwners, FIRST, listOwners, ownerElsewhere, readOwner, uuidOf } from "../core/owner.ts";
+import {
+  databaseOf,
+  deleteOwners,
+  FIRST,
+  listOwners,
+  ownerElsewhere,
+  putOwner,
+  readOwner,
+  uuidOf,
+} from "../core/owner.ts";
 import { replaceId } from "../scripts/id.ts";
 import { readState } from "../scripts/read_state.ts";
 import type { TundraStore } from "../store_interface.ts";
@@ -70,8 +78,7 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
     const first = await readOwner(context, FIRST, call);
     if (first === undefined) throw wrongArchive(context);
     if (first !== id && databaseOf(first) !== to) throw ownedByAnother(context, first);
-    await datastore.putKey(ownerObject(tqname, FIRST), new TextEncoder().encode(moved), call)
-      .catch((thrown) => Promise.reject(asTundraError(thrown, "give the archive its owner")));
+    await putOwner(context, FIRST, moved, call, false);
   } else {
     if (!datastore.deleteKeys) {
       throw new TundraError("UNSUPPORTED", "Cannot move an index as its datastore must be able to delete: it is not");
