@@ -1,16 +1,14 @@
 /**
- * Dead keys: their errors, and how they are requeued.
+ * The list of dead keys with their errors, and their return to the queue.
  * @module
  */
 import { checkNames, checkNumber } from "./base/arguments.ts";
 import type { TundraError, TundraErrorCode } from "./base/errors.ts";
 import { failed, forBatches } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
+import { listDead } from "./scripts/list_dead.ts";
 import { readRecords } from "./scripts/read_records.ts";
 import { requeueDead } from "./scripts/requeue_dead.ts";
-import { text } from "./upstash/connection.ts";
-import { asMany } from "./upstash/requests.ts";
-import { ask } from "./upstash/script.ts";
 
 /** Options of {@linkcode TundraStore.deadLetters}. */
 export interface DeadLetterOptions {
@@ -40,18 +38,7 @@ export async function deadLetters(context: Context, options: DeadLetterOptions =
   checkNames(what, options, ["offset", "limit"]);
   const offset = checkNumber(what, "offset", options.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
   const limit = checkNumber(what, "limit", options.limit ?? 100, 1, 1000);
-  const { connection, index } = context;
-  const dead: { key: string; at: number }[] = [];
-  for (let isLast = false; !isLast;) {
-    const from = offset + dead.length;
-    const flat = await asMany(limit - dead.length, async (most) => {
-      const range = ["ZRANGE", index.keys.dead, from, from + most - 1, "WITHSCORES"];
-      const some = await ask(connection, what, range) as string[];
-      isLast = some.length < 2 * most || from + most === offset + limit;
-      return some;
-    });
-    for (let i = 0; i < flat.length; i += 2) dead.push({ key: text(flat[i]!), at: Number(flat[i + 1]) });
-  }
+  const dead = await listDead(context, offset, limit);
   const records = await readRecords(context, dead.map(({ key }) => key));
   return dead.map(({ key, at }, i) => {
     const record = records[i];

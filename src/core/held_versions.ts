@@ -5,9 +5,9 @@
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
+import { sampleIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
-import { type CallOptions, text } from "../upstash/connection.ts";
-import { results } from "../upstash/script.ts";
+import type { CallOptions } from "../upstash/connection.ts";
 import type { Context } from "./context.ts";
 
 const SAMPLE = 16;
@@ -25,17 +25,11 @@ export async function holdsNamed(
   keys: string[],
   call: CallOptions & DatastoreCallOptions,
 ): Promise<boolean | undefined> {
-  const { connection, datastore, index, tqname } = context;
+  const { datastore, tqname } = context;
   const what = "look for archived versions";
-  const [idle, frozen] = results(
-    what,
-    await connection.pipeline([
-      ["ZRANGE", index.keys.idle, 0, SAMPLE - 1],
-      ["HGET", index.keys.stats, "frozen"],
-    ], call),
-  );
-  if (frozen === null) return undefined;
-  const sample = [...new Set([...keys.slice(0, SAMPLE), ...(idle as string[]).map(text)])];
+  const idle = await sampleIdle(context, what, SAMPLE, call);
+  if (idle === undefined) return undefined;
+  const sample = [...new Set([...keys.slice(0, SAMPLE), ...idle])];
   if (sample.length === 0) return false;
   const records = await readRecords(context, sample, call);
   const names: string[] = [];

@@ -12,11 +12,11 @@ import { unsupportedRecord } from "../core/key_errors.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Claim } from "../scripts/claim.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "../scripts/evict.ts";
+import { readIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import { type CallOptions, text } from "../upstash/connection.ts";
-import { asMany, inRequests, keyBytes } from "../upstash/requests.ts";
-import { ask } from "../upstash/script.ts";
+import type { CallOptions } from "../upstash/connection.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { archiveIsMine } from "./archive_check.ts";
 import { uploadsEnd } from "./leases.ts";
 import type { TickRun } from "./run.ts";
@@ -42,20 +42,13 @@ export async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: C
 
 /** Evicts without a claim, if Redis is too full even for that; tells if any key was evicted. */
 export async function evictUnclaimed(run: TickRun): Promise<boolean> {
-  const { connection, index, redisTtlMs } = run.context;
-  const what = "read idle keys";
+  const { context, settings, call } = run;
   try {
-    const [seconds] = await ask(connection, what, ["TIME"], run.call) as string[];
-    const nowMs = Number(seconds) * 1000;
-    const limitMs = nowMs - redisTtlMs!;
-    const keys = await asMany(run.settings.batchKeys, async (most) => {
-      const range = ["ZRANGEBYSCORE", index.keys.idle, "-inf", limitMs, "LIMIT", 0, most];
-      return (await ask(connection, what, range, run.call) as string[]).map(text);
-    });
-    const { id } = await readState(index, [], run.call);
-    if (!isConfirmed(id) || await checkIdentity(run.context, id, run.call)) return false;
+    const { keys, limitMs, nowMs } = await readIdle(context, context.redisTtlMs!, settings.batchKeys, call);
+    const { id } = await readState(context.index, [], call);
+    if (!isConfirmed(id) || await checkIdentity(context, id, call)) return false;
     const nothing = { keys: [], suspects: false, purge: [], token: "", begun: false };
-    const endsAt = uploadsEnd(run.settings.leaseMs);
+    const endsAt = uploadsEnd(settings.leaseMs);
     if (!await archiveIsMine(run, { ...nothing, id, idle: keys, nowUs: nowMs * 1000, endsAt })) return false;
     const before = run.report.evicted;
     await evictKeys(run, keys, limitMs, nowMs);
