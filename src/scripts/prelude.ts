@@ -110,7 +110,8 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  *   less restored, as the totals have it). One command for one field, two for more
  * - bump: a change is a new revision, even where the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
- * - purgeable: objects up to which version may be deleted, and from when? Those removed on purpose, once something
+ * - purgeable (`purgeableUpTo` of purged.ts says the same in TypeScript): the version up to which objects may be deleted,
+ *   and from when. Those removed on purpose, once something
  *   newer is archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record
  *   purgeable puts it there
  * - made_anew: a key that had expired lives again: its old versions are not to be deleted for that any more

@@ -14,7 +14,10 @@ export interface Purge {
   upTo: string;
 }
 
-/** Objects up to which version may be deleted? As `purgeable` in the scripts, which decide. "" for none. */
+/**
+ * The version up to which objects may be deleted, "" for none. Lua's `purgeable` (prelude.ts) says the same, and the
+ * script decides by that: this one only spares a request to list. A change of one is a change of both.
+ */
 export function purgeableUpTo(record: KeyRecord, nowMs: number): string {
   const { rev, ver, flag, exp, old } = record;
   const isOver = exp > 0 && nowMs >= exp + EXPIRED_MS;
