@@ -81,7 +81,7 @@ export async function dirty(context: Context, keys: string[], options: DirtyOpti
   const failures = new Map<string, TundraError>();
   await forBatches(context, keys, failures, "mark keys", async (batch) => {
     const { freezeDelayMs, index } = context;
-    const overwrite = options.overwrite ? "look" : "never";
+    const overwrite = options.overwrite ? "report" : "never";
     const exceptions: MarkException[] = [];
     let waiting = batch;
     for (let round = 1; waiting.length > 0; round++) {

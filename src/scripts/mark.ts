@@ -11,8 +11,11 @@ export interface MarkOptions {
   freezeDelayMs: number;
   /** `del`: a resident key that is missing was removed, and that is a change too. */
   missing: "throw" | "del";
-  /** `cas`: only over the record given; `now`: over whatever is there (a pipeline cannot look first). */
-  overwrite: "never" | "look" | "cas" | "now";
+  /**
+   * `report`: blind writes are not marked yet, and an evicted key must exist; `cas`: marks them if the record still is
+   * the one given; `now`: marks them in any state (a pipeline cannot wait for a report).
+   */
+  overwrite: "never" | "report" | "cas" | "now";
   /** With `cas`: the records that the decision was based on, in the order of the keys. */
   expected?: string[];
 }
@@ -31,7 +34,7 @@ export interface MarkException {
  * Keys have changed: a new revision each, and into the queue.
  *
  *     KEYS  dirty, dead, stats, id, n records, n keys
- *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never look cas now), with cas: n expected records
+ *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never report cas now), with cas: n expected records
  *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
  *             record
  *             M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again

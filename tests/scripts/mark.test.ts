@@ -132,7 +132,7 @@ describe("mark", () => {
     const { record } = await t.evicted("a", "v");
     await t.changesNothing(async () => {
       assertEquals(await mark(t.index, ["a"], PLAIN), []);
-      for (const overwrite of ["look", "now"] as const) {
+      for (const overwrite of ["report", "now"] as const) {
         assertEquals(await mark(t.index, ["a"], { ...PLAIN, overwrite }), [{ key: "a", why: "missing", record }]);
       }
       const cas: MarkOptions = { ...PLAIN, overwrite: "cas", expected: [record] };
@@ -144,7 +144,7 @@ describe("mark", () => {
     const { record } = await t.evicted("a", "v");
     await t.setKeys("a");
     await t.changesNothing(async () => {
-      for (const overwrite of ["never", "look"] as const) {
+      for (const overwrite of ["never", "report"] as const) {
         for (const missing of ["throw", "del"] as const) {
           const exceptions = await mark(t.index, ["a"], { freezeDelayMs: 0, missing, overwrite });
           assertEquals(exceptions, [{ key: "a", why: "blind write", record }]);
@@ -263,7 +263,7 @@ describe("mark", () => {
   it("with missing: del refuses a removal from an evicted value, with overwrite too; nothing changes", async () => {
     const { record } = await t.evicted("a", "v");
     await t.changesNothing(async () => {
-      for (const overwrite of ["never", "look", "now"] as const) {
+      for (const overwrite of ["never", "report", "now"] as const) {
         const exceptions = await mark(t.index, ["a"], { ...DEL, overwrite });
         assertEquals(exceptions, [{ key: "a", why: "blind removal", record }]);
       }

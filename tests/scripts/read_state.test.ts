@@ -5,7 +5,7 @@ import { withIndex } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
-describe("look", () => {
+describe("read_state", () => {
   const stack = withStack({ upstash: { record: true } });
   const { raw } = stack;
   const tools = withIndex(stack);
@@ -38,7 +38,7 @@ describe("look", () => {
   });
 
   it("tells which keys exist, however they are mixed", async () => {
-    const random = seededRandom("look");
+    const random = seededRandom("read_state");
     for (let round = 0; round < 60; round++) {
       const chance = random.next();
       const keys = Array.from({ length: 1 + random.int(40) }, (_, i) => `${i} ${random.text(5)}`);
