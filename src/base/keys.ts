@@ -12,6 +12,8 @@
  * | `purge` | zset | key with objects to delete -> time (ms) from which that may be tried |
  * | `tmp:<uuid>` | any | an archived value to compare with, for the time of one script |
  * | `id` | string | id of this index; the archive's owner object holds the same |
+ * | `tick` | string | when a tick last began (ms); the seal of the id |
+ * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and where the next search begins |
  * | `stats` | hash | totals since the beginning |
  *
  * Archive objects: `<tqname>/<segment>/<version>`, and the owners, `<tqname>/~owner/...`. The segment of a key:
@@ -27,7 +29,7 @@
  * @module
  */
 import { badArgument, show } from "./errors.ts";
-import { hexDigest } from "./platform.ts";
+import { hexDigest, nonce } from "./platform.ts";
 
 const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
 /** A disk takes 255 bytes; stores put endings of their own behind a name. */
@@ -112,7 +114,7 @@ export interface RedisKeys {
   readonly purge: string;
   readonly id: string;
   readonly tick: string;
-  readonly look: string;
+  readonly lostRecordsCursor: string;
   readonly stats: string;
   record(key: string): string;
   /** For one script's own use, with a TTL. */
@@ -129,7 +131,7 @@ export function redisKeys(tqname: string): RedisKeys {
     purge: prefix + "purge",
     id: prefix + "id",
     tick: prefix + "tick",
-    look: prefix + "look",
+    lostRecordsCursor: prefix + "lost_records_cursor",
     stats: prefix + "stats",
     record: (key) => `${prefix}rec:${key}`,
     temporary: (name) => `${prefix}tmp:${name}`,
@@ -185,6 +187,18 @@ export async function objectName(tqname: string, key: string, version: string): 
 /** A version's time, microseconds; its nonce tells no order. 0 if it is no version. */
 export function versionMicros(ver: string): number {
   return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
+}
+
+/** A name for the next version: Redis time in microseconds, later than the version before, and a nonce. */
+export function versionAfter(nowUs: number, previous: string): string {
+  const micros = Math.max(nowUs, versionMicros(previous) + 1);
+  return `${String(micros).padStart(16, "0")}-${nonce()}`;
+}
+
+/** The newest of some versions. It is several if they have the same time: nothing says which of them came last. */
+export function newestOf(versions: readonly string[]): string[] {
+  const lastUs = Math.max(0, ...versions.map(versionMicros));
+  return lastUs === 0 ? [] : [...new Set(versions)].filter((ver) => versionMicros(ver) === lastUs);
 }
 
 /** `1 key` or `7 keys`, for messages. */

@@ -52,8 +52,8 @@ export interface Claim {
   purgeLeft: number;
   /** A reply was refused for its size, so keys were leased that nobody heard of. */
   unheard: boolean;
-  /** The time at which a tick last looked for lost records (ms), and the listing's cursor from which it goes on. */
-  looked: string;
+  /** The time of the last search for lost records (ms), and the cursor of the archive's listing for the next one. */
+  lastSearch: string;
   /** Due keys that are left. */
   left: number;
   /** Of those: suspects that stood before the last key that was looked at. */
@@ -63,10 +63,10 @@ export interface Claim {
 /**
  * The first due keys, fresh ones or suspects, under a lease; and keys that are due for eviction.
  *
- *     KEYS  dirty, idle, id, purge, tick, look
+ *     KEYS  dirty, idle, id, purge, tick, lost_records_cursor
  *     ARGV  maxKeys, maxSuspects, leaseMs, maxIdle, redisTtlMs, first (0 1), maxPurge, database, bytes of names
  *     OUT   id, now (us), token, keys, suspects (0 or 1), idle keys, idle limit (ms), due keys left, suspects passed,
- *           keys with objects to delete, when a tick last looked for lost records, and where it goes on,
+ *           keys with objects to delete, lost_records_cursor,
  *           how many idle keys and keys with objects to delete there was no room for
  *     INV   3: the score of a leased key is its fencing token. Under one leaseMs none repeats for a key: what is given
  *           back in the millisecond of its claim is due in the next one. Under two it may: a late copy then costs
@@ -209,10 +209,10 @@ async function claimNames(
   nameBytes: number,
   call?: CallOptions,
 ): Promise<Omit<Claim, "unheard">> {
-  const { dirty, idle, id, purge, tick, look } = index.keys;
+  const { dirty, idle, id, purge, tick, lostRecordsCursor } = index.keys;
   const reply = await index.scripts.run(
     CLAIM,
-    [dirty, idle, id, purge, tick, look],
+    [dirty, idle, id, purge, tick, lostRecordsCursor],
     [
       options.maxKeys,
       options.maxSuspects,
@@ -237,7 +237,7 @@ async function claimNames(
     left: reply[7],
     passed: reply[8],
     purge: reply[9].map(text),
-    looked: reply[10],
+    lastSearch: reply[10],
     idleLeft: reply[11],
     purgeLeft: reply[12],
   };

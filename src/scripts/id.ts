@@ -32,10 +32,10 @@ return id
 /**
  * The id is confirmed, withdrawn for another proposal, or moved to another database.
  *
- *     KEYS  id, tick, look
+ *     KEYS  id, tick, lost_records_cursor
  *     ARGV  id as it was read, id to be
  *     OUT   the id as it is now; '' for none
- *           The id's seal comes with it, and the first look for lost records is an hour later
+ *           The id's seal comes with it, and the first search for lost records is an hour later
  *     INV   only if it still is as it was read; a uuid that was withdrawn never comes back
  */
 const REPLACE = defineScript(
@@ -58,7 +58,7 @@ export async function proposeId(index: Index, id: string, call?: CallOptions): P
 }
 
 /** One request, 4 billable commands. */
-export async function replaceId(index: Index, seen: string, id: string, call?: CallOptions): Promise<string> {
-  const { id: name, tick, look } = index.keys;
-  return await index.scripts.run(REPLACE, [name, tick, look], [seen, id], call) as string;
+export async function replaceId(index: Index, expected: string, id: string, call?: CallOptions): Promise<string> {
+  const { id: name, tick, lostRecordsCursor } = index.keys;
+  return await index.scripts.run(REPLACE, [name, tick, lostRecordsCursor], [expected, id], call) as string;
 }

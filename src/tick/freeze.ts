@@ -4,8 +4,8 @@
  */
 import { freezeRecord } from "../archive/record.ts";
 import { asTundraError, isKeysOwn, show, TundraError } from "../base/errors.ts";
-import { objectName, versionMicros } from "../base/keys.ts";
-import { after, nonce } from "../base/platform.ts";
+import { objectName, versionAfter } from "../base/keys.ts";
+import { after } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { type Archived, commit } from "../scripts/commit.ts";
@@ -213,12 +213,6 @@ function checkRestorable({ connection }: Context, key: string, dump: Uint8Array)
       { keys: [key] },
     );
   }
-}
-
-/** A name for the next version: Redis time in microseconds, later than the version before, and a nonce. */
-export function versionAfter(nowUs: number, previous: string): string {
-  const micros = Math.max(nowUs, versionMicros(previous) + 1);
-  return `${String(micros).padStart(16, "0")}-${nonce()}`;
 }
 
 async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {

@@ -6,14 +6,15 @@
  */
 import { thawRecord } from "../archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { keyOfObject, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
+import { keyOfObject, newestOf, objectPrefix, showKeys } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
-import { newestVersion } from "../core/newest_version.ts";
+import { newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
+import { noteSearch, readEvictionPolicy } from "../scripts/lost_records.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
 import type { CallOptions } from "../upstash/connection.ts";
@@ -32,7 +33,7 @@ const RECORDS = 256;
 const OBJECTS = 8;
 /** All requests of a search: INFO, a page, records, a script and its source, the note; and the objects. */
 const REQUESTS = 6 + OBJECTS;
-/** Keys that are looked for in the archive at once. */
+/** Keys of which the archive is asked at once. */
 const WAVE = 16;
 
 /**
@@ -43,34 +44,33 @@ const WAVE = 16;
  * Cost: 3 requests, 2 billable commands (INFO is free) and a listing; if records are missing, 1 request, 4 commands and
  * at most 8 fetches more.
  */
-export async function lookForLosses(run: TickRun, { looked, nowUs }: Claim): Promise<void> {
+export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
-  const [at, cursor] = looked.split(" ");
-  if (looked !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
-  const { connection, index, datastore, tqname } = run.context;
+  const [at, cursor] = lastSearch.split(" ");
+  if (lastSearch !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
+  const { connection, datastore, tqname } = run.context;
   const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
   let next: string | undefined;
   try {
-    reportEviction(run, (await connection.command(["INFO"], run.call)).result);
+    reportEviction(run, await readEvictionPolicy(connection, run.call));
     if (datastore.listKeys) {
       const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
-      const found = await newestOf(page.names, page.cursor !== undefined);
+      const found = await newestOfPage(page.names, page.cursor !== undefined);
       next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {
     if (run.stopped()) return;
-    run.fail(asTundraError(thrown, "look for lost records"));
+    run.fail(asTundraError(thrown, "search for lost records"));
   } finally {
     release();
   }
   // after a failure from the beginning: the archive may not know its cursor any more
-  await connection.command(["SET", index.keys.look, `${nowMs} ${next ?? ""}`], run.call).catch(() => {});
+  await noteSearch(run.context, nowMs, next ?? "", run.call).catch(() => {});
 }
 
-/** Reports a `maxmemory-policy` by which Redis removes keys; INFO may not tell it. */
-function reportEviction(run: TickRun, info: unknown): void {
-  const policy = /^maxmemory_policy:(?!noeviction)(\S+)/m.exec(String(info))?.[1];
-  if (policy === undefined || /^maxmemory:0\s/m.test(String(info))) return;
+/** Reports a `maxmemory-policy` by which Redis removes keys. */
+function reportEviction(run: TickRun, policy: string | undefined): void {
+  if (policy === undefined) return;
   run.fail(
     new TundraError(
       "UNSUPPORTED",
@@ -83,16 +83,14 @@ function reportEviction(run: TickRun, info: unknown): void {
 /**
  * The newest object of each key that a page names. With `more` pages the last key is left out: its newest may follow.
  */
-async function newestOf(names: string[], more: boolean): Promise<Newest[]> {
-  const newest = new Map<string, string[]>(); // several of one time: nothing says which came later
+async function newestOfPage(names: string[], more: boolean): Promise<Newest[]> {
+  const versions = new Map<string, string[]>();
   for (const name of names) {
     const end = name.lastIndexOf("/") + 1;
     const [prefix, ver] = [name.slice(0, end), name.slice(end)];
-    const later = versionMicros(ver) - versionMicros(newest.get(prefix)?.[0] ?? "");
-    if (later > 0) newest.set(prefix, [ver]);
-    else if (later === 0 && versionMicros(ver) > 0) newest.get(prefix)!.push(ver);
+    versions.set(prefix, newestOf([...versions.get(prefix) ?? [], ver]));
   }
-  const all = [...newest];
+  const all = [...versions].filter(([, newest]) => newest.length > 0);
   if (more) all.pop();
   const found: Newest[] = [];
   for (const [prefix, vers] of all.filter(() => random() * all.length < RECORDS)) {
@@ -179,8 +177,8 @@ export async function lookInArchive(
   await inParallel(keys, WAVE, async (key) => {
     try {
       const prefix = await objectPrefix(tqname, key);
-      const { newest, rival } = await newestVersion(datastore, prefix);
-      for (const ver of [newest, rival]) if (ver !== "") found.push({ key, ver, name: prefix + ver });
+      const newest = await newestVersions(datastore, prefix);
+      found.push(...newest.map((ver) => ({ key, ver, name: prefix + ver })));
     } catch (thrown) {
       failures.set(key, asTundraError(thrown, "look in the archive"));
     }

@@ -39,7 +39,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
     }
 
     it("is reported before it has taken anything, once an hour", async () => {
-      await world.commands(["SET", INDEX.look, `${Math.floor(await world.nowMs()) - HOUR_MS} `]);
+      await world.commands(["SET", INDEX.lostRecordsCursor, `${Math.floor(await world.nowMs()) - HOUR_MS} `]);
       const { errors } = await world.store().tick();
       assertEquals(errors.map(({ key, code }) => [key, code]), [["", "UNSUPPORTED"]]);
       assertMatch(errors[0]!.message, new RegExp(`its maxmemory-policy is ${policy}\\. .*Switch Eviction off`));
@@ -74,7 +74,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
       assertEquals(silent, []);
       for (const key of lost.slice(0, 20)) await world.store().ensureKs(key); // without lookInArchive: no word
 
-      await world.commands(["UNLINK", INDEX.look]);
+      await world.commands(["UNLINK", INDEX.lostRecordsCursor]);
       const { errors } = await world.store().tick();
       const codes = errors.map(({ code }) => code);
       assert(codes.includes("UNSUPPORTED") && codes.includes("LOST"), JSON.stringify(errors));
@@ -90,7 +90,7 @@ describe("a Redis with a policy, and no limit", () => {
     await world.flush();
     await world.store().tick();
     for (const rename of [false, true]) {
-      await world.commands(["SET", INDEX.look, "0 "]);
+      await world.commands(["SET", INDEX.lostRecordsCursor, "0 "]);
       const without: typeof fetch = async (input, init) =>
         rename && init?.body === '["INFO"]'
           ? new Response('{"error":"ERR unknown command \'INFO\'"}', { status: 400 })

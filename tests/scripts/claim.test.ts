@@ -46,7 +46,7 @@ describe("claim", () => {
       idleLimitMs: Math.floor(claimed.nowUs / 1000),
       idleLeft: 0,
       purge: [],
-      looked: "",
+      lastSearch: "",
       purgeLeft: 0,
       unheard: false,
       left: 2,
@@ -87,7 +87,7 @@ describe("claim", () => {
         left: 0,
         passed: 0,
         purge: [],
-        looked: "",
+        lastSearch: "",
         purgeLeft: 0,
         unheard: false,
       });

@@ -455,7 +455,7 @@ describe("records", () => {
     const rest = Object.keys(await stack.everything());
     assertEquals(rest.filter((key) => !key.startsWith("tundra:default:rec:")), [
       "tundra:default:id",
-      "tundra:default:look",
+      "tundra:default:lost_records_cursor",
       "tundra:default:stats",
       "tundra:default:tick",
     ]);

@@ -59,15 +59,15 @@ describe("records that Redis has lost", () => {
 
   /** As Redis does it by itself. */
   const loseRecords = (...keys: string[]) => raw("UNLINK", ...keys.map(KEYS.record));
-  /** As if the last look had been an hour ago. */
+  /** As if the last search had been an hour ago. */
   async function hourLater(): Promise<void> {
-    const [, cursor = ""] = String(await raw("GET", KEYS.look)).split(" ");
-    await raw("SET", KEYS.look, `${Math.floor(await stack.nowMs()) - HOUR_MS} ${cursor}`);
+    const [, cursor = ""] = String(await raw("GET", KEYS.lostRecordsCursor)).split(" ");
+    await raw("SET", KEYS.lostRecordsCursor, `${Math.floor(await stack.nowMs()) - HOUR_MS} ${cursor}`);
   }
   const codes = ({ errors }: { errors: { code: string }[] }) => errors.map(({ code }) => code);
 
   describe("in a tick", () => {
-    it("are looked for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else if all is well", async () => {
+    it("are searched for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else if all is well", async () => {
       await evicted(...names(20));
       await raw("SET", "resident", "1");
       await store.dirty("resident");
@@ -85,7 +85,7 @@ describe("records that Redis has lost", () => {
       await hourLater();
       assertEquals(await cost(), [4, 9, 1, 0]);
       assertEquals(await cost(), idle);
-      await raw("DEL", KEYS.look); // Redis has removed that, too
+      await raw("DEL", KEYS.lostRecordsCursor); // Redis has removed that, too
       assertEquals(await cost(), [4, 9, 1, 0]);
     });
 
@@ -157,7 +157,7 @@ describe("records that Redis has lost", () => {
       assertEquals(found, ["", "", "k:8 LOST", "k:8 LOST", "k:8 LOST", "k:8 LOST"]);
     });
 
-    it("are looked for an hour later if the archive does not list, which is reported; the tick's work is done", async () => {
+    it("are searched for an hour later if the archive does not list, which is reported; the tick's work is done", async () => {
       await evicted("a");
       let down = true;
       store = makeStore({
@@ -188,13 +188,13 @@ describe("records that Redis has lost", () => {
               : Promise.reject(new TundraError("UNSUPPORTED", "invalid continuation token")),
         }),
       });
-      await raw("SET", KEYS.look, "0 old");
+      await raw("SET", KEYS.lostRecordsCursor, "0 old");
       assertEquals(codes(await store.tick()), ["UNSUPPORTED"]);
       await hourLater();
       assertEquals(codes(await store.tick()), ["LOST"]);
     });
 
-    it("are not looked for if a tick's requests do not suffice; if they do, it keeps its bound", async () => {
+    it("are not searched for if a tick's requests do not suffice; if they do, it keeps its bound", async () => {
       await evicted(...names(20));
       await loseRecords(...names(20));
       await hourLater();

@@ -192,7 +192,7 @@ describe("round trip", () => {
     assertEquals(stack.objectNames().length, KEYS.length);
     await store.ensureKs(...KEYS);
     for (const [i, key] of KEYS.entries()) assertEquals(await stack.get(key), `value ${i}`, JSON.stringify(key));
-    assertEquals(await raw("DBSIZE"), 2 * KEYS.length + 5); // values, records, id, idle, look, stats, tick
+    assertEquals(await raw("DBSIZE"), 2 * KEYS.length + 5); // values, records, id, idle, lost_records_cursor, stats, tick
   });
 
   it("random keys and values come back", async () => {

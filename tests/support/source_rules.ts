@@ -77,6 +77,12 @@ const AMBIENT_MEMBERS = new Set([
   ...["subtle.generateKey", "subtle.digest", "Temporal.Now"],
 ]);
 
+/** The rooms that may send Redis commands; every other room calls the functions of src/scripts. */
+const COMMAND_ROOMS = ["src/scripts", "src/upstash", TESTING];
+const CONNECTION_METHODS = new Set(["command", "multi", "pipeline"]);
+/** They send a command, or read what a connection answers. */
+const COMMAND_HELPERS = new Set(["ask", "results"]);
+
 /** The rules that one file breaks, a line each: `path:line: sentence`. */
 export function fileProblems({ path, text }: SourceFile): string[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
@@ -92,7 +98,21 @@ export function fileProblems({ path, text }: SourceFile): string[] {
     if (ts.isExportSpecifier(node) && node.name.text === "default") say(node, "a default export");
     if (ts.isMetaProperty(node)) say(node, "import.meta differs between runtimes");
     if (!testing) portability(node);
+    if (!COMMAND_ROOMS.includes(roomOf(path))) rawCommands(node);
     ts.forEachChild(node, visit);
+  };
+  const rawCommands = (node: ts.Node): void => {
+    const method = ts.isBindingElement(node)
+      ? (node.propertyName ?? node.name).getText(source)
+      : ts.isCallExpression(node)
+      ? memberOf(node.expression)?.[1]
+      : undefined;
+    if (method !== undefined && CONNECTION_METHODS.has(method)) {
+      say(node, `${method}() of a connection belongs to src/scripts`);
+    }
+    if (ts.isImportSpecifier(node) && COMMAND_HELPERS.has((node.propertyName ?? node.name).text)) {
+      say(node, `${node.getText(source)} belongs to src/scripts`);
+    }
   };
   const portability = (node: ts.Node): void => {
     if (ts.isIdentifier(node) && !isMemberName(node)) {

@@ -43,7 +43,7 @@ function callsAtImport(folder: string, modules: string[]): string[] {
 }
 
 describe("the source of the package", () => {
-  it("keeps every rule: rooms, bare imports, no runtime's own globals, ambient time and randomness, no any, no default export", () => {
+  it("keeps every rule: rooms, bare imports, no runtime's own globals, time and randomness of the platform, commands in scripts, no any, no default export", () => {
     const files = packageFiles();
     assert(files.length >= 6, `only ${files.length} files found`);
     assertEquals(files.flatMap(fileProblems), []);
@@ -175,6 +175,11 @@ describe("the rules about source", () => {
     ["servers for tests that import a development tool", "src/testing/a.ts", `import "esbuild";`, "imports esbuild"],
     ["servers for tests that import from dev", "src/testing/a.ts", `import "../../dev/a.ts";`, "is not published"],
     ["any in servers for tests", "src/testing/a.ts", `let a: any;`, "any is no type"],
+    ["a command without a script", "src/tick/a.ts", `await connection.command(["TIME"]);`, "belongs to src/scripts"],
+    ["a pipeline", "src/core/a.ts", `const all = await context["connection"].pipeline([]);`, "belongs to src/scripts"],
+    ["a transaction", "src/a.ts", `const { multi } = connection;`, "belongs to src/scripts"],
+    ["the helper that sends one", "src/a.ts", `import { ask } from "./upstash/script.ts";`, "belongs to src/scripts"],
+    ["the same, renamed", "src/a.ts", `import { results as r } from "./upstash/script.ts";`, "belongs to src/scripts"],
     ["a room that nobody declared", "src/new/a.ts", `import "../errors.ts";`, "which is no lower room"],
   ];
   for (const [rule, path, text, sentence] of bad) {
@@ -198,6 +203,8 @@ describe("the rules about source", () => {
       ["src/tick/tick.ts", `import "../scripts/a.ts"; import "./freeze.ts"; import { Redis } from "@upstash/redis";`],
       ["src/adapters/a.ts", `import "../tick/tick.ts"; import "../datastores/r2.ts"; import "fflate";`],
       ["src/datastores/s3/a.ts", `import "../names.ts"; import "../../base/errors.ts";`],
+      ["src/scripts/a.ts", `import { ask } from "../upstash/script.ts"; await connection.pipeline([]);`],
+      ["src/adapters/a.ts", `store.redis.pipelined; const command = { multi: 1 }; entry.command; ask();`],
       ["src/testing/a.ts", `import { Buffer } from "node:buffer"; import "./s3.ts"; Buffer.alloc(1); Date.now();`],
       ["mod.ts", `export * from "./src/tick/tick.ts"; export { a } from "./src/adapters/a.ts";`],
     ];

@@ -153,7 +153,7 @@ describe("the keys and objects of a store", () => {
       purge: "tundra:default:purge",
       id: "tundra:default:id",
       tick: "tundra:default:tick",
-      look: "tundra:default:look",
+      lostRecordsCursor: "tundra:default:lost_records_cursor",
       stats: "tundra:default:stats",
     });
     assertEquals(record("user:1"), "tundra:default:rec:user:1");

@@ -46,7 +46,7 @@ export const SEEDED_BUGS: SeededBug[] = [
 
   // ---- what Redis has lost by itself
   {
-    name: "a look for lost records takes a tombstone for a value",
+    name: "a search for lost records takes a tombstone for a value",
     where: "src/tick/lost_records.ts",
     patches: [[
       'if (!("gone" in archived) && (archived.exp',
@@ -54,7 +54,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     ]],
   },
   {
-    name: "a look for lost records takes what has expired for a value",
+    name: "a search for lost records takes what has expired for a value",
     met: 649,
     where: "src/tick/lost_records.ts",
     patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
@@ -109,7 +109,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "objects are overwritten: every version of a key has one name",
     guard: "immutable objects",
-    where: "src/tick/freeze.ts",
+    where: "src/base/keys.ts",
     patches: [[
       'return `${String(micros).padStart(16, "0")}-${nonce()}`;',
       "void micros, nonce; return '0000000000000001-00000000';",
