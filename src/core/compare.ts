@@ -6,12 +6,10 @@
 import { thawRecord } from "../archive/record.ts";
 import { asTundraError, isNotFound, show } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { same } from "../scripts/same.ts";
-import type { CallOptions } from "../upstash/connection.ts";
 import { encodePayload } from "../upstash/payload.ts";
-import type { Context } from "./context.ts";
+import type { Context, RequestOptions } from "./context.ts";
 
 /**
  * Fetches the archived value and compares its content with what is in Redis. If they are the same the key is resident
@@ -23,7 +21,7 @@ export async function compare(
   context: Context,
   key: string,
   record: string,
-  call?: CallOptions & DatastoreCallOptions,
+  call?: RequestOptions,
 ): Promise<"healed" | "conflict" | "again" | "absent"> {
   const ver = parseRecord(record)?.ver ?? "";
   const name = await objectName(context.tqname, key, ver);

@@ -4,9 +4,9 @@
  */
 import type { Freezer } from "../archive/freezer.ts";
 import { badArgument } from "../base/errors.ts";
-import type { Datastore } from "../datastores/datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
-import type { Connection } from "../upstash/connection.ts";
+import type { CallOptions, Connection } from "../upstash/connection.ts";
 
 /** One store: its connection, its index in Redis, its archive. */
 export interface Context {
@@ -23,6 +23,9 @@ export interface Context {
   /** `true`: ensureKs() asks the archive for keys of which Redis has neither value nor record. */
   readonly lookInArchive: boolean;
 }
+
+/** Options of requests to Redis and to the archive alike. */
+export type RequestOptions = CallOptions & DatastoreCallOptions;
 
 const contexts = new WeakMap<object, Context>();
 

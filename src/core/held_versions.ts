@@ -4,11 +4,9 @@
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { objectName } from "../base/keys.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { sampleIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
-import type { CallOptions } from "../upstash/connection.ts";
-import type { Context } from "./context.ts";
+import type { Context, RequestOptions } from "./context.ts";
 
 const SAMPLE = 16;
 
@@ -23,7 +21,7 @@ const SAMPLE = 16;
 export async function holdsNamed(
   context: Context,
   keys: string[],
-  call: CallOptions & DatastoreCallOptions,
+  call: RequestOptions,
 ): Promise<boolean | undefined> {
   const { datastore, tqname } = context;
   const what = "look for archived versions";

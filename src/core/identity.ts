@@ -20,11 +20,9 @@
 import { sleep } from "../base/abort.ts";
 import { TundraError } from "../base/errors.ts";
 import { uuid } from "../base/platform.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { proposeId, replaceId } from "../scripts/id.ts";
 import { readState } from "../scripts/read_state.ts";
-import type { CallOptions } from "../upstash/connection.ts";
-import type { Context } from "./context.ts";
+import type { Context, RequestOptions } from "./context.ts";
 import { copiedIndex } from "./key_errors.ts";
 import {
   archivePlace,
@@ -40,8 +38,6 @@ import {
   readOwner,
   uuidOf,
 } from "./owner.ts";
-
-type Call = CallOptions & DatastoreCallOptions;
 
 /** Rounds, and milliseconds of the first, for which the index with the least uuid waits for others to withdraw. */
 const ROUNDS = 4;
@@ -59,7 +55,12 @@ export function isConfirmed(id: string): boolean {
  *
  * @param begins `true`: another index that begins with this archive is no obstacle, as one of the two will withdraw
  */
-export async function checkIdentity(context: Context, id: string, call?: Call, begins = false): Promise<boolean> {
+export async function checkIdentity(
+  context: Context,
+  id: string,
+  call?: RequestOptions,
+  begins = false,
+): Promise<boolean> {
   if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
   if (isConfirmed(id)) return false;
   const obstacle = await obstacleToBegin(context, id, call);
@@ -72,7 +73,7 @@ export async function checkIdentity(context: Context, id: string, call?: Call, b
 /**
  * Gives a new store its id and its archive its owner, or completes what another call began; returns the confirmed id.
  */
-export async function establishIdentity(context: Context, seen: string, call?: Call): Promise<string> {
+export async function establishIdentity(context: Context, seen: string, call?: RequestOptions): Promise<string> {
   const { index } = context;
   let id = seen;
   let mine = "";
@@ -114,7 +115,7 @@ export async function checkOwner(
   context: Context,
   id: string,
   holdsMine: () => Promise<boolean | undefined>,
-  call?: Call,
+  call?: RequestOptions,
 ): Promise<void> {
   const name = ownerNameOf(context, id);
   const owner = await readOwner(context, name, call);
@@ -150,7 +151,7 @@ export function newId(context: Context): string {
 async function obstacleToBegin(
   context: Context,
   id: string,
-  call?: Call,
+  call?: RequestOptions,
 ): Promise<{ why: string; isRival: boolean } | undefined> {
   const { uuids, used } = await listOwners(context, call);
   if (used) { // nothing else is put before an id is confirmed
@@ -172,7 +173,7 @@ async function obstacleToBegin(
  * Puts the owner objects of an id that was proposed; returns another owner that has done so, `undefined` if there is
  * none.
  */
-async function claimArchive(context: Context, id: string, call?: Call): Promise<string | undefined> {
+async function claimArchive(context: Context, id: string, call?: RequestOptions): Promise<string | undefined> {
   const { listKeys } = context.datastore;
   const came = await putOwner(context, FIRST, id, call);
   if (!came || !listKeys) {
@@ -193,7 +194,7 @@ export async function standAlone(
   context: Context,
   id: string,
   replaced: string[],
-  call?: Call,
+  call?: RequestOptions,
 ): Promise<string | undefined> {
   const own = uuidOf(id);
   await putOwner(context, own, id, call);

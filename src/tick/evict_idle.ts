@@ -6,16 +6,14 @@ import { asTundraError, show, TundraError } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { askArchive } from "../core/ask_archive.ts";
 import { compare } from "../core/compare.ts";
-import type { Context } from "../core/context.ts";
+import type { Context, RequestOptions } from "../core/context.ts";
 import { checkIdentity, isConfirmed } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Claim } from "../scripts/claim.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "../scripts/evict.ts";
 import { readIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import type { CallOptions } from "../upstash/connection.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { archiveIsMine } from "./archive_check.ts";
 import { uploadsEnd } from "./leases.ts";
@@ -102,7 +100,7 @@ async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: n
 async function isBlindWrite(
   context: Context,
   key: string,
-  call: CallOptions & DatastoreCallOptions,
+  call: RequestOptions,
 ): Promise<boolean> {
   const { states: [state] } = await readState(context.index, [key], call);
   const found = await compare(context, key, state!.record, call);
@@ -127,7 +125,7 @@ export async function evictIdle(
   context: Context,
   keys: string[],
   { limitMs, nowMs, questionsLeft }: IdleOptions,
-  call: CallOptions & DatastoreCallOptions,
+  call: RequestOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
     const candidates = await askIdle(context, batch, nowMs, questionsLeft, call);
@@ -143,7 +141,7 @@ async function askIdle(
   keys: string[],
   nowMs: number,
   questionsLeft: () => number,
-  call: CallOptions & DatastoreCallOptions,
+  call: RequestOptions,
 ): Promise<Candidate[]> {
   const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
   if (!context.datastore.hasKeys) return candidates;

@@ -8,16 +8,14 @@ import { thawRecord } from "../archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { keyOfObject, newestOf, objectPrefix, showKeys } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
-import type { Context } from "../core/context.ts";
+import type { Context, RequestOptions } from "../core/context.ts";
 import { newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
-import { noteSearch, readEvictionPolicy } from "../scripts/lost_records.ts";
+import { noteSearch, readEvictionPolicy } from "../scripts/note_search.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import type { CallOptions } from "../upstash/connection.ts";
 import type { TickRun } from "./run.ts";
 
 /** The newest object of a key. */
@@ -139,7 +137,7 @@ async function withoutRecord(
   objects: (Uint8Array | Error)[],
   nowMs: number,
   failures: Map<string, TundraError>,
-  call?: CallOptions & DatastoreCallOptions,
+  call?: RequestOptions,
 ): Promise<{ lost: Newest[]; changed: Newest[] }> {
   const values: Newest[] = [];
   for (const [i, each] of found.entries()) {

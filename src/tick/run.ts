@@ -6,11 +6,9 @@ import { type LinkedSignal, linkSignals } from "../base/abort.ts";
 import { TundraError } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
 import { type Semaphore, semaphore } from "../base/semaphore.ts";
-import type { Context } from "../core/context.ts";
-import type { DatastoreCallOptions } from "../datastores/datastore.ts";
+import type { Context, RequestOptions } from "../core/context.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { Release } from "../scripts/release.ts";
-import type { CallOptions } from "../upstash/connection.ts";
 import type { TickReport, TickSettings } from "./options.ts";
 import { type RequestBudget, requestBudget } from "./request_budget.ts";
 
@@ -20,11 +18,11 @@ export interface TickRun {
   readonly settings: TickSettings;
   readonly report: TickReport;
   /** For requests that begin work: aborted with the tick, refused when only the closing ones are left. */
-  readonly call: CallOptions & DatastoreCallOptions;
+  readonly call: RequestOptions;
   /** For requests that end work: never aborted, or leases and attempts would be left behind. */
-  readonly closing: CallOptions & DatastoreCallOptions;
+  readonly closing: RequestOptions;
   /** For requests that purge: they may use what is kept back for them. */
-  readonly purging: CallOptions & DatastoreCallOptions;
+  readonly purging: RequestOptions;
   /** The requests that it has made and may still make. */
   readonly requests: RequestBudget;
   /** Keys for which this tick has archived an object that supersedes others. */
