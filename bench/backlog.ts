@@ -4,7 +4,7 @@
  * @module
  */
 import type { TickOptions } from "../mod.ts";
-import { json, load, startBench } from "./stack.ts";
+import { json, load, startBenchStack } from "./fixture.ts";
 
 const BACKLOG = 1_000_000;
 const DELAY_MS = 10;
@@ -31,7 +31,7 @@ function spell(ms: number): string {
 }
 
 if (import.meta.main) {
-  const bench = await startBench();
+  const bench = await startBenchStack();
   try {
     console.log("| bounds | keys a tick | keys a second | 10^6 keys |\n| --- | --- | --- | --- |");
     for (const [index, [name, options, everyMs]] of KINDS.entries()) {

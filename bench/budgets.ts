@@ -3,10 +3,10 @@
  * @module
  */
 import type { Row } from "./row.ts";
-import { type Bench, json, load } from "./stack.ts";
+import { type BenchStack, json, load } from "./fixture.ts";
 
 /** Measures each call on `n` keys. */
-export async function budgets(bench: Bench, n: number): Promise<Row[]> {
+export async function budgets(bench: BenchStack, n: number): Promise<Row[]> {
   const store = bench.store(bench.archive(), { tqname: `budgets${n}` });
   const keys = await load(bench.redis, `budgets${n}:`, n, (i) => json(300, i));
   const first = keys.slice(0, 1);

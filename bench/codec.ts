@@ -5,7 +5,7 @@
 import { deflateFreezer, type Freezer } from "../mod.ts";
 import { freezeRecord, thawRecord } from "../tests/support/records.ts";
 import type { Row } from "./row.ts";
-import { json } from "./stack.ts";
+import { json } from "./fixture.ts";
 
 /** Measures values of several sizes for `forMs` each. */
 export async function codec(forMs: number): Promise<Row[]> {

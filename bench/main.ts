@@ -10,14 +10,14 @@ import { codec } from "./codec.ts";
 import type { Row } from "./row.ts";
 import { scale } from "./scale.ts";
 import { size } from "./size.ts";
-import { startBench } from "./stack.ts";
+import { startBenchStack } from "./fixture.ts";
 import { throughput } from "./throughput.ts";
 
 if (import.meta.main) {
   const quick = process.argv.includes("--quick");
   const from = performance.now();
   const rows: Row[] = [];
-  const bench = await startBench();
+  const bench = await startBenchStack();
   try {
     const part = async (name: string, measure: () => Promise<Row[]>) => {
       console.error(`${((performance.now() - from) / 1000).toFixed(0).padStart(3)} s  ${name}`);

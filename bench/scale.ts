@@ -5,7 +5,7 @@
 import process from "node:process";
 import { type Datastore, memoryDatastore } from "../mod.ts";
 import type { Row } from "./row.ts";
-import { type Bench, type Cost, load, median } from "./stack.ts";
+import { type BenchStack, type Cost, load, median } from "./fixture.ts";
 
 const FEW = 1000;
 
@@ -15,7 +15,7 @@ interface TickCost extends Cost {
 }
 
 /** Measures with 1,000 and with `many` keys waiting. */
-export async function scale(bench: Bench, many: number, rounds: number): Promise<Row[]> {
+export async function scale(bench: BenchStack, many: number, rounds: number): Promise<Row[]> {
   const few = await ticks(bench, "few", FEW, rounds);
   const long = await ticks(bench, "many", many, rounds);
   const fewAgain = await ticks(bench, "few2", FEW, rounds); // the machine may have become slower meanwhile
@@ -36,7 +36,7 @@ export async function scale(bench: Bench, many: number, rounds: number): Promise
   ];
 }
 
-async function ticks(bench: Bench, tqname: string, waiting: number, rounds: number): Promise<TickCost[]> {
+async function ticks(bench: BenchStack, tqname: string, waiting: number, rounds: number): Promise<TickCost[]> {
   const store = bench.store(discarding(), { tqname });
   const keys = await load(bench.redis, `${tqname}:`, waiting, (i) => `value ${i}`);
   await store.dirty(keys);

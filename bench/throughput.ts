@@ -5,11 +5,11 @@
  */
 import type { Datastore } from "../mod.ts";
 import type { Row } from "./row.ts";
-import { type Bench, json, load, median } from "./stack.ts";
+import { type BenchStack, json, load, median } from "./fixture.ts";
 
 /** Measures with `delayMs` more on every request, to S3 and to Redis. */
 export async function throughput(
-  bench: Bench,
+  bench: BenchStack,
   options: { keys: number; rounds: number; delayMs: number; nthreads: number },
 ): Promise<Row[]> {
   const { keys: n, rounds, delayMs, nthreads } = options;

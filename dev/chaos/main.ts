@@ -111,14 +111,14 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   });
 }
 
-interface World {
+interface ChaosServers {
   redis: RedisServer;
   radosgw: Radosgw;
   /** One for each application, so that its requests reach Redis in their order: then one for all ticks, one for us. */
   endpoints: UpstashServer[];
 }
 
-async function startWorld(): Promise<World> {
+async function startServers(): Promise<ChaosServers> {
   // A port of its own: after a restart Redis must be where it was.
   const durable = ["--appendonly", "yes", "--appendfsync", "always"];
   const redis = await startRedis({ port: await freePort(), args: durable });
@@ -170,9 +170,9 @@ function troubledRedis(redis: RedisServer): TroubledServer {
 }
 
 /** One place for a process: it lives, is killed, and lives again; returns the last one, alive, when the time is over. */
-async function lives(kind: "application" | "tick", index: number, world: World): Promise<ChildProcess> {
-  const { url, token } = world.endpoints[kind === "application" ? index : applications]!;
-  const { url: endpoint, region, accessKeyId, secretAccessKey } = world.radosgw;
+async function lives(kind: "application" | "tick", index: number, servers: ChaosServers): Promise<ChildProcess> {
+  const { url, token } = servers.endpoints[kind === "application" ? index : applications]!;
+  const { url: endpoint, region, accessKeyId, secretAccessKey } = servers.radosgw;
   const random = seeded(`${kind} ${index} ${seed}`);
   const program = fileURLToPath(
     new URL(kind === "application" ? "./app.ts" : "./tick.ts", import.meta.url),
@@ -224,7 +224,7 @@ async function allArrived(url: string, token: string): Promise<void> {
 }
 
 /** Counts leases that ended before their tick did: each is taken over by another one. */
-async function watchLeases({ endpoints }: World): Promise<void> {
+async function watchLeases({ endpoints }: ChaosServers): Promise<void> {
   const seen = new Set<string>();
   while (!over) {
     const leased = await endpoints.at(-1)!.raw(
@@ -331,14 +331,14 @@ async function sabotage({ url, region, accessKeyId, secretAccessKey }: Radosgw):
 async function run(): Promise<boolean> {
   const startedAt = performance.now();
   console.log(`TUNDRA_SEED=${seed} deno task chaos --seconds=${runMs / 1000} replays the faults of this run`);
-  const world = await startWorld();
+  const servers = await startServers();
   const troubles = [
-    trouble("redis", "redis-server", troubledRedis(world.redis)),
-    trouble("radosgw", "radosgw", world.radosgw),
+    trouble("redis", "redis-server", troubledRedis(servers.redis)),
+    trouble("radosgw", "radosgw", servers.radosgw),
   ];
-  const watching = watchLeases(world);
-  const apps = Array.from({ length: applications }, (_, i) => lives("application", i, world));
-  const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, world));
+  const watching = watchLeases(servers);
+  const apps = Array.from({ length: applications }, (_, i) => lives("application", i, servers));
+  const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, servers));
   const report = setInterval(() => {
     const left = Math.max(0, runMs - (performance.now() - startedAt));
     const text = Object.entries(counts).map(([what, n]) => `${n} ${what}`).join(", ");
@@ -351,10 +351,10 @@ async function run(): Promise<boolean> {
 
   // No faults any more; applications end wherever they are, ticks go on.
   for (const child of await Promise.all(apps)) await killLast(child);
-  for (const { url, token } of world.endpoints) await allArrived(url, token);
-  const { url, token } = world.endpoints.at(-1)!;
-  const { region, accessKeyId, secretAccessKey } = world.radosgw;
-  const s3 = { endpoint: world.radosgw.url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
+  for (const { url, token } of servers.endpoints) await allArrived(url, token);
+  const { url, token } = servers.endpoints.at(-1)!;
+  const { region, accessKeyId, secretAccessKey } = servers.radosgw;
+  const s3 = { endpoint: servers.radosgw.url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
   const store = chaosStore({ redis: { url, token }, s3 }, { retry: { retries: 5 } });
 
   const books = Array.from({ length: applications }, (_, i) => readLedger(ledgerOf("application", i)));
@@ -369,7 +369,7 @@ async function run(): Promise<boolean> {
   const all = books.flatMap((_, application) => keysOf(application, keysEach).map(({ name }) => name));
   const evicted = await evictAll(store, all);
   for (const child of await Promise.all(workers)) await killLast(child);
-  if (args.sabotage) await sabotage(world.radosgw);
+  if (args.sabotage) await sabotage(servers.radosgw);
   checked += await compare(store, books, "from the archive");
   const unknown = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
   if (unknown.length > 0) problems.push(`keys that nobody wrote: ${unknown.join(", ")}`);

@@ -8,18 +8,18 @@ import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
 import type { StoreOptions } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
-import { agedVersion, type Value, type World } from "./world.ts";
+import { agedVersion, type FaultWorld, type Value } from "./world.ts";
 
 /** Makes a store whose requests meet the fault; `wrap` its datastore. */
 export type Open = (options?: StoreOptions, wrap?: (datastore: Required<Datastore>) => Datastore) => TundraStore;
 
 /** One call in one situation. */
-export interface Call {
+export interface CallCase {
   name: string;
   /** Brings the situation about, in an empty world; returns the keys concerned. */
-  prepare(world: World): Promise<string[]>;
+  prepare(world: FaultWorld): Promise<string[]>;
   /** The call. */
-  run(open: Open, world: World): Promise<unknown>;
+  run(open: Open, world: FaultWorld): Promise<unknown>;
   /** The values of these keys once the call has resolved, if that is another value than before. */
   settles?: Record<string, "absent" | "what is in Redis">;
   /** Their values before it, if that is not what Redis and archive say. */
@@ -37,25 +37,25 @@ export interface Call {
 const ONE_BY_ONE: TickOptions = { nthreads: 1, retryBackoffMs: 0 };
 
 /** Archived: clean and resident. */
-async function archive(world: World, ...keys: string[]): Promise<void> {
+async function archive(world: FaultWorld, ...keys: string[]): Promise<void> {
   const store = world.store();
   await store.dirty(keys);
   const report = await store.tick();
   if (report.frozen !== keys.length) throw new Error(`prepared ${report.frozen} of ${keys.length} keys`);
 }
 
-async function evicted(world: World, ...keys: string[]): Promise<void> {
+async function evicted(world: FaultWorld, ...keys: string[]): Promise<void> {
   await archive(world, ...keys);
   const report = await world.store().evict(keys);
   if (report.evicted.length !== keys.length) throw new Error(`evicted ${report.evicted.length} of ${keys.length} keys`);
 }
 
-async function inAnHour(world: World): Promise<number> {
+async function inAnHour(world: FaultWorld): Promise<number> {
   return Math.floor(await world.nowMs()) + HOUR_MS;
 }
 
 /** A string, one with an expiry of its own, a hash. */
-async function three(world: World, what = "1"): Promise<string[]> {
+async function three(world: FaultWorld, what = "1"): Promise<string[]> {
   await world.commands(
     ["SET", "a", `a${what}`],
     ["SET", "x", `x${what}`, "PXAT", await inAnHour(world)],
@@ -64,7 +64,7 @@ async function three(world: World, what = "1"): Promise<string[]> {
   return ["a", "x", "h"];
 }
 
-async function endedLease(world: World, ...keys: string[]): Promise<void> {
+async function endedLease(world: FaultWorld, ...keys: string[]): Promise<void> {
   const past = `${Math.floor(await world.nowMs()) - 1000}.5`;
   await world.commands(...keys.map((key) => ["ZADD", redisKeys("default").dirty, past, key]));
 }
@@ -81,7 +81,7 @@ const FUSSY: Freezer = {
 };
 
 /** The table. */
-export const CALLS: readonly Call[] = [
+export const CALLS: readonly CallCase[] = [
   {
     name: "dirty",
     async prepare(world) {

@@ -11,7 +11,7 @@ import { assert, assertEquals } from "@std/assert";
 import { seededRandom } from "../support/random.ts";
 import { CALLS } from "./calls.ts";
 import { KINDS, kindsFor, live, type Plan, prepare, type Prepared, type Tries } from "./life.ts";
-import { withWorld } from "./world.ts";
+import { withFaultWorld } from "./world.ts";
 
 const ALL = process.env.TUNDRA_FAULTS === "all";
 const TRIES: readonly Tries[] = ["no retries", "default retries"];
@@ -49,7 +49,7 @@ function pairs({ requests }: Prepared): Scenario[] {
 }
 
 describe("faults at any request lose nothing, and the queue drains", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
 
   /** Lives through all of them; how many did not meet all their faults. */
   const liveAll = async (prepared: Prepared, scenarios: Scenario[]): Promise<number> => {

@@ -5,10 +5,10 @@ import type { Datastore } from "../../mod.ts";
 import { hooked } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
-import { type Allowed, withWorld } from "./world.ts";
+import { type Allowed, withFaultWorld } from "./world.ts";
 
 describe("a key whose own expiry passes", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
   const absent: Allowed = new Map([["x", ["absent"]]]);
 
   beforeEach(() => world.flush());

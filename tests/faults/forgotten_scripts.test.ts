@@ -3,12 +3,12 @@ import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { CALLS } from "./calls.ts";
 import { KINDS, live, prepare } from "./life.ts";
-import { withWorld } from "./world.ts";
+import { withFaultWorld } from "./world.ts";
 
 const LOST = KINDS.find(({ name }) => name === "lost after it took effect")!;
 
 describe("if Redis forgets its scripts before each request", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
 
   for (const call of CALLS) {
     it(`${call.name} works, and a fault at any request loses nothing`, async () => {

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { names, tundraError } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
-import { type Allowed, withWorld } from "./world.ts";
+import { type Allowed, withFaultWorld } from "./world.ts";
 
 const TTL = { redisTtlMs: 10 * HOUR_MS };
 const OOM = {
@@ -19,7 +19,7 @@ const CLAIM = /,6,"tundra:default:dirty","tundra:default:idle","tundra:default:i
 const EVICTION = /"tundra:default:dirty","tundra:default:idle","tundra:default:dead","tundra:default:id"/;
 
 describe("a Redis at maxmemory, noeviction", () => {
-  const world = withWorld({ redis: { args: ["--maxmemory", "8mb", "--maxmemory-policy", "noeviction"] } });
+  const world = withFaultWorld({ redis: { args: ["--maxmemory", "8mb", "--maxmemory-policy", "noeviction"] } });
   const idle = names(20, "idle");
   const dirty = names(20, "dirty");
   let allowed: Allowed;

@@ -10,8 +10,8 @@ import { redisKeys } from "../../src/base/keys.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { hooked } from "../support/fixtures.ts";
 import { gate, sleep } from "../support/waiting.ts";
-import type { Call } from "./calls.ts";
-import type { Allowed, Saved, Value, World } from "./world.ts";
+import type { CallCase } from "./calls.ts";
+import type { Allowed, FaultWorld, Saved, Value } from "./world.ts";
 
 /** When a late request arrives; `soon`: just after the call, before anybody recovers. */
 export type Late =
@@ -38,7 +38,7 @@ export type Tries = "no retries" | "default retries";
 
 /** A call in its situation. */
 export interface Prepared {
-  call: Call;
+  call: CallCase;
   saved: Saved;
   before: Allowed;
   /** The requests of the call if nothing fails. */
@@ -100,7 +100,7 @@ export function kindsFor(request: FaultRequest, tries: Tries): readonly Kind[] {
 }
 
 /** Brings a call's situation about, and runs it once without a fault. */
-export async function prepare(world: World, call: Call): Promise<Prepared> {
+export async function prepare(world: FaultWorld, call: CallCase): Promise<Prepared> {
   await world.flush();
   const keys = await call.prepare(world);
   const saved = await world.save();
@@ -156,7 +156,7 @@ const INERT: readonly [RegExp, readonly Late[]][] = [
  * all scripts before each request.
  */
 export async function live(
-  world: World,
+  world: FaultWorld,
   prepared: Prepared,
   plan: Plan,
   tries: Tries,
@@ -331,7 +331,7 @@ function faulty(
   return Object.assign(faultyFetch(counting, rules), { underWay: () => underWay });
 }
 
-function opener(world: World, layer: typeof fetch, tries: Tries, hangs: boolean): Parameters<Call["run"]>[0] {
+function opener(world: FaultWorld, layer: typeof fetch, tries: Tries, hangs: boolean): Parameters<CallCase["run"]>[0] {
   const limit = hangs ? { timeoutMs: GIVES_UP_MS } : {};
   const retries = tries === "no retries" ? 0 : undefined;
   return (options = {}, wrap) => {
@@ -342,7 +342,7 @@ function opener(world: World, layer: typeof fetch, tries: Tries, hangs: boolean)
 }
 
 async function outcomeOf(
-  world: World,
+  world: FaultWorld,
   act: () => Promise<unknown>,
   kinds: Kind[],
 ): Promise<"resolved" | "rejected"> {
@@ -363,7 +363,7 @@ async function outcomeOf(
 }
 
 function allowedAfter(
-  call: Call,
+  call: CallCase,
   before: Allowed,
   outcome: "resolved" | "rejected",
   there: Map<string, Value>,
@@ -378,7 +378,7 @@ function allowedAfter(
 }
 
 /** The value of a key in a situation before anything happened. */
-async function worthOf(world: World, key: string): Promise<Value> {
+async function worthOf(world: FaultWorld, key: string): Promise<Value> {
   const there = (await world.values(key)).get(key)!;
   if (there !== "absent") return there;
   const saved = await world.save();
@@ -389,7 +389,7 @@ async function worthOf(world: World, key: string): Promise<Value> {
 }
 
 /** Every lease has ended, every backoff too: the queue must drain, and nobody may die of it or have attempts counted. */
-async function drain(world: World, store: ReturnType<World["store"]>, dead: string[] = []): Promise<void> {
+async function drain(world: FaultWorld, store: ReturnType<FaultWorld["store"]>, dead: string[] = []): Promise<void> {
   const { dirty } = redisKeys("default");
   for (let round = 0;; round++) {
     const [scores, time] = await world.commands(["ZRANGE", dirty, 0, -1, "WITHSCORES"], ["TIME"]) as Reply[][];
@@ -409,7 +409,7 @@ async function drain(world: World, store: ReturnType<World["store"]>, dead: stri
 }
 
 /** Idle keys leave, those too that were rescued before. */
-async function evictIdle(world: World, store: ReturnType<World["store"]>, keys: string[]): Promise<void> {
+async function evictIdle(world: FaultWorld, store: ReturnType<FaultWorld["store"]>, keys: string[]): Promise<void> {
   for (let round = 0; await world.exists(...keys) > 0; round++) {
     if (round === 4) throw new Error("idle keys do not leave");
     await world.leaveAlone(11 * 3_600_000, ...keys);

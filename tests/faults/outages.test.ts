@@ -14,12 +14,12 @@ import { s3Datastore, type S3DatastoreOptions, TundraError, type TundraStore, tu
 import { startS3 } from "../../src/testing/s3.ts";
 import { BUCKET, type StoreOptions, tundraError } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
-import { agedVersion, type Allowed, withWorld, type World } from "./world.ts";
+import { agedVersion, type Allowed, type FaultWorld, withFaultWorld } from "./world.ts";
 
 const TTL = { redisTtlMs: 10 * HOUR_MS };
 
 /** `dirty` has changed since it was archived, `evicted` is in the archive alone, `idle` may leave once the archive is asked. */
-async function situation(world: World): Promise<Allowed> {
+async function situation(world: FaultWorld): Promise<Allowed> {
   await world.flush();
   await world.commands(
     ["SET", "dirty", "d1"],
@@ -42,7 +42,7 @@ async function situation(world: World): Promise<Allowed> {
 }
 
 /** The queue is as it was, nobody left, no attempt was counted. */
-async function unharmed(world: World, allowed: Allowed): Promise<void> {
+async function unharmed(world: FaultWorld, allowed: Allowed): Promise<void> {
   assertEquals(await world.audit(allowed), []);
   assertEquals(await world.members("dirty"), ["dirty"]);
   assertEquals(await world.members("dead"), []);
@@ -51,7 +51,7 @@ async function unharmed(world: World, allowed: Allowed): Promise<void> {
 }
 
 /** The fault has ended: everything that waited happens. */
-async function recovered(world: World, store: TundraStore, allowed: Allowed): Promise<void> {
+async function recovered(world: FaultWorld, store: TundraStore, allowed: Allowed): Promise<void> {
   await world.endLeases();
   await world.endBackoffs();
   await world.leaveAlone(11 * HOUR_MS, "idle");
@@ -65,7 +65,7 @@ async function recovered(world: World, store: TundraStore, allowed: Allowed): Pr
   assertEquals([...values].map(([key, value]) => [key, [value]]), [...allowed]);
 }
 
-function showsNoSecret(world: World, text: string): void {
+function showsNoSecret(world: FaultWorld, text: string): void {
   assert(!text.includes(world.connection.token), text);
   assert(!text.includes(world.s3.secretAccessKey), text);
 }
@@ -85,7 +85,7 @@ function firstTwoTries(fault: Fault): FaultPlan {
 }
 
 describe("while S3", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
   let allowed: Allowed;
   beforeEach(async () => {
     allowed = await situation(world);
@@ -276,7 +276,7 @@ function redisError(status: number, error: string): Fault {
 }
 
 describe("while Redis", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
   let allowed: Allowed;
   beforeEach(async () => {
     allowed = await situation(world);
@@ -405,7 +405,7 @@ describe("while Redis", () => {
 });
 
 describe("while redis-server", () => {
-  const world = withWorld({ redis: { args: ["--appendonly", "yes", "--appendfsync", "always"] } });
+  const world = withFaultWorld({ redis: { args: ["--appendonly", "yes", "--appendfsync", "always"] } });
   let allowed: Allowed;
   beforeEach(async () => {
     allowed = await situation(world);

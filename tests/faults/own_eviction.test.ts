@@ -6,13 +6,13 @@ import type { TundraError } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { names } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
-import { withWorld } from "./world.ts";
+import { withFaultWorld } from "./world.ts";
 
 const INDEX = redisKeys("default");
 
 for (const policy of ["allkeys-lru", "allkeys-random"]) {
   describe(`a Redis at maxmemory, ${policy}`, () => {
-    const world = withWorld({ redis: { args: ["--maxmemory", "8mb", "--maxmemory-policy", policy] } });
+    const world = withFaultWorld({ redis: { args: ["--maxmemory", "8mb", "--maxmemory-policy", policy] } });
     const keys = names(300);
 
     beforeEach(async () => {
@@ -84,7 +84,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
 }
 
 describe("a Redis with a policy, and no limit", () => {
-  const world = withWorld({ redis: { args: ["--maxmemory", "0", "--maxmemory-policy", "allkeys-lru"] } });
+  const world = withFaultWorld({ redis: { args: ["--maxmemory", "0", "--maxmemory-policy", "allkeys-lru"] } });
 
   it("removes nothing, so nothing is reported; nor if a server has no INFO", async () => {
     await world.flush();

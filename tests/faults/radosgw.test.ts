@@ -5,12 +5,12 @@ import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
 import { type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/servers/radosgw.ts";
 import { type Datastore, s3Datastore, type S3DatastoreOptions, type TundraError, type TundraStore } from "../../mod.ts";
 import { names, tundraError } from "../support/fixtures.ts";
-import { type Allowed, withWorld } from "./world.ts";
+import { type Allowed, withFaultWorld } from "./world.ts";
 
 const KEYS = names(5);
 
 describe("while a real gateway", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
   let gateway: Radosgw;
   let proxy: FaultProxy;
   let stranger: RadosgwUser;

@@ -12,7 +12,7 @@ import type { CommandPart } from "../../src/testing/resp.ts";
 import { BUCKET, tundraError } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
-import { same, type Saved, type Value, withWorld, type World } from "./world.ts";
+import { type FaultWorld, same, type Saved, type Value, withFaultWorld } from "./world.ts";
 
 /** The world after one request. */
 interface Moment {
@@ -24,7 +24,7 @@ interface Moment {
 const KEYS = ["a", "x"];
 
 /** A life of two keys, one with an expiry of its own: every transition happens. Returns the world after each request. */
-async function story(world: World): Promise<Moment[]> {
+async function story(world: FaultWorld): Promise<Moment[]> {
   await world.flush();
   const moments: Moment[] = [];
   let step = "";
@@ -69,7 +69,11 @@ async function story(world: World): Promise<Moment[]> {
 }
 
 /** In every state of Redis each key has one of these values, for a tick and for ensureKs() too, and a new write is safe. */
-async function goesOn(world: World, store: TundraStore, may: (key: string, value: Value) => boolean): Promise<void> {
+async function goesOn(
+  world: FaultWorld,
+  store: TundraStore,
+  may: (key: string, value: Value) => boolean,
+): Promise<void> {
   const check = async (when: string) => {
     for (const [key, value] of await world.worth(...KEYS)) {
       if (!may(key, value)) throw new Error(`${when} ${key} is worth ${JSON.stringify(value)}`);
@@ -92,7 +96,7 @@ async function goesOn(world: World, store: TundraStore, may: (key: string, value
 }
 
 describe("Redis comes back", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
 
   it("as it was at any moment of a life: nothing is worth less than it was then", async () => {
     const moments = await story(world);
@@ -177,7 +181,7 @@ function mixture(before: Saved, after: Saved, kept: string[]): Saved {
 }
 
 describe("after a failover", () => {
-  const world = withWorld();
+  const world = withFaultWorld();
   let store: TundraStore;
   const objects = () => world.s3.objects(BUCKET);
   beforeEach(async () => {

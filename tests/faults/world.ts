@@ -34,7 +34,7 @@ export interface Saved {
 }
 
 /** The fixture of fault tests. */
-export interface World extends ColdStack {
+export interface FaultWorld extends ColdStack {
   /** Sends commands past the endpoint, all at once; rejects for the first error. */
   commands(...commands: CommandPart[][]): Promise<Reply[]>;
   save(): Promise<Saved>;
@@ -58,7 +58,7 @@ const KEYS = redisKeys("default");
 const RECORD = KEYS.record("");
 
 /** Call it at the top of a `describe`; it registers the hooks. Retries wait for nothing: their jitter is zero here. */
-export function withWorld(options: StackOptions = {}): World {
+export function withFaultWorld(options: StackOptions = {}): FaultWorld {
   const cold = withArchive(options);
   let connection: RedisConnection;
   let seen = new Map<string, Uint8Array>();
@@ -114,7 +114,7 @@ export function withWorld(options: StackOptions = {}): World {
     return { dump: Buffer.from(archived.dump).toString("latin1"), exp: archived.exp };
   };
 
-  const more: Omit<World, Exclude<keyof ColdStack, "flush">> = {
+  const more: Omit<FaultWorld, Exclude<keyof ColdStack, "flush">> = {
     async flush() {
       await cold.flush();
       seen = new Map();
@@ -231,7 +231,7 @@ export function withWorld(options: StackOptions = {}): World {
   };
   // getters stay getters: they may be read in tests only
   const { flush: _, ...rest } = Object.getOwnPropertyDescriptors(cold);
-  return Object.defineProperties(more, rest) as World;
+  return Object.defineProperties(more, rest) as FaultWorld;
 }
 
 function valueCommands(key: CommandPart): CommandPart[][] {
@@ -259,7 +259,7 @@ function shown(value: Value): string {
 const OLD_VER = "1700000000000000-00000000";
 
 /** As if a clean key had been archived long ago. */
-export async function agedVersion(world: World, key: string): Promise<void> {
+export async function agedVersion(world: FaultWorld, key: string): Promise<void> {
   const { dump, exp } = (await world.values(key)).get(key) as { dump: string; exp: number };
   const bytes = Uint8Array.from(dump, (character) => character.charCodeAt(0));
   const record = { key, ver: OLD_VER, at: 1_700_000_000_000, exp, dump: bytes };

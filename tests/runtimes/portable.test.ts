@@ -9,7 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { type Bundle, bundlePortable, type Host, HOSTS } from "./hosts.ts";
 import { SUITES } from "./portable/suites.ts";
-import type { WorldOptions } from "./portable/world.ts";
+import type { PortableWorldOptions } from "./portable/fixture.ts";
 import { installTools } from "./tools.ts";
 
 const NAMES = Object.keys(HOSTS);
@@ -40,7 +40,7 @@ describe("portable", () => {
     bundle?.remove();
   });
 
-  function world(runtime: string): WorldOptions {
+  function world(runtime: string): PortableWorldOptions {
     const { url: endpoint, region, accessKeyId, secretAccessKey } = stack.s3;
     return { runtime, redis: stack.connection, s3: { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey } };
   }

@@ -23,8 +23,8 @@ import {
   type Subject,
   warmStart,
 } from "../simulation/simulation.ts";
-import { type Bench, call, command, del, dirty, evict, tick } from "../simulation/workload.ts";
-import { type Situation, SITUATIONS, type Stage, type Step } from "./situations.ts";
+import { call, command, del, dirty, evict, type SimulatedBench, tick } from "../simulation/workload.ts";
+import { type CallStage, type Situation, SITUATIONS, type Step } from "./situations.ts";
 
 /** The outcome of one request. */
 export type RequestOutcome = RedisOutcome | StoreOutcome;
@@ -134,7 +134,7 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
   const { delivery } = scenario;
   const faults = new Map(scenario.faults);
   const callers = new Set<Process>();
-  const stage: Stage = { box, others: [] };
+  const stage: CallStage = { box, others: [] };
   const arrive = () => {
     if (world.late.length === 0) return;
     world.note(() => `---- late copies arrive ${delivery}`);
@@ -197,9 +197,9 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
 /** Makes a call; `refused`: with an error that no repetition mends. */
 async function answered(
   box: Sandbox,
-  bench: Bench,
+  bench: SimulatedBench,
   step: Step,
-  stage: Stage,
+  stage: CallStage,
 ): Promise<"resolved" | "failed" | "refused" | "died"> {
   let answer: "resolved" | "failed" | "refused" | "died" = "died";
   const act = call(bench, step.kind, step.keys, () => step.act(bench, stage), (op, value, error) => {

@@ -7,7 +7,6 @@ import { HOUR_US } from "../../support/times.ts";
 import type { Leniency, Oracle, SimulatedOp } from "../simulation/oracle.ts";
 import { complete, makeBench, type Mode, pass, type Sandbox } from "../simulation/simulation.ts";
 import {
-  type Bench,
   checkDel,
   checkDirty,
   checkEnsure,
@@ -16,23 +15,24 @@ import {
   command,
   dirty,
   evict,
+  type SimulatedBench,
   tick,
 } from "../simulation/workload.ts";
 
 /** The surroundings of a call. */
-export interface Stage {
+export interface CallStage {
   box: Sandbox;
   /** Called when the call sends its first upload. */
   onUpload?: () => void;
   /** Calls of other processes meanwhile. */
-  others: { bench: Bench; act: Promise<unknown> }[];
+  others: { bench: SimulatedBench; act: Promise<unknown> }[];
 }
 
 /** A call. */
 export interface Step {
   kind: string;
   keys: readonly string[];
-  act(bench: Bench, stage: Stage): Promise<unknown>;
+  act(bench: SimulatedBench, stage: CallStage): Promise<unknown>;
   check?(oracle: Oracle, op: SimulatedOp, value: unknown, error: TundraError | undefined): void;
   /** Milliseconds that pass before it. */
   afterMs?: number;
@@ -57,7 +57,7 @@ export interface Situation {
 // ---- preparations
 
 /** A healthy process does something. */
-async function does(box: Sandbox, act: (bench: Bench) => Promise<unknown>): Promise<void> {
+async function does(box: Sandbox, act: (bench: SimulatedBench) => Promise<unknown>): Promise<void> {
   const bench = makeBench(box, "before");
   await complete(box, bench, act(bench));
 }
@@ -91,7 +91,7 @@ async function killsKey(box: Sandbox, key: string): Promise<void> {
 }
 
 /** While the call uploads, another process does something to these keys, and marks it. */
-function meanwhile(stage: Stage, keys: readonly string[], act: (bench: Bench) => Promise<unknown>): void {
+function meanwhile(stage: CallStage, keys: readonly string[], act: (bench: SimulatedBench) => Promise<unknown>): void {
   stage.onUpload = () => {
     const bench = makeBench(stage.box, "another");
     stage.others.push({ bench, act: dirty(bench, keys, { missing: "del" }, () => act(bench)) });

@@ -33,7 +33,7 @@ export interface Program {
 export type CallView = OracleView & { stale: boolean };
 
 /** A call of the store under way. */
-export interface Call {
+export interface ExploredCall {
   /** The number of calls before it. */
   readonly index: number;
   readonly kind: string;
@@ -54,7 +54,7 @@ export interface Actor {
 
 /** A call has ended. */
 export interface CallEnd {
-  readonly call: Call;
+  readonly call: ExploredCall;
   readonly succeeded: boolean;
   readonly line: string;
   check(view: CallView, op: SimulatedOp): void;
@@ -74,7 +74,7 @@ export interface OpenRequest {
   readonly demand: Demand;
   /** The same number for the same demand, whoever makes it. */
   readonly same: number;
-  readonly call: Call | undefined;
+  readonly call: ExploredCall | undefined;
 }
 
 /** An answer to a process. */
@@ -145,7 +145,7 @@ interface Instance {
   requests: number;
   timers: Timer[];
   open: Map<number, { request: OpenRequest; resolve: (value: unknown) => void; reject: (error: unknown) => void }>;
-  call: Call | undefined;
+  call: ExploredCall | undefined;
   calls: number;
   ended: CallEnd[];
   done: boolean;

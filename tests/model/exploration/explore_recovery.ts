@@ -10,7 +10,7 @@ import { nameOfRequest } from "./explore_faults.ts";
 import type { OpenRequest, Program } from "./explore_process.ts";
 import { ensureProgram, evictProgram, tickProgram } from "./explore_programs.ts";
 import type { Result, Servers } from "./explore_servers.ts";
-import type { Proc, Stage, State, Step } from "./explore_state.ts";
+import type { Proc, RecoveryStage, State, Step } from "./explore_state.ts";
 
 const MOST_ROUNDS = 30;
 
@@ -50,19 +50,19 @@ export function makeRecovery(
     }];
   }
 
-  const onward = (state: State, stage: Stage): State => ({
+  const onward = (state: State, stage: RecoveryStage): State => ({
     ...state,
     procs: [],
     stage: { at: stage.at + 1, round: 0, from: undefined },
   });
 
-  async function spawn(state: State, stage: Stage, program: () => Program, name: string): Promise<State> {
+  async function spawn(state: State, stage: RecoveryStage, program: () => Program, name: string): Promise<State> {
     let known = programs.get(name);
     if (!known) programs.set(name, known = program());
     return { ...state, procs: [await tools.unstarted(known)], stage };
   }
 
-  async function goOn(state: State, stage: Stage, todo: Todo): Promise<State> {
+  async function goOn(state: State, stage: RecoveryStage, todo: Todo): Promise<State> {
     const ended = state.procs[0]?.node;
     switch (todo.what) {
       case "drain": {

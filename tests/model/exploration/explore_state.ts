@@ -3,12 +3,12 @@
  * @module
  */
 import type { Fault } from "./explore_faults.ts";
-import type { Call, OpenRequest, ProcessNode } from "./explore_process.ts";
+import type { ExploredCall, OpenRequest, ProcessNode } from "./explore_process.ts";
 import type { ServerState } from "./explore_servers.ts";
 
 /** A call under way, as the oracle needs it. */
 export interface Running {
-  readonly call: Call;
+  readonly call: ExploredCall;
   readonly saw: readonly number[];
   readonly marked: number;
 }
@@ -34,7 +34,7 @@ export interface Late {
 }
 
 /** The stage of the recovery once faults have stopped. */
-export interface Stage {
+export interface RecoveryStage {
   readonly at: number;
   readonly round: number;
   readonly from: ServerState | undefined;
@@ -49,7 +49,7 @@ export interface State {
   readonly waits: number;
   /** Earlier states of the servers, to which Redis may go back. */
   readonly point: ServerState | undefined;
-  readonly stage: Stage | undefined;
+  readonly stage: RecoveryStage | undefined;
   readonly path: Path | undefined;
 }
 

@@ -23,7 +23,7 @@ import {
   START_US,
   type Subject,
 } from "./simulation.ts";
-import { type Bench, call, command, dirty, ensure, tick } from "./workload.ts";
+import { call, command, dirty, ensure, type SimulatedBench, tick } from "./workload.ts";
 
 type Play = (box: Sandbox) => Promise<void>;
 
@@ -54,7 +54,7 @@ export async function runLiveness(subject: Subject, choices: Choices, log?: stri
 }
 
 /** A process does something, to its end. */
-async function act(box: Sandbox, name: string, does: (bench: Bench) => Promise<unknown>): Promise<void> {
+async function act(box: Sandbox, name: string, does: (bench: SimulatedBench) => Promise<unknown>): Promise<void> {
   const bench = makeBench(box, name);
   await complete(box, bench, does(bench));
   kill(bench.process, bench.oracle);

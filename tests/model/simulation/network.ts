@@ -16,7 +16,7 @@ import {
 import { type ModelRedis, RedisError, type RedisReply, type RedisState } from "../redis/redis.ts";
 import { describeCommand, onlyRead } from "../redis/scripts.ts";
 import { flipInPlace, FREEZER_ID, type Oracle, type SimulatedOp, Violation } from "./oracle.ts";
-import type { World } from "./scheduler.ts";
+import type { SimulatedWorld } from "./scheduler.ts";
 
 /** A process: it has a store, and may die at any await. */
 export interface Process {
@@ -117,7 +117,7 @@ const PATIENCE_US = 10_000_000;
 const OLDEST_US = 20 * 3_600_000_000;
 
 /** Makes one. */
-export function makeNetwork(world: World, redis: ModelRedis, oracle: Oracle, errors: ErrorMaker): Network {
+export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Oracle, errors: ErrorMaker): Network {
   const { choices } = world;
   const past: { state: RedisState; after: number }[] = [];
   let executed = 0;

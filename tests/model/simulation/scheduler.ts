@@ -31,7 +31,7 @@ export interface Pace {
 }
 
 /** The scheduler. */
-export interface World {
+export interface SimulatedWorld {
   readonly choices: Choices;
   pace: Pace;
   /** Microseconds since 1970: the clients' clock. Redis has its own, `redisUs()`. */
@@ -57,7 +57,7 @@ export interface World {
 }
 
 /** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
-export function makeWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): World {
+export function makeSimulatedWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): SimulatedWorld {
   const timers: Timer[] = [];
 
   /** The oldest of those that are due first. */
@@ -73,7 +73,7 @@ export function makeWorld(choices: Choices, startUs: number, log?: string[], dra
     timer.act();
   }
 
-  const world: World = {
+  const world: SimulatedWorld = {
     choices,
     pace: { reorder: 0, timers: 0, late: 0 },
     nowUs: startUs,

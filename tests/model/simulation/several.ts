@@ -8,7 +8,7 @@ import type { RedisState } from "../redis/redis.ts";
 import type { Choices } from "./choices.ts";
 import { kill, makeNetwork } from "./network.ts";
 import { Violation } from "./oracle.ts";
-import { makeWorld } from "./scheduler.ts";
+import { makeSimulatedWorld } from "./scheduler.ts";
 import {
   complete,
   drainOnce,
@@ -36,7 +36,7 @@ interface Territory {
   owner: string | undefined;
 }
 
-interface Stage {
+interface TwoIndexes {
   /** The database that the warm state is of, and another one, on the same archive. */
   first: Sandbox;
   second: Sandbox;
@@ -44,7 +44,7 @@ interface Stage {
   warm: Warm;
 }
 
-type Story = (stage: Stage) => Promise<void>;
+type Story = (stage: TwoIndexes) => Promise<void>;
 
 const ID = "tundra:default:id";
 const NOBODY = "nobody";
@@ -56,7 +56,7 @@ export async function runSeveral(subject: Subject, choices: Choices, log?: strin
   const warm = await warmStart();
   const [mode, play] = choices.pick(PLAYS);
   const keys = new Set(mode === "two begin" ? FROM_NOTHING : [choices.pick(WARM_KEYS), choices.pick(WARM_KEYS)]);
-  const world = makeWorld(choices, warm.nowUs, log, 1000);
+  const world = makeSimulatedWorld(choices, warm.nowUs, log, 1000);
   const territory: Territory = { owner: undefined };
   const archive = new Map();
   const [first, second] = ["redis.model", "second.model"].map((database) => {
@@ -121,7 +121,7 @@ function load(box: Sandbox, { redis, oracle }: Pick<Warm, "redis" | "oracle">): 
 }
 
 /** The warm database, which owns its archive. */
-function begin({ first, territory, warm }: Stage): void {
+function begin({ first, territory, warm }: TwoIndexes): void {
   load(first, warm);
   territory.owner = first.database;
 }

@@ -12,16 +12,16 @@ import { loadedScripts } from "../redis/scripts.ts";
 import { type Choices, replayedChoices } from "./choices.ts";
 import { type ErrorMaker, kill, makeNetwork, type Network, type Process } from "./network.ts";
 import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
-import { makeWorld, type World } from "./scheduler.ts";
+import { makeSimulatedWorld, type SimulatedWorld } from "./scheduler.ts";
 import {
   applicationOperation,
-  type Bench,
   call,
   command,
   dirty,
   ensure,
   evict,
   type Operation,
+  type SimulatedBench,
   staleRuns,
   tick,
   tickOperation,
@@ -81,7 +81,7 @@ export const NATTEMPTS = 3;
 
 /** The common part of several databases, and the name of this one. */
 export interface Site {
-  world: World;
+  world: SimulatedWorld;
   archive: Oracle["archive"];
   database: string;
 }
@@ -89,7 +89,7 @@ export interface Site {
 /** All that one schedule consists of. */
 export interface Sandbox {
   database: string;
-  world: World;
+  world: SimulatedWorld;
   redis: ModelRedis;
   oracle: Oracle;
   network: Network;
@@ -115,7 +115,7 @@ export function makeSandbox(
   keys: readonly string[],
   startUs: number,
   log?: string[],
-  site: Site = { world: makeWorld(choices, startUs, log), archive: new Map(), database: "redis.model" },
+  site: Site = { world: makeSimulatedWorld(choices, startUs, log), archive: new Map(), database: "redis.model" },
 ): Sandbox {
   const { world } = site;
   let writesLeft = Infinity;
@@ -180,7 +180,7 @@ export function makeBench(
   name: string,
   archive: Pick<Network, "datastoreFor"> = box.network,
   options: { lookInArchive?: boolean } = {},
-): Bench {
+): SimulatedBench {
   const process: Process = { name, dead: false, ops: new Set() };
   const { world, oracle, keys, fresh, network } = box;
   const store = box.subject.tundraStore(archive.datastoreFor(process), {
@@ -203,7 +203,7 @@ export function makeBench(
 }
 
 /** Steps until the promise has settled, or its process is dead (`false`). */
-export async function complete(box: Sandbox, bench: Bench, act: Promise<unknown>): Promise<boolean> {
+export async function complete(box: Sandbox, bench: SimulatedBench, act: Promise<unknown>): Promise<boolean> {
   let failure: unknown;
   let done = false;
   act.then(() => done = true, (error) => {
@@ -398,7 +398,7 @@ function playSmallRequests(box: Sandbox): void {
 
 /** A process that does one thing after another. */
 export interface Running {
-  bench: Bench;
+  bench: SimulatedBench;
   done: boolean;
   plan: Operation[];
   run(): Promise<void>;
@@ -424,7 +424,7 @@ export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreF
   return processes;
 }
 
-function runningProcess(bench: Bench, plan: Operation[]): Running {
+function runningProcess(bench: SimulatedBench, plan: Operation[]): Running {
   const self: Running = {
     bench,
     plan,
@@ -651,7 +651,7 @@ function isUnknownButArchived({ redis, oracle, world }: Sandbox, key: string): b
 }
 
 /** Each key alone: LOST, or fine. */
-async function expectLost(box: Sandbox, looking: Bench, lost: readonly string[]): Promise<void> {
+async function expectLost(box: Sandbox, looking: SimulatedBench, lost: readonly string[]): Promise<void> {
   for (const key of box.keys) {
     let code = "";
     const act = looking.store.ensureKs(key).catch((error) => code = (error.causes[key] ?? error).code);
@@ -667,7 +667,12 @@ function oracleKnowsOfLoss({ oracle }: Sandbox, key: string): boolean {
   return oracle.held(key) === null && oracle.isLost(key);
 }
 
-async function expectCode(box: Sandbox, bench: Bench, expected: string, act: () => Promise<unknown>): Promise<void> {
+async function expectCode(
+  box: Sandbox,
+  bench: SimulatedBench,
+  expected: string,
+  act: () => Promise<unknown>,
+): Promise<void> {
   let code = "no error";
   await complete(box, bench, act().catch((error) => code = error.code));
   if (code !== expected) throw new Violation("8 an id without its index is LOST", code);
@@ -757,7 +762,7 @@ async function bringBackLarge(box: Sandbox): Promise<void> {
   for (const key of box.keys) await ensureRight(box, newcomer, key);
 }
 
-async function ensureRight(box: Sandbox, bench: Bench, key: string): Promise<void> {
+async function ensureRight(box: Sandbox, bench: SimulatedBench, key: string): Promise<void> {
   const { oracle } = box;
   oracle.look();
   const { outcome, blind, lost } = oracle.sight(key);

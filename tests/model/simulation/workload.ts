@@ -6,11 +6,11 @@ import type { TickReport, TundraError, TundraStore } from "../../../mod.ts";
 import type { Choices } from "./choices.ts";
 import { type Process, REFUSED } from "./network.ts";
 import { type Oracle, SAW, type SimulatedOp, Violation } from "./oracle.ts";
-import type { World } from "./scheduler.ts";
+import type { SimulatedWorld } from "./scheduler.ts";
 
 /** The means of an operation. */
-export interface Bench {
-  world: World;
+export interface SimulatedBench {
+  world: SimulatedWorld;
   oracle: Oracle;
   choices: Choices;
   keys: readonly string[];
@@ -21,7 +21,7 @@ export interface Bench {
 }
 
 /** Something that an application or a cron trigger does. */
-export type Operation = (bench: Bench) => Promise<void>;
+export type Operation = (bench: SimulatedBench) => Promise<void>;
 
 /** Codes that no simulated fault explains. */
 const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT", "NOT_FOUND"]);
@@ -38,7 +38,7 @@ function isAlarming({ leniency }: OracleView, { code, message }: { code: string;
 
 /** Makes a call and checks its answer; `undefined`: it failed, as it may. */
 export async function call<T>(
-  bench: Bench,
+  bench: SimulatedBench,
   kind: string,
   keys: readonly string[],
   act: () => Promise<T>,
@@ -85,7 +85,11 @@ export function checkError(oracle: OracleView, kind: string, error: TundraError)
 }
 
 /** A command of the application; `false`: it failed. */
-export async function command(bench: Bench, keys: readonly string[], act: () => Promise<unknown>): Promise<boolean> {
+export async function command(
+  bench: SimulatedBench,
+  keys: readonly string[],
+  act: () => Promise<unknown>,
+): Promise<boolean> {
   let failed = false;
   await call(bench, "command", keys, act, (_op, _value, error) => failed = error !== undefined);
   return !failed;
@@ -167,7 +171,7 @@ export function checkTick(oracle: OracleView, errors: TickReport["errors"]): voi
 
 /** dirty(), and whether its answer is one that its keys explain. */
 export async function dirty(
-  bench: Bench,
+  bench: SimulatedBench,
   keys: readonly string[],
   options: { overwrite?: boolean; missing?: "throw" | "del" } = {},
   act: () => Promise<unknown> = () => bench.store.dirty(options, ...keys),
@@ -178,7 +182,7 @@ export async function dirty(
 }
 
 /** ensureKs(). */
-export async function ensure(bench: Bench, keys: readonly string[]): Promise<boolean> {
+export async function ensure(bench: SimulatedBench, keys: readonly string[]): Promise<boolean> {
   let done = false;
   await call(bench, "ensureKs", keys, () => bench.store.ensureKs(...keys), (op, _value, error) => {
     done = error === undefined;
@@ -188,37 +192,38 @@ export async function ensure(bench: Bench, keys: readonly string[]): Promise<boo
 }
 
 /** A replica may have answered: what a call saw may have been earlier. */
-function stale(bench: Bench): boolean {
+function stale(bench: SimulatedBench): boolean {
   return staleRuns.has(bench.world);
 }
 
 /** Worlds in which replicas answer. */
-export const staleRuns = new WeakSet<World>();
+export const staleRuns = new WeakSet<SimulatedWorld>();
 
 /** del(). */
-export async function del(bench: Bench, key: string): Promise<void> {
+export async function del(bench: SimulatedBench, key: string): Promise<void> {
   await call(bench, "del", [key], () => bench.store.del(key), (op, _value, error) => {
     checkDel(bench.oracle, op, error);
   });
 }
 
 /** evict(). */
-export async function evict(bench: Bench, keys: readonly string[]): Promise<void> {
+export async function evict(bench: SimulatedBench, keys: readonly string[]): Promise<void> {
   await call(bench, "evict", keys, () => bench.store.evict(...keys), (op, report) => {
     checkEvict(bench.oracle, op, report?.evicted ?? []);
   });
 }
 
 /** tick(), with all kinds of options. */
-export async function tick(bench: Bench, options: Parameters<TundraStore["tick"]>[0]): Promise<void> {
+export async function tick(bench: SimulatedBench, options: Parameters<TundraStore["tick"]>[0]): Promise<void> {
   await call(bench, "tick", [], () => bench.store.tick(options), (_op, report) => {
     checkTick(bench.oracle, report?.errors ?? []);
   });
 }
 
-const one = (bench: Bench): string => bench.choices.pick(bench.keys);
-const some = ({ keys, choices }: Bench): readonly string[] => choices.chance(300) ? [choices.pick(keys)] : keys;
-const redisMs = ({ world }: Bench): number => Math.floor(world.redisUs() / 1000);
+const one = (bench: SimulatedBench): string => bench.choices.pick(bench.keys);
+const some = ({ keys, choices }: SimulatedBench): readonly string[] =>
+  choices.chance(300) ? [choices.pick(keys)] : keys;
+const redisMs = ({ world }: SimulatedBench): number => Math.floor(world.redisUs() / 1000);
 
 /** Application operations, the dullest first. */
 export const OPERATIONS: [name: string, weight: number, operation: Operation][] = [

@@ -18,7 +18,7 @@ import "./quiet.ts";
 import { callsAtImport } from "./quiet.ts";
 import { SUITES } from "./suites.ts";
 import { assertValues, TYPES, writeValues } from "./values.ts";
-import { freezeAll, hex, noise, unhex, world, type WorldOptions } from "./world.ts";
+import { freezeAll, hex, noise, type PortableWorldOptions, unhex, world } from "./fixture.ts";
 
 // The package has been imported by now.
 const atImport = callsAtImport();
@@ -62,7 +62,7 @@ function records(): [name: string, freezers: Freezer[], record: Parameters<typeo
 const SHARED = "matrix";
 
 interface Body {
-  world: WorldOptions;
+  world: PortableWorldOptions;
   suite: string;
   test: string;
   from: string;
@@ -136,7 +136,7 @@ function pick(record: Parameters<typeof freezeRecord>[0]): object {
   return "gone" in record ? { key, ver, at, gone: true } : { key, ver, at, exp: record.exp };
 }
 
-function shared(options: WorldOptions) {
+function shared(options: PortableWorldOptions) {
   const own = world(options, SHARED);
   return { store: tundraStore(own.datastore(), { redis: options.redis, tqname: SHARED }) };
 }

@@ -14,7 +14,7 @@ import {
 import { scheduledHandler } from "../../../src/adapters/cloudflare.ts";
 import { cronHandler } from "../../../src/adapters/http.ts";
 import { assertValues, writeValues } from "./values.ts";
-import { freezeAll, noise, rejection, type Test } from "./world.ts";
+import { freezeAll, noise, rejection, type Test } from "./fixture.ts";
 
 /** Suite, test, function. */
 export const SUITES: Record<string, Record<string, Test>> = {

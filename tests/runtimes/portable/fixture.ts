@@ -14,14 +14,14 @@ import {
 } from "../../../mod.ts";
 
 /** The local stack, as JSON. */
-export interface WorldOptions {
+export interface PortableWorldOptions {
   runtime: string;
   redis: { url: string; token: string };
   s3: { endpoint: string; region: string; bucket: string; accessKeyId: string; secretAccessKey: string };
 }
 
 /** The fixture of a test: servers that others use at the same time, and a queue and keys of its own. */
-export interface World extends WorldOptions {
+export interface PortableWorld extends PortableWorldOptions {
   /** Begins all keys of this test. */
   readonly prefix: string;
   readonly tqname: string;
@@ -33,12 +33,12 @@ export interface World extends WorldOptions {
 }
 
 /** One test. */
-export type Test = (world: World) => Promise<void>;
+export type Test = (world: PortableWorld) => Promise<void>;
 
 /** Makes the world of one test. */
-export function world(options: WorldOptions, test: string): World {
+export function world(options: PortableWorldOptions, test: string): PortableWorld {
   const tqname = `${options.runtime}-${test}`.replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 64);
-  const self: World = {
+  const self: PortableWorld = {
     ...options,
     tqname,
     prefix: `${tqname}:`,

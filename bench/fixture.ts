@@ -17,7 +17,7 @@ export interface Cost {
 }
 
 /** Servers and ways to them. */
-export interface Bench {
+export interface BenchStack {
   /** Straight to Redis: loading and counting. */
   readonly redis: RedisConnection;
   /** An archive in the S3 server; each request takes `delayMs` more. */
@@ -30,7 +30,7 @@ export interface Bench {
 }
 
 /** Starts the servers. */
-export async function startBench(): Promise<Bench> {
+export async function startBenchStack(): Promise<BenchStack> {
   const program = fileURLToPath(new URL("servers.ts", import.meta.url));
   const runtime = process.versions.deno ? ["run", "-A"] : process.versions.bun ? [] : ["--import", "tsx"];
   const child = spawn(process.execPath, [...runtime, program], { stdio: ["pipe", "pipe", "inherit"] });
