@@ -39,7 +39,7 @@ export { type DirtyOptions } from "./src/dirty.ts";
 export type { EvalQueue } from "./src/dirty_in.ts";
 export { tundraStore } from "./src/store.ts";
 export type { Status, TundraOptions, TundraStore } from "./src/store_interface.ts";
-export { type TundraEnvOptions, tundraFromEnv } from "./src/env.ts";
+export { type TundraEnv, type TundraEnvOptions, tundraFromEnv, type TundraVariable } from "./src/env.ts";
 export type { EvictOptions, EvictReport } from "./src/evict.ts";
 export type { DeadLetter, DeadLetterOptions } from "./src/dead_letters.ts";
 export type { TickOptions, TickReport } from "./src/tick/options.ts";

@@ -16,6 +16,25 @@ export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
 }
 
 /**
+ * Environment variables: `process.env`, `Deno.env.toObject()`, the `env` of a Cloudflare Worker, or an object of a
+ * program's own. Names are in upper case, so that no mistyped option passes for a variable; a Worker's `env` may have
+ * any bindings besides.
+ */
+export type TundraEnv = { readonly [name in TundraVariable]?: string } | {
+  readonly [name: Uppercase<string>]: unknown;
+};
+
+/** The name of a variable that {@linkcode tundraFromEnv} reads. */
+export type TundraVariable =
+  | "UPSTASH_REDIS_REST_URL"
+  | "UPSTASH_REDIS_REST_TOKEN"
+  | "KV_REST_API_URL"
+  | "KV_REST_API_TOKEN"
+  | `TUNDRA_S3_${"BUCKET" | "PREFIX" | "STYLE" | "ENDPOINT"}`
+  | `${"TUNDRA_S3" | "AWS"}_${"REGION" | "ACCESS_KEY_ID" | "SECRET_ACCESS_KEY" | "SESSION_TOKEN"}`
+  | "AWS_ENDPOINT_URL_S3";
+
+/**
  * Makes a store on S3 from environment variables:
  *
  * - `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN`, or `KV_REST_API_URL` and `KV_REST_API_TOKEN`;
@@ -47,8 +66,8 @@ export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
  */
 export function tundraFromEnv(options: TundraEnvOptions): TundraStore;
 /** With the variables themselves, and no other options: as `tundraFromEnv({ env })`. */
-export function tundraFromEnv(env?: object): TundraStore;
-export function tundraFromEnv(given?: TundraEnvOptions | object): TundraStore {
+export function tundraFromEnv(env?: TundraEnv): TundraStore;
+export function tundraFromEnv(given?: TundraEnvOptions | TundraEnv): TundraStore {
   const { env, ...options } = optionsOf(given);
   const read = reader(env);
   const missing: string[] = [];
@@ -64,7 +83,7 @@ export function tundraFromEnv(given?: TundraEnvOptions | object): TundraStore {
 const NAMES = ["env", ...STORE_OPTIONS.filter((name) => name !== "redis")];
 
 /** Tells options from the variables themselves: no variable has the name of an option. */
-function optionsOf(given: TundraEnvOptions | object | undefined): TundraEnvOptions {
+function optionsOf(given: TundraEnvOptions | TundraEnv | undefined): TundraEnvOptions {
   if (given === undefined) return {};
   const what = "make a store from the environment";
   if (typeof given !== "object" || given === null) checkNames(what, given, NAMES);
@@ -76,7 +95,7 @@ function optionsOf(given: TundraEnvOptions | object | undefined): TundraEnvOptio
   if (env !== undefined && (typeof env !== "object" || env === null)) {
     throw new TundraError("BAD_ARGUMENT", `Cannot ${what} as env must be an object: current value is ${typeof env}`);
   }
-  return given;
+  return given as TundraEnvOptions;
 }
 
 type Read = (name: string) => string | undefined;

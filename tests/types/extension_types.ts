@@ -1,5 +1,5 @@
 /**
- * What compiles, and what must not, in datastores, freezers, and the subpaths.
+ * Types of datastores, freezers and the subpaths: code that compiles, and code that must not.
  * @module
  */
 import {
@@ -20,7 +20,7 @@ import { moveIndex, type MoveIndexReport } from "@tundra/store/operations";
 import { type LocalStack, localStack } from "@tundra/store/testing";
 import type { Assert, Equal } from "./equal.ts";
 
-/** What `tundraStore` takes as its archive. */
+/** The archives that `tundraStore` takes. */
 type Archive = Parameters<typeof tundraStore>[0];
 
 const redis = { url: "https://eu1-example.upstash.io", token: "secret" };

@@ -1,5 +1,5 @@
 /**
- * What an application reads: errors, reports and status.
+ * Types that an application reads: errors, reports and status.
  * @module
  */
 import {

@@ -1,5 +1,5 @@
 /**
- * What compiles, and what must not, in an application that uses a store.
+ * Types of a store: application code that compiles, and code that must not.
  * @module
  */
 import {
@@ -20,6 +20,21 @@ import type { Assert, Equal } from "./equal.ts";
 
 const redis = { url: "https://eu1-example.upstash.io", token: "secret" };
 declare const store: TundraStore;
+/** As `Deno.env.toObject()` returns them. */
+declare const variables: { [name: string]: string };
+/** As @types/node declares `process.env`. */
+declare const processEnv: ProcessEnv;
+interface ProcessEnv {
+  [name: string]: string | undefined;
+  TZ?: string;
+}
+/** As `wrangler types` declares a Worker's `env`. */
+declare const workerEnv: WorkerEnv;
+interface WorkerEnv {
+  UPSTASH_REDIS_REST_URL: string;
+  bucket: { head(key: string): Promise<unknown> };
+}
+declare const unknownEnv: object;
 declare const fixedKeys: readonly string[];
 declare const constantKeys: readonly ["a", "b"];
 
@@ -31,6 +46,12 @@ export function stores(): void {
   tundraFromEnv();
   tundraFromEnv({ env: { TUNDRA_S3_BUCKET: "cold" }, redisTtlMs: 36_000_000 });
   tundraFromEnv({ TUNDRA_S3_BUCKET: "cold" });
+  tundraFromEnv({ TUNDRA_S3_BUCKET: "cold", AWS_REGION: "eu-central-1", HOST: undefined });
+  tundraFromEnv(variables);
+  tundraFromEnv(processEnv);
+  tundraFromEnv(workerEnv);
+  tundraFromEnv(unknownEnv);
+  tundraFromEnv({ env: workerEnv, tqname: "carts" });
   const client: Redis = made.redis;
   client.get("a");
 
@@ -50,6 +71,16 @@ export function stores(): void {
   tundraStore(memoryDatastore(), { redis: { ...redis, timeout: 5 } });
   // @ts-expect-error a client is no connection option
   tundraStore(memoryDatastore(), { redis: made.redis });
+  // @ts-expect-error there is no option ttlMs
+  tundraFromEnv({ redisTtlMs: 36_000_000, ttlMs: 1 });
+  // @ts-expect-error there is no option redisTTLMs, and it is no variable either
+  tundraFromEnv({ redisTTLMs: 36_000_000 });
+  // @ts-expect-error nor is an option with a string
+  tundraFromEnv({ queue: "carts" });
+  // @ts-expect-error variables and options are not mixed
+  tundraFromEnv({ TUNDRA_S3_BUCKET: "cold", redisTtlMs: 36_000_000 });
+  // @ts-expect-error redis comes from the variables
+  tundraFromEnv({ redis, tqname: "carts" });
   // @ts-expect-error an environment is an object
   tundraFromEnv("production");
   // @ts-expect-error the client belongs to the store
