@@ -8,7 +8,7 @@
  * as `ensureKs` gives it back: first as it is, then after an eviction of all, so from the archive.
  *
  * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
- * meet is up to the machine. `--keys`: of each application. `--sabotage` removes archive objects behind everybody's back,
+ * meet is up to the machine. `--keys`: of each application. `--sabotage` removes archive objects without the knowledge of Redis,
  * to show that a loss is found. The endpoint lives in this process, which nobody kills.
  * @module
  */

@@ -254,7 +254,7 @@ export interface FaultProxy extends FaultLayer {
  *
  * Deno's fetch by itself sends a request a second time if the connection breaks before a reply, a POST too (measured:
  * 2.9.5). The proxy breaks that second try as well, unseen by plan and log: one fault is one failure on every runtime.
- * What the second try would do in real life is the fault `duplicate`.
+ * The fault `duplicate` does what a second try would do.
  *
  * @example
  * ```ts

@@ -60,7 +60,7 @@ while read -r name pid; do eval "$name=$pid"; done
 for pid in $rgw $osd $mon; do kill -9 "$pid" 2>/dev/null; done
 for i in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && break; sleep 0.1; done`;
 
-/** Are all programs of the gateway on PATH? */
+/** Tells if all programs of the gateway are on PATH. */
 export function findRadosgw(): boolean {
   return PROGRAMS.every((program) =>
     (process.env["PATH"] ?? "").split(delimiter).some((directory) => {

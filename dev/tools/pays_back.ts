@@ -1,5 +1,5 @@
 /**
- * When archiving pays: from published prices and measured commands to the tables of README and docs/costs.md, which
+ * The time after which archiving pays: from published prices and measured commands to the tables of README and docs/costs.md, which
  * `deno run dev/tools/pays_back.ts` prints. What is measured here is held by tests/store/costs.test.ts.
  * @module
  */

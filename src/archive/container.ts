@@ -20,7 +20,7 @@ import { digest } from "../base/platform.ts";
 const MAGIC = [0x54, 0x4e, 0x44, 0x52];
 const HEAD = 36;
 const FORMAT = 1;
-/** More than anybody chains, and few enough for one byte. */
+/** More than any application chains, and few enough for one byte. */
 export const MAX_FREEZERS = 16;
 /** The form of a freezer's id. */
 export const FREEZER_ID = /^[A-Za-z0-9._-]{1,32}$/;

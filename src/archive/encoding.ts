@@ -30,7 +30,7 @@ export interface Tombstone {
   ver: string;
   /** The time at which it was archived: milliseconds since 1970. */
   at: number;
-  /** `true`: on purpose; `"inferred"`: a tick did not find the key, and nobody had said why. */
+  /** `true`: on purpose; `"inferred"`: a tick did not find the key, and no call had removed it. */
   gone: true | "inferred";
 }
 

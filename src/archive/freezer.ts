@@ -36,10 +36,10 @@ export interface Freezer {
    */
   readonly id: string;
   /**
-   * May change `bytes`, which are its own. What it never can freeze it refuses with a TundraError that is not
-   * retryable.
+   * Freezes `bytes`, which are its own to change. It refuses bytes that it can never freeze with a TundraError that is
+   * not retryable.
    */
   freeze(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
-  /** The inverse of `freeze`. May change `bytes`, which are its own. */
+  /** The inverse of `freeze`: `bytes` are its own to change. */
   thaw(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
 }

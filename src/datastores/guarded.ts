@@ -146,8 +146,8 @@ function readPage(what: string, prefix: string, page: unknown): { names: string[
   const { names, cursor } = (page ?? {}) as { names?: unknown; cursor?: unknown };
   if (!Array.isArray(names)) throw failure(what, "reply { names, cursor }", `current value is ${kindOf(page)}`);
   // A foreign name is refused, not skipped: the name that the caller looks for may be missing beside it.
-  const stranger = names.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
-  if (stranger >= 0) throw failure(what, "list names that begin so", `current value is ${show(names[stranger])}`);
+  const foreign = names.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
+  if (foreign >= 0) throw failure(what, "list names that begin so", `current value is ${show(names[foreign])}`);
   if (cursor === undefined || cursor === null) return { names };
   if (typeof cursor !== "string") throw failure(what, "reply a cursor that is text", `it is ${kindOf(cursor)}`);
   return { names, cursor };

@@ -50,13 +50,13 @@ export interface Claim {
   purge: string[];
   /** The number of those for which there was no room. */
   purgeLeft: number;
-  /** A reply was refused for its size, so keys were leased that nobody heard of. */
+  /** A reply was refused for its size, so keys were leased that no tick knows of. */
   unheard: boolean;
   /** The time of the last search for lost records (ms), and the cursor of the archive's listing for the next one. */
   lastSearch: string;
   /** Due keys that are left. */
   left: number;
-  /** Of those: suspects that stood before the last key that was looked at. */
+  /** Of those: suspects that stand before the last key that was read. */
   passed: number;
 }
 
@@ -77,7 +77,7 @@ export interface Claim {
  *           7: no more is leased than the reply has room for: names may be long, and a tick that does not hear of its
  *           leases archives nothing
  *
- * - Fresh keys are looked for behind any number of suspects, a command for each 1,000 of those; suspects only among
+ * - Fresh keys are found behind any number of suspects, a command for each 1,000 of those; suspects only among
  *   as many keys as are asked for: older keys come first, and so their turn comes.
  * - Leased keys take half of the room, idle ones half of the rest, but one of each is always replied.
  * - What a clock queued or touched that ran ahead by more than a day counts as now: due, or in use just now.
@@ -100,7 +100,7 @@ if ARGV[6] == '1' then redis.call('SET', TICK, int(now)) end
 local WINDOW, MOST_WINDOWS = 1000, 100
 local fresh, suspects, passed, seen, left = {}, {}, 0, 0, 0
 
-local function look(from, to, size)
+local function scan(from, to, size)
   local window = redis.call('ZRANGEBYSCORE', DIRTY, from, to, 'WITHSCORES', 'LIMIT', int(seen), int(size))
   for i = 1, #window, 2 do
     if tonumber(window[i + 1]) % 1 == 0 then
@@ -117,18 +117,18 @@ end
 
 if max + max_suspects > 0 then
   local size = max == 0 and WINDOW or max + max_suspects
-  local full = look('-inf', int(now), size)
+  local full = scan('-inf', int(now), size)
   local windows = 0
   while full and #suspects == 0 and #fresh < max and windows < MOST_WINDOWS do
     windows = windows + 1
-    full = look('-inf', int(now), WINDOW)
+    full = scan('-inf', int(now), WINDOW)
   end
   if full then
     left = redis.call('ZCOUNT', DIRTY, '-inf', int(now))
   else
     left = seen
     seen = 0
-    look('(' .. int(now + DAY_MS), '+inf', size)
+    scan('(' .. int(now + DAY_MS), '+inf', size)
     left = left + seen
   end
 end

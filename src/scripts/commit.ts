@@ -46,8 +46,7 @@ export type CommitOutcome =
  *     INV   1, 4: rev is 0 only if just these bytes (or this removal) are archived; 3: only with the latest token
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  *
- * - A missing key that nobody has said to be removed becomes flag m: its own expiry has removed it, or nobody knows
- *   what.
+ * - A missing key that no call has removed becomes flag m: its own expiry has removed it, or the reason is not known.
  * - A key that was removed, and not made anew: what was just archived is to be deleted, too.
  */
 const COMMIT = defineScript(

@@ -12,7 +12,7 @@ import { type Index, PRELUDE } from "./prelude.ts";
  *     KEYS  id, tick
  *     ARGV  id
  *     OUT   the id as it is now
- *     INV   a confirmed id without its seal counts as none: whoever comes here knows that the archive is unused
+ *     INV   a confirmed id without its seal counts as none: the caller has made sure that the archive is unused
  */
 const PROPOSE = defineScript(
   "propose",

@@ -37,10 +37,10 @@ export interface MarkException {
  *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never report cas now), with cas: n expected records
  *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
  *             record
- *             M missing   C conflict: written while evicted   B conflict: removed while evicted   A look again
- *             U record of another version
+ *             M missing   C conflict: written while evicted   B conflict: removed while evicted
+ *             A the record moved on: read it again   U record of another version
  *           (a missing key that is evicted counts as marked: those bytes are archived)
- *     INV   1, 8: an evicted value is never buried under a partial one; a late copy marks at most once more, with
+ *     INV   1, 8: a partial value never replaces an evicted one; a late copy marks at most once more, with
  *           cas not even that
  */
 export const MARK = defineScript(
@@ -97,7 +97,7 @@ for i = 1, n do
   end
 end
 
-local revived = {}
+local requeued = {}
 if #failed > 0 then
   local names = {}
   for i = 1, #failed, 2 do names[#names + 1] = failed[i] end
@@ -105,14 +105,14 @@ if #failed > 0 then
   for i = 1, #names do
     if died[i] then
       failed[2 * i].attempts = 0
-      revived[#revived + 1] = names[i]
+      requeued[#requeued + 1] = names[i]
     end
   end
 end
 
 save(changes)
 zadd(DIRTY, 'NX', queue)
-zrem(DEAD, revived)
+zrem(DEAD, requeued)
 tally(KEYS[3], changes, 0, {})
 return out
 `,

@@ -1,5 +1,5 @@
 /**
- * What a search for lost records asks of Redis, and the note that it leaves there.
+ * Commands of a search for lost records: Redis' eviction policy, and the note of how far the search has come.
  * @module
  */
 import type { CallOptions, Connection } from "../upstash/connection.ts";

@@ -8,14 +8,14 @@
  * | 1 | version of this layout; any other spoils that key only (UNSUPPORTED) |
  * | rev | dirty revision, microseconds; 0: everything is archived |
  * | ver | the archived version, `-` for none |
- * | flag | r resident, e evicted, g gone (removed on purpose), m missing (gone, and nobody said why) |
+ * | flag | r resident, e evicted, g gone (removed on purpose), m missing (gone for a reason that no call gave) |
  * | fp | fingerprint: SHA-1 of the archived DUMP payload, `-` for none |
  * | exp | the key's own expiry as archived, ms since 1970; 0: none |
  * | touch | last use, ms |
  * | attempts | failed attempts to freeze it that were its own fault |
  * | before, after | the tokens of the last begin |
  * | old | objects up to this version were removed on purpose and are to be deleted, `-` for none |
- * | rescues | how many evictions in a row have found other bytes than those archived, though nobody had marked the key |
+ * | rescues | how many evictions in a row have found bytes that were neither archived nor marked |
  * | kb | size of the archived DUMP payload, KB of 1,024 bytes, rounded up; 0: none, or not known |
  * | error | `CODE message` of the last failure, printable ASCII |
  * @module
@@ -98,22 +98,22 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * All scripts begin with this. Its heads and theirs are outside of the Lua, as every Worker carries that.
  *
  * - GRACE_MS: how long the record of a removed key outlives it, so that a request that comes late still finds the
- *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to look again at
+ *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to try again
  *   what cannot be dealt with now.
  * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none:
- *   the key's next use is noted, and whoever puts it into idle takes now.
+ *   the key's next use is noted, and a script that puts it into idle takes now.
  * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is
  *   to stay
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
  * - tally: totals, as field, delta, ...; and what the changes that were saved are to the counts of archived and evicted
  *   keys: `archived`, and in `left` those that no longer are evicted though they were not restored (`moved`: evicted
  *   less restored, as the totals have it). One command for one field, two for more
- * - bump: a change is a new revision, even where the clock went back
+ * - bump: a change is a new revision, even if the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
  * - purgeable (`purgeableUpTo` of purged.ts says the same in TypeScript): the version up to which objects may be deleted,
  *   and from when. Those removed on purpose, once something
- *   newer is archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`, and whoever makes a record
- *   purgeable puts it there
+ *   newer is archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`: the script that
+ *   makes a record purgeable puts it there
  * - made_anew: a key that had expired lives again: its old versions are not to be deleted for that any more
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same
@@ -122,7 +122,7 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - sealed: the id as it counts: a confirmed one without its seal, the time of the last tick, counts as none. It was
  *   put back by hand, or Redis removes keys by itself
  * - foreign: does this id name another database? Then this one is a copy.
- * - existing: which of KEYS[first] ... exist: one command where all or none do, else by halves
+ * - existing: which of the n keys from KEYS[first] on exist: one command if all or none do, else by halves
  */
 export const PRELUDE = `
 local GRACE_MS = 86400000
@@ -244,17 +244,17 @@ end
 
 local function existing(first, n)
   local there = {}
-  local function look(from, to, count)
+  local function search(from, to, count)
     if count == 0 or count == to - from + 1 then
       for i = from, to do there[i] = count > 0 end
       return
     end
     local middle = math.floor((from + to) / 2)
     local left = redis.call('EXISTS', unpack(KEYS, first + from - 1, first + middle - 1))
-    look(from, middle, left)
-    look(middle + 1, to, count - left)
+    search(from, middle, left)
+    search(middle + 1, to, count - left)
   end
-  look(1, n, redis.call('EXISTS', unpack(KEYS, first, first + n - 1)))
+  search(1, n, redis.call('EXISTS', unpack(KEYS, first, first + n - 1)))
   return there
 end
 `;

@@ -11,7 +11,7 @@ import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
  *
  *     KEYS  idle, stats, n records, n keys
  *     ARGV  n expected records
- *     OUT   a code a key: H healed: resident   C conflict: other bytes than those archived   A look again
+ *     OUT   a code a key: H healed: resident   C conflict: other bytes than those archived   A read again
  *     INV   8: a partial value never passes for the whole one
  */
 const RECONCILE = defineScript(

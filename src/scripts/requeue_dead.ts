@@ -25,7 +25,7 @@ ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
 local died = redis.call('ZMSCORE', DEAD, unpack(ARGV))
 local texts = redis.call('MGET', unpack(KEYS, 3))
-local changes, queue, revived = {}, {}, {}
+local changes, queue, requeued = {}, {}, {}
 for i = 1, #ARGV do
   local r = parse(texts[i])
   if died[i] and r then
@@ -33,13 +33,13 @@ for i = 1, #ARGV do
     if r.rev == 0 and r.ver == '-' then bump(r) end
     push(changes, KEYS[2 + i], r)
     if r.rev ~= 0 then push(queue, int(now), ARGV[i]) end
-    revived[#revived + 1] = ARGV[i]
+    requeued[#requeued + 1] = ARGV[i]
   end
 end
 save(changes)
 zadd(DIRTY, 'NX', queue)
-zrem(DEAD, revived)
-return #revived
+zrem(DEAD, requeued)
+return #requeued
 `,
 );
 

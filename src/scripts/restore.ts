@@ -30,7 +30,7 @@ export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "re
  *
  *     KEYS  idle, stats, purge, n records, n keys
  *     ARGV  for each key: expected record, ver, exp, payload ('gone': a tombstone)
- *     OUT   for each key: code, message. R restored   X resident already   A look again   P past its own expiry
+ *     OUT   for each key: code, message. R restored   X resident already   A read again   P past its own expiry
  *             F Redis refused it
  *             G removed, which the record did not know
  *     INV   1, 4, 5, 8: nothing newer is undone, nothing removed or expired comes back; a late copy does nothing

@@ -15,7 +15,7 @@ import { type Index, PRELUDE } from "./prelude.ts";
  *     KEYS  idle, temporary key, record, key, stats
  *     ARGV  expected record, payload
  *     OUT   H healed: the same content, resident   C conflict: other content, or of a type that only bytes can prove
- *           A the record moved on: look again
+ *           A the record moved on: read it again
  *     INV   8: a partial value never passes for the whole one; 6: a late copy finds another record
  *
  * The archived value is restored under the temporary key, which the script deletes; should it die, it has a TTL.

@@ -45,7 +45,7 @@ function sha1(text: string): string {
 }
 
 // Where a command's keys are: "first n arguments", every one, every second one, or the n-th only. A command that isn't
-// here may touch keys that nobody declared (KEYS, SCAN, FLUSHALL ...), so a flagged script can't call it.
+// here may touch keys that were not declared (KEYS, SCAN, FLUSHALL ...), so a flagged script can't call it.
 const FIRST =
   `GET SET SETEX PSETEX SETNX GETSET GETDEL GETEX APPEND STRLEN SETRANGE GETRANGE SUBSTR INCR DECR INCRBY DECRBY
   INCRBYFLOAT SETBIT GETBIT BITCOUNT BITPOS BITFIELD BITFIELD_RO DUMP RESTORE TYPE TTL PTTL EXPIRE PEXPIRE EXPIREAT PEXPIREAT

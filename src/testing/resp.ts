@@ -52,7 +52,7 @@ export function redisConnection(options: { port: number; host?: string }): Redis
       // shift() on a long queue is slow: forget the answered ones in one go
       if (first === waiting.length) first = waiting.length = 0;
       if (waiter) waiter.resolve(reply);
-      else lost(new Error("Redis sent a reply that nobody asked for"));
+      else lost(new Error("Redis sent a reply to no command"));
     });
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => {

@@ -24,7 +24,7 @@ class ConnectedRedis extends Redis {
  * A normal `@upstash/redis` client whose requests go through `connection`: its token, sync token, retries, time limit.
  * Options and their defaults are the stock client's (auto-pipelining is on). No I/O.
  *
- * Where it differs: 429 and 5xx are retried too; errors name the command and never its arguments; an aborted request
+ * Differences: 429 and 5xx are retried too; errors name the command and never its arguments; an aborted request
  * rejects with the signal's reason instead of resolving with it; no telemetry is sent.
  */
 export function redisClient(connection: Connection, options: RedisOptions): Redis {

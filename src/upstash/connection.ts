@@ -44,7 +44,7 @@ export interface CallOptions {
   /** The number of retries; default: the connection's. */
   retries?: number;
   /**
-   * Is called right before each HTTP request, retries included. If it throws, no further request is made, and the call
+   * A function to call right before each HTTP request, retries included. If it throws, no further request is made, and the call
    * fails with that.
    */
   onRequest?: () => void;

@@ -6,7 +6,7 @@ import { untilAborted } from "../base/abort.ts";
 
 /**
  * Calls `onMessage` with what follows `data: ` in each line until the stream ends, fails or is aborted; then `ended`.
- * Never rejects: nobody waits for it.
+ * It never rejects, as no caller waits for it.
  */
 export async function readEvents(
   body: ReadableStream<Uint8Array>,

@@ -12,7 +12,7 @@ export type ScriptFlag = "allow-key-locking" | "allow-oom" | "no-writes";
 
 /** A script without its first two lines. */
 export interface Script {
-  /** Stands in its second line, for whoever watches Redis. */
+  /** The script's second line, by which MONITOR and SLOWLOG tell scripts apart. */
   readonly name: string;
   readonly flags: readonly ScriptFlag[];
   readonly lua: string;
@@ -26,8 +26,8 @@ export function defineScript(name: string, flags: readonly ScriptFlag[], lua: st
 /** Runs scripts on one connection and remembers what its server refused. */
 export interface ScriptRunner {
   /**
-   * One request; one more where the server does not know the script (yet, or any more), and some more, once, where it
-   * refuses flags or the commands that only read.
+   * Runs a script. Cost: one request; one more if the server does not know the script (yet, or any more), and some
+   * more, once, if it refuses flags or the commands that only read.
    */
   run(script: Script, keys: string[], args: (string | number)[], options?: CallOptions): Promise<Reply>;
   /** Bytes that one request may have, as far as is known. */
@@ -35,8 +35,8 @@ export interface ScriptRunner {
   /** Bytes that one reply may have. */
   replyLimit(): number;
   /**
-   * The text to send in a pipeline, where a refused flag could not be taken back: with key locking only where that is
-   * known to work, and never inside MULTI (which takes the global lock anyway).
+   * The text to send in a pipeline. A flag that is refused there cannot be taken back: so it asks for key locking only
+   * if that is known to work, and never inside MULTI (which takes the global lock anyway).
    */
   inlineSource(script: Script, insideMulti: boolean): string;
 }
@@ -87,8 +87,8 @@ export function scriptRunner(connection: Connection): ScriptRunner {
 }
 
 /**
- * What to do without, as a server has refused it in whatever words; nothing: it speaks of flags that are left out
- * already; `undefined`: it speaks of something else. Optional flags go first: locks are what keeps others from waiting.
+ * The flags and commands that a server has refused, in whatever words. Empty: it speaks of flags that are left out
+ * already; `undefined`: it speaks of something else. Optional flags go first, as key locks keep others from waiting.
  */
 function whatItRefuses(said: string, flags: readonly ScriptFlag[], readOnly: boolean): string[] | undefined {
   if (readOnly && /\beval(sha)?_ro\b|\*_ro\b|unknown command/i.test(said)) return [READ_ONLY_COMMANDS];

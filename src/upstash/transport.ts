@@ -22,7 +22,7 @@ export interface HttpSettings {
   retries: number;
   backoff: (retryCount: number) => number;
   maxReplyBytes: number;
-  /** Is told the size of a request that was refused as too large, and the limit that the server named (0: none). */
+  /** Takes the size of a request that was refused as too large, and the limit that the server named (0: none). */
   tooLarge: (requestBytes: number, limitBytes: number) => void;
   /** Further members of each fetch's init. */
   init: RequestInit;
@@ -58,7 +58,7 @@ export interface Exchange<T> {
   read(reply: ReplyBody): Promise<T> | T;
 }
 
-/** Does an exchange: rejects with a TundraError, or with what `onRequest` threw. */
+/** Sends the request of an exchange and reads its reply; rejects with a TundraError, or with what `onRequest` threw. */
 export type Send = <T>(exchange: Exchange<T>) => Promise<T>;
 
 /** The reply to one attempt. */
@@ -66,7 +66,7 @@ export interface ReplyBody {
   response: Response;
   /** The whole body as JSON, bounded. */
   json(): Promise<unknown>;
-  /** Is aborted by the caller, or when the time is over. */
+  /** A signal that the caller aborts, or the time limit. */
   signal: AbortSignal;
   /** Keeps the request under the caller's signals after `read` has returned, until the returned function is called. */
   keep(): () => void;

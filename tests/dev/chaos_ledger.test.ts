@@ -46,7 +46,7 @@ describe("the ledger of a chaos run", () => {
     assertEquals(violations(...events, saw(string("old")), saw(string("new"))), ['k: is "new", must be "old"']);
   });
 
-  it("finds a partial value where the whole one must be, and a removal that was undone", () => {
+  it("finds a partial value in place of a whole one, and a removal that was undone", () => {
     const hash: Event[] = ["a", "b"].flatMap((field, i): Event[] => [
       tried({ do: "hset", field, value: "1" }, 2 * i),
       acked(2 * i + 1),

@@ -33,7 +33,7 @@ describe("the demo", () => {
     assertEquals(equal, all);
     assertMatch(stdout, /ensureKs\(\) brings back 0, and after the next tick\(\) 0\n/);
     assertMatch(stdout, /Every value came back as it was loaded\. [\d.]+ s in all\.\n$/);
-    assert(!stdout.includes("\x1b") && !stdout.includes("\r"), "plain text where there is no terminal");
+    assert(!stdout.includes("\x1b") && !stdout.includes("\r"), "plain text if there is no terminal");
   });
 
   it("says what is wrong with its arguments and exits with 1", () => {

@@ -1,4 +1,4 @@
-/** The real gateway of the local stack: it starts, judges, and comes back. */
+/** The real gateway of the local stack: it starts, checks signatures, and comes back. */
 import { after, before, describe, it } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AwsClient } from "aws4fetch";
@@ -26,7 +26,7 @@ describe("the real S3 gateway", () => {
     assertEquals(findRadosgw(), true);
   });
 
-  it("keeps objects under any name that S3 takes, and judges signatures", async () => {
+  it("keeps objects under any name that S3 takes, and checks signatures", async () => {
     const longest = "n".repeat(1024);
     assertEquals(await call(`/archive/${longest}`, { method: "PUT", body: "value" }), [200, ""]);
     assertEquals(await call(`/archive/${longest}`), [200, "value"]);

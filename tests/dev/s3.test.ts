@@ -265,9 +265,9 @@ describe("the S3 server of the local stack", () => {
   it("refuses who has no key, another key, another secret", async () => {
     const anonymous = await read(await fetch(s3.url + "/archive/a"));
     assertEquals([anonymous.status, anonymous.code], [403, "AccessDenied"]);
-    const stranger = await call(s3, "/archive/a", {}, { accessKeyId: "AKSTRANGER" });
-    assertEquals([stranger.status, stranger.code], [403, "InvalidAccessKeyId"]);
-    assertStringIncludes(stranger.text, "<AWSAccessKeyId>AKSTRANGER</AWSAccessKeyId>");
+    const unknown = await call(s3, "/archive/a", {}, { accessKeyId: "AKUNKNOWN" });
+    assertEquals([unknown.status, unknown.code], [403, "InvalidAccessKeyId"]);
+    assertStringIncludes(unknown.text, "<AWSAccessKeyId>AKUNKNOWN</AWSAccessKeyId>");
     const forger = await call(s3, "/archive/a", { method: "PUT", body: "x" }, { secretAccessKey: "guess" });
     assertEquals([forger.status, forger.code], [403, "SignatureDoesNotMatch"]);
     assert(!forger.text.includes(s3.secretAccessKey));

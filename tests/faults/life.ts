@@ -13,7 +13,7 @@ import { gate, sleep } from "../support/waiting.ts";
 import type { CallCase } from "./calls.ts";
 import type { Allowed, FaultWorld, Saved, Value } from "./world.ts";
 
-/** When a late request arrives; `soon`: just after the call, before anybody recovers. */
+/** Delivery times of a late request; `soon`: just after the call, before any recovery. */
 export type Late =
   | "soon"
   | "in another's lease"

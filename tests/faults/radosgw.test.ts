@@ -13,7 +13,7 @@ describe("while a real gateway", () => {
   const world = withFaultWorld();
   let gateway: Radosgw;
   let proxy: FaultProxy;
-  let stranger: RadosgwUser;
+  let otherUser: RadosgwUser;
   let bucket = "";
   let round = 0;
   let values: Allowed;
@@ -21,7 +21,7 @@ describe("while a real gateway", () => {
   before(async () => {
     gateway = await startRadosgw();
     proxy = await startFaultProxy({ target: gateway.url });
-    stranger = await gateway.createUser();
+    otherUser = await gateway.createUser();
   });
   after(async () => {
     await proxy.stop();
@@ -100,7 +100,7 @@ describe("while a real gateway", () => {
   it("is given a wrong secret, a wrong bucket, or a user without rights, ticks and reads fail", async () => {
     await fails(store({ secretAccessKey: "wrong" }), /403 SignatureDoesNotMatch/, false);
     await fails(store({ bucket: "no-such-bucket" }), /404 NoSuchBucket/, false);
-    await fails(store({ ...stranger }), /403 AccessDenied/, false);
+    await fails(store({ ...otherUser }), /403 AccessDenied/, false);
     await recovers();
   });
 

@@ -213,7 +213,7 @@ describe("after a failover", () => {
     assertEquals(await world.get("a"), "one");
   });
 
-  it("another value where the record says evicted is CONFLICT for each call, and is neither archived nor evicted", async () => {
+  it("a value that was written while evicted is CONFLICT for each call, and is neither archived nor evicted", async () => {
     await archived("a", "one");
     await store.evict("a");
     await world.commands(["SET", "a", "another"]);
@@ -337,7 +337,7 @@ describe("after a failover", () => {
     await store.dirty("b");
     const [id] = await world.commands(["GET", "tundra:default:id"]);
     const database = String(id).split("@")[1];
-    await world.commands(["SET", "tundra:default:id", `new:somebody-else@${database}`]);
+    await world.commands(["SET", "tundra:default:id", `new:another-index@${database}`]);
     const before = new Map(objects());
     await tundraError("LOST", () => store.tick());
     assertEquals(objects(), before);

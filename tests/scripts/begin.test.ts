@@ -75,7 +75,7 @@ describe("begin", () => {
     await t.changesNothing(again);
   });
 
-  it("makes a key dead that had its attempts: out of the queue, its value where it was, and why in its record", async () => {
+  it("makes a key dead that had its attempts: out of the queue, its value unchanged, and the reason in its record", async () => {
     await t.setRecords({ a: { ...DIRTY, attempts: 3 } });
     await stack.raw("PEXPIRE", keys.record("a"), 60_000);
     const [from, user] = [await t.nowMs(), await t.userKeys()];
@@ -111,7 +111,7 @@ describe("begin", () => {
     await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "unsupported"));
   });
 
-  it("costs 1 request and 6 commands, 7 where the key dies, 4 where it is stale", async () => {
+  it("costs 1 request and 6 commands, 7 if the key dies, 4 if it is stale", async () => {
     const old = await begin(t.index, "b", OPTIONS) as { token: string };
     assertEquals(await t.bill(() => begin(t.index, "a", OPTIONS)), { requests: 1, billable: 6 });
     assertEquals(await t.bill(() => begin(t.index, "c", OPTIONS)), { requests: 1, billable: 4 });

@@ -449,7 +449,7 @@ describe("evict", () => {
       assertEquals(await raw("EXISTS", "absent", "provably absent", "unknown", "there"), 3);
     });
 
-    it("keeps all of them where the archive cannot be asked or leaves a name out", async () => {
+    it("keeps all of them if the archive cannot be asked or leaves a name out", async () => {
       for (const key of ["a", "b"]) await tools.clean(key, "1", { touch: 5 });
       const down = archive(() => {
         throw new Error("no route");

@@ -49,7 +49,7 @@ describe("a key that is missing, though nobody removed it", () => {
     assertEquals([(await store.tick()).claimed, versions("k").length], [0, 2]);
   });
 
-  it("keeps them where it went missing while its change was archived", async () => {
+  it("keeps them if it went missing while its change was archived", async () => {
     let lose = false;
     const store = await changed(hooked(archive, {
       putKey: async (...args) => {

@@ -188,7 +188,7 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
   });
 
   it("is CORRUPT if the newer object is another key's", async () => {
-    await put(version(11), "someone else's", { key: "cart:8" });
+    await put(version(11), "another key's", { key: "cart:8" });
     assertEquals((await cause()).code, "CORRUPT");
   });
 

@@ -22,12 +22,12 @@ export const BARE_IMPORTS: readonly string[] = [
 ];
 
 /** The one file that may use time, timers and randomness. */
-const AMBIENT = "src/base/platform.ts";
+const PLATFORM = "src/base/platform.ts";
 
-/** The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: where options come from the environment. */
+/** The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: those that read options from the environment. */
 const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
 
-/** The room of servers for tests: it runs where Node's built-ins are, and no other room imports from it. */
+/** The room of servers for tests: it needs Node's built-ins, and no other room imports from it. */
 const TESTING = "src/testing";
 const BUILT_IN = /^node:[a-z_]+$/;
 
@@ -68,11 +68,11 @@ const RUNTIME_GLOBALS = new Set([
   "__dirname",
   "__filename",
 ]);
-const AMBIENT_GLOBALS = new Set([
+const PLATFORM_GLOBALS = new Set([
   ...["setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate"],
   ...["queueMicrotask", "performance", "requestAnimationFrame", "scheduler"],
 ]);
-const AMBIENT_MEMBERS = new Set([
+const PLATFORM_MEMBERS = new Set([
   ...["Date.now", "Math.random", "crypto.randomUUID", "crypto.getRandomValues", "AbortSignal.timeout"],
   ...["subtle.generateKey", "subtle.digest", "Temporal.Now"],
 ]);
@@ -82,6 +82,9 @@ const COMMAND_ROOMS = ["src/scripts", "src/upstash", TESTING];
 const CONNECTION_METHODS = new Set(["command", "multi", "pipeline"]);
 /** They send a command, or read what a connection answers. */
 const COMMAND_HELPERS = new Set(["ask", "results"]);
+
+/** A docstring that begins like a question. */
+const DOCSTRING_QUESTION = /\/\*\*[\s*]*(What|Why|How|Whether|When|Where|Who|Is|Are|Does|May|Can)\b/g;
 
 /** The rules that one file breaks, a line each: `path:line: sentence`. */
 export function fileProblems({ path, text }: SourceFile): string[] {
@@ -117,24 +120,24 @@ export function fileProblems({ path, text }: SourceFile): string[] {
   const portability = (node: ts.Node): void => {
     if (ts.isIdentifier(node) && !isMemberName(node)) {
       if (RUNTIME_GLOBALS.has(node.text)) say(node, `${node.text} exists on some runtimes only`);
-      if (AMBIENT_GLOBALS.has(node.text) && path !== AMBIENT) say(node, `${node.text} belongs to ${AMBIENT}`);
+      if (PLATFORM_GLOBALS.has(node.text) && path !== PLATFORM) say(node, `${node.text} belongs to ${PLATFORM}`);
     }
     const member = memberOf(node);
     if (member) {
       const [object, name] = member;
-      if (AMBIENT_MEMBERS.has(`${object}.${name}`) && path !== AMBIENT) {
-        say(node, `${object}.${name} belongs to ${AMBIENT}`);
+      if (PLATFORM_MEMBERS.has(`${object}.${name}`) && path !== PLATFORM) {
+        say(node, `${object}.${name} belongs to ${PLATFORM}`);
       }
       if (object === "globalThis" || object === "self") {
         if (RUNTIME_GLOBALS.has(name) && !ENVIRONMENT.test(path)) say(node, `${name} exists on some runtimes only`);
-        if (AMBIENT_GLOBALS.has(name) && path !== AMBIENT) say(node, `${name} belongs to ${AMBIENT}`);
+        if (PLATFORM_GLOBALS.has(name) && path !== PLATFORM) say(node, `${name} belongs to ${PLATFORM}`);
       }
     }
     if (ts.isNewExpression(node) || ts.isCallExpression(node)) {
       const { expression } = node;
       const noArguments = (node.arguments?.length ?? 0) === 0;
-      if (ts.isIdentifier(expression) && expression.text === "Date" && noArguments && path !== AMBIENT) {
-        say(node, `the current date belongs to ${AMBIENT}`);
+      if (ts.isIdentifier(expression) && expression.text === "Date" && noArguments && path !== PLATFORM) {
+        say(node, `the current date belongs to ${PLATFORM}`);
       }
       if (ts.isCallExpression(node) && memberOf(expression)?.[1] === "fetch") {
         say(node, "fetch called as a method: an illegal invocation on workerd");
@@ -143,6 +146,10 @@ export function fileProblems({ path, text }: SourceFile): string[] {
   };
   visit(source);
 
+  for (const { 1: word, index } of text.matchAll(DOCSTRING_QUESTION)) {
+    const line = source.getLineAndCharacterOfPosition(index).line + 1;
+    problems.push(`${path}:${line}: a docstring begins with ${word}, not with a noun or a verb that names the thing`);
+  }
   for (const { node, specifier } of importsOf(source)) {
     if (specifier === undefined) say(node, "an import whose name is not a literal");
     else if (specifier.startsWith(".")) {
@@ -281,7 +288,7 @@ export function sizeProblems(files: SourceFile[]): string[] {
   return problems;
 }
 
-/** `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name where it is a chain. */
+/** `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name if it is a chain. */
 function memberOf(node: ts.Node): [string, string] | undefined {
   let name: string;
   let object: ts.Expression;

@@ -180,7 +180,9 @@ describe("the rules about source", () => {
     ["a transaction", "src/a.ts", `const { multi } = connection;`, "belongs to src/scripts"],
     ["the helper that sends one", "src/a.ts", `import { ask } from "./upstash/script.ts";`, "belongs to src/scripts"],
     ["the same, renamed", "src/a.ts", `import { results as r } from "./upstash/script.ts";`, "belongs to src/scripts"],
-    ["a room that nobody declared", "src/new/a.ts", `import "../errors.ts";`, "which is no lower room"],
+    ["a docstring that asks", "src/a.ts", `/** Is it there? */\nconst a = 1;`, "a docstring begins with Is"],
+    ["one of several lines", "src/a.ts", `/**\n * How it works.\n */\nconst a = 1;`, "a docstring begins with How"],
+    ["a room without a declaration", "src/new/a.ts", `import "../errors.ts";`, "which is no lower room"],
   ];
   for (const [rule, path, text, sentence] of bad) {
     it(`refuse ${rule}`, () => {
@@ -192,7 +194,10 @@ describe("the rules about source", () => {
 
   it("leave alone what only looks like it: comments, strings, members, types, lower rooms, src/base/platform.ts", () => {
     const good: [path: string, text: string][] = [
-      ["src/x.ts", `// process.env, Date.now(), any\n/** Buffer */ const a = "setTimeout(Deno)";`],
+      [
+        "src/x.ts",
+        `// How process.env, Date.now(), any\n/** Isolates a Buffer. What is it? */ const a = "setTimeout(Deno)";`,
+      ],
       ["src/x.ts", `const o = { process: 1 }; o.process; interface A { Buffer: number; Deno(): void }`],
       ["src/x.ts", `new Date(5); const { process: p } = o; f(fetch); const send = options.fetch; send("http://a");`],
       ["src/x.ts", `crypto.subtle.encrypt(a, b, c); Math.max(1); Date.UTC(1, 2);`],

@@ -1,4 +1,4 @@
-/** `s3Datastore` where servers, gateways, platforms and settings are as people have them. */
+/** `s3Datastore` with servers, gateways, platforms and settings that are in use. */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
@@ -290,7 +290,7 @@ describe("an endpoint", () => {
     }
   });
 
-  it("that redirects is told where to, without the query", async () => {
+  it("that redirects: the error shows the new address without its query", async () => {
     const { store } = fake(() =>
       new Response(null, { status: 308, headers: { location: "https://s3.example.com/my-bucket/a?sig=topsecret" } })
     );

@@ -16,12 +16,12 @@ describe("a BAD_ARGUMENT shows no secret", () => {
   const store = tundraStore(memoryDatastore(), { redis });
   const s3 = { region: "x", bucket: "b", accessKeyId: "a", secretAccessKey: SECRET };
   const calls: Record<string, () => unknown> = {
-    "where S3's options stand for the datastore": () => tundraStore(s3 as unknown as Datastore, { redis }),
-    "where a client stands for a key": () =>
+    "if S3's options are given as the datastore": () => tundraStore(s3 as unknown as Datastore, { redis }),
+    "if a client is given as a key": () =>
       store.dirtyIn(store.redis.pipeline(), [{ client: { token: SECRET } }] as never),
-    "where options are an array": () => tundraStore(memoryDatastore(), [{ token: SECRET }] as unknown as TundraOptions),
-    "where Redis' options stand for a pipeline": () => store.dirtyIn({ token: SECRET } as unknown as EvalQueue, "k"),
-    "where options stand for a key": () => store.dirtyIn(store.redis.pipeline(), "k", s3 as unknown as string),
+    "if options are an array": () => tundraStore(memoryDatastore(), [{ token: SECRET }] as unknown as TundraOptions),
+    "if Redis' options are given as a pipeline": () => store.dirtyIn({ token: SECRET } as unknown as EvalQueue, "k"),
+    "if options are given as a key": () => store.dirtyIn(store.redis.pipeline(), "k", s3 as unknown as string),
   };
   for (const [where, act] of Object.entries(calls)) {
     it(where, () => {

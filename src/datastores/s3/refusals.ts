@@ -63,7 +63,7 @@ export function adviceFor(
   const location = status < 400 ? headers.get("location") : null;
   if (location) advice.push(`it redirects to ${withoutQuery(location)}: use that as the endpoint`);
   if (code === "AccessDenied" && method === "GET") {
-    advice.push("S3 says so of an absent object too where s3:ListBucket is not allowed");
+    advice.push("S3 says so of an absent object too if s3:ListBucket is not allowed");
   }
   if (code === "InvalidObjectState") {
     advice.push(

@@ -29,7 +29,7 @@ import { type CallStage, type Situation, SITUATIONS, type Step } from "./situati
 /** The outcome of one request. */
 export type RequestOutcome = RedisOutcome | StoreOutcome;
 
-/** When late copies arrive; those of one scenario all at the same moment, in the order in which they were sent. */
+/** Delivery times of late copies; those of one scenario come all at once, in the order in which they were sent. */
 export const DELIVERY_TIMES = [
   "after the call",
   "with the next request",
@@ -234,7 +234,7 @@ async function anotherLease(box: Sandbox, arrive: () => void): Promise<void> {
   kill(bench.process, bench.oracle);
 }
 
-/** Somebody changes all keys, evicted ones too, and forgets to say so. */
+/** Another client changes all keys, evicted ones too, and does not mark them. */
 async function changeAll(box: Sandbox, arrive: () => void): Promise<void> {
   const bench = makeBench(box, "forgetful");
   for (const key of box.keys) {

@@ -87,7 +87,7 @@ export function nameOfRequest({ demand }: OpenRequest): string {
 }
 
 /** The faults that may meet a request. */
-export function fatesOfDemand(demand: Demand): readonly Fault[] {
+export function outcomesOfDemand(demand: Demand): readonly Fault[] {
   if (demand.to !== "redis") return STORE_OUTCOMES[demand.to];
   const outcomes = isRead(demand) ? READ_OUTCOMES : OUTCOMES;
   const bySha = demand.commands.some(([name]) => name!.startsWith("EVALSHA"));

@@ -117,8 +117,8 @@ export function makeRecovery(
             key,
           );
         }
-        const { outcome, blind, lost } = servers.sight(stage.from!, key);
-        const found = servers.sight(state.servers, key).held;
+        const { outcome, blind, lost } = servers.view(stage.from!, key);
+        const found = servers.view(state.servers, key).held;
         if (lost) return onward(state, stage); // a newer version may come back: the oracle has seen which
         if (ended.result !== true) {
           if (!blind) {

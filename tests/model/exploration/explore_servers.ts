@@ -65,7 +65,7 @@ export interface Servers {
   answerAt(point: ServerState, demand: Demand): Answer;
   /** The archive loses an object. */
   lose(state: ServerState, name: string): Result;
-  sight(state: ServerState, key: string): KeyView;
+  view(state: ServerState, key: string): KeyView;
   /** Keys that wait in a queue. */
   queue(state: ServerState, name: "dirty" | "dead"): string[];
   /** Notes, if they are wanted. */
@@ -101,7 +101,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     return text;
   }
 
-  /** The state that is now. Its name is a hash of all that anybody can learn of it. */
+  /** The state that is now. Its name is a hash of all that a process can learn of it. */
   function now(): ServerState {
     const [contents, mark] = [redis.save(), oracle.mark()];
     const nowMs = Math.floor(clockUs / 1000);
@@ -152,7 +152,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
     counts.worked++;
   }
 
-  /** Does it from that state, and says what came of it. */
+  /** Runs it from that state; returns the outcome. */
   function work(state: ServerState, act: () => { answer?: Answer; value?: unknown } | void): Result {
     goTo(state);
     let done: { answer?: Answer; value?: unknown } | void = undefined;
@@ -274,9 +274,9 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
           oracle.leniency.lostObjects = true;
           oracle.archive.delete(name);
         })),
-    sight(state, key) {
+    view(state, key) {
       goTo(state);
-      return oracle.sight(key);
+      return oracle.view(key);
     },
     queue(state, name) {
       goTo(state);

@@ -2,21 +2,21 @@
  * Explores: every order in which the requests of a few processes can take effect, with one fault of each kind at every place
  * and once time passing, each state once, and what comes of each end once faults have stopped.
  *
- * What a state is: the servers (with all that the oracle knows), for each process the history of what it was told (see
+ * A state: the servers (with all that the oracle knows), for each process the history of what it was told (see
  * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only if
  * all of it is; a process that has ended or died has no history any more, as nothing comes of it.
  *
- * What a step is: one request takes effect and its sender is told, in one. Telling it is a matter of its process alone, and
+ * A step: one request takes effect and its sender is told, in one. Telling it is a matter of its process alone, and
  * commutes with all that others do: it may as well come at once. For the same reason a process whose next move is a matter of
  * its own timers makes it at once, and a call begins when its first request takes effect, which is the strictest for the
- * judge. Faults take effect and answer apart. Both ticks are the same program, so one of the two starts first; and what only
+ * oracle. Faults take effect and answer apart. Both ticks are the same program, so one of the two starts first; and what only
  * reads is not run late or twice, as nobody hears its answer.
  * @module
  */
 import { HOUR_US } from "../../support/times.ts";
 import { type SimulatedOp, Violation } from "../simulation/oracle.ts";
 import type { Subject } from "../simulation/simulation.ts";
-import { fatesOfDemand, type Fault, isRead, nameOfRequest } from "./explore_faults.ts";
+import { type Fault, isRead, nameOfRequest, outcomesOfDemand } from "./explore_faults.ts";
 import {
   type CallView,
   type Input,
@@ -61,7 +61,7 @@ export interface Scope {
 export interface Explored {
   scope: string;
   states: number;
-  /** Of those, from where all processes have ended: liveness and the last looks. */
+  /** Of those, the ones after all processes have ended: liveness and the last checks. */
   recovering: number;
   ends: number;
   steps: number;
@@ -298,7 +298,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
         });
         steps.push(act("plain"));
         if (!mayFail) continue;
-        for (const outcome of fatesOf(request)) {
+        for (const outcome of outcomesOf(request)) {
           if (outcome.includes("hangs") && node.program.timeless) continue;
           if (outcome !== "dies") steps.push(act(outcome));
           else {
@@ -361,9 +361,9 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
 
   const outcomes = new Map<number, readonly Fault[]>();
 
-  function fatesOf({ demand, same }: OpenRequest): readonly Fault[] {
+  function outcomesOf({ demand, same }: OpenRequest): readonly Fault[] {
     let list = outcomes.get(same);
-    if (!list) outcomes.set(same, list = fatesOfDemand(demand).filter((outcome) => wanted.has(outcome)));
+    if (!list) outcomes.set(same, list = outcomesOfDemand(demand).filter((outcome) => wanted.has(outcome)));
     return list;
   }
 
@@ -570,7 +570,7 @@ function makeExplorer(tree: ProcessTree, servers: Servers, scope: Scope) {
     return sound(run(state, request, PLAIN, deleting), without);
   }
 
-  /** Time passes for everybody. */
+  /** Time passes for all processes. */
   async function pass(state: State): Promise<State> {
     let next: State = { ...sound(servers.pass(state.servers, PASSES_US), state), waits: state.waits - 1 };
     for (const [i, proc] of state.procs.entries()) {

@@ -68,7 +68,7 @@ export class LuaTable {
 const chunks = new Map<string, LuaChunk>();
 
 /**
- * What a script hands to `redis.call` that may be a number, from its text alone: `HINCRBY, argument 3`. Redis 7.2 formats
+ * Arguments of `redis.call` that may be numbers, from a script's text alone: `HINCRBY, argument 3`. Redis 7.2 formats
  * some numbers as 1e+08 and refuses them (redis/redis#13113); in a test they are never that large.
  */
 export function numbersForRedis(source: string): string[] {
@@ -342,7 +342,7 @@ interface Code {
   flow?: Flow;
 }
 
-/** What its text says of the numbers that may be in a value; asked when the whole script was read. */
+/** Tells from its text which numbers a value may hold; asked when the whole script was read. */
 interface Flow {
   /** It is no number. */
   noNumber: () => boolean;
@@ -350,7 +350,7 @@ interface Flow {
   holdsNone?: () => boolean;
   /** The variable that it is. */
   variable?: Variable;
-  /** What an assignment to it stores, where it is a table's element or field. */
+  /** The value that an assignment to it stores, if it is a table's element or field. */
   store?: (value: Code) => void;
 }
 
@@ -736,7 +736,7 @@ function translate(source: string): { js: string; numbers: string[] } {
     }
   }
 
-  /** What is stored by a computed key is an element of the table's variable. */
+  /** A value that is stored by a computed key is an element of the table's variable. */
   function element(table: Code): Flow {
     const { variable } = table.flow ?? {};
     return {

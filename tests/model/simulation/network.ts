@@ -69,7 +69,7 @@ export interface Faults {
 export interface Sent {
   process: Process;
   to: "redis" | "store";
-  /** Whether it takes effect makes no difference, nor how often. */
+  /** True if it makes no difference whether it takes effect, nor how often. */
   reads: boolean;
   /** The call of the datastore, or Redis' commands in their JSON. */
   what: string;
@@ -463,7 +463,7 @@ export type RedisOutcome = RequestOutcome | typeof REDIS_OUTCOMES[number];
 /** Outcomes of a request to the datastore. */
 export type StoreOutcome = RequestOutcome | "refused";
 
-/** May a replica answer this? */
+/** Tells if a replica may answer this. */
 function isRead(body: string): boolean {
   const commands = requestCommands(body);
   return commands.length === 1 && /^(EVALSHA_RO|MGET|GET|ZRANGE|ZRANGEBYSCORE|TIME)$/i.test(commands[0]![0]!);

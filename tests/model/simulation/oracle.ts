@@ -66,7 +66,7 @@ export interface Truth {
   right: ValueState[];
   /** True if the application has changed it since its last mark. */
   unmarked: boolean;
-  /** When it was last marked. */
+  /** The time of its last mark. */
   markedAt: number;
   /** Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted. */
   deletableUs: number;
@@ -121,11 +121,11 @@ export interface Oracle {
    */
   undeleted(key: string): string[];
   /**
-   * Is its newest object a value, and is there no record? An upload that nobody committed may come after the tombstone of a
+   * Tells if its newest object is a value while there is no record. An upload that nobody committed may come after the tombstone of a
    * key that was removed: a tick cannot tell it from one whose record Redis has lost.
    */
   hasOrphan(key: string): boolean;
-  sight(key: string): KeyView;
+  view(key: string): KeyView;
   /** Time has passed: keys may have expired. */
   look(): void;
   save(): OracleState;
@@ -333,7 +333,7 @@ export function makeOracle(
     return [archived.length, archived.filter(({ flag }) => flag === "e").length, total("archived"), evicted];
   }
 
-  /** What status() says of keys that this oracle does not watch, such as those that a schedule leaves out. */
+  /** Counts of status() for keys that this oracle does not watch, such as those that a schedule leaves out. */
   let uncounted = [0, 0];
 
   function countsAreTrue(script: string): void {
@@ -522,7 +522,7 @@ export function makeOracle(
     if (exp > 0 && ver !== "") truth.expiring = { us: versionMicros(ver), atMs: exp + EXPIRED_MS };
   }
 
-  /** What is to be deleted from the archive, or will be when it has expired, is queued for that. */
+  /** Checks that keys with objects to delete, now or once they have expired, are queued for that. */
   function purgeIsQueued(key: string, { rev, flag, ver, exp, old }: KeyRecord): void {
     const waits = (old !== "" && old !== ver) || (rev === 0 && exp > 0 && (flag === "r" || flag === "e"));
     if (!waits || leniency.brokenScripts || leniency.apart) return;
@@ -644,7 +644,7 @@ export function makeOracle(
       const lastUs = Math.max(...versions.map(({ ver }) => versionMicros(ver)));
       return versions.some(({ ver, state }) => versionMicros(ver) === lastUs && state !== null);
     },
-    sight(key) {
+    view(key) {
       const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];
       return {
         held: now,
@@ -752,7 +752,7 @@ function isGone({ flag }: KeyRecord): boolean {
   return flag === "g" || flag === "m";
 }
 
-/** Are they the same? */
+/** Tells if two values are the same. */
 export function sameState(a: ValueState, b: ValueState): boolean {
   if (a === null || b === null) return a === b;
   return a.value === b.value && a.exp === b.exp;

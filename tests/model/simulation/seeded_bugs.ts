@@ -16,11 +16,11 @@ import { SHIPPED, type Subject, UNEXPECTED } from "./simulation.ts";
 /** One bug. */
 export interface SeededBug {
   name: string;
-  /** The guard of the protocol that it breaks, where it is one of those. */
+  /** The guard of the protocol that it breaks, if it is one of those. */
   guard?: string;
   /** A script of src/scripts by its name, or a file of src. */
   where: string;
-  /** A schedule that meets it, where that takes long: saves time as long as schedules stay what they are. */
+  /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
   play?: "liveness" | "several";
@@ -419,7 +419,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     ]],
   },
   {
-    name: "ensureKs() does not look again where something moved on",
+    name: "ensureKs() does not look again if something moved on",
     met: 94,
     where: "src/bring_back.ts",
     patches: [['if (outcome === "again") again.push(key);', ""]],
@@ -603,7 +603,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "what a clock queued that ran ahead is due when that clock says so",
     play: "liveness",
     where: "claim",
-    patches: [["look('(' .. int(now + DAY_MS), '+inf', size)", ""]],
+    patches: [["scan('(' .. int(now + DAY_MS), '+inf', size)", ""]],
   },
 ];
 

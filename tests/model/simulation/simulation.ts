@@ -103,9 +103,9 @@ export interface Sandbox {
   breaking: boolean;
   freezeDelayMs: number;
   retries: number;
-  /** What processes know of the longest request that Redis takes; those that only read know nothing. */
+  /** The longest request that Redis takes, as far as processes know; those that only read know nothing. */
   maxRequestBytes: number | undefined;
-  /** What processes know of the longest reply. */
+  /** The longest reply, as far as processes know. */
   maxReplyBytes: number | undefined;
 }
 
@@ -577,7 +577,7 @@ async function loseNewest(box: Sandbox): Promise<void> {
   for (const key of box.keys) await ensureRight(box, reader, key);
 }
 
-/** What was removed on purpose, and what has expired, leaves the archive; nothing is left to do for it. */
+/** Checks that removed and expired values leave the archive, and that nothing is left to do for them. */
 async function purgeAll(box: Sandbox, mode: Mode): Promise<void> {
   const { redis, oracle } = box;
   if (mode === "broken scripts" || oracle.leniency.rolledBack) return;
@@ -685,7 +685,7 @@ const MOST_ROUNDS = 30;
 export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[]): Promise<void> {
   const { redis, oracle } = box;
   // if Redis lost a mark that overrode an evicted value, only the application can say which of the two it wants
-  const undecided = (key: string) => mode === "rollback" && oracle.sight(key).blind;
+  const undecided = (key: string) => mode === "rollback" && oracle.view(key).blind;
   const waiting = () => [...redis.members("tundra:default:dirty").keys()].filter((key) => !undecided(key));
   for (let round = 0; waiting().length > 0; round++) {
     if (round === MOST_ROUNDS) {
@@ -707,7 +707,7 @@ export async function drain(box: Sandbox, mode: Mode, poisoned: readonly string[
     // the store's trouble is not the key's
     throw new Violation("7 no outage kills a key", `${dead}: ${dead.map((key) => oracle.record(key).error)}`);
   }
-  const bench = makeBench(box, "revive");
+  const bench = makeBench(box, "requeue");
   await complete(box, bench, call(bench, "retryDead", dead, () => bench.store.retryDead(...dead)));
   await drain(box, mode, poisoned);
 }
@@ -765,7 +765,7 @@ async function bringBackLarge(box: Sandbox): Promise<void> {
 async function ensureRight(box: Sandbox, bench: SimulatedBench, key: string): Promise<void> {
   const { oracle } = box;
   oracle.look();
-  const { outcome, blind, lost } = oracle.sight(key);
+  const { outcome, blind, lost } = oracle.view(key);
   let done = false;
   await complete(box, bench, ensure(bench, [key]).then((fine) => done = fine));
   if (!done && (blind || lost)) return;
