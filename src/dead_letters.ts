@@ -12,9 +12,17 @@ import { requeueDead } from "./scripts/requeue_dead.ts";
 
 /** Options of {@linkcode TundraStore.deadLetters}. */
 export interface DeadLetterOptions {
-  /** Keys to skip: at least 0, default 0. */
+  /**
+   * Keys to skip: at least 0.
+   *
+   * @default {0}
+   */
   offset?: number;
-  /** Keys to list: 1 to 1000, default 100. */
+  /**
+   * Keys to list: 1 to 1000.
+   *
+   * @default {100}
+   */
   limit?: number;
 }
 

@@ -13,13 +13,17 @@ import { mark, type MarkException } from "./scripts/mark.ts";
 /** Options of `dirty()` and `dirtyIn()`. */
 export interface DirtyOptions {
   /**
-   * `true`: the write replaced the whole value (`SET`), so it may replace an evicted value too. Default `false`: such a
-   * key is `CONFLICT`.
+   * `true`: the write replaced the whole value (`SET`), so it may replace an evicted value too. `false`: such a key is
+   * `CONFLICT`.
+   *
+   * @default {false}
    */
   overwrite?: boolean;
   /**
-   * The meaning of a key that does not exist. Default `"throw"`: `MISSING`. `"del"`: the command removed it (the last
-   * `LPOP`, `SREM`, `HDEL`; `GETDEL`), and it stays deleted.
+   * The meaning of a key that does not exist. `"throw"`: `MISSING`. `"del"`: the command removed it (the last `LPOP`,
+   * `SREM`, `HDEL`; `GETDEL`), and it stays deleted.
+   *
+   * @default {"throw"}
    */
   missing?: "throw" | "del";
 }

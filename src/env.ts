@@ -11,7 +11,11 @@ import type { TundraOptions, TundraStore } from "./store_interface.ts";
 
 /** Options of {@linkcode tundraFromEnv}: the variables, and those options of the store that come from no variable. */
 export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
-  /** The variables, such as the bindings of a Cloudflare Worker. Default: the process environment. */
+  /**
+   * The variables, such as the bindings of a Cloudflare Worker.
+   *
+   * @default {process.env}
+   */
   env?: object;
 }
 
@@ -47,7 +51,7 @@ export type TundraVariable =
  * With an endpoint the region may be left out. It is then `us-east-1`, which R2, MinIO and most others take.
  *
  * @param options the variables, and options of the store
- * @throws TundraError `BAD_ARGUMENT` naming every variable that is missing
+ * @throws {TundraError} `BAD_ARGUMENT` naming every variable that is missing
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";

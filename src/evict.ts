@@ -43,8 +43,9 @@ export interface EvictReport {
 export interface EvictOptions {
   /**
    * `true`: drops the value in Redis of a key that was written while it was evicted (`CONFLICT`). The archived value
-   * stays and `ensureKs()` brings it back, so that the change can be repeated. Default `false`: such a key is
-   * `conflict`.
+   * stays and `ensureKs()` brings it back, so that the change can be repeated. `false`: such a key is `conflict`.
+   *
+   * @default {false}
    */
   discard?: boolean;
 }

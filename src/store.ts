@@ -41,7 +41,7 @@ export const STORE_OPTIONS: readonly string[] = [
 /**
  * Makes a store. No I/O, no timer, no randomness: cheap enough for every request.
  *
- * @throws TundraError `BAD_ARGUMENT`
+ * @throws {TundraError} `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { memoryDatastore, tundraStore } from "@tundra/store";

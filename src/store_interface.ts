@@ -16,35 +16,56 @@ import type { RedisOptions } from "./upstash/connection.ts";
 export interface TundraOptions {
   /** The connection: an Upstash database's REST URL and token, and options of the `@upstash/redis` client. */
   redis: RedisOptions;
-  /** Queue name: 1 to 64 characters `A-Z a-z 0-9 _ -`, default `"default"`. Stores with other names share nothing. */
+  /**
+   * The queue name: 1 to 64 characters `A-Z a-z 0-9 _ -`. Stores with other names share nothing.
+   *
+   * @default {"default"}
+   */
   tqname?: string;
-  /** The steps of freezing, in order. Default `deflateFreezer()`; `null` stores records as they are. */
+  /**
+   * The steps of freezing, in order; `null` stores records as they are.
+   *
+   * @default {deflateFreezer()}
+   */
   freezer?: Freezer | Freezer[] | null;
-  /** Evict an archived key this many milliseconds after its last use: at least 36,000,000 (10 h). Absent: never. */
+  /**
+   * An archived key is evicted this many milliseconds after its last use: at least 36,000,000 (10 h). Without it a tick
+   * evicts nothing.
+   *
+   * @default {undefined}
+   */
   redisTtlMs?: number;
   /**
-   * A mark is due this many milliseconds later: 0 to 43,200,000 (12 h), default 0. A key that changes all the time is
-   * archived once in this time. If Redis itself loses data, the changes of this time are lost too.
+   * A mark is due this many milliseconds later: 0 to 43,200,000 (12 h). A key that changes all the time is archived
+   * once in this time. If Redis itself loses data, the changes of this time are lost too.
+   *
+   * @default {0}
    */
   freezeDelayMs?: number;
   /**
-   * The name of this Redis database: 1 to 128 characters `A-Z a-z 0-9 . _ : -`, default its REST URL's host. The index
-   * carries it, so that a copy of the database cannot work on the original's archive. Give it one if the same database
-   * is reached by several URLs, such as a proxy's; never give two databases the same.
+   * The name of this Redis database: 1 to 128 characters `A-Z a-z 0-9 . _ : -`. The index carries it, so that a copy of
+   * the database cannot work on the original's archive. Give it one if the same database is reached by several URLs,
+   * such as a proxy's; never give two databases the same.
+   *
+   * @default {the host of its REST URL}
    */
   databaseId?: string;
   /**
    * Bytes of values that one `ensureKs()` has in memory at once, from their fetch until they are restored: at least
-   * 1,048,576, default 16,777,216 (16 MiB). A larger value is fetched alone. Copies included, the default takes some
-   * 60 MB of memory, which fits a Worker. A larger limit fetches large values faster.
+   * 1,048,576. A larger value is fetched alone. Copies included, the default takes some 60 MB of memory, which fits a
+   * Worker. A larger limit fetches large values faster.
+   *
+   * @default {16_777_216}
+   * @see https://developers.cloudflare.com/workers/platform/limits/
    */
   maxBytesInFlight?: number;
   /**
    * `true`: `ensureKs()` looks in the archive for keys of which Redis has neither value nor record. A key whose newest
    * object holds a value is `LOST`, as Redis has lost its record; it is not brought back, as it may have been deleted.
    * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key
-   * lists and archives a tombstone. The datastore must be able to list. Default `false`: such keys count as never
-   * archived.
+   * lists and archives a tombstone. The datastore must be able to list. `false`: such keys count as never archived.
+   *
+   * @default {false}
    */
   lookInArchive?: boolean;
 }
@@ -104,7 +125,7 @@ export interface TundraStore {
    * Cost: 1 request, 4 commands if all keys are resident; for n evicted keys 2 requests, n fetches and 2 n + 12
    * commands (a command more for each key with an expiry of its own).
    *
-   * @throws TundraError after all keys that can be brought back are there: `CONFLICT` if keys were written while
+   * @throws {TundraError} after all keys that can be brought back are there: `CONFLICT` if keys were written while
    * evicted, `ENSURE_FAILED` for others (`causes`: `LOST`, `CORRUPT`, `UNAVAILABLE`, `UNSUPPORTED`), `UNAVAILABLE` if
    * Redis does not answer, `LOST` if the index is gone, `BAD_ARGUMENT`
    * @example
@@ -120,7 +141,7 @@ export interface TundraStore {
    *
    * Cost: 1 request, 6 commands.
    *
-   * @throws TundraError `MISSING`, `CONFLICT`, `UNAVAILABLE` (`keys` names all that are not marked), `BAD_ARGUMENT`
+   * @throws {TundraError} `MISSING`, `CONFLICT`, `UNAVAILABLE` (`keys` names all that are not marked), `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * await store.redis.hset("cart:7", { apples: 3 });
@@ -141,7 +162,7 @@ export interface TundraStore {
    *
    * Cost: no request of its own, 6 commands.
    *
-   * @throws TundraError `BAD_ARGUMENT`
+   * @throws {TundraError} `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * const tx = store.redis.multi();
@@ -161,8 +182,8 @@ export interface TundraStore {
    * of its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once an hour
    * 3 requests, 2 commands and a listing more, to see if Redis has lost records or removes keys by itself.
    *
-   * @throws TundraError if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`. The failure of one key is
-   * in the report
+   * @returns the report, which holds the failures of single keys
+   * @throws {TundraError} if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * const report = await store.tick({ deadlineMs: 10_000 });
@@ -174,7 +195,7 @@ export interface TundraStore {
   /**
    * Runs `tick()` in a loop, for processes that live long. It goes on if a server does not answer, and tells `monitor`.
    *
-   * @throws TundraError `BAD_ARGUMENT`
+   * @throws {TundraError} `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * const worker = store.worker({ throttleMs: 1_000 });
@@ -184,7 +205,7 @@ export interface TundraStore {
   worker(options?: WorkerOptions): TundraWorker;
 
   /**
-   * Evicts keys now, but only those that are provably archived; `kept` says why others stay. If Redis fails over right
+   * Evicts keys now, but only those that are provably archived. If Redis fails over right
    * after the commit, asynchronous replication may forget it, and a key that was evicted since is lost. A tick evicts
    * only keys that were archived at least an hour ago, so only a failover that goes back further (plus `leaseMs`) loses
    * one.
@@ -192,7 +213,8 @@ export interface TundraStore {
    * Cost: 1 request, 2 n + 9 commands; for m keys archived over a day ago one more, m questions to the archive, and
    * m + 9 commands.
    *
-   * @throws TundraError `UNAVAILABLE`, `LOST`, `BAD_ARGUMENT`
+   * @returns the keys that were evicted, and the reasons of those that stay
+   * @throws {TundraError} `UNAVAILABLE`, `LOST`, `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * const { evicted, kept } = await store.evict("cart:7", "cart:8");
@@ -204,12 +226,13 @@ export interface TundraStore {
 
   /**
    * Deletes keys from Redis and from the archive; they stay deleted. Use it instead of `redis.del`, which an archived
-   * key survives. Returns how many there were.
+   * key survives.
    *
    * Cost: 2 requests, 13 commands (one more if some are evicted, one for each key that was never marked); 1 request if
    * there is nothing to delete.
    *
-   * @throws TundraError `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
+   * @returns how many of the keys there were
+   * @throws {TundraError} `UNAVAILABLE` (`keys` names all that may still be there), `LOST`, `BAD_ARGUMENT`
    * @example
    * ```ts ignore
    * await store.del("cart:7");
@@ -222,12 +245,27 @@ export interface TundraStore {
    * Redis itself loses writes: keys that it evicts by itself, or forgets in a failover, are still counted.
    *
    * Cost: 1 request, 10 commands.
+   *
+   * @throws {TundraError} `UNAVAILABLE`
    */
   status(): Promise<Status>;
 
-  /** Lists dead keys, oldest first: alert an operator. Cost: 2 requests, 2 commands. */
+  /**
+   * Lists dead keys, the one that has been dead the longest first: alert an operator.
+   *
+   * Cost: 2 requests, 2 commands.
+   *
+   * @throws {TundraError} `UNAVAILABLE`, `BAD_ARGUMENT`
+   */
   deadLetters(options?: DeadLetterOptions): Promise<DeadLetter[]>;
 
-  /** Requeues dead keys; a new `dirty()` does so too. Returns how many were dead. Cost: 1 request, 7 commands. */
+  /**
+   * Requeues dead keys; a new `dirty()` does so too.
+   *
+   * Cost: 1 request, 7 commands.
+   *
+   * @returns how many of the keys were dead
+   * @throws {TundraError} `UNAVAILABLE` (`keys` names all that may still be dead), `BAD_ARGUMENT`
+   */
   retryDead(...keys: string[] | [readonly string[]]): Promise<number>;
 }

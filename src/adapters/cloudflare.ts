@@ -46,7 +46,11 @@ export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../data
 
 /** Options of {@linkcode scheduledHandler}: those of each tick, and of its log. */
 export interface ScheduledOptions extends TickOptions {
-  /** Called with one line of JSON for each tick. An error that it throws is ignored. Default: `console.log`. */
+  /**
+   * Called with one line of JSON for each tick. An error that it throws is ignored.
+   *
+   * @default {console.log}
+   */
   log?: (line: string) => void;
 }
 
@@ -67,6 +71,8 @@ export interface ScheduledContext {
 /**
  * The free plan allows 50 sub-requests; a few are left for the store's own I/O, such as a secret's or a log's. A cron
  * event may take 15 minutes: a tick ends before the next minute's event.
+ *
+ * @see https://developers.cloudflare.com/workers/platform/limits/
  */
 const DEFAULTS = { maxSubrequests: 45, deadlineMs: 50_000 };
 /** A log line is cut off at some kilobytes. */
@@ -83,7 +89,8 @@ const MAX_ERRORS = 5;
  * "message" }`. In the latter case the event fails too, so that the dashboard shows it.
  *
  * @param store makes the store of one event from the Worker's bindings
- * @throws TundraError `BAD_ARGUMENT`
+ * @returns the handler; it rejects with the TundraError of a tick that failed as a whole
+ * @throws {TundraError} `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";

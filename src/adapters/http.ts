@@ -27,7 +27,12 @@ export interface CronOptions extends TickOptions {
   secret: string | undefined;
 }
 
-/** The shortest common limit of a request is 10 s. */
+/**
+ * The shortest common limit of a request is 10 s.
+ *
+ * @see https://docs.netlify.com/build/functions/configuration/
+ * @see https://vercel.com/docs/functions/limitations
+ */
 const DEFAULTS = { deadlineMs: 8_000 };
 const MIN_SECRET = 16;
 /** Seconds after which a caller may ask again if Redis does not answer. */
@@ -52,7 +57,8 @@ const RETRY_AFTER_S = 60;
  * 503.
  *
  * @param store the store, or a function that makes it for a request (on Cloudflare Workers: one for each request)
- * @throws TundraError `BAD_ARGUMENT`
+ * @returns the handler; it never rejects
+ * @throws {TundraError} `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { memoryDatastore, tundraStore } from "@tundra/store";

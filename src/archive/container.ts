@@ -45,7 +45,7 @@ export async function sealContainer(ids: readonly string[], frozen: Uint8Array):
 /**
  * Opens a container; `frozen` is a view of `sealed`. `what` begins the messages.
  *
- * @throws TundraError `CORRUPT` for any damage, `UNSUPPORTED` for an intact container of an unknown format
+ * @throws {TundraError} `CORRUPT` for any damage, `UNSUPPORTED` for an intact container of an unknown format
  */
 export async function openContainer(
   sealed: Uint8Array,

@@ -61,7 +61,7 @@ const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
 /**
  * The bytes of a record, the same on every runtime.
  *
- * @throws TundraError `UNSUPPORTED` if an extension of cbor-x, registered by the application, makes it write others
+ * @throws {TundraError} `UNSUPPORTED` if an extension of cbor-x, registered by the application, makes it write others
  */
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
   const { key, ver, at } = record;
@@ -85,7 +85,7 @@ export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
  * The record that `bytes` hold, which must be exactly what {@linkcode encodeRecord} makes of it: nothing else is ever
  * trusted. `what` begins the messages.
  *
- * @throws TundraError `CORRUPT`; `UNSUPPORTED` for an unknown version of the record
+ * @throws {TundraError} `CORRUPT`; `UNSUPPORTED` for an unknown version of the record
  */
 export function decodeRecord(
   bytes: Uint8Array,

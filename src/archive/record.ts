@@ -13,7 +13,7 @@ export type { ArchiveRecord, Tombstone };
 /**
  * Checks the option `freezer`: `undefined` means {@linkcode deflateFreezer}, `null` none.
  *
- * @throws TundraError `BAD_ARGUMENT` for what is no freezer, a malformed id, or an id that stands twice
+ * @throws {TundraError} `BAD_ARGUMENT` for what is no freezer, a malformed id, or an id that stands twice
  */
 export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): readonly Freezer[] {
   if (freezer === undefined) return [deflateFreezer()];
@@ -39,7 +39,7 @@ export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): 
 /**
  * The archive bytes of a record; `name` is the object's.
  *
- * @throws TundraError with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for anything
+ * @throws {TundraError} with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for anything
  * else that one threw; `UNSUPPORTED` if it returned no bytes
  */
 export async function freezeRecord(
@@ -86,7 +86,7 @@ async function passThrough(
  * The record that archive bytes hold; `expected` says which one it must be, and `name` what its object is called.
  * Freezers are found by the ids in the container, whatever order they are configured in. `bytes` are left as they are.
  *
- * @throws TundraError `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an unknown
+ * @throws {TundraError} `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an unknown
  * format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the
  * TundraError that a freezer threw; `UNAVAILABLE` for anything else that one threw
  */

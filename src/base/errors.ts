@@ -37,7 +37,11 @@ export interface TundraErrorDetails {
   keys?: string[];
   /** The cause of each key's failure. */
   causes?: Record<string, Error>;
-  /** `true` if the same call may succeed later. Default: only for `UNAVAILABLE`. */
+  /**
+   * `true` if the same call may succeed later.
+   *
+   * @default {true for `UNAVAILABLE`, else false}
+   */
   retryable?: boolean;
   /** The error behind this one. */
   cause?: unknown;

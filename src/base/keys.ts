@@ -31,7 +31,12 @@
 import { badArgument, show } from "./errors.ts";
 import { hexDigest, nonce } from "./platform.ts";
 
-const MAX_KEY_BYTES = 32 * 1024; // Upstash's limit
+/**
+ * Upstash's limit of a key.
+ *
+ * @see https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded
+ */
+const MAX_KEY_BYTES = 32 * 1024;
 /** A disk takes 255 bytes; stores put endings of their own behind a name. */
 const MAX_SEGMENT = 200;
 const HASH_DIGITS = 32;
@@ -41,7 +46,7 @@ const utf8 = new TextEncoder();
  * A name of which every character is `A-Z a-z 0-9 _ -` or `.XX` (a UTF-8 byte in upper-case hexadecimal): never escaped
  * twice, signed differently or normalised, and still readable in a bucket browser.
  *
- * @throws TundraError `BAD_ARGUMENT` if `s` holds a lone surrogate
+ * @throws {TundraError} `BAD_ARGUMENT` if `s` holds a lone surrogate
  * @example
  * ```ts
  * import { fromUrlsafe, toUrlsafe } from "@tundra/store";
@@ -64,7 +69,7 @@ export function toUrlsafe(s: string): string {
 /**
  * The inverse of {@linkcode toUrlsafe}.
  *
- * @throws TundraError `BAD_ARGUMENT` if `toUrlsafe` cannot have made `s`
+ * @throws {TundraError} `BAD_ARGUMENT` if `toUrlsafe` cannot have made `s`
  * @example
  * ```ts
  * import { fromUrlsafe } from "@tundra/store";

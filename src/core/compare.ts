@@ -15,7 +15,7 @@ import type { Context, RequestOptions } from "./context.ts";
  * Fetches the archived value and compares its content with what is in Redis. If they are the same the key is resident
  * from now on. `"absent"`: the archive provably lacks the value.
  *
- * @throws TundraError if the archive does not answer, or its object cannot be read
+ * @throws {TundraError} if the archive does not answer, or its object cannot be read
  */
 export async function compare(
   context: Context,

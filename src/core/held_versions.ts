@@ -16,7 +16,7 @@ const SAMPLE = 16;
  *
  * Cost: two requests to Redis, and one to the archive for each of at most 32 keys.
  *
- * @throws TundraError `UNAVAILABLE` if the archive does not say
+ * @throws {TundraError} `UNAVAILABLE` if the archive does not say
  */
 export async function holdsNamed(
   context: Context,

@@ -60,7 +60,7 @@ export function databaseOf(id: string): string {
 /**
  * The id in the owner object `uuid`; `undefined` if there provably is none.
  *
- * @throws TundraError `UNAVAILABLE`, also for an object that no Tundra has put
+ * @throws {TundraError} `UNAVAILABLE`, also for an object that no Tundra has put
  */
 export async function readOwner(
   context: Context,

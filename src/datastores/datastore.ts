@@ -18,9 +18,10 @@ export interface DatastoreCallOptions {
 /** The options of `putKey` of a {@linkcode Datastore}. */
 export interface PutOptions extends DatastoreCallOptions {
   /**
-   * True: an object whose name is taken is refused with `CONFLICT`. Default `false`. A datastore that cannot tell
-   * stores the object; then only a listing tells apart two databases that begin with the same archive at the same
-   * moment.
+   * `true`: an object whose name is taken is refused with `CONFLICT`. A datastore that cannot tell stores the object;
+   * then only a listing tells apart two databases that begin with the same archive at the same moment.
+   *
+   * @default {false}
    */
   ifAbsent?: boolean;
 }
@@ -45,26 +46,44 @@ export interface Datastore {
   /** The place of the objects, for messages: `bucket "carts", prefix "tundra/"`. Never a secret. */
   readonly place?: string;
   /**
-   * The datastore's own time limit for one request, in ms; default 10,000. Tundra gives up a call after twice that and
-   * 10 s, 0.2 s more for each name, and 2 s more for each MB that is put.
+   * The datastore's own time limit for one request, in ms. Tundra gives up a call after twice that and 10 s, 0.2 s more
+   * for each name, and 2 s more for each MB that is put.
+   *
+   * @default {10_000}
    */
   readonly timeoutMs?: number;
   /**
-   * Stores an object durably before it resolves with `true`; throws on failure. `UNAVAILABLE` (and every error that is
-   * no TundraError) blames the datastore, and no key is given up for it; another code that is not `retryable` blames
-   * the object.
+   * Stores an object durably. `UNAVAILABLE` (and every error that is no TundraError) blames the datastore, and no key
+   * is given up for it; another code that is not `retryable` blames the object.
+   *
+   * @returns `true`, once the object is stored
+   * @throws {TundraError} if it was not stored, or may not have been
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
-   * Fetches objects, in the order of `names`. A failure takes one slot only. An object that is provably absent is
-   * `notFound(name)`; any other error means "unknown" and never leads to `LOST`.
+   * Fetches objects. A failure takes one slot only.
+   *
+   * @returns for each name, in their order, the object; `notFound(name)` if it is provably absent; any other error
+   * means "unknown" and never leads to `LOST`
    */
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
-  /** Deletes objects; absent ones are no error. */
+  /**
+   * Deletes objects; absent ones are no error.
+   *
+   * @throws {TundraError} if any of them may still be there
+   */
   deleteKeys?(names: string[], options?: DatastoreCallOptions): Promise<void>;
-  /** Looks for objects: whether each exists. An error means "unknown". */
+  /**
+   * Looks for objects.
+   *
+   * @returns for each name, in their order, whether its object exists; an error means "unknown"
+   */
   hasKeys?(names: string[], options?: DatastoreCallOptions): Promise<(boolean | Error)[]>;
-  /** Names that begin with `prefix`, in ascending order, a page at a time; `cursor` is there as long as more follow. */
+  /**
+   * Lists names that begin with `prefix`, in ascending order, a page at a time.
+   *
+   * @returns a page, and the `cursor` of the next one as long as more follow
+   */
   listKeys?(
     prefix: string,
     cursor?: string,

@@ -117,7 +117,7 @@ async function each<T>(
 /**
  * All names that begin with `prefix`, page by page. Cost: a request a page.
  *
- * @throws TundraError `UNAVAILABLE` if the listing repeats a page or never ends
+ * @throws {TundraError} `UNAVAILABLE` if the listing repeats a page or never ends
  */
 export async function* listPages(
   datastore: Datastore,

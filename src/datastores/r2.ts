@@ -37,20 +37,34 @@ export interface R2BucketLike {
 /** Options of {@linkcode r2Datastore}. */
 export interface R2DatastoreOptions {
   /**
-   * The beginning of every object name, such as `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default:
-   * none.
+   * The beginning of every object name, such as `tundra/`: at most 120 characters `A-Z a-z 0-9 _ - . ~ /`.
+   *
+   * @default {""}
    */
   prefix?: string;
-  /** Calls to R2 that one call makes at once, 1 to 1000, default 6: a Worker has no more connections. */
+  /**
+   * Calls to R2 that one call makes at once: 1 to 1000. A Worker has no more than six connections.
+   *
+   * @default {6}
+   * @see https://developers.cloudflare.com/workers/platform/limits/
+   */
   concurrency?: number;
-  /** Attempts after the first one, 0 to 10, default 2, some 100 ms and 200 ms later. */
+  /**
+   * Attempts after the first one: 0 to 10, some 100 ms and 200 ms later.
+   *
+   * @default {2}
+   */
   retries?: number;
 }
 
 const MAKE = "make an R2 datastore";
 const PAGE = 1000;
 const RETRY_MS = 100;
-/** The numbers at the end of R2's messages that blame the object. Any other failure is the bucket's. */
+/**
+ * The numbers at the end of R2's messages that blame the object. Any other failure is the bucket's.
+ *
+ * @see https://developers.cloudflare.com/r2/api/error-codes/
+ */
 const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 100100: "TOO_LARGE" };
 
 /**
@@ -62,7 +76,7 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`,
  * `UNSUPPORTED`, else `UNAVAILABLE`.
  *
- * @throws TundraError `BAD_ARGUMENT`
+ * @throws {TundraError} `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { type R2BucketLike, r2Datastore } from "@tundra/store/cloudflare";

@@ -12,7 +12,11 @@ import { TundraError } from "../base/errors.ts";
 const STORED = 0;
 const DEFLATED = 1;
 const DEFLATED_HEAD = 5;
-/** DEFLATE's best: 258 bytes for 2 bits. */
+/**
+ * DEFLATE's best: 258 bytes for 2 bits.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc1951
+ */
 const MAX_RATIO = 1032;
 /** Bytes to inflate at a time: at most 8 MiB come out at once. */
 const PIECE = 8 * 1024;
@@ -24,7 +28,7 @@ const PIECE = 8 * 1024;
  * @param options.level 0 (none) to 9 (smallest), default 6; what was frozen with one level thaws with any
  * @param options.maxBytes the largest record, in bytes, 1 to 2^32 - 1, default 256 MiB: larger ones are neither frozen
  * nor thawed, and never is much more memory than this taken to inflate one
- * @throws TundraError `BAD_ARGUMENT`; its `freeze` throws `TOO_LARGE`, its `thaw` `CORRUPT`
+ * @throws {TundraError} `BAD_ARGUMENT`; its `freeze` throws `TOO_LARGE`, its `thaw` `CORRUPT`
  * @example
  * ```ts
  * import { deflateFreezer } from "@tundra/store";

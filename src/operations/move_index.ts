@@ -45,7 +45,8 @@ export interface MoveIndexReport {
  * Cost: 2 requests to Redis and some 8 to the archive.
  *
  * @param store a store on the database that the index has moved to
- * @throws TundraError `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail
+ * @returns the former owner of the archive and the present one; both are this database if nothing was to be done
+ * @throws {TundraError} `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail
  * or another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete;
  * `BAD_ARGUMENT`
  * @example

@@ -48,7 +48,7 @@ return out
  * One request, 2 billable commands a key and 3; one request more on a full Redis. Keys with long names take several,
  * each of them one view. What Redis says of one key is that key's `error`.
  *
- * @throws TundraError `TOO_LARGE` if the reply is: ask for fewer keys; `UNSUPPORTED` if the endpoint changes replies
+ * @throws {TundraError} `TOO_LARGE` if the reply is: ask for fewer keys; `UNSUPPORTED` if the endpoint changes replies
  */
 export async function snapshot(
   connection: Connection,

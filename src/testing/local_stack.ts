@@ -34,13 +34,29 @@ import { startUpstash } from "./upstash.ts";
 
 /** Options of {@linkcode localStack}. */
 export interface LocalStackOptions {
-  /** Ports on 127.0.0.1: of redis-server, of the endpoint before it, of S3. Default: free ones. */
+  /**
+   * Ports on 127.0.0.1: of redis-server, of the endpoint before it, of S3.
+   *
+   * @default {free ones}
+   */
   ports?: { redis?: number; upstash?: number; s3?: number };
-  /** The endpoint's token. Default: a random one. */
+  /**
+   * The endpoint's token.
+   *
+   * @default {a random one}
+   */
   token?: string;
-  /** The bucket to begin with. Default: `cold`. */
+  /**
+   * The bucket to begin with.
+   *
+   * @default {"cold"}
+   */
   bucket?: string;
-  /** The path of redis-server, version 7 or later, or of valkey-server. Default: the one on PATH. */
+  /**
+   * The path of redis-server, version 7 or later, or of valkey-server.
+   *
+   * @default {the one on PATH}
+   */
   redisServer?: string;
 }
 
@@ -69,7 +85,7 @@ export interface LocalStack {
 /**
  * Starts a stack; resolves when all of it answers, in some 0.2 s. Any number may run at once.
  *
- * @throws Error redis-server is not on PATH, or a port is in use
+ * @throws {Error} redis-server is not on PATH, or a port is in use
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";

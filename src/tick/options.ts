@@ -12,40 +12,63 @@ import { leastDurationMs } from "../base/platform.ts";
  * rest.
  */
 export interface TickOptions {
-  /** Keys to claim in all: 1 to 1,000,000, default 1000. */
+  /**
+   * Keys to claim in all: 1 to 1,000,000.
+   *
+   * @default {1_000}
+   */
   maxKeys?: number;
-  /** Keys to claim at a time: 1 to 1000, default 100. */
+  /**
+   * Keys to claim at a time: 1 to 1000.
+   *
+   * @default {100}
+   */
   batchKeys?: number;
   /**
-   * No work is begun after this many milliseconds: 1,000 to 43,200,000, default 8,000. Work under way is completed, so
-   * leave some time until the platform's own limit: the default fits one of 10 s.
+   * No work is begun after this many milliseconds: 1,000 to 43,200,000. Work under way is completed, so leave some time
+   * until the platform's own limit: the default fits one of 10 s.
+   *
+   * @default {8_000}
    */
   deadlineMs?: number;
   /**
-   * HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50). Default:
-   * no bound.
+   * HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50).
+   *
+   * @default {Infinity}
+   * @see https://developers.cloudflare.com/workers/platform/limits/
    */
   maxSubrequests?: number;
   /**
-   * Bytes to read from Redis in all, at least 1, default 268,435,456 (256 MiB). The batch that passes it is completed.
+   * Bytes to read from Redis in all, at least 1. The batch that passes it is completed.
+   *
+   * @default {268_435_456}
    */
   maxBytes?: number;
-  /** Uploads at once: 1 to 1000, default 6. */
+  /**
+   * Uploads at once: 1 to 1000. A Worker has six connections.
+   *
+   * @default {6}
+   * @see https://developers.cloudflare.com/workers/platform/limits/
+   */
   nthreads?: number;
   /**
-   * A lease lasts this many milliseconds: 1,000 to 43,200,000 (12 h), default 60,000. Let it outlast the uploads of a
-   * batch.
+   * A lease lasts this many milliseconds: 1,000 to 43,200,000 (12 h). Let it outlast the uploads of a batch.
+   *
+   * @default {60_000}
    */
   leaseMs?: number;
   /**
-   * A key that fails this many times for a reason specific to that key is dead: 1 to 1000, default 3. A reason is
-   * specific to a key if the archive refuses its object while it takes others. So is trouble that may pass, if it meets
-   * this key in ten ticks in a row and other keys in none of them.
+   * A key that fails this many times for a reason specific to that key is dead: 1 to 1000. A reason is specific to a
+   * key if the archive refuses its object while it takes others. So is trouble that may pass, if it meets this key in
+   * ten ticks in a row and other keys in none of them.
+   *
+   * @default {3}
    */
   nattempts?: number;
   /**
-   * Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000. Default 1 s,
-   * doubled each time, at most an hour.
+   * Milliseconds until a failed key is due again, by its attempts so far (from 1): 0 to 43,200,000.
+   *
+   * @default {1 s, doubled each time, at most an hour}
    */
   retryBackoffMs?: number | ((attempt: number) => number);
   /** Aborts: uploads under way are given up, all claimed keys go back to the queue, the report is returned. */

@@ -20,15 +20,24 @@ import { tick } from "./tick.ts";
 /** Options of {@linkcode TundraStore.worker}: those of each tick, and of the loop. */
 export interface WorkerOptions extends TickOptions {
   /**
-   * Milliseconds to wait if nothing is due, by the number of times in a row (from 1): 0 to 43,200,000. Default 1 s,
-   * doubled each time, at most a minute.
+   * Milliseconds to wait if nothing is due, by the number of times in a row (from 1): 0 to 43,200,000.
+   *
+   * @default {1 s, doubled each time, at most a minute}
    */
   eoqBackoffMs?: number | ((n: number) => number);
-  /** Milliseconds to wait between two ticks while there is work: 0 to 43,200,000, default 0. */
+  /**
+   * Milliseconds to wait between two ticks while there is work: 0 to 43,200,000.
+   *
+   * @default {0}
+   */
   throttleMs?: number;
   /** Called after each tick. An error that it throws is ignored. */
   monitor?: (event: WorkerEvent) => void;
-  /** `true`: the loop starts at once. Default `true`. */
+  /**
+   * `true`: the loop starts at once.
+   *
+   * @default {true}
+   */
   autoStart?: boolean;
 }
 

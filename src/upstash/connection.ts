@@ -18,7 +18,11 @@ export type { RedisOptions } from "./options.ts";
 const TIMEOUT_MS = 30_000;
 const MAX_REPLY_BYTES = 16 * 1024 * 1024;
 const RETRIES = 5;
-/** Upstash refuses requests over 10 MB. */
+/**
+ * Upstash refuses requests over 10 MB.
+ *
+ * @see https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded
+ */
 const MAX_REQUEST_BYTES = 9_000_000;
 
 /**
@@ -79,7 +83,7 @@ export interface Connection {
 /**
  * Makes a connection. No I/O, no timer.
  *
- * @throws TundraError `BAD_ARGUMENT`
+ * @throws {TundraError} `BAD_ARGUMENT`
  */
 export function connect(options: RedisOptions): Connection {
   const checked = checkOptions(options);

@@ -26,41 +26,83 @@ export interface RedisOptions {
   url: string;
   /** The REST token; one that may write. */
   token: string;
-  /** Default: the global `fetch`, looked up at each call. */
+  /**
+   * The function for all requests; without it the global `fetch`, looked up at each call.
+   *
+   * @default {fetch}
+   */
   fetch?: typeof fetch;
   /**
    * The retries after a network failure, a reply cut short, a time limit passed, 408, 429 or 5xx. `retries` is 0 to
-   * 100, default 5: six attempts; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...;
-   * default: a random time below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up
-   * to 5 s; if it asks for more, the call fails at once. A retried command may run twice.
+   * 100; `false` is 0. `backoff` answers the milliseconds to wait before retry 0, 1, 2...; without it, a random time
+   * below 50 ms times e to that number, at most 2 s. A server's `Retry-After` is waited for up to 5 s; if it asks for
+   * more, the call fails at once. A retried command may run twice.
+   *
+   * @default {5 retries, which is six attempts}
    */
   retry?: false | { retries?: number; backoff?: (retryCount: number) => number };
   /**
-   * Milliseconds for one attempt, from the request to the last byte of the reply: 1 to 2147483647, default 30000. Event
-   * streams have no limit.
+   * Milliseconds for one attempt, from the request to the last byte of the reply: 1 to 2,147,483,647, the longest
+   * timer. Event streams have no limit.
+   *
+   * @default {30_000}
+   * @see https://developer.mozilla.org/docs/Web/API/Window/setTimeout#maximum_delay_value
    */
   timeoutMs?: number;
-  /** Bytes of one reply's body, base64 included, default 16 MiB; a larger one is not read: `TOO_LARGE`. */
+  /**
+   * Bytes of one reply's body, base64 included: 1 to 2^29. A larger one is not read: `TOO_LARGE`.
+   *
+   * @default {16_777_216}
+   */
   maxReplyBytes?: number;
   /**
-   * Bytes of one request's body, at least 32,768, default 9,000,000 (Upstash takes 10 MB, less on some plans). Set it
-   * if the plan or a proxy takes less: a value that one request could not bring back is then never archived nor
-   * evicted. A process also learns the limit from a refusal, but only for itself.
+   * Bytes of one request's body: 32,768 to 2^29 (Upstash takes 10 MB, less on some plans). Set it if the plan or a
+   * proxy takes less: a value that one request could not bring back is then never archived nor evicted. A process also
+   * learns the limit from a refusal, but only for itself.
+   *
+   * @default {9_000_000}
+   * @see https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded
    */
   maxRequestBytes?: number;
   /** Aborts every request of this connection. As a function it is asked for at each request. */
   signal?: AbortSignal | (() => AbortSignal);
-  /** Sees its own writes on a database with read regions: sends the last reply's sync token. Default true. */
+  /**
+   * `true`: sees its own writes on a database with read regions, as it sends the last reply's sync token.
+   *
+   * @default {true}
+   * @see https://upstash.com/docs/redis/howto/readyourwrites
+   */
   readYourWrites?: boolean;
-  /** Of the client: parses replies that are JSON. Default true. */
+  /**
+   * Of the client: parses replies that are JSON.
+   *
+   * @default {true}
+   */
   automaticDeserialization?: boolean;
-  /** Of the client: commands of one tick travel in one pipeline, reads and writes apart. Default true. */
+  /**
+   * Of the client: commands of one tick travel in one pipeline, reads and writes apart.
+   *
+   * @default {true}
+   */
   enableAutoPipelining?: boolean;
-  /** Of the client: prints how long each command took. Default false. */
+  /**
+   * Of the client: prints how long each command took.
+   *
+   * @default {false}
+   */
   latencyLogging?: boolean;
-  /** Of the client: `false` asks for plain strings, which lose bytes that are no UTF-8. Default `"base64"`. */
+  /**
+   * Of the client: `false` asks for plain strings, which lose bytes that are no UTF-8.
+   *
+   * @default {"base64"}
+   * @see https://upstash.com/docs/redis/features/restapi
+   */
   responseEncoding?: false | "base64";
-  /** The `cache` of each fetch. Default `"no-store"`; left out on Cloudflare Workers, which used to refuse it. */
+  /**
+   * The `cache` of each fetch; left out by default on Cloudflare Workers, which used to refuse it.
+   *
+   * @default {"no-store"}
+   */
   cache?: "default" | "force-cache" | "no-cache" | "no-store" | "only-if-cached" | "reload";
   /** The `keepalive` of each fetch; left out by default (a browser refuses bodies over 64 KiB with it). */
   keepAlive?: boolean;

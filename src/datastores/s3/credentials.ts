@@ -14,7 +14,10 @@ export interface S3Credentials {
   /** Session token of temporary credentials. */
   sessionToken?: string;
   /**
-   * The end of their validity: they are asked for again five minutes before. Default: when S3 refuses them as expired.
+   * The end of their validity: they are asked for again five minutes before. Without it, once S3 refuses them as
+   * expired.
+   *
+   * @default {undefined}
    */
   expiration?: Date;
 }

@@ -29,12 +29,17 @@ const CANNOT_DELETE_TOGETHER = [
 ];
 /**
  * The most objects of one DeleteObjects.
+ *
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
  */
 const DELETE_AT_ONCE = 1000;
 /** Answers to a conditional PUT by servers without it. */
 const UNCONDITIONAL = ["NotImplemented", "InvalidArgument", "InvalidRequest", "501", "400"];
-/** Answers to a conditional PUT if the object exists. */
+/**
+ * Answers to a conditional PUT if the object exists.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+ */
 const TAKEN = ["PreconditionFailed", "412"];
 
 /**
@@ -59,7 +64,7 @@ const TAKEN = ["PreconditionFailed", "412"];
  * | `UNSUPPORTED` | no | S3 refuses this object's name |
  * | `BAD_ARGUMENT` | no | nothing was sent |
  *
- * @throws TundraError `BAD_ARGUMENT`
+ * @throws {TundraError} `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { s3Datastore } from "@tundra/store";

@@ -11,7 +11,9 @@ import type { S3Connection } from "./request.ts";
 /** Options of {@linkcode s3Datastore}. */
 export interface S3DatastoreOptions {
   /**
-   * `http(s)://host[:port][/path]` of a gateway that is not AWS, without the bucket. Default: AWS, in `region`.
+   * `http(s)://host[:port][/path]` of a gateway that is not AWS, without the bucket.
+   *
+   * @default {AWS, in `region`}
    */
   endpoint?: string;
   /** Region for the signature, such as `eu-central-1`; `auto` for R2. */
@@ -19,7 +21,9 @@ export interface S3DatastoreOptions {
   /** The bucket; it must exist. `tenant:bucket` for Ceph's tenants. */
   bucket: string;
   /**
-   * Stands before every object name as it is: `tundra/`. At most 120 characters `A-Z a-z 0-9 _ - . ~ /`. Default: none.
+   * The beginning of every object name as it is, such as `tundra/`: at most 120 characters `A-Z a-z 0-9 _ - . ~ /`.
+   *
+   * @default {""}
    */
   prefix?: string;
   /** Access key id; with `secretAccessKey`, unless there are `credentials`. */
@@ -33,21 +37,42 @@ export interface S3DatastoreOptions {
    * and once if S3 refuses them as expired. A provider of the AWS SDK is one.
    */
   credentials?: () => S3Credentials | Promise<S3Credentials>;
-  /** Used for every request. Default: the global `fetch`. */
+  /**
+   * The function for all requests.
+   *
+   * @default {fetch}
+   */
   fetch?: typeof fetch;
-  /** `path` (`host/bucket/name`; default with `endpoint`) or `virtual-host` (`bucket.host/name`; default for AWS). */
+  /**
+   * The place of the bucket's name: `path` (`host/bucket/name`) or `virtual-host` (`bucket.host/name`).
+   *
+   * @default {"path" with `endpoint` or a bucket with a dot or a tenant, else "virtual-host"}
+   */
   style?: "path" | "virtual-host";
   /**
-   * Time limit of one attempt without any progress, in ms, 1 to 600 000, default 10 000; uploads get 1 ms a KB more.
+   * Time limit of one attempt without any progress, in ms: 1 to 600,000; uploads get 1 ms a KB more.
+   *
+   * @default {10_000}
    */
   timeoutMs?: number;
-  /** Attempts after the first one, 0 to 10, default 4; none begins more than 5 s after the first. */
+  /**
+   * Attempts after the first one: 0 to 10; none begins more than 5 s after the first.
+   *
+   * @default {4}
+   */
   retries?: number;
-  /** Requests at once of one call, 1 to 1000, default 64. */
+  /**
+   * Requests at once of one call: 1 to 1000.
+   *
+   * @default {64}
+   */
   concurrency?: number;
   /**
-   * The checksum of an upload besides the SHA-256 in its signature: `sha256` (default for AWS: kept with the object),
-   * `md5` (`Content-MD5`: gateways and buckets with Object Lock that ask for it), or `none` (default with `endpoint`).
+   * The checksum of an upload besides the SHA-256 in its signature: `sha256` (AWS keeps it with the object), `md5`
+   * (`Content-MD5`: gateways and buckets with Object Lock that ask for it), or `none`.
+   *
+   * @default {"none" with `endpoint`, else "sha256"}
+   * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
    */
   checksum?: "sha256" | "md5" | "none";
   /**

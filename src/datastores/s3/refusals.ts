@@ -11,7 +11,11 @@ export interface S3Refusal {
   again: "no" | "later" | "with our clock corrected" | "with new credentials";
 }
 
-/** Another attempt may well succeed. These come with a status 400 to 409 too. */
+/**
+ * Another attempt may well succeed. These come with a status 400 to 409 too.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ */
 const TRANSIENT = new Set([
   ...["BadDigest", "IncompleteBody", "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable"],
   ...["SlowDown", "Throttling", "TemporaryRedirect", "XAmzContentSHA256Mismatch"],
@@ -21,7 +25,11 @@ const EXPIRED = new Set(["ExpiredToken", "TokenRefreshRequired"]);
 const TOO_LARGE = new Set(["EntityTooLarge", "MaxMessageLengthExceeded"]);
 /**
  * The codes by which S3 and similar services refuse an object's own name. Any other 4xx is about headers, rights, the
- * bucket or its configuration: it would meet every other object too, so no key may be given up for it.
+ * bucket or its configuration: it would meet every other object too, so no key may be given up for it. Those with
+ * `XMinio` are MinIO's.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ * @see https://github.com/minio/minio/blob/master/cmd/api-errors.go
  */
 const NAME_REFUSED = new Set([
   ...["KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName"],

@@ -34,7 +34,7 @@ interface ListPage {
 /**
  * The XML of a page of objects, as ListObjectsV2 gives it.
  *
- * @throws S3Error if a parameter is wrong
+ * @throws {S3Error} if a parameter is wrong
  */
 export function listing(
   bucket: string,

@@ -51,7 +51,7 @@ export function operationOf(request: Pick<S3Request, "method" | "bucket" | "key"
 /**
  * Answers a request.
  *
- * @throws S3Error the error by which S3 refuses it
+ * @throws {S3Error} the error by which S3 refuses it
  */
 export function answer(request: S3Request, buckets: Buckets): S3Reply {
   const operation = operationOf(request);

@@ -10,7 +10,7 @@ import { type SignedPayload, valueOf } from "./signature.ts";
 /**
  * Checks a body against the signature's hash, Content-MD5 and x-amz-checksum-sha256.
  *
- * @throws S3Error what S3 answers
+ * @throws {S3Error} what S3 answers
  */
 export function checkPayload(
   body: Uint8Array,

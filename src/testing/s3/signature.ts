@@ -42,7 +42,7 @@ export function valueOf(pairs: [string, string][], name: string): string | undef
 /**
  * Checks key, date, scope and signature of a request; the body is checked against the result by `checkPayload`.
  *
- * @throws S3Error what S3 answers
+ * @throws {S3Error} what S3 answers
  */
 export function verifySignature(request: SignedRequest, credentials: Credentials, nowMs: number): SignedPayload {
   const authorization = valueOf(request.headers, "authorization");
