@@ -6,6 +6,7 @@
 import { thawRecord } from "./archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
 import { objectName, objectPrefix, versionMicros } from "./base/keys.ts";
+import { monotonicMs } from "./base/platform.ts";
 import type { Context } from "./core/context.ts";
 import { newestVersions } from "./core/newest_version.ts";
 import { archivePlace } from "./core/owner.ts";
@@ -23,8 +24,11 @@ const THAWED_BYTES = 1_048_576;
 /** Bytes of an object besides the value and its key. */
 const OBJECT_BYTES = 1_024;
 
+/** A fetch begun longer ago than this is not shared with further calls: it may hang, and one of their own succeed. */
+const SHARED_MS = 5_000;
+
 /** Fetches under way, by object name: concurrent calls for one object share its fetch. The guard ends each in time. */
-export type SingleFlight = Map<string, Promise<Uint8Array | Error>>;
+export type SingleFlight = Map<string, { object: Promise<Uint8Array | Error>; sharedUntil: number }>;
 
 type Failures = Map<string, TundraError>;
 
@@ -200,7 +204,7 @@ async function thawNewer(
   return await thaw(context, { key, record, ver: newest, name, object });
 }
 
-/** Fetches objects in the order of `names`; waits for fetches that are under way already. */
+/** Fetches objects in the order of `names`; waits for fetches that have just begun. */
 async function fetchObjects(
   context: Context,
   flights: SingleFlight | undefined,
@@ -214,14 +218,17 @@ async function fetchObjects(
     }
   };
   if (!flights) return await fetchAll(names);
-  const fresh = names.filter((name) => !flights.has(name));
+  const now = monotonicMs();
+  const fresh = names.filter((name) => now >= (flights.get(name)?.sharedUntil ?? -Infinity));
   if (fresh.length > 0) {
     const under = fetchAll(fresh);
     fresh.forEach((name, i) => {
-      flights.set(name, under.then((objects) => objects[i]!).finally(() => flights.delete(name)));
+      const flight = { object: under.then((objects) => objects[i]!), sharedUntil: now + SHARED_MS };
+      flights.set(name, flight);
+      void under.then(() => flights.get(name) === flight && flights.delete(name));
     });
   }
-  return await Promise.all(names.map((name) => flights.get(name)!));
+  return await Promise.all(names.map((name) => flights.get(name)!.object));
 }
 
 function refused(key: string, message: string): TundraError {

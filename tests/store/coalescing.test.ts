@@ -2,8 +2,12 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Datastore, TundraError, TundraStore } from "../../mod.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { type Gate, gate, sleep, until } from "../support/waiting.ts";
+
+/** The time limit of a fetch of one object, with a datastore whose own limit is 10 s. */
+const GUARD_MS = 30_200;
 
 describe("concurrent ensureKs", () => {
   const stack = withArchive();
@@ -83,6 +87,46 @@ describe("concurrent ensureKs", () => {
     assertEquals(fetches, 1);
     await store.ensureKs("k");
     assertEquals([fetches, await stack.get("k")], [2, "value of k"]);
+  });
+
+  it("do not wait for a fetch that hangs: later ones fetch for themselves, and the first fails at its time limit", async () => {
+    await evicted("k");
+    const archive = stack.datastore();
+    let [fetches, aheadMs] = [0, 0];
+    let timeIsOver = () => {};
+    setPlatform({
+      ...PLATFORM,
+      monotonicMs: () => PLATFORM.monotonicMs() + aheadMs,
+      after(ms, act) {
+        if (ms !== GUARD_MS) return PLATFORM.after(ms, act);
+        if (fetches === 0) timeIsOver = act;
+        return () => {};
+      },
+    });
+    try {
+      const fetchKeys: Datastore["fetchKeys"] = (names, options) =>
+        ++fetches > 1 ? archive.fetchKeys(names, options) : new Promise(() => {});
+      const store = stack.store({ datastore: hooked(archive, { fetchKeys, timeoutMs: 10_000 }) });
+      const first = tundraError("ENSURE_FAILED", () => store.ensureKs("k"));
+      await until("the first one hangs", () => fetches === 1);
+      const second = tundraError("ENSURE_FAILED", () => store.ensureKs("k"));
+      await until("the second one shares its fetch", () => stack.server.requests === 2);
+      await sleep(30);
+      aheadMs = 5_000;
+      const third = store.ensureKs("k");
+      await until("the third one fetches", () => fetches === 2);
+      await third;
+      assertEquals(await stack.get("k"), "value of k");
+      timeIsOver();
+      for (const error of [await first, await second]) {
+        assertEquals((error.causes.k as TundraError).code, "UNAVAILABLE");
+      }
+      await store.evict("k");
+      await store.ensureKs("k");
+      assertEquals([fetches, await stack.get("k")], [3, "value of k"]);
+    } finally {
+      setPlatform();
+    }
   });
 
   it("of another version fetch that one: what was fetched before is not kept", async () => {
