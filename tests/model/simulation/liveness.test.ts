@@ -1,5 +1,5 @@
 /**
- * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere.
+ * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere; and one or two of hundreds of keys.
  * @module
  */
 import process from "node:process";
@@ -7,25 +7,42 @@ import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { seededRandom } from "../../support/random.ts";
 import { seededChoices } from "./choices.ts";
-import { runLiveness } from "./liveness.ts";
+import { pickPlay, runLiveness } from "./liveness.ts";
 import { SHIPPED } from "./simulation.ts";
 
-const SCHEDULES = process.versions.deno === undefined ? 20 : process.env.CI ? 300 : 60;
+const CI = process.env.CI !== undefined && process.versions.deno !== undefined;
+const SCHEDULES = process.versions.deno === undefined ? 20 : CI ? 300 : 60;
+const HUNDREDS = CI ? 2 : 1;
+
+async function playOne(seed: number): Promise<string> {
+  const { violation, mode } = await runLiveness(SHIPPED, seededChoices(seed));
+  if (violation !== undefined) {
+    const log: string[] = [];
+    await runLiveness(SHIPPED, seededChoices(seed), log);
+    console.log(log.join("\n"));
+    assertEquals(violation, undefined, `TUNDRA_SEED=${seed}`);
+  }
+  return mode;
+}
 
 describe("the simulation of what must go on", () => {
   it("finds that it does, in every schedule", async () => {
     const { seed } = seededRandom("the first schedule of liveness.test.ts");
     const modes: Record<string, number> = {};
     for (let i = 0; i < SCHEDULES; i++) {
-      const { violation, mode } = await runLiveness(SHIPPED, seededChoices(seed + i));
+      const mode = await playOne(seed + i);
       modes[mode] = (modes[mode] ?? 0) + 1;
-      if (violation === undefined) continue;
-      const log: string[] = [];
-      await runLiveness(SHIPPED, seededChoices(seed + i), log);
-      console.log(log.join("\n"));
-      assertEquals(violation, undefined, `TUNDRA_SEED=${seed + i}`);
     }
     console.log(JSON.stringify(modes));
     if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 6);
+  });
+
+  it("finds that it does with hundreds of keys and few requests a tick", async () => {
+    let { seed } = seededRandom("the first schedule of hundreds in liveness.test.ts");
+    for (let played = 0; played < HUNDREDS; seed++) {
+      if (pickPlay(seededChoices(seed)).keys.length < 200) continue;
+      await playOne(seed);
+      played++;
+    }
   });
 });
