@@ -6,15 +6,13 @@ import { freezeRecord } from "../archive/record.ts";
 import { asTundraError, isKeysOwn, show, TundraError } from "../base/errors.ts";
 import { objectName, versionAfter } from "../base/keys.ts";
 import { after } from "../base/platform.ts";
-import type { Context } from "../core/context.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { type Archived, commit } from "../scripts/commit.ts";
 import type { Failure } from "../scripts/fail.ts";
 import type { Snapshot } from "../scripts/snapshot.ts";
-import { payloadBytes } from "../upstash/payload.ts";
-import { keyBytes, roomIn } from "../upstash/requests.ts";
 import { sha1Hex } from "../upstash/script.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
+import { checkRestorable } from "./restorable.ts";
 import type { TickRun } from "./run.ts";
 
 /** Uploads are committed this long after the first of them has ended, so that little is lost if the tick is killed. */
@@ -173,7 +171,7 @@ async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObjec
       { keys: [key], retryable: true },
     );
   }
-  checkRestorable(context, key, dump);
+  await checkRestorable(run, key, dump);
   const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, name, context.freezers));
   const fp = await sha1Hex(dump);
   await putObject(run, lease, name, object);
@@ -198,21 +196,6 @@ async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8
     release();
   }
   run.report.bytesWritten += object.length;
-}
-
-/** Refuses a value that no request could bring back, so that it is never archived nor evicted. */
-function checkRestorable({ connection }: Context, key: string, dump: Uint8Array): void {
-  const most = roomIn(connection.requestLimit()) - keyBytes(key);
-  if (2 * dump.length <= most) return;
-  const bytes = payloadBytes(dump);
-  if (bytes > most) {
-    throw new TundraError(
-      "TOO_LARGE",
-      `Cannot archive ${show(key)} as its value must fit into one request to be restored, ` +
-        `at most ${most} bytes: it takes ${bytes}; it stays in Redis`,
-      { keys: [key] },
-    );
-  }
 }
 
 async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {

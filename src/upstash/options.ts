@@ -57,8 +57,9 @@ export interface RedisOptions {
   maxReplyBytes?: number;
   /**
    * Bytes of one request's body: 32,768 to 2^29 (Upstash takes 10 MB, less on some plans). Set it if the plan or a
-   * proxy takes less: a value that one request could not bring back is then never archived nor evicted. A process also
-   * learns the limit from a refusal, but only for itself.
+   * proxy takes less: then no request is tried in vain. A process also learns the limit from a refusal, but only for
+   * itself. A value that one request could not bring back is never archived nor evicted: before a tick archives one
+   * that needs a request of over 1 MB, it makes sure by a request of that size, which changes nothing.
    *
    * @default {9_000_000}
    * @see https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded

@@ -7,7 +7,7 @@ import { TundraError } from "../base/errors.ts";
 /** The most keys of one request: Lua's `unpack` ends near 8,000 values. */
 const MAX_KEYS = 1_000;
 /** Room for a script's text, which is sent if the server does not know it. */
-const SCRIPT_BYTES = 16_000;
+export const SCRIPT_BYTES = 16_000;
 
 /** The bytes that a request may hold besides the script. */
 export function roomIn(limitBytes: number): number {

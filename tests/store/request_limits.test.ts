@@ -133,4 +133,52 @@ for (const proxyLimits of [false, true]) {
       assertEquals(await stack.exists(...names(5)), 5);
     });
   });
+
+  describe(`a server that answers requests over 2 MB ${proxyLimits ? "with HTTP 413" : "as Upstash does"}`, () => {
+    const stack = withArchive();
+    let server: UpstashServer;
+    beforeEach(async () => {
+      await stack.flush();
+      server = await startUpstash({
+        redisPort: stack.redis.port,
+        maxRequestBytes: 2_000_000,
+        proxyLimits,
+        record: true,
+      });
+    });
+    afterEach(() => server.stop());
+    const limited = () => stack.store({ redis: { url: server.url, token: server.token } });
+    const proofs = () => server.log.filter(({ commands }) => commands.some(([name]) => name === "HEXISTS")).length;
+
+    it("archives no larger value, even if no process has met a refusal or knows the limit", async () => {
+      await stack.raw("SET", "large", noise(2_100_000));
+      await stack.raw("SET", "small", noise(500_000));
+      const store = limited();
+      await store.dirty("large", "small");
+      const { frozen, errors } = await store.tick();
+      assertEquals([frozen, errors.map(({ key, code }) => [key, code])], [1, [["large", "TOO_LARGE"]]]);
+      assertEquals(await store.evict("large", "small"), {
+        evicted: ["small"],
+        kept: Object.assign(Object.create(null), { large: "dirty" }),
+      });
+      await limited().ensureKs("large", "small");
+      assertEquals(await stack.exists("large", "small"), 2);
+    });
+
+    it("is asked once whether it accepts requests of over 1 MB, and not at all for smaller values", async () => {
+      const large = noise(1_500_000);
+      const values = new Map(names(4).map((key) => [key, key === "k:0" ? noise(450_000) : large]));
+      for (const [key, value] of values) await stack.raw("SET", key, value);
+      const store = limited();
+      await store.dirty("k:0");
+      assertEquals([(await store.tick()).frozen, proofs()], [1, 0]);
+      await store.dirty([...values.keys()]);
+      assertEquals([(await store.tick()).frozen, proofs()], [4, 1]);
+      await store.dirty([...values.keys()]);
+      assertEquals([(await store.tick()).frozen, proofs()], [4, 1]);
+      assertEquals((await store.evict([...values.keys()])).evicted.length, 4);
+      await limited().ensureKs([...values.keys()]);
+      for (const [key, value] of values) assertEquals(await stack.get(key), value);
+    });
+  });
 }

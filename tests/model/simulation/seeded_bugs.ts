@@ -34,8 +34,8 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "what no request could bring back is archived",
     met: 1091,
-    where: "src/tick/freeze.ts",
-    patches: [["  if (2 * dump.length <= most) return;", "  if (most > 0) return;"]],
+    where: "src/tick/restorable.ts",
+    patches: [["  if (bytes > most) {", "  if (bytes < 0) {"]],
   },
   {
     name: "ensureKs() does not halve what is too large for the server",
