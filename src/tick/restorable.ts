@@ -5,9 +5,10 @@
  */
 import { show, TundraError } from "../base/errors.ts";
 import { type Semaphore, semaphore } from "../base/semaphore.ts";
+import { proveSize } from "../scripts/prove_size.ts";
 import type { Connection } from "../upstash/connection.ts";
 import { payloadBytes } from "../upstash/payload.ts";
-import { keyBytes, roomIn, SCRIPT_BYTES } from "../upstash/requests.ts";
+import { keyBytes, roomIn } from "../upstash/requests.ts";
 import type { TickRun } from "./run.ts";
 
 /** Requests of this size are taken for granted: no server or proxy is known that accepts less by default. */
@@ -42,15 +43,14 @@ export async function checkRestorable(run: TickRun, key: string, dump: Uint8Arra
 }
 
 /** Sends a request with that much room that changes nothing, unless as much is proved. A refusal lowers the limit. */
-async function prove({ context: { connection, index }, call }: TickRun, bytes: number): Promise<void> {
+async function prove({ context, call }: TickRun, bytes: number): Promise<void> {
+  const { connection } = context;
   let proof = proofs.get(connection);
   if (!proof) proofs.set(connection, proof = { bytes: 0, turn: semaphore(1) });
   const done = await proof.turn.acquire();
   try {
     if (bytes <= proof.bytes || bytes > roomIn(connection.requestLimit())) return;
-    const command = ["HEXISTS", index.keys.stats, ""];
-    command[2] = "-".repeat(bytes + SCRIPT_BYTES - JSON.stringify(command).length);
-    await connection.command(command, { ...call, retries: 1 });
+    await proveSize(context, bytes, call);
     proof.bytes = bytes;
   } catch (error) {
     if (!(error instanceof TundraError && error.code === "TOO_LARGE")) throw error;
