@@ -4,9 +4,10 @@
  */
 import { AwsV4Signer } from "aws4fetch";
 import { linkSignals, sleep, untilAborted } from "../../base/abort.ts";
-import { show, TundraError, type TundraErrorDetails } from "../../base/errors.ts";
+import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
 import { digest, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
+import { readBody } from "./body.ts";
 import { type CredentialSource, type CredentialStore, credentialStore } from "./credentials.ts";
 import { contentMd5 } from "./md5.ts";
 import { adviceFor, readRefusal, type S3Refusal } from "./refusals.ts";
@@ -255,30 +256,6 @@ async function limited<T>(
   } finally {
     link.release();
   }
-}
-
-/** The whole body; fails if it is shorter than promised. */
-async function readBody(response: Response, progress: () => void): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  const reader = response.body?.getReader();
-  for (let read = await reader?.read(); read && !read.done; read = await reader!.read()) {
-    progress();
-    chunks.push(read.value);
-    length += read.value.length;
-  }
-  const promised = response.headers.get("content-length");
-  // A length on the wire says nothing about bytes that fetch has decoded.
-  if (promised !== null && !response.headers.has("content-encoding") && Number(promised) !== length) {
-    throw new Error(`the reply ended after ${length} of ${show(promised)} bytes`);
-  }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }
 
 /** The message of what `fetch` threw, with its cause's. */
