@@ -10,7 +10,7 @@ export interface DatastoreCallOptions {
   /**
    * A datastore that makes HTTP requests calls this right before each one, retries included, so that a tick can count
    * sub-requests. If it throws, the datastore makes no further request, and the call fails with what was thrown.
-   * If a datastore never calls it, one request is counted for each call (`putKey`) or each name (the others).
+   * If a datastore never calls it, one request is counted for each call (`putKey`) or each name or range (the others).
    */
   onRequest?: () => void;
 }
@@ -24,6 +24,16 @@ export interface PutOptions extends DatastoreCallOptions {
    * @default {false}
    */
   ifAbsent?: boolean;
+}
+
+/** A range of one object, as `fetchRanges` of a {@linkcode Datastore} reads it. */
+export interface RangeRead {
+  /** The object's name. */
+  name: string;
+  /** The number of bytes before the range. */
+  offset: number;
+  /** The number of bytes in the range, at least 1. */
+  length: number;
 }
 
 /**
@@ -47,7 +57,7 @@ export interface Datastore {
   readonly place?: string;
   /**
    * The datastore's own time limit for one request, in ms. Tundra gives up a call after twice that and 10 s, 0.2 s more
-   * for each name, and 2 s more for each MB that is put.
+   * for each name or range, and 2 s more for each MB that is put or is in a range.
    *
    * @default {10_000}
    */
@@ -67,6 +77,15 @@ export interface Datastore {
    * means "unknown" and never leads to `LOST`
    */
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
+  /**
+   * Fetches ranges of objects; the same object may be read more than once. A failure takes one slot only. A range that
+   * ends behind the object's end is "unknown": it is never answered by fewer bytes, and never absent. Cost: a request
+   * for each range.
+   *
+   * @returns for each read, in their order, exactly `length` bytes from `offset` on; `notFound(name)` if the object is
+   * provably absent; any other error means "unknown"
+   */
+  fetchRanges?(reads: RangeRead[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
   /**
    * Deletes objects; absent ones are no error.
    *

@@ -4,11 +4,12 @@
  */
 import { nameTaken, notFound } from "../base/errors.ts";
 import type { Datastore } from "./datastore.ts";
+import { checkReads, wrongLength } from "./ranges.ts";
 
 /** Names a page of `listKeys`, as S3 has it. */
 const PAGE = 1000;
 
-/** The result of {@linkcode memoryDatastore}: a {@linkcode Datastore} with all five functions. */
+/** The result of {@linkcode memoryDatastore}: a {@linkcode Datastore} with all six functions. */
 export interface MemoryDatastore extends Required<Datastore> {
   /** The objects themselves: a test may look at, damage or remove them. */
   readonly objects: Map<string, Uint8Array>;
@@ -46,6 +47,17 @@ export function memoryDatastore(): MemoryDatastore {
       return names.map((name) => {
         const value = objects.get(name);
         return value ? new Uint8Array(value) : notFound(name);
+      });
+    },
+    // deno-lint-ignore require-await
+    async fetchRanges(reads, options) {
+      checkReads(reads);
+      options?.signal?.throwIfAborted();
+      return reads.map((read) => {
+        const value = objects.get(read.name);
+        if (!value) return notFound(read.name);
+        const range = value.slice(read.offset, read.offset + read.length);
+        return range.length === read.length ? range : wrongLength(read, range.length);
       });
     },
     // deno-lint-ignore require-await

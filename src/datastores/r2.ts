@@ -6,10 +6,11 @@ import { sleep, untilAborted } from "../base/abort.ts";
 import { checkMethods, checkNames, checkNumber } from "../base/arguments.ts";
 import { nameTaken, notFound, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { digest, random } from "../base/platform.ts";
-import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
+import type { Datastore, DatastoreCallOptions, RangeRead } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkListed, checkPrefix, checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
+import { checkReads, wrongLength } from "./ranges.ts";
 
 /** The part of an R2 bucket's binding that Tundra uses; a Worker's `env.BUCKET` has it. */
 export interface R2BucketLike {
@@ -22,8 +23,11 @@ export interface R2BucketLike {
     value: Uint8Array,
     options: { sha256: ArrayBuffer; onlyIf?: { etagDoesNotMatch: string } },
   ): Promise<unknown>;
-  /** Fetches an object; `null` if it does not exist. */
-  get(name: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
+  /** Fetches an object, or a range of it; `null` if it does not exist. */
+  get(
+    name: string,
+    options?: { range: { offset: number; length: number } },
+  ): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
   /** Looks for an object; `null` if it does not exist. */
   head(name: string): Promise<object | null>;
   /** Deletes at most 1,000 objects. */
@@ -60,6 +64,8 @@ export interface R2DatastoreOptions {
 const MAKE = "make an R2 datastore";
 const PAGE = 1000;
 const RETRY_MS = 100;
+/** The number at the end of R2's message that says that a range begins behind the object's end. */
+const BEHIND_END = "10039";
 /**
  * The numbers at the end of R2's messages that blame the object. Any other failure is the bucket's.
  *
@@ -73,8 +79,8 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  *
  * Cost: one call to R2 for each object (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
  * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the
- * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys`), `TOO_LARGE`,
- * `UNSUPPORTED`, else `UNAVAILABLE`.
+ * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys` or `fetchRanges`),
+ * `TOO_LARGE`, `UNSUPPORTED`, else `UNAVAILABLE`.
  *
  * @throws {TundraError} `BAD_ARGUMENT`
  * @example
@@ -97,22 +103,7 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
 export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = {}): Required<Datastore> {
   const { prefix, concurrency, retries } = check(bucket, options);
   const attempt = attemptsOf(retries);
-
-  /** Makes one call for each name. */
-  async function each<T>(
-    what: string,
-    names: string[],
-    call: DatastoreCallOptions | undefined,
-    act: (path: string, name: string) => Promise<T | Error>,
-  ): Promise<(T | Error)[]> {
-    const paths = names.map((name) => objectPath(what, prefix, name));
-    return await forEachName(
-      names,
-      concurrency,
-      call,
-      (name, i, own) => attempt(`${what} ${show(name)}`, own, () => act(paths[i]!, name)),
-    );
-  }
+  const archive: R2Archive = { bucket, prefix, concurrency, attempt };
 
   return {
     place: `an R2 bucket${prefix === "" ? "" : `, prefix ${show(prefix)}`}`,
@@ -128,15 +119,15 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       return true;
     },
 
-    async fetchKeys(names, call) {
-      return await each("fetch", names, call, async (path, name) => {
-        const object = await bucket.get(path);
-        return object === null ? notFound(name) : new Uint8Array(await object.arrayBuffer());
-      });
+    fetchKeys: (names, call) => fetchAll(archive, names, call),
+
+    async fetchRanges(reads, call) {
+      checkReads(reads);
+      return await fetchAll(archive, reads.map(({ name }) => name), call, reads);
     },
 
     async hasKeys(names, call) {
-      return await each("look for", names, call, async (path) => await bucket.head(path) !== null);
+      return await each(archive, "look for", names, call, async (path) => await bucket.head(path) !== null);
     },
 
     async deleteKeys(names, call) {
@@ -163,6 +154,47 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
 
 /** Makes one call to R2 with its retries. */
 type Attempt = <T>(what: string, call: DatastoreCallOptions | undefined, act: () => Promise<T>) => Promise<T>;
+
+/** A bucket, and how it is called. */
+interface R2Archive {
+  bucket: R2BucketLike;
+  prefix: string;
+  concurrency: number;
+  attempt: Attempt;
+}
+
+/** Makes one call for each name. */
+async function each<T>(
+  { prefix, concurrency, attempt }: R2Archive,
+  what: string,
+  names: string[],
+  call: DatastoreCallOptions | undefined,
+  act: (path: string, i: number) => Promise<T | Error>,
+): Promise<(T | Error)[]> {
+  const paths = names.map((name) => objectPath(what, prefix, name));
+  return await forEachName(
+    names,
+    concurrency,
+    call,
+    (name, i, own) => attempt(`${what} ${show(name)}`, own, () => act(paths[i]!, i)),
+  );
+}
+
+/** Fetches objects, or a range of each. */
+async function fetchAll(
+  archive: R2Archive,
+  names: string[],
+  call: DatastoreCallOptions | undefined,
+  reads?: readonly RangeRead[],
+): Promise<(Uint8Array | Error)[]> {
+  return await each(archive, "fetch", names, call, async (path, i) => {
+    const read = reads?.[i];
+    const object = await archive.bucket.get(path, read && { range: { offset: read.offset, length: read.length } });
+    if (object === null) return notFound(names[i]!);
+    const bytes = new Uint8Array(await object.arrayBuffer());
+    return read && bytes.length !== read.length ? wrongLength(read, bytes.length) : bytes;
+  });
+}
 
 /** Calls with up to so many retries. A binding cannot be aborted: a late result is dropped. */
 function attemptsOf(retries: number): Attempt {
@@ -205,8 +237,12 @@ async function deletePages(
 
 function failure(what: string, thrown: unknown): TundraError {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const code = OBJECT_ERRORS[/\((\d+)\)$/.exec(message)?.[1] ?? ""] ?? "UNAVAILABLE";
-  return new TundraError(code, `Cannot ${what} as R2 must accept it: ${message}`, { cause: thrown });
+  const number = /\((\d+)\)$/.exec(message)?.[1] ?? "";
+  return new TundraError(
+    OBJECT_ERRORS[number] ?? "UNAVAILABLE",
+    `Cannot ${what} as R2 must accept it: ${message}`,
+    { cause: thrown, ...(number === BEHIND_END && { retryable: false }) },
+  );
 }
 
 function check(bucket: R2BucketLike, options: R2DatastoreOptions): Required<R2DatastoreOptions> {

@@ -188,6 +188,30 @@ describe("r2Datastore", () => {
     ]);
   });
 
+  it("asks R2 for a range, and believes exactly as many bytes as it asked for", async () => {
+    const of = (length: number) => ({ arrayBuffer: () => Promise.resolve(new Uint8Array(length).fill(7).buffer) });
+    const behind = new Error("get: The requested range is not satisfiable (10039)");
+    const { calls, binding } = bucket(of(3), of(2), of(10), null, behind, internal(), of(3));
+    const ranges: unknown[] = [];
+    const get = (name: string, options: unknown) => (ranges.push(options), binding.get(name));
+    const names = ["a", "short", "whole", "none", "behind", "again"];
+    const store = r2Datastore({ ...binding, get } as typeof binding, { retries: 1, concurrency: 1 });
+    const slots = await store.fetchRanges(names.map((name) => ({ name, offset: 7, length: 3 })));
+    assertEquals(calls.length, 7); // only what R2 could not do was tried again
+    assertEquals(ranges, calls.map(() => ({ range: { offset: 7, length: 3 } })));
+    assertEquals(
+      slots.map((slot) => slot instanceof TundraError ? [slot.code, slot.retryable] : slot),
+      [
+        new Uint8Array(3).fill(7),
+        ["UNAVAILABLE", false],
+        ["UNAVAILABLE", false],
+        ["NOT_FOUND", false],
+        ["UNAVAILABLE", false],
+        new Uint8Array(3).fill(7),
+      ],
+    );
+  });
+
   it("ends with the signal, also while R2 hangs", async () => {
     const { binding } = bucket(() => new Promise(() => {}));
     const controller = new AbortController();

@@ -170,6 +170,95 @@ export function datastoreConformance(
       assertEquals(await store.hasKeys(names), [true, false, true, false]);
     });
 
+    it("gives back exactly the ranges that were asked for, in the order of the reads", async () => {
+      const values: Record<string, Uint8Array> = {
+        "ranges/one": Uint8Array.from([7]),
+        "ranges/random": randomBytes(70_001, 2),
+        "ranges/large": randomBytes(3_000_000, 3),
+      };
+      for (const [name, value] of Object.entries(values)) await store.putKey(name, value);
+      const reads = [
+        { name: "ranges/random", offset: 70_000, length: 1 }, // the last byte
+        { name: "ranges/one", offset: 0, length: 1 },
+        { name: "ranges/random", offset: 0, length: 2 },
+        { name: "ranges/random", offset: 0, length: 70_001 }, // the whole object
+        { name: "ranges/large", offset: 1_500_000, length: 1_000_000 },
+        { name: "ranges/random", offset: 1, length: 70_000 },
+        { name: "ranges/large", offset: 2_999_999, length: 1 },
+        { name: "ranges/random", offset: 33_333, length: 17 },
+        { name: "ranges/random", offset: 33_340, length: 17 },
+        { name: "ranges/random", offset: 33_333, length: 17 },
+      ];
+      const asked = structuredClone(reads);
+      const slots = await store.fetchRanges(reads);
+      assertEquals(slots.length, reads.length);
+      for (const [i, { name, offset, length }] of reads.entries()) {
+        const slot = slots[i];
+        assertInstanceOf(slot, Uint8Array, String(slot));
+        // Not assertEquals: it would print megabytes.
+        assertEquals([slot.constructor, slot.length], [Uint8Array, length]);
+        assert(slot.every((byte, at) => byte === values[name]![offset + at]), `range ${i} must hold those bytes`);
+      }
+      assertEquals(reads, asked);
+    });
+
+    it("gives back the first byte alone", async () => {
+      await store.putKey("ranges/first", Uint8Array.from([1, 2, 3]));
+      const slots = await store.fetchRanges([{ name: "ranges/first", offset: 0, length: 1 }]);
+      assertEquals(slots, [Uint8Array.from([1])]);
+    });
+
+    it("gives back ranges that are copies", async () => {
+      await store.putKey("ranges/copied", Uint8Array.from([1, 2, 3, 4]));
+      const read = { name: "ranges/copied", offset: 1, length: 2 };
+      const [first, second] = await store.fetchRanges([read, read]) as [Uint8Array, Uint8Array];
+      first.fill(9);
+      assertEquals(second, Uint8Array.from([2, 3]));
+      assertEquals(await store.fetchKeys(["ranges/copied"]), [Uint8Array.from([1, 2, 3, 4])]);
+    });
+
+    it("says NOT_FOUND of a range only if the object is absent; a range behind its end is UNAVAILABLE", async () => {
+      await store.putKey("ranges/ten", randomBytes(10, 4));
+      await store.putKey("ranges/empty", new Uint8Array(0));
+      const slots = await store.fetchRanges([
+        { name: "ranges/ten", offset: 9, length: 2 }, // one byte too many
+        { name: "ranges/none", offset: 0, length: 1 },
+        { name: "ranges/ten", offset: 10, length: 1 },
+        { name: "ranges/ten", offset: 8, length: 2 },
+        { name: "ranges/ten", offset: 1e15, length: 1e15 },
+        { name: "ranges/ten", offset: 0, length: 11 },
+        { name: "ranges/empty", offset: 0, length: 1 },
+        { name: "ranges/ten/none", offset: 5, length: 5 },
+      ]);
+      assertEquals(slots.map(codeOf), [
+        "UNAVAILABLE",
+        "NOT_FOUND",
+        "UNAVAILABLE",
+        randomBytes(10, 4).slice(8),
+        "UNAVAILABLE",
+        "UNAVAILABLE",
+        "UNAVAILABLE",
+        "NOT_FOUND",
+      ]);
+      assertStringIncludes((slots[1] as Error).message, "ranges/none");
+    });
+
+    it("refuses a range that cannot be, before it asks for any", async () => {
+      await store.putKey("ranges/there", Uint8Array.from([1, 2, 3]));
+      const good = { name: "ranges/there", offset: 0, length: 1 };
+      const bad = [
+        ...[-1, 0.5, NaN, Infinity, 2 ** 53, "0", null, undefined].map((offset) => ({ ...good, offset })),
+        ...[0, -1, 1.5, NaN, Infinity, 2 ** 53, "1", null, undefined].map((length) => ({ ...good, length })),
+        { ...good, offset: Number.MAX_SAFE_INTEGER, length: Number.MAX_SAFE_INTEGER },
+      ];
+      let requests = 0;
+      for (const read of bad) {
+        const fetched = store.fetchRanges([good, read as typeof good], { onRequest: () => void requests++ });
+        assertEquals([read, await fetched.then(() => "it was fetched", codeOf)], [read, "BAD_ARGUMENT"]);
+      }
+      assertEquals(requests, 0);
+    });
+
     it("deletes what it is told to, and nothing else; absent objects are no error", async () => {
       const names = ["delete/a", "delete/ab", "delete/b"];
       for (const name of names) await store.putKey(name, new Uint8Array(1));
@@ -212,6 +301,7 @@ export function datastoreConformance(
 
     it("resolves without names", async () => {
       assertEquals(await store.fetchKeys([]), []);
+      assertEquals(await store.fetchRanges([]), []);
       assertEquals(await store.hasKeys([]), []);
       assertEquals(await store.deleteKeys([]), undefined);
     });
@@ -223,6 +313,7 @@ export function datastoreConformance(
       const calls: (() => Promise<unknown>)[] = [
         () => store.putKey("abort/new", new Uint8Array(1), options),
         () => store.fetchKeys(["abort/there"], options),
+        () => store.fetchRanges([{ name: "abort/there", offset: 0, length: 1 }], options),
         () => store.hasKeys(["abort/there"], options),
         () => store.deleteKeys(["abort/there"], options),
         () => store.listKeys("abort/", undefined, options),

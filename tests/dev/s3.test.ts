@@ -262,6 +262,17 @@ describe("the S3 server of the local stack", () => {
     assertEquals(await range("lines=1-2"), [200, "0123456789", null]);
   });
 
+  it("measures ranges for a HEAD, and sends none of it", async () => {
+    await call(s3, "/archive/range", { method: "PUT", body: "0123456789" });
+    const head = async (range: string) => {
+      const { status, text, headers } = await call(s3, "/archive/range", { method: "HEAD", headers: { range } });
+      return [status, text, headers.get("content-range")];
+    };
+    assertEquals(await head("bytes=2-4"), [206, "", "bytes 2-4/10"]);
+    assertEquals(await head("bytes=10-"), [416, "", null]);
+    assertEquals(await head("bytes=4-2"), [200, "", null]);
+  });
+
   it("refuses who has no key, another key, another secret", async () => {
     const anonymous = await read(await fetch(s3.url + "/archive/a"));
     assertEquals([anonymous.status, anonymous.code], [403, "AccessDenied"]);

@@ -1,7 +1,7 @@
 /** An archive that ignores case, as some disks do: no key gets at another one's objects. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { memoryDatastore } from "../../mod.ts";
+import { memoryDatastore, type RangeRead } from "../../mod.ts";
 import { withArchive } from "../support/fixtures.ts";
 
 /** Finds, deletes and lists whatever the case. A listing of a folder names it as it was asked for. */
@@ -12,6 +12,8 @@ function ignoringCase() {
     objects,
     putKey: (name: string, value: Uint8Array) => inner.putKey(name.toLowerCase(), value),
     fetchKeys: (list: string[]) => inner.fetchKeys(lower(list)),
+    fetchRanges: (reads: RangeRead[]) =>
+      inner.fetchRanges(reads.map((read) => ({ ...read, name: read.name.toLowerCase() }))),
     hasKeys: (list: string[]) => inner.hasKeys(lower(list)),
     deleteKeys: (list: string[]) => inner.deleteKeys(lower(list)),
     listKeys: async (prefix: string, cursor?: string) => {

@@ -3,11 +3,13 @@
  * @module
  */
 import {
+  type DatastoreCallOptions,
   deflateFreezer,
   type Freezer,
   fromUrlsafe,
   memoryDatastore,
   notFound,
+  type RangeRead,
   s3Datastore,
   toUrlsafe,
   tundraFromEnv,
@@ -33,9 +35,9 @@ export function ownDatastores(bytes: Uint8Array): void {
     putKey: () => Promise.resolve(true),
     fetchKeys: (names) => Promise.resolve(names.map((name) => name === "a" ? bytes : notFound(name))),
   };
-  const five: Required<Archive> = { ...memoryDatastore(), place: "a test", timeoutMs: 1_000 };
+  const all: Required<Archive> = { ...memoryDatastore(), place: "a test", timeoutMs: 1_000 };
   tundraStore(two, { redis });
-  tundraStore(five, { redis });
+  tundraStore(all, { redis });
 
   // @ts-expect-error fetchKeys must be there
   const one: Archive = { putKey: () => Promise.resolve(true) };
@@ -45,7 +47,13 @@ export function ownDatastores(bytes: Uint8Array): void {
   const absent: Archive = { ...two, fetchKeys: (names) => Promise.resolve(names.map(() => undefined)) };
   // @ts-expect-error existence is a boolean or an error
   const counted: Archive = { ...two, hasKeys: (names) => Promise.resolve(names.map(() => 1)) };
-  console.log(one, unsure, absent, counted);
+  const reading: Archive = {
+    ...two,
+    fetchRanges: (reads: RangeRead[]) => Promise.resolve(reads.map(({ length }) => bytes.slice(0, length))),
+  };
+  // @ts-expect-error a range that is absent is an error in its slot
+  const absentRange: Archive = { ...two, fetchRanges: (reads) => Promise.resolve(reads.map(() => undefined)) };
+  console.log(one, unsure, absent, counted, reading, absentRange);
 }
 
 /** Options of the datastores that come with the package. */
@@ -128,6 +136,15 @@ export function others(signal: AbortSignal): void {
 
 /** Results, to the letter. */
 export type Results = [
+  Assert<
+    Equal<
+      NonNullable<Archive["fetchRanges"]>,
+      (
+        reads: { name: string; offset: number; length: number }[],
+        options?: DatastoreCallOptions,
+      ) => Promise<(Uint8Array | Error)[]>
+    >
+  >,
   Assert<Equal<ReturnType<typeof s3Datastore>, Required<Archive>>>,
   Assert<Equal<ReturnType<typeof r2Datastore>, Required<Archive>>>,
   Assert<Equal<ReturnType<typeof cronHandler>, (request: Request) => Promise<Response>>>,

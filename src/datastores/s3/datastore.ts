@@ -7,6 +7,8 @@ import type { Datastore, DatastoreCallOptions, PutOptions } from "../datastore.t
 import { deletionFailure } from "../deletions.ts";
 import { checkListed, checkValue, objectPath } from "../names.ts";
 import { forEachName } from "../parallel.ts";
+import { checkReads } from "../ranges.ts";
+import type { ByteRange } from "./body.ts";
 import { checkS3Options, type S3DatastoreOptions } from "./options.ts";
 import { readRefusal } from "./refusals.ts";
 import { readDeletions, readListing } from "./replies.ts";
@@ -52,14 +54,15 @@ const TAKEN = ["PreconditionFailed", "412"];
  *
  * Network errors, time limits, 429 and 5xx are retried with jitter; a wrong clock is corrected from the server's, once.
  * An upload counts as stored if S3 answers 200 with an ETag. Many objects are deleted together. If a server refuses
- * that, it gets one request for each object from then on. Requests ask not to be cached.
+ * that, it gets one request for each object from then on. Requests ask not to be cached. A server that does not know
+ * ranges sends the whole object: only the range of it is kept.
  * A failure after the last retry is a TundraError with S3's own code and the HTTP status in its message:
  *
  * | code | retryable | when |
  * | --- | --- | --- |
- * | `NOT_FOUND` | no | S3 said `NoSuchKey` (in a slot of `fetchKeys`) |
+ * | `NOT_FOUND` | no | S3 said `NoSuchKey` (in a slot of `fetchKeys` or `fetchRanges`) |
  * | `UNAVAILABLE` | yes | a failure of the service that passes: network, 429, 5xx |
- * | `UNAVAILABLE` | no | a failure that an operator must end: credentials, rights, region, bucket, headers, an object in Glacier |
+ * | `UNAVAILABLE` | no | a failure that an operator must end: credentials, rights, region, bucket, headers, an object in Glacier, a range behind an object's end |
  * | `TOO_LARGE` | no | S3 said `EntityTooLarge`, or 413 |
  * | `UNSUPPORTED` | no | S3 refuses this object's name |
  * | `BAD_ARGUMENT` | no | nothing was sent |
@@ -93,23 +96,18 @@ export function s3Datastore(options: S3DatastoreOptions): Required<Datastore> {
     timeoutMs: connection.timeoutMs + RETRY_WITHIN_MS,
     putKey: (name, value, options) => put(archive, name, value, options),
 
-    async fetchKeys(names, options) {
-      const call = { method: "GET", answers: ["NoSuchKey"] } as const;
-      return await each(
-        archive,
-        names,
-        "fetch",
-        call,
-        (name, { code, bytes }) => code ? notFound(name) : bytes,
-        options,
-      );
+    fetchKeys: (names, options) => fetchAll(archive, names, options),
+
+    async fetchRanges(reads, options) {
+      checkReads(reads);
+      return await fetchAll(archive, reads.map(({ name }) => name), options, reads);
     },
 
     // Not HEAD: its 404 has no body, so an absent object and an absent bucket look the same.
     async hasKeys(names, options) {
       const answers = ["NoSuchKey", "InvalidRange"]; // the range of an empty object
       const call = { method: "GET", headers: { range: "bytes=0-0" }, statusOnly: true, answers } as const;
-      return await each(archive, names, "look for", call, (_, { code }) => code !== "NoSuchKey", options);
+      return await each(archive, names, "look for", () => call, (_, { code }) => code !== "NoSuchKey", options);
     },
 
     deleteKeys: (names, options) => deleteAll(archive, names, options),
@@ -141,15 +139,26 @@ async function each<R>(
   { request, prefix, concurrency }: S3Archive,
   names: string[],
   what: string,
-  call: Omit<S3Call, "what" | "path">,
+  callOf: (i: number) => Omit<S3Call, "what" | "path">,
   read: (name: string, reply: S3Reply) => R | Error,
   options: DatastoreCallOptions | undefined,
 ): Promise<(R | Error)[]> {
   const paths = names.map((name) => objectPath(what, prefix, name));
   return await forEachName(names, concurrency, options, async (name, i, own) => {
-    const reply = await request({ ...call, what: `${what} ${show(name)}`, path: paths[i]! }, own);
+    const reply = await request({ ...callOf(i), what: `${what} ${show(name)}`, path: paths[i]! }, own);
     return read(name, reply);
   });
+}
+
+/** Fetches objects, or a range of each. */
+async function fetchAll(
+  archive: S3Archive,
+  names: string[],
+  options: DatastoreCallOptions | undefined,
+  ranges?: readonly ByteRange[],
+): Promise<(Uint8Array | Error)[]> {
+  const callOf = (i: number) => ({ method: "GET", answers: ["NoSuchKey"], range: ranges?.[i] }) as const;
+  return await each(archive, names, "fetch", callOf, (name, { code, bytes }) => code ? notFound(name) : bytes, options);
 }
 
 async function put(
@@ -191,7 +200,7 @@ async function deleteAll(
     }
   }
   const call = { method: "DELETE", answers: ["NoSuchKey"] } as const;
-  const results = await each(archive, single, "delete", call, () => true, options);
+  const results = await each(archive, single, "delete", () => call, () => true, options);
   single.forEach((name, i) => results[i] instanceof Error && errors.set(name, results[i]));
   if (errors.size > 0) throw deletionFailure(names, errors);
 }

@@ -7,7 +7,7 @@ import { linkSignals, sleep, untilAborted } from "../../base/abort.ts";
 import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
 import { digest, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
-import { readBody } from "./body.ts";
+import { type ByteRange, rangeHeader, readBody } from "./body.ts";
 import { type CredentialSource, type CredentialStore, credentialStore } from "./credentials.ts";
 import { contentMd5 } from "./md5.ts";
 import { adviceFor, readRefusal, type S3Refusal } from "./refusals.ts";
@@ -39,6 +39,8 @@ export interface S3Call {
   query?: string;
   headers?: Record<string, string>;
   body?: Uint8Array;
+  /** The part of the object that is wanted. Default: all of it. */
+  range?: ByteRange;
   /** True if S3 refuses this body without a checksum. */
   needsChecksum?: boolean;
   /** True if only the status matters: a body that was not asked for is not read. */
@@ -135,7 +137,7 @@ async function request(
         response.body?.cancel().catch(() => {});
         return [response, new Uint8Array(0)];
       }
-      return [response, await readBody(response, progress)];
+      return [response, await readBody(response, progress, response.ok ? call.range : undefined)];
     });
   } catch (thrown) {
     signal?.throwIfAborted();
@@ -158,6 +160,7 @@ async function sign(
   const headers: Record<string, string> = {
     ...(call.method === "PUT" ? session.putHeaders : {}),
     ...call.headers,
+    ...(call.range && rangeHeader(call.range)),
     "x-amz-content-sha256": hash ? hex(hash) : EMPTY_SHA256,
   };
   if (hash && checksum === "sha256") headers["x-amz-checksum-sha256"] = btoa(String.fromCharCode(...hash));
