@@ -4,7 +4,7 @@
  * evicted and lost. Therefore
  *
  * - only `true` of `putKey` says that an object is stored;
- * - an answer that is missing, or of another kind, is an error in its slot;
+ * - an answer that is missing, of another kind, or a range of another length, is an error in its slot;
  * - each call has a time limit, and ends at once when its signal is aborted, even if the datastore ignores both;
  * - a listing is accepted as a whole or refused, and it ends.
  * @module
@@ -15,7 +15,8 @@ import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
 
 /**
  * The time limit of a call in ms: a base for retries, twice the datastore's own limit for a request without progress,
- * more for each name, as a datastore asks for a few at a time, and more for each KB, enough for a line of 4 Mbit/s.
+ * more for each name, as a datastore asks for a few at a time, and more for each KB that is put or that ranges hold,
+ * enough for a line of 4 Mbit/s.
  */
 const [BASE_MS, REQUESTS, REQUEST_MS, NAME_MS, KILOBYTE_MS] = [10_000, 2, 10_000, 200, 2];
 /** The most pages of one listing: ten million names of S3. */
@@ -44,6 +45,18 @@ export function guardedDatastore(datastore: Datastore): Datastore {
         (answer) => answer instanceof Uint8Array,
       ),
   };
+  if (datastore.fetchRanges) {
+    guarded.fetchRanges = (reads, options) =>
+      each(
+        datastore,
+        "fetch a range of",
+        reads.map(({ name }) => name),
+        options,
+        (own) => datastore.fetchRanges!(reads, own),
+        (answer, i): answer is Uint8Array => answer instanceof Uint8Array && answer.length === reads[i]!.length,
+        reads.reduce((bytes, { length }) => bytes + length, 0),
+      );
+  }
   if (datastore.deleteKeys) {
     guarded.deleteKeys = async (names, options) => {
       if (names.length === 0) return;
@@ -103,13 +116,14 @@ async function each<T>(
   names: string[],
   options: DatastoreCallOptions | undefined,
   act: (options: DatastoreCallOptions) => Promise<unknown>,
-  fits: (answer: unknown) => answer is T,
+  fits: (answer: unknown, i: number) => answer is T,
+  bytes = 0,
 ): Promise<(T | Error)[]> {
   if (names.length === 0) return [];
-  const answers = await within(datastore, `${what} ${names.length} objects`, names.length, 0, options, act);
+  const answers = await within(datastore, `${what} ${names.length} objects`, names.length, bytes, options, act);
   return names.map((name, i): T | Error => {
     const answer: unknown = Array.isArray(answers) ? answers[i] : answers;
-    if (Array.isArray(answers) && (fits(answer) || answer instanceof Error)) return answer;
+    if (Array.isArray(answers) && (fits(answer, i) || answer instanceof Error)) return answer;
     return failure(`${what} ${show(name)}`, "answer each name", `current value is ${kindOf(answer)}`);
   });
 }
@@ -161,5 +175,6 @@ function failure(what: string, must: string, is: string): TundraError {
 function kindOf(value: unknown): string {
   if (value instanceof Error) return `an Error: ${value.message}`;
   if (typeof value === "boolean" || value === undefined || value === null) return String(value);
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
   return Array.isArray(value) ? "an array" : typeof value;
 }

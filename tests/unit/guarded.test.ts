@@ -57,14 +57,51 @@ describe("what a datastore answers", () => {
     }
   });
 
+  it("to fetchRanges spoils its own slot if it has another length, or is of another kind", async () => {
+    const bytes = new Uint8Array([1, 2, 3]);
+    const own = new Error("own");
+    const wrong = [
+      new Uint8Array(2),
+      new Uint8Array(4),
+      new Uint8Array(0),
+      null,
+      undefined,
+      [1, 2, 3],
+      "abc",
+      bytes.buffer,
+    ];
+    const reads = [bytes, own, ...wrong, "missing"].map((_, i) => ({ name: `r${i}`, offset: 5, length: 3 }));
+    let asked: unknown[] = [];
+    const answering = (answers: unknown) =>
+      guarded({ fetchRanges: (...args: unknown[]) => (asked = args, Promise.resolve(answers)) });
+    const slots = await answering([bytes, own, ...wrong]).fetchRanges(reads);
+    assertEquals(asked[0], reads);
+    assertEquals(slots.slice(0, 2), [bytes, own]);
+    assertEquals(slots.length, reads.length);
+    slots.slice(2).forEach((slot, i) => {
+      assertInstanceOf(slot, TundraError);
+      assertEquals([slot.code, slot.retryable], ["UNAVAILABLE", true]);
+      assertStringIncludes(slot.message, `fetch a range of "r${i + 2}"`);
+    });
+    assertStringIncludes((slots[3] as Error).message, "current value is 4 bytes");
+    for (const none of [undefined, null, bytes, { 0: bytes }]) {
+      const [slot] = await answering(none).fetchRanges(reads.slice(0, 1));
+      assertInstanceOf(slot, TundraError);
+    }
+  });
+
   it("by throwing, at once or later, is a rejection: a TundraError as it is, anything else as UNAVAILABLE", async () => {
     const own = new TundraError("UNSUPPORTED", "no");
     const thrower = (thrown: unknown) => () => {
       throw thrown;
     };
-    for (const call of ["putKey", "fetchKeys", "hasKeys", "deleteKeys", "listKeys"] as const) {
-      const act = (store: Required<Datastore>) =>
-        call === "putKey" || call === "listKeys" ? store[call]("a", new Uint8Array(1) as never) : store[call](["a"]);
+    for (const call of ["putKey", "fetchKeys", "fetchRanges", "hasKeys", "deleteKeys", "listKeys"] as const) {
+      const act = (store: Required<Datastore>) => {
+        if (call === "fetchRanges") return store[call]([{ name: "a", offset: 0, length: 1 }]);
+        return call === "putKey" || call === "listKeys"
+          ? store[call]("a", new Uint8Array(1) as never)
+          : store[call](["a"]);
+      };
       assertEquals(await assertRejects(() => act(guarded({ [call]: thrower(own) })) as Promise<unknown>), own);
       const message = await unavailable(act(guarded({ [call]: thrower("disk full") })) as Promise<unknown>);
       assertStringIncludes(message, "disk full");
@@ -72,7 +109,8 @@ describe("what a datastore answers", () => {
   });
 
   it("is asked for only if there is a name, and offered only if the datastore can", async () => {
-    const store = guarded({ fetchKeys: never, hasKeys: never, deleteKeys: never });
+    const store = guarded({ fetchKeys: never, fetchRanges: never, hasKeys: never, deleteKeys: never });
+    assertEquals(await store.fetchRanges([]), []);
     assertEquals([await store.fetchKeys([]), await store.hasKeys([]), await store.deleteKeys([])], [[], [], undefined]);
     const { putKey, fetchKeys } = memoryDatastore();
     assertEquals(Object.keys(guardedDatastore({ putKey, fetchKeys })), ["putKey", "fetchKeys"]);
@@ -101,11 +139,13 @@ describe("a datastore that does not answer", () => {
   afterEach(() => setPlatform());
 
   it("is given up, whatever it is asked; its late answer concerns nobody", async () => {
-    const hung = guarded({ putKey: never, fetchKeys: never, hasKeys: never, deleteKeys: never, listKeys: never });
+    const functions = ["putKey", "fetchKeys", "fetchRanges", "hasKeys", "deleteKeys", "listKeys"];
+    const hung = guarded(Object.fromEntries(functions.map((name) => [name, never])));
     for (
       const call of [
         hung.putKey("a", new Uint8Array(1)),
         hung.fetchKeys(["a"]),
+        hung.fetchRanges([{ name: "a", offset: 0, length: 1 }]),
         hung.hasKeys(["a"]),
         hung.deleteKeys(["a"]),
         hung.listKeys("a"),
@@ -118,7 +158,13 @@ describe("a datastore that does not answer", () => {
     await store.putKey("a", new Uint8Array(9_000_000));
     await store.fetchKeys(Array.from({ length: 128 }, () => "a"));
     await guarded({ timeoutMs: 600_000 }).hasKeys(["a"]);
-    assertEquals(timers, [30_000 + 200 + 18_000, 30_000 + 128 * 200, 10_000 + 1_200_000 + 200]);
+    await store.fetchRanges([6_000_000, 3_000_000].map((length) => ({ name: "a", offset: 9_000_000, length })));
+    assertEquals(timers, [
+      30_000 + 200 + 18_000,
+      30_000 + 128 * 200,
+      10_000 + 1_200_000 + 200,
+      30_000 + 2 * 200 + 18_000,
+    ]);
   });
 
   it("hears that it was given up, and is left at once when the caller's signal is aborted", async () => {
