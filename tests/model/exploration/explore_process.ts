@@ -240,6 +240,15 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         const found = await ask<(Uint8Array | undefined)[]>({ to: "get", names }, options);
         return found.map((bytes, i) => bytes ?? subject.notFound(names[i]!));
       },
+      fetchRanges: async (reads, options) => {
+        const names = reads.map(({ name }) => name);
+        const found = await ask<(Uint8Array | undefined)[]>({ to: "get", names }, options);
+        return reads.map(({ name, offset, length }, i) => {
+          const range = found[i]?.slice(offset, offset + length);
+          if (range === undefined) return subject.notFound(name);
+          return range.length === length ? range : new Error(`${name} ends before the range`);
+        });
+      },
       deleteKeys: (names, options) => ask({ to: "delete", names }, options),
       hasKeys: (names, options) => ask({ to: "head", names }, options),
       listKeys: (prefix, _cursor, options) => ask({ to: "list", prefix }, options),

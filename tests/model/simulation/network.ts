@@ -398,6 +398,19 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
           () => names.map((name) => oracle.archive.get(name)?.bytes.slice() ?? errors.notFound(name)),
           "never",
         ),
+      fetchRanges: (reads, options) =>
+        ask(
+          process,
+          options,
+          `GET ${reads.map(({ name, offset, length }) => `${name}@${offset}:${length}`)}`,
+          () =>
+            reads.map(({ name, offset, length }) => {
+              const range = oracle.archive.get(name)?.bytes.slice(offset, offset + length);
+              if (range === undefined) return errors.notFound(name);
+              return range.length === length ? range : errors.unavailable(`${name} ends before the range`, false);
+            }),
+          "never",
+        ),
       deleteKeys: (names, options) => ask(process, options, `DELETE ${names}`, () => oracle.drop(names), "late"),
       hasKeys: (names, options) =>
         ask(process, options, `HEAD ${names}`, () => names.map((name) => oracle.archive.has(name)), "never"),
