@@ -184,10 +184,12 @@ describe("a deletion of many objects", () => {
   });
 
   it("tries one by one what failed for a moment, and what was not mentioned", async () => {
-    const { store, sent } = fake(({ method, body }) =>
-      method === "POST"
-        ? deleted(body.replace("<Object><Key>n/2</Key></Object>", ""), { "n/1": "InternalError" })
-        : new Response(null, { status: 204 })
+    const { store, sent } = fake(
+      ({ method, body }) =>
+        method === "POST"
+          ? deleted(body.replace("<Object><Key>n/2</Key></Object>", ""), { "n/1": "InternalError" })
+          : new Response(null, { status: 204 }),
+      { ...KEYS, concurrency: 1 },
     );
     await store.deleteKeys(names(4));
     assertEquals(sent.slice(1).map(({ method, url }) => [method, url.slice(-3)]), [["DELETE", "n/1"], [
