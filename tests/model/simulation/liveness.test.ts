@@ -8,31 +8,24 @@ import { assertEquals } from "@std/assert";
 import { seededRandom } from "../../support/random.ts";
 import { seededChoices } from "./choices.ts";
 import { pickPlay, runLiveness } from "./liveness.ts";
+import { type Findings, findingText, simulateMany } from "./runs.ts";
 import { SHIPPED } from "./simulation.ts";
 
 const CI = process.env.CI !== undefined && process.versions.deno !== undefined;
 const SCHEDULES = process.versions.deno === undefined ? 20 : CI ? 300 : 60;
 const HUNDREDS = CI ? 2 : 1;
 
-async function playOne(seed: number): Promise<string> {
-  const { violation, mode } = await runLiveness(SHIPPED, seededChoices(seed));
-  if (violation !== undefined) {
-    const log: string[] = [];
-    await runLiveness(SHIPPED, seededChoices(seed), log);
-    console.log(log.join("\n"));
-    assertEquals(violation, undefined, `TUNDRA_SEED=${seed}`);
-  }
-  return mode;
+/** Plays schedules; fails with the text of each broken promise. */
+async function play(seed: number, schedules: number): Promise<Findings> {
+  const findings = await simulateMany(SHIPPED, seed, schedules, runLiveness);
+  assertEquals(findings.violations.map((finding) => findingText(finding, "liveness")), []);
+  return findings;
 }
 
 describe("the simulation of what must go on", () => {
   it("finds that it does, in every schedule", async () => {
-    const { seed } = seededRandom("the first schedule of liveness.test.ts");
-    const modes: Record<string, number> = {};
-    for (let i = 0; i < SCHEDULES; i++) {
-      const mode = await playOne(seed + i);
-      modes[mode] = (modes[mode] ?? 0) + 1;
-    }
+    const { seed } = seededRandom("the first schedule: deno task simulate --play=liveness --replay");
+    const { modes } = await play(seed, SCHEDULES);
     console.log(JSON.stringify(modes));
     if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 6);
   });
@@ -41,7 +34,7 @@ describe("the simulation of what must go on", () => {
     let { seed } = seededRandom("the first schedule of hundreds in liveness.test.ts");
     for (let played = 0; played < HUNDREDS; seed++) {
       if (pickPlay(seededChoices(seed)).keys.length < 200) continue;
-      await playOne(seed);
+      await play(seed, 1);
       played++;
     }
   });

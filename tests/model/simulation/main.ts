@@ -11,8 +11,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stop } from "esbuild";
-import { choicesText, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
-import { type Findings, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
+import { parseChoices, replayedChoices, seededChoices } from "./choices.ts";
+import { type Findings, findingText, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
 import { huntBug, SEEDED_BUGS, subjectNamed } from "./seeded_bugs.ts";
 import { type Play, SHIPPED } from "./simulation.ts";
 
@@ -33,7 +33,6 @@ const seed = Number(options.seed);
 const schedules = Number(options.schedules);
 const play = PLAYS[options.play];
 if (play === undefined) throw new Error(`--play is one of ${Object.keys(PLAYS)}: not ${options.play}`);
-const kind = options.play === "any" ? "" : ` --play=${options.play}`;
 
 if (options.worker) {
   const findings = await simulateMany(SHIPPED, seed, schedules, play);
@@ -58,11 +57,7 @@ async function show(play: Play, choices: ReturnType<typeof seededChoices>): Prom
 }
 
 function report({ schedules, steps, commands, seconds, violations }: Findings): void {
-  for (const { seed, check, detail, mode, choices } of violations) {
-    console.log(`\nbroken in mode "${mode}": ${check}\n  ${detail}`);
-    console.log(`  TUNDRA_SEED=${seed} deno task simulate${kind} --replay`);
-    if (choices) console.log(`  deno task simulate${kind} --choices=${choicesText(choices)}`);
-  }
+  for (const finding of violations) console.log(`\n${findingText(finding, options.play)}`);
   const rate = schedules / seconds;
   console.log(
     `\n${schedules} schedules from seed ${seed}: ${violations.length} broken promises. ${seconds.toFixed(1)} s, ` +

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
-import { seededChoices } from "./choices.ts";
+import { choicesText, seededChoices } from "./choices.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
 import { runSeveral } from "./several.ts";
@@ -29,7 +29,17 @@ export interface Findings {
   steps: number;
   commands: number;
   seconds: number;
+  /** The number of schedules of each mode. */
+  modes: Record<string, number>;
   violations: Finding[];
+}
+
+/** A broken promise in lines: the mode, the detail, and the commands that replay it. */
+export function findingText({ seed, mode, detail, choices }: Finding, play = "any"): string {
+  const program = play === "any" ? "deno task simulate" : `deno task simulate --play=${play}`;
+  const lines = [`broken in mode "${mode}": ${detail}`, `TUNDRA_SEED=${seed} ${program} --replay`];
+  if (choices) lines.push(`${program} --choices=${choicesText(choices)}`);
+  return lines.join("\n  ");
 }
 
 /** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised. */
@@ -40,13 +50,14 @@ export async function simulateMany(
   play: Play = runSchedule,
 ): Promise<Findings> {
   const from = performance.now();
-  const findings: Findings = { schedules, steps: 0, commands: 0, seconds: 0, violations: [] };
+  const findings: Findings = { schedules, steps: 0, commands: 0, seconds: 0, modes: {}, violations: [] };
   const seen = new Set<string>();
   for (let i = 0; i < schedules; i++) {
     const choices = seededChoices(seed + i);
     const { violation, mode, steps, commands } = await play(subject, choices);
     findings.steps += steps;
     findings.commands += commands;
+    findings.modes[mode] = (findings.modes[mode] ?? 0) + 1;
     if (!violation) continue;
     const finding: Finding = { seed: seed + i, mode, ...violation };
     if (!seen.has(violation.check)) {
@@ -74,11 +85,13 @@ export async function simulateInProcesses(
     return inProcess<Findings>(program, [`--play=${play}`, `--seed=${seed + i * share}`, `--schedules=${count}`]);
   }));
   const sum = (of: (part: Findings) => number) => parts.reduce((total, part) => total + of(part), 0);
+  const modes = new Set(parts.flatMap((part) => Object.keys(part.modes)));
   return {
     schedules: sum((part) => part.schedules),
     steps: sum((part) => part.steps),
     commands: sum((part) => part.commands),
     seconds: (performance.now() - from) / 1000,
+    modes: Object.fromEntries([...modes].map((mode) => [mode, sum((part) => part.modes[mode] ?? 0)])),
     violations: parts.flatMap((part) => part.violations),
   };
 }
