@@ -90,7 +90,7 @@ describe("check", () => {
     assertEquals((await check(tools.index, ["a"])).id, "");
     await raw("SET", "tundra:default:id", stack.id("new:x"));
     assertEquals((await check(tools.index, ["a"])).id, stack.id("new:x"));
-    await raw("MSET", "tundra:default:id", stack.id("x"), "tundra:default:tick", "0");
+    await stack.confirmId("x");
     assertEquals((await check(tools.index, ["a"])).id, stack.id("x"));
   });
 

@@ -17,7 +17,7 @@ describe("evict", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("MSET", "tundra:default:id", stack.id("an-id"), "tundra:default:tick", "0");
+    await stack.confirmId("an-id");
   });
 
   const candidate = (key: string, more: Partial<Candidate> = {}): Candidate => ({

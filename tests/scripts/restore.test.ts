@@ -34,7 +34,7 @@ describe("restore", () => {
 
   beforeEach(async () => {
     await stack.flush();
-    await raw("MSET", "tundra:default:id", stack.id("an-id"), "tundra:default:tick", "0");
+    await stack.confirmId("an-id");
   });
 
   /** Makes an evicted key, and what restores it. */

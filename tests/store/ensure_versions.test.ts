@@ -20,7 +20,7 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
   beforeEach(async () => {
     await stack.flush();
     archive = memoryDatastore();
-    await raw("MSET", "tundra:default:id", stack.id("an-id"), "tundra:default:tick", "0");
+    await stack.confirmId("an-id");
     await archive.putKey("default/~owner/an-id", new TextEncoder().encode(stack.id("an-id")));
     await tools.evicted(KEY, "named by the record", { ver: version(10, "55555555") });
   });

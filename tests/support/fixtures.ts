@@ -103,6 +103,7 @@ export function withArchive(options: StackOptions = {}): ColdStack {
     },
     raw,
     id: (uuid) => stack.id(uuid),
+    confirmId: (uuid) => stack.confirmId(uuid),
     get s3() {
       return s3();
     },

@@ -4,6 +4,7 @@
  */
 import { after, before } from "node:test";
 import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/servers/redis_server.ts";
+import { redisKeys } from "../../src/base/keys.ts";
 import { startUpstash, type UpstashOptions, type UpstashServer } from "../../src/testing/upstash.ts";
 import { databaseName } from "../../src/upstash/options.ts";
 
@@ -21,6 +22,8 @@ export interface Stack {
   readonly connection: { url: string; token: string };
   /** An index's id in this database. */
   id(uuid: string): string;
+  /** Gives the database a confirmed id, with its seal. */
+  confirmId(uuid: string): Promise<void>;
   /** `server.raw`: looks into Redis past the endpoint, not billed. */
   readonly raw: UpstashServer["raw"];
   /** Empties Redis (loaded scripts stay) and sets the counters to zero. About a millisecond: call it before each test. */
@@ -68,6 +71,10 @@ export function withStack(options: StackOptions = {}): Stack {
       return { url, token };
     },
     id: (uuid) => `${uuid}@${databaseName(started(server).url)}`,
+    async confirmId(uuid) {
+      const { id, tick } = redisKeys("default");
+      await started(server).raw("MSET", id, `${uuid}@${databaseName(started(server).url)}`, tick, "0");
+    },
     raw: (...command) => started(server).raw(...command),
     async flush() {
       await started(server).raw("FLUSHALL");
