@@ -1,6 +1,6 @@
 /**
- * A tick process of a chaos run: half of them call `tick()` as a cron would, the others are workers. Endless; killed at
- * any moment and started again.
+ * A tick process of a chaos run: half of them call `tick()` as a cron trigger would, the others are workers. Each runs
+ * until it is killed, at any moment, and is started again.
  * @module
  */
 import type { TickOptions, TickReport } from "../../mod.ts";
@@ -17,7 +17,7 @@ const options: TickOptions = {
   deadlineMs: 4 * config.leaseMs,
   batchKeys: 8 << (config.index % 3),
   retryBackoffMs: 200,
-  // A key is not at fault if its tick is killed; so often in a row over the same one is next to impossible.
+  // Killed ticks must leave no key dead: ten in a row over the same key are next to impossible.
   nattempts: 10,
 };
 

@@ -1,6 +1,6 @@
 /**
  * `deno task demo [--keys=N]`: real data through the whole life of a key, on servers that this program starts by itself.
- * Exits with 1 if one value is not what was loaded. `--keys`: of all keys, some N that are spread evenly; default all.
+ * It exits with 1 if a value is not the one that was loaded. `--keys` takes about N of all keys, spread evenly.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -71,7 +71,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 try {
   process.exitCode = await main() ? 0 : 1;
 } catch (error) {
-  if (!stopping) { // else it failed because its servers went away
+  if (!stopping) { // if it is, the servers are gone, which explains the error
     console.error(`\n${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;
   }

@@ -10,8 +10,8 @@
  * | 38 | n | their ids in the order of freezing, each a length byte and ASCII |
  * | 38 + n | | the bytes that the last freezer returned |
  *
- * The format number stands behind the checksum, not before it: so a flipped bit in it is damage, and only a number that
- * was really written is "unknown".
+ * The checksum covers the format number: a flipped bit in it is damage (`CORRUPT`), and only a number that was written
+ * is an unknown format (`UNSUPPORTED`).
  * @module
  */
 import { TundraError } from "../base/errors.ts";
@@ -25,7 +25,7 @@ export const MAX_FREEZERS = 16;
 /** The form of a freezer's id. */
 export const FREEZER_ID = /^[A-Za-z0-9._-]{1,32}$/;
 
-/** Seals frozen bytes into a container; checked ids only. */
+/** Seals frozen bytes into a container. The freezers' ids must have been checked. */
 export async function sealContainer(ids: readonly string[], frozen: Uint8Array): Promise<Uint8Array> {
   const idBytes = ids.reduce((sum, id) => sum + 1 + id.length, 0);
   const sealed = new Uint8Array(HEAD + 2 + idBytes + frozen.length);

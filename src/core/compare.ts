@@ -1,6 +1,6 @@
 /**
- * compare: settles a key that is in Redis although its record says evicted. Either its eviction was half undone, and a
- * restarted server orders its bytes anew; or it is a blind write.
+ * compare: finds out why a key is in Redis although its record says evicted. Either its eviction was half undone, and
+ * a restarted server orders its bytes anew; or the key was written blindly.
  * @module
  */
 import { thawRecord } from "../archive/record.ts";
@@ -12,8 +12,9 @@ import { encodePayload } from "../upstash/payload.ts";
 import type { Context, RequestOptions } from "./context.ts";
 
 /**
- * Fetches the archived value and compares its content with what is in Redis. If they are the same the key is resident
- * from now on. `"absent"`: the archive provably lacks the value.
+ * Fetches the archived value and compares its content with the one in Redis. If they are the same, the key is resident
+ * from now on: `"healed"`. `"again"`: the record has changed meanwhile. `"absent"`: the archive provably lacks the
+ * value.
  *
  * @throws {TundraError} if the archive does not answer, or its object cannot be read
  */

@@ -1,5 +1,5 @@
 /**
- * holdsNamed: tells by a sample if an archive holds the versions that an index names.
+ * holdsNamed: tells from a sample of keys if an archive holds the versions that an index names.
  * @module
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
@@ -8,6 +8,7 @@ import { sampleIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import type { Context, RequestOptions } from "./context.ts";
 
+/** The most keys of the call, and the most idle keys, in a sample. */
 const SAMPLE = 16;
 
 /**

@@ -87,19 +87,19 @@ export async function establishIdentity(context: Context, seen: string, call?: R
     await checkIdentity(context, id, call);
     return id;
   }
-  if (id === "") throw heldNotStill();
+  if (id === "") throw idChanged();
   const proposed = id.slice(PROPOSED.length);
   const other = await claimArchive(context, proposed, call);
   if (other !== undefined) {
     const next = `${PROPOSED}${nextUuid(uuidOf(id))}@${index.database}`;
     // another process may have confirmed it: only what was withdrawn may go
-    if (await replaceId(index, id, next, call) !== next) throw heldNotStill();
+    if (await replaceId(index, id, next, call) !== next) throw idChanged();
     await deleteOwners(context, [uuidOf(id)], call);
     throw indexLost(context, `another index owns this archive, or is beginning to: ${other}`);
   }
   const now = await replaceId(index, id, proposed, call);
   if (now === proposed) return now;
-  throw heldNotStill();
+  throw idChanged();
 }
 
 /**
@@ -128,12 +128,12 @@ export async function checkOwner(
   if (holds === undefined && used !== true) {
     // as another index may begin with this archive at the same moment
     const begun = PROPOSED + newId(context);
-    if (await replaceId(context.index, id, begun, call) !== begun) throw heldNotStill();
+    if (await replaceId(context.index, id, begun, call) !== begun) throw idChanged();
     await establishIdentity(context, begun, call);
   } else if (!holds) {
     throw wrongArchive(context);
   } else if (!await putOwner(context, name, id, call)) {
-    throw heldNotStill();
+    throw idChanged();
   }
 }
 
@@ -210,8 +210,8 @@ export async function standAlone(
 }
 
 /** The error if the id changes while it is worked on. */
-export function heldNotStill(): TundraError {
-  return new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must hold still: it changed");
+export function idChanged(): TundraError {
+  return new TundraError("UNAVAILABLE", "Cannot confirm the index's id as it must stay the same meanwhile: it changed");
 }
 
 function indexLost(context: Context, why: string): TundraError {

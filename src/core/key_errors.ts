@@ -4,7 +4,7 @@
  */
 import { show, TundraError } from "../base/errors.ts";
 
-/** After this many rounds another client keeps changing the key: it fails. */
+/** The most rounds of a call for one key. If the key has changed in each of them, the call fails for it. */
 export const MAX_ROUNDS = 4;
 
 /** The error for a record that another version of this package wrote. */
@@ -20,7 +20,7 @@ export function unsupportedRecord(what: string, key: string): TundraError {
 export function movedOn(what: string, key: string): TundraError {
   return new TundraError(
     "UNAVAILABLE",
-    `Cannot ${what} ${show(key)} as its record must hold still: it changed ${MAX_ROUNDS} times`,
+    `Cannot ${what} ${show(key)} as its record must stay the same during the call: it changed ${MAX_ROUNDS} times`,
     { keys: [key] },
   );
 }

@@ -6,7 +6,7 @@ import { checkNames, checkSignal } from "../base/arguments.ts";
 import { TundraError } from "../base/errors.ts";
 import { contextOf } from "../core/context.ts";
 import { holdsNamed } from "../core/held_versions.ts";
-import { heldNotStill, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
+import { idChanged, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
 import {
   databaseOf,
   deleteOwners,
@@ -93,7 +93,7 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
     const { uuids } = await listOwners(context, call);
     await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);
   }
-  if (await replaceId(index, id, moved, call) !== moved) throw heldNotStill();
+  if (await replaceId(index, id, moved, call) !== moved) throw idChanged();
   return { from, to };
 }
 

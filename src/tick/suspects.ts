@@ -1,6 +1,6 @@
 /**
- * Suspects: keys whose lease ran out, so that one of them may be what ended its tick. Each is archived alone, so that
- * one that ends ticks delays no other.
+ * Suspects: keys whose lease ran out, which may mean that one of them ended its tick. Each is archived alone, so that a
+ * key that ends ticks delays no other.
  * @module
  */
 import { asTundraError, show, TundraError } from "../base/errors.ts";
@@ -12,32 +12,32 @@ import type { TickRun } from "./run.ts";
 
 /** Suspects under one lease; those not begun in time are given back. */
 const MOST_SUSPECTS = 16;
-/** A platform that ends ticks gives them more than this. */
+/** A tick is early for so many milliseconds: a platform that ends ticks gives them more time. */
 const EARLY_MS = 250;
 /** Requests that a suspect takes: begin, snapshot, upload, commit. */
 export const SUSPECT_REQUESTS = 4;
 
-/** The number of suspects to claim if so many requests may be spent on them. */
+/** The number of suspects to claim if `requests` may be spent on them. */
 export function suspectsToClaim(run: TickRun, requests: number): number {
   const { settings, report } = run;
-  const fit = Math.max(1, Math.floor((requests - 1) / SUSPECT_REQUESTS)); // one asks for their attempts
+  const fit = Math.max(1, Math.floor((requests - 1) / SUSPECT_REQUESTS)); // one request reads their attempts
   return Math.min(MOST_SUSPECTS, settings.batchKeys, settings.maxKeys - report.claimed, fit);
 }
 
-/** A suspect, and the attempts that it had. */
-interface Rated {
+/** A suspect, and the failed attempts that its record counts. */
+interface Suspect {
   key: string;
   attempts: number;
 }
 
 /**
- * Archives suspects one by one until the tick has lasted so long, but at least one; gives the others back. The last
- * attempt at a key is made early in a tick: else, if a platform ends each tick in the middle of some key, that would
- * count as a reason specific to that key.
+ * Archives suspects one by one until the tick has lasted `untilMs`, but at least one; gives the others back. The last
+ * attempt at a key is made early in a tick. If a platform ends each tick in the middle of some key, that is otherwise
+ * taken for a reason specific to that key.
  */
 export async function freezeSuspects(run: TickRun, lease: Lease, untilMs: number): Promise<void> {
   const lastAttempt = Math.max(1, run.settings.nattempts - 1);
-  let waiting: Rated[] = lease.keys.map((key) => ({ key, attempts: 0 }));
+  let waiting: Suspect[] = lease.keys.map((key) => ({ key, attempts: 0 }));
   try {
     if ((waiting.length > 1 || run.busy) && run.mayBegin()) waiting = await byAttempts(run, lease.keys);
     for (let first = true; waiting.length > 0 && mayBeginOne(run); first = false) {
@@ -81,14 +81,14 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
     report.failed++;
     report.dead++;
     const { nattempts } = settings;
-    const message = `Cannot archive ${show(key)} as a tick must live through it: ${nattempts} did not`;
+    const message = `Cannot archive ${show(key)} as its tick must go on until it is archived: ${nattempts} ticks ended`;
     run.fail(new TundraError("UNAVAILABLE", message, { keys: [key] }), nattempts);
   }
 }
 
 /** Sorts suspects by attempts, fewest first: a key that has ended ticks comes after keys that only shared its lease. */
-async function byAttempts(run: TickRun, keys: string[]): Promise<Rated[]> {
+async function byAttempts(run: TickRun, keys: string[]): Promise<Suspect[]> {
   const records = await readRecords(run.context, keys, run.call);
-  const rated = keys.map((key, i) => ({ key, attempts: records[i]?.attempts ?? 0 }));
-  return rated.sort((a, b) => a.attempts - b.attempts);
+  const suspects = keys.map((key, i) => ({ key, attempts: records[i]?.attempts ?? 0 }));
+  return suspects.sort((a, b) => a.attempts - b.attempts);
 }

@@ -1,4 +1,4 @@
-/** The commands that the tables of docs/costs.md begin from, measured. */
+/** The commands from which the tables of docs/costs.md are computed, measured. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { BATCH, BILLED, RECORD_BYTES } from "../../dev/tools/pays_back.ts";
@@ -85,7 +85,7 @@ describe("what archiving, evicting and bringing back cost", () => {
     assertEquals(await listings(), 0);
   });
 
-  it("an evicted key's record takes what the tables take off each value", async () => {
+  it("an evicted key's record takes as much memory as the tables say", async () => {
     const used = async () => Number(/^used_memory:(\d+)/m.exec(String(await raw("INFO", "memory")))![1]);
     const keys = names(1000, "session:0123456789:");
     const store = stack.store();

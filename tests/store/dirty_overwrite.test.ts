@@ -25,7 +25,7 @@ describe("dirty({ overwrite: true }) while others change the record", () => {
   /** Another eviction of the key, as its record tells it. */
   const evictedAgain = (n: number) => t.setRecords({ a: { ver: OLD_VER, fp: "f0", flag: "e", touch: n } });
 
-  it("looks again after each change, and marks what holds still", async () => {
+  it("looks again after each change, and marks what has stayed the same", async () => {
     await t.evicted("a", "v");
     await t.setKeys("a");
     const seen: number[] = [];

@@ -517,7 +517,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "several",
     where: "src/core/identity.ts",
     patches: [[
-      "if (await replaceId(index, id, next, call) !== next) throw heldNotStill();",
+      "if (await replaceId(index, id, next, call) !== next) throw idChanged();",
       "await replaceId(index, id, next, call);",
     ]],
   },
