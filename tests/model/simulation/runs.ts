@@ -42,12 +42,13 @@ export function findingText({ seed, mode, detail, choices }: Finding, play = "an
   return lines.join("\n  ");
 }
 
-/** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised. */
+/** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised, in at most `tries` runs. */
 export async function simulateMany(
   subject: Subject,
   seed: number,
   schedules: number,
   play: Play = runSchedule,
+  tries = 1500,
 ): Promise<Findings> {
   const from = performance.now();
   const findings: Findings = { schedules, steps: 0, commands: 0, seconds: 0, modes: {}, violations: [] };
@@ -61,7 +62,7 @@ export async function simulateMany(
     if (!violation) continue;
     const finding: Finding = { seed: seed + i, mode, ...violation };
     if (!seen.has(violation.check)) {
-      finding.choices = await minimise(subject, choices.taken, violation.check, 1500, play);
+      finding.choices = await minimise(subject, choices.taken, violation.check, tries, play);
     }
     seen.add(violation.check);
     findings.violations.push(finding);
