@@ -37,7 +37,7 @@ import { hexDigest, nonce } from "./platform.ts";
  * @see https://upstash.com/docs/redis/troubleshooting/max_key_size_exceeded
  */
 const MAX_KEY_BYTES = 32 * 1024;
-/** A disk takes 255 bytes; stores put endings of their own behind a name. */
+/** A disk takes 255 bytes (NAME_MAX of Linux); stores put endings of their own behind a name. */
 const MAX_SEGMENT = 200;
 const HASH_DIGITS = 32;
 const utf8 = new TextEncoder();

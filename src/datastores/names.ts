@@ -5,8 +5,13 @@
  */
 import { badArgument } from "../base/errors.ts";
 
-const MAX_NAME = 900;
-const MAX_PREFIX = 120;
+/**
+ * The most characters of a name and of a prefix: together less than the 1,024 bytes that S3 and R2 take.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+ * @see https://developers.cloudflare.com/r2/platform/limits/
+ */
+const [MAX_NAME, MAX_PREFIX] = [900, 120];
 const CHARACTERS = "characters A-Z a-z 0-9 _ - . ~ /";
 
 /** Checks the beginning of every name. */

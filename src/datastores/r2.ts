@@ -62,6 +62,11 @@ export interface R2DatastoreOptions {
 }
 
 const MAKE = "make an R2 datastore";
+/**
+ * The most objects of one deletion and of one page.
+ *
+ * @see https://developers.cloudflare.com/r2/api/workers/workers-api-reference/
+ */
 const PAGE = 1000;
 const RETRY_MS = 100;
 /** The number at the end of R2's message that says that a range begins behind the object's end. */

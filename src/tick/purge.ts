@@ -19,7 +19,11 @@ import type { TickRun } from "./run.ts";
 const ROUND_REQUESTS = 4;
 /** If requests are bounded, purging gets a quarter of them, and at the end of the tick those that are left. */
 const SHARE = 0.25;
-/** Names in one call: as many as S3 takes in a request. */
+/**
+ * Names in one call: as many as S3 takes in a request.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+ */
 const MOST_NAMES = 1_000;
 
 /** Keeps requests back for these keys, if requests are bounded. */

@@ -6,6 +6,7 @@ import { checkFunction, checkNumber, checkSignal } from "../base/arguments.ts";
 import { badArgument } from "../base/errors.ts";
 import { onWorkerd } from "../base/platform.ts";
 
+/** The longest timer: a longer one fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** The smallest request limit that is used, whatever a server or proxy refuses: below it nothing can be batched. */
 export const LEAST_REQUEST_BYTES = 32_768;

@@ -4,7 +4,11 @@
  */
 import { TundraError } from "../base/errors.ts";
 
-/** The most keys of one request: Lua's `unpack` ends near 8,000 values. */
+/**
+ * The most keys of one request: Lua's `unpack` ends near 8,000 values (`LUAI_MAXCSTACK`).
+ *
+ * @see https://www.lua.org/source/5.1/luaconf.h.html
+ */
 const MAX_KEYS = 1_000;
 /** Room for a script's text, which is sent if the server does not know it. */
 export const SCRIPT_BYTES = 16_000;

@@ -22,12 +22,20 @@ export function saidOf(of: unknown): string | undefined {
   return words.get(of as object); // undefined for what is no object
 }
 
-/** True if the command is unknown to this server. */
+/**
+ * True if the command is unknown to this server.
+ *
+ * @see https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
+ */
 export function saysUnsupported(said: string): boolean {
   return /^ERR (unknown|wrong number|syntax|error compiling|unexpected)|^NOPROTO/i.test(said);
 }
 
-/** True if the server refuses the token, or a command to its user. */
+/**
+ * True if the server refuses the token, or a command to its user.
+ *
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
+ */
 export function saysDenied(said: string): boolean {
   return /^(WRONGPASS|NOAUTH|NOPERM)\b/.test(said);
 }
@@ -37,7 +45,11 @@ export function saysFull(said: string | undefined): boolean {
   return said !== undefined && /\bOOM\b/.test(said);
 }
 
-/** The one that is too large for the server: the request or the reply. */
+/**
+ * The one that is too large for the server: the request or the reply.
+ *
+ * @see https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded
+ */
 export function saysTooLarge(said: string | undefined): "request" | "reply" | undefined {
   if (said === undefined) return undefined;
   const what = /\bmax(?:imum)? (request|response|reply|result|payload|body) size\b/i.exec(said)?.[1] ??
