@@ -1,6 +1,6 @@
 /**
  * An application of a chaos run: reads and writes its own keys in every way that the README allows, and notes in its
- * ledger what it was told. Endless; killed at any moment and started again.
+ * ledger what it was told. It runs until it is killed, at any moment, and is started again.
  * @module
  */
 import { redisKeys } from "../../src/base/keys.ts";
@@ -27,14 +27,14 @@ const random = seeded(`application ${config.seed} ${config.index} ${config.life}
 const file = openLedger(config.file);
 const { book, note } = file;
 const store = chaosStore(config);
-// What must not run twice is sent once: a list's element would be there twice, and nobody could say what is right.
+// A command that must not run twice is sent once: a list's element would be there twice, and no ledger could tell.
 const once = chaosStore(config, { retry: false });
 const tundra = redisKeys("default");
 const own = keysOf(config.index, config.keysEach);
 const marked = new Set<string>();
 let serial = 0;
 
-/** As if a key had not been used for half a day: ticks find it idle. */
+/** Lua that dates the last use of a key half a day back, so that ticks find it idle. */
 const AGE = `
 local text = redis.call('GET', KEYS[1])
 if not text or not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
@@ -44,7 +44,7 @@ redis.call('SET', KEYS[1], head .. flag .. middle .. ARGV[2] .. rest, 'KEEPTTL')
 redis.call('ZADD', KEYS[2], 'XX', ARGV[2], ARGV[1])
 return 1`;
 
-/** On one key, or some, of a pool. */
+/** An operation on one key, or on some, of a pool. */
 type Operation = (key: ChaosKey, keys: ChaosKey[]) => Promise<void>;
 
 /** The next value: no two of a run are equal. */
@@ -67,7 +67,7 @@ async function did(what: string, key: string, act: () => Promise<unknown>, allow
   return good;
 }
 
-/** Sends a write; `true`: it was acknowledged. Otherwise it hangs in the air until the key is settled. */
+/** Sends a write; `true`: it was acknowledged. Otherwise its outcome is unknown until the key is settled. */
 async function write(key: string, change: Write, limbo: Limbo, act: () => Promise<unknown>): Promise<boolean> {
   marked.delete(key);
   note({ is: "try", key, at: Date.now(), write: change, limbo });
@@ -86,13 +86,13 @@ function ensure(key: string): Promise<boolean> {
   return did("ensureKs", key, () => store.ensureKs(key));
 }
 
-/** After a write that went on its own. A key that was about to expire may be missing. */
+/** Marks a key after a write of its own request. A key that was about to expire may be missing. */
 async function mark(key: string): Promise<void> {
   const mayExpire = book.state(key).may.some((value) => value === "absent" || value.exp > 0);
   if (await did("dirty", key, () => store.dirty(key), mayExpire ? ["MISSING"] : [])) marked.add(key);
 }
 
-/** A change of a part, or of the whole, for which the value was brought back first. */
+/** Changes a part of a value, or all of it, after it was brought back. */
 const change: Operation = async ({ name, kind }) => {
   if (!await ensure(name)) return;
   const value = fresh();
@@ -106,18 +106,18 @@ const change: Operation = async ({ name, kind }) => {
   const way = random.int(8);
   if (way < 4) {
     const tx = way < 3 ? sender.redis.multi() : sender.redis.pipeline();
-    // In a pipeline a write may be done and its mark not: for a value that was brought back that is no more than a mark forgotten.
+    // In a pipeline a write may be done and its mark not. As the value was brought back, that is only a forgotten mark.
     await write(name, what, "none", () => {
       send(tx as unknown as Commands);
       sender.dirtyIn(tx, { missing: "del" }, name);
       return tx.exec();
     }) && marked.add(name);
   } else if (await write(name, what, "none", async () => await send(sender.redis as unknown as Commands))) {
-    if (way < 7) await mark(name); // else forgotten
+    if (way < 7) await mark(name); // otherwise the mark is forgotten
   }
 };
 
-/** The whole value is replaced, whether it is in Redis or not. */
+/** Replaces the whole value, whether it is in Redis or not. */
 const overwrite: Operation = async ({ name, kind }) => {
   if (kind !== "string") return;
   const value = fresh();
@@ -148,7 +148,7 @@ const expire: Operation = async ({ name }) => {
   }
 };
 
-/** A command removes the last element, and with it the key. */
+/** Removes the last element, and with it the key. */
 const removeLast: Operation = async ({ name, kind, shared }) => {
   if (!await ensure(name)) return;
   const empty = (redis: Commands) =>
@@ -157,8 +157,8 @@ const removeLast: Operation = async ({ name, kind, shared }) => {
       : kind === "list"
       ? redis.ltrim(name, 1, 0)
       : redis.getdel(name);
-  // Until its mark arrives, a removal that went on its own is undone by whoever brings the key back, and older than a
-  // change that nobody marked: so only if neither can be.
+  // Until its mark arrives, a removal is undone by any process that brings the key back, and a change without a mark
+  // counts as newer than it. So it is sent on its own only if neither can happen.
   if (!shared && marked.has(name) && random.int(2) === 0) {
     await write(name, { do: "remove" }, "mark", async () => {
       await empty(once.redis as unknown as Commands);
@@ -176,7 +176,7 @@ const del: Operation = async ({ name }) => {
   await write(name, { do: "remove" }, "none", () => store.del(name));
 };
 
-/** The key is deleted, or written over, while another process brings it back, which must not undo it. */
+/** Deletes a key, or writes over it, while another process brings it back, which must not undo that. */
 const race: Operation = async (key, keys) => {
   const { name } = key;
   await did("evict", name, () => store.evict(name));
@@ -201,7 +201,7 @@ const age: Operation = async (_, keys) => {
   }
 };
 
-/** Others' keys come back while their applications write, evict and delete them. */
+/** Brings back keys of other applications while these write, evict and delete them. */
 const ensureOthers: Operation = async () => {
   const other = random.int(config.count);
   const names = some(keysOf(other, config.keysEach).filter(({ shared }) => shared), 6);
@@ -213,7 +213,7 @@ const read: Operation = async ({ name }) => {
   await did("read", name, () => settle(store, name, file));
 };
 
-/** The cheap recipe: read first, and only what is absent is brought back and read again. */
+/** The cheap read: reads first, then brings back what is absent and reads that again. */
 const readFirst: Operation = async ({ name }) => {
   await did("read first", name, async () => {
     let from = Date.now();
@@ -253,12 +253,12 @@ function isSettled(key: string): boolean {
   return !pending && limbo === "none";
 }
 
-/** One of them; the first ones are picked far more often than the last, so that processes meet over the same keys. */
+/** Picks a key; the first ones far more often than the last, so that processes meet over the same keys. */
 function oneOf<T>(all: T[]): T {
   return all[Math.floor(random.next() ** 3 * all.length)]!;
 }
 
-/** Up to `n` different ones, picked so. */
+/** Picks up to `n` different keys in that way. */
 function some<T>(all: T[], n: number): T[] {
   return [...new Set(Array.from({ length: 1 + random.int(n) }, () => oneOf(all)))];
 }

@@ -11,7 +11,7 @@ import { type Event, type Ledger, ledger, parseEvents, type Value } from "./ledg
 /** Settings of a process, as JSON in its environment. */
 export interface ChaosConfig {
   seed: number;
-  /** Which of its kind it is, from 0. */
+  /** Its number among those of its kind, from 0. */
   index: number;
   /** The number of processes of its kind. */
   count: number;
@@ -32,12 +32,12 @@ export type Kind = "string" | "hash" | "list";
 export interface ChaosKey {
   name: string;
   kind: Kind;
-  /** Other applications may bring it back, too. */
+  /** `true`: other applications may bring it back too. */
   shared: boolean;
 }
 
 const CONFIG = "TUNDRA_CHAOS";
-/** Least that a store takes. */
+/** The least `redisTtlMs` that a store takes. */
 const REDIS_TTL_MS = 10 * 3_600_000;
 
 /** The environment of a process that is to run with this configuration. */
@@ -45,7 +45,7 @@ export function environment(config: ChaosConfig): Record<string, string | undefi
   return { ...process.env, [CONFIG]: JSON.stringify(config) };
 }
 
-/** This process' configuration. Ends the process as soon as the one that started it is gone, whatever ended that. */
+/** The configuration of this process. The process ends as soon as the one that started it has ended. */
 export function configuration(): ChaosConfig {
   process.stdin.on("end", () => process.exit(0)).on("error", () => process.exit(0)).resume();
   return JSON.parse(process.env[CONFIG]!);
@@ -64,7 +64,7 @@ export function chaosStore(
   });
 }
 
-/** The keys of one application; nobody else writes them. */
+/** The keys of one application; no other process writes them. */
 export function keysOf(application: number, keysEach: number): ChaosKey[] {
   const kinds: Kind[] = ["string", "hash", "list"];
   return Array.from({ length: keysEach }, (_, i) => {
@@ -93,7 +93,7 @@ export async function readValue(store: TundraStore, key: string): Promise<Value>
 
 /** Random values that can be had again. */
 export interface Seeded {
-  /** In [0, 1). */
+  /** A number in [0, 1). */
   next(): number;
   /** A whole number from 0 to below `n`. */
   int(n: number): number;
@@ -127,10 +127,10 @@ export function unexpected(error: unknown): string | undefined {
   return `${error.code}: ${error.message}; ${causes.map((cause) => cause.message).join("; ")}`;
 }
 
-/** A ledger that is kept in a file: what an earlier life of this process has noted is in it. */
+/** A ledger that is kept in a file, with the notes of earlier lives of this process. */
 export interface LedgerFile {
   readonly book: Ledger;
-  /** The event is in the file when this returns; the violation that it shows is returned. */
+  /** Writes an event to the file; returns the violation that it shows, if any. */
   note(event: Event): string | undefined;
 }
 
@@ -164,7 +164,7 @@ export function readLedger(file: string): Ledger {
   return book;
 }
 
-/** Reads a key through `ensureKs` and compares it with the ledger; a write or mark that hangs in the air is decided first. */
+/** Reads a key through `ensureKs` and compares it with the ledger; a write or mark of unknown outcome is decided first. */
 export async function settle(store: TundraStore, key: string, { book, note }: LedgerFile): Promise<void> {
   const { limbo } = book.state(key);
   if (limbo === "overwrite") {

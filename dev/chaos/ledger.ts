@@ -1,11 +1,11 @@
 /**
- * The truth outside of Redis: what the application was told, key by key, and what a key may therefore be worth.
+ * The ledger of an application: what it was told of each key, and the values that a key may therefore have.
  *
  * Each key has one writer, which writes an event here before it sends a write (`try`), after the write was acknowledged
  * (`ack`) and whenever it has read the key through `ensureKs` (`saw`). A write without an `ack` may have happened or not,
  * until the next `saw` decides it. Events are lines of JSON in a file of their own for each application process: what was
  * handed to the kernel survives a SIGKILL of the process. A line cut short is a write that was never sent, or an
- * acknowledgement that nobody relied on.
+ * acknowledgement that had no effect yet.
  * @module
  */
 
@@ -52,7 +52,7 @@ export interface Ledger {
   readonly counts: Readonly<Record<string, number>>;
   /** Takes one event; returns the violation that it shows, if any. */
   add(event: Event): string | undefined;
-  /** The state of a key; one that nobody ever wrote is absent. */
+  /** The state of a key; one that was never written is absent. */
   state(key: string): KeyState;
 }
 
@@ -95,7 +95,7 @@ export function ledger(): Ledger {
       const seen = canonical(event.value);
       count("compared");
       if (now.pending) count("unknown");
-      // Wrong or not, what was seen is what counts from now on: one loss is reported once.
+      // From now on the value that was read counts, even if it is wrong: a loss is reported once.
       keys.set(key, { may: [event.value], limbo: now.limbo });
       if (!allowed.some((value) => canonical(value) === seen)) {
         return violated(`${key}: is ${seen}, must be ${allowed.map(canonical).join(" or ")}`);

@@ -1,15 +1,15 @@
 /**
  * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers, real
- * processes, and a SIGKILL for each of them at any moment. Exits with 1 if anything that was acknowledged is lost.
+ * processes, and a SIGKILL for each of them at any moment. It exits with 1 if anything that was acknowledged is lost.
  *
  * redis-server (append-only file, synced before each reply) and radosgw are killed and restarted, stopped (SIGSTOP) and
  * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told, see
- * `chaos/ledger.ts`. After the time: everything heals, the queue must drain, and each key is compared with the ledgers,
- * as `ensureKs` gives it back: first as it is, then after an eviction of all, so from the archive.
+ * `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared with the
+ * ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
  *
  * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
- * meet is up to the machine. `--keys`: of each application. `--sabotage` removes archive objects without the knowledge of Redis,
- * to show that a loss is found. The endpoint lives in this process, which nobody kills.
+ * meet is up to the machine. `--keys` is the number of keys of each application. `--sabotage` removes archive
+ * objects, to show that a loss is found. The endpoints live in this process, which is not killed.
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -83,7 +83,7 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Until then, or until the time of faults is over. */
+/** Waits for so long, or until the time of faults is over. */
 async function peace(ms: number): Promise<void> {
   const until = performance.now() + ms;
   while (!over && performance.now() < until) await sleep(Math.min(50, until - performance.now()));
@@ -114,7 +114,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 interface ChaosServers {
   redis: RedisServer;
   radosgw: Radosgw;
-  /** One for each application, so that its requests reach Redis in their order: then one for all ticks, one for us. */
+  /** One for each application, so that its requests reach Redis in their order; one for all ticks; one for this program. */
   endpoints: UpstashServer[];
 }
 
@@ -169,7 +169,7 @@ function troubledRedis(redis: RedisServer): TroubledServer {
   };
 }
 
-/** One place for a process: it lives, is killed, and lives again; returns the last one, alive, when the time is over. */
+/** Starts a process, kills it and starts it again, until the time is over; returns the last one, which still runs. */
 async function lives(kind: "application" | "tick", index: number, servers: ChaosServers): Promise<ChildProcess> {
   const { url, token } = servers.endpoints[kind === "application" ? index : applications]!;
   const { url: endpoint, region, accessKeyId, secretAccessKey } = servers.radosgw;
@@ -207,8 +207,8 @@ async function lives(kind: "application" | "tick", index: number, servers: Chaos
 }
 
 /**
- * Waits until what a killed application had sent has run or never will: its next life must know whether a write happened
- * by looking, and all that this endpoint is sent goes through one connection.
+ * Waits until each request of a killed application has run or never will. Only then a read tells its next life whether a
+ * write happened. All requests to this endpoint go through one connection.
  */
 async function allArrived(url: string, token: string): Promise<void> {
   await sleep(50); // the event loop reads what is left in the sockets
@@ -258,7 +258,7 @@ async function killLast(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** The queue drains once faults have stopped; returns how many milliseconds it took. */
+/** Waits until the queue has drained, once faults have stopped; returns how many milliseconds it took. */
 async function drain(store: TundraStore): Promise<number> {
   const from = performance.now();
   for (;;) {
@@ -279,7 +279,7 @@ async function drain(store: TundraStore): Promise<number> {
   }
 }
 
-/** Until each key that exists is in the archive alone; changes that nobody marked are archived first. Returns how many. */
+/** Evicts all keys, after changes without a mark were archived; returns how many. */
 async function evictAll(store: TundraStore, all: string[]): Promise<number> {
   const there = await Promise.all(all.map((key) => store.redis.exists(key)));
   const keys = all.filter((_, i) => there[i] === 1);
@@ -299,7 +299,7 @@ async function evictAll(store: TundraStore, all: string[]): Promise<number> {
   }
 }
 
-/** Compares each key, as `ensureKs` gives it back; returns how many. */
+/** Compares each key, as `ensureKs` gives it back, with the ledgers; returns how many. */
 async function compare(store: TundraStore, books: Ledger[], what: string): Promise<number> {
   let compared = 0;
   for (const [application, book] of books.entries()) {
@@ -318,7 +318,7 @@ async function compare(store: TundraStore, books: Ledger[], what: string): Promi
   return compared;
 }
 
-/** Removes some archive objects, as nobody may. */
+/** Removes some archive objects, which nothing in Tundra does: the comparison must find it. */
 async function sabotage({ url, region, accessKeyId, secretAccessKey }: Radosgw): Promise<void> {
   const client = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region, retries: 0 });
   const list = await (await client.fetch(`${url}/${BUCKET}?list-type=2`)).text();
@@ -372,7 +372,7 @@ async function run(): Promise<boolean> {
   if (args.sabotage) await sabotage(servers.radosgw);
   checked += await compare(store, books, "from the archive");
   const unknown = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
-  if (unknown.length > 0) problems.push(`keys that nobody wrote: ${unknown.join(", ")}`);
+  if (unknown.length > 0) problems.push(`keys that were never written: ${unknown.join(", ")}`);
 
   const tickBooks = Array.from({ length: ticks }, (_, i) => readLedger(ledgerOf("tick", i)));
   const lost = [...books, ...tickBooks].flatMap((book) => book.violations);
@@ -384,7 +384,7 @@ async function run(): Promise<boolean> {
   const faults = ["applications killed", "ticks killed", "redis-server killed", "redis-server stopped"];
   const rows: [string, number][] = [
     ["writes acknowledged", sum("acknowledged")],
-    ["writes of unknown outcome, decided by a look", sum("unknown")],
+    ["writes of unknown outcome, decided by a read", sum("unknown")],
     ...others.map((what): [string, number] => [what, sum(what)]),
     ["ticks", sum("tick", tickBooks)],
     ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
