@@ -1,6 +1,6 @@
 /**
- * `deno run -A bench/backlog.ts`: how long a million waiting keys take, by the bounds of a tick: one tick of each kind is
- * measured over values of 1 KB, with 10 ms more on each request, and multiplied. The table of docs/costs.md.
+ * `deno run -A bench/backlog.ts`: how long a million waiting keys take, by the bounds of a tick: one tick of each kind
+ * is measured over values of 1 KB, with 10 ms more on each request, and multiplied. The table of docs/costs.md.
  * @module
  */
 import type { TickOptions } from "../mod.ts";

@@ -1,6 +1,6 @@
 /**
- * `deno task bench [--quick]`: the budgets of the design, measured side by side in one run. What depends on the machine is
- * a ratio. Starts its own servers; takes some two minutes, 20 s with `--quick`.
+ * `deno task bench [--quick]`: the budgets of the design, measured side by side in one run. What depends on the machine
+ * is a ratio. Starts its own servers; takes some two minutes, 20 s with `--quick`.
  * @module
  */
 import { availableParallelism } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Redis, the Upstash endpoint and the S3 in a process of their own, so that a benchmark measures its client. Prints where
- * they are as one line of JSON and ends with its standard input.
+ * Redis, the Upstash endpoint and the S3 in a process of their own, so that a benchmark measures its client. Prints
+ * where they are as one line of JSON and ends with its standard input.
  * @module
  */
 import process from "node:process";

@@ -1,6 +1,6 @@
 /**
- * The size of a whole Worker, of Tundra's own part of it, and each entry point alone: minified and gzipped, in KB of 1,024
- * bytes.
+ * The size of a whole Worker, of Tundra's own part of it, and each entry point alone: minified and gzipped, in KB of
+ * 1,024 bytes.
  * @module
  */
 import { stop } from "esbuild";

@@ -1,7 +1,7 @@
 /**
  * Runs tests/**\/*.test.ts on Deno, Bun and Node, each file in a process of its own, and ends with the line
- * `N passed, N failed`: tests, summed over the runtimes. These have the newest `@upstash/redis` of its range; then all runs
- * on Bun, which is the quickest, once more with the oldest (`oldest`).
+ * `N passed, N failed`: tests, summed over the runtimes. These have the newest `@upstash/redis` of its range; then all
+ * runs on Bun, which is the quickest, once more with the oldest (`oldest`).
  *
  *     deno task test [--only=deno,bun,node,oldest] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
  *
@@ -261,7 +261,10 @@ function count(tests: TestResult[]): string {
   return `${of("passed")} passed, ${of("failed")} failed${skipped ? `, ${skipped} skipped` : ""}`;
 }
 
-/** `portable > HOST > SUITE > TEST` ran on that host; every other test on the runtime of its file, in its folder's suite. */
+/**
+ * `portable > HOST > SUITE > TEST` ran on that host; every other test on the runtime of its file, in its folder's
+ * suite.
+ */
 function placeOf(result: FileResult, test: TestResult): { runtime: string; suite: string } {
   const [, host, suite] = /^portable > (.+?) > (.+?) > /.exec(test.name) ?? [];
   if (host && suite && result.file.startsWith(HOSTS)) return { runtime: host, suite: `portable: ${suite}` };

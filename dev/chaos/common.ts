@@ -164,7 +164,9 @@ export function readLedger(file: string): Ledger {
   return book;
 }
 
-/** Reads a key through `ensureKs` and compares it with the ledger; a write or mark of unknown outcome is decided first. */
+/**
+ * Reads a key through `ensureKs` and compares it with the ledger; a write or mark of unknown outcome is decided first.
+ */
 export async function settle(store: TundraStore, key: string, { book, note }: LedgerFile): Promise<void> {
   const { limbo } = book.state(key);
   if (limbo === "overwrite") {

@@ -2,10 +2,10 @@
  * The ledger of an application: what it was told of each key, and the values that a key may therefore have.
  *
  * Each key has one writer, which writes an event here before it sends a write (`try`), after the write was acknowledged
- * (`ack`) and whenever it has read the key through `ensureKs` (`saw`). A write without an `ack` may have happened or not,
- * until the next `saw` decides it. Events are lines of JSON in a file of their own for each application process: what was
- * handed to the kernel survives a SIGKILL of the process. A line cut short is a write that was never sent, or an
- * acknowledgement that had no effect yet.
+ * (`ack`) and whenever it has read the key through `ensureKs` (`saw`). A write without an `ack` may have happened or
+ * not, until the next `saw` decides it. Events are lines of JSON in a file of their own for each application process:
+ * what was handed to the kernel survives a SIGKILL of the process. A line cut short is a write that was never sent, or
+ * an acknowledgement that had no effect yet.
  * @module
  */
 
@@ -48,7 +48,9 @@ export interface KeyState {
 export interface Ledger {
   readonly keys: ReadonlyMap<string, KeyState>;
   readonly violations: readonly string[];
-  /** Numbers of writes that were acknowledged and that were not, of reads compared, and of other calls by their names. */
+  /**
+   * Numbers of writes that were acknowledged and that were not, of reads compared, and of other calls by their names.
+   */
   readonly counts: Readonly<Record<string, number>>;
   /** Takes one event; returns the violation that it shows, if any. */
   add(event: Event): string | undefined;
@@ -56,7 +58,9 @@ export interface Ledger {
   state(key: string): KeyState;
 }
 
-/** Application, endpoint and Redis share one clock; Redis reads it once a command, so nearly equal times decide nothing. */
+/**
+ * Application, endpoint and Redis share one clock; Redis reads it once a command, so nearly equal times decide nothing.
+ */
 const CLOCK_MS = 1000;
 
 /** An empty ledger. */

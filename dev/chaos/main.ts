@@ -1,11 +1,12 @@
 /**
- * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers, real
- * processes, and a SIGKILL for each of them at any moment. It exits with 1 if anything that was acknowledged is lost.
+ * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers,
+ * real processes, and a SIGKILL for each of them at any moment. It exits with 1 if anything that was acknowledged is
+ * lost.
  *
  * redis-server (append-only file, synced before each reply) and radosgw are killed and restarted, stopped (SIGSTOP) and
- * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told, see
- * `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared with the
- * ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
+ * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told,
+ * see `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared with
+ * the ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
  *
  * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
  * meet is up to the machine. `--keys` is the number of keys of each application. `--sabotage` removes archive
@@ -114,7 +115,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 interface ChaosServers {
   redis: RedisServer;
   radosgw: Radosgw;
-  /** One for each application, so that its requests reach Redis in their order; one for all ticks; one for this program. */
+  /**
+   * One for each application, so that its requests reach Redis in their order; one for all ticks; one for this program.
+   */
   endpoints: UpstashServer[];
 }
 
@@ -207,8 +210,8 @@ async function lives(kind: "application" | "tick", index: number, servers: Chaos
 }
 
 /**
- * Waits until each request of a killed application has run or never will. Only then a read tells its next life whether a
- * write happened. All requests to this endpoint go through one connection.
+ * Waits until each request of a killed application has run or never will. Only then a read tells its next life whether
+ * a write happened. All requests to this endpoint go through one connection.
  */
 async function allArrived(url: string, token: string): Promise<void> {
   await sleep(50); // the event loop reads what is left in the sockets

@@ -1,6 +1,6 @@
 /**
- * `deno task demo [--keys=N]`: real data through the whole life of a key, on servers that this program starts by itself.
- * It exits with 1 if a value is not the one that was loaded. `--keys` takes about N of all keys, spread evenly.
+ * `deno task demo [--keys=N]`: real data through the whole life of a key, on servers that this program starts by
+ * itself. It exits with 1 if a value is not the one that was loaded. `--keys` takes about N of all keys, spread evenly.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -1,6 +1,6 @@
 /**
- * The output of the demo: steps, a progress bar, a table. On a terminal the bar is one line that is drawn anew; elsewhere it
- * is a line each quarter.
+ * The output of the demo: steps, a progress bar, a table. On a terminal the bar is one line that is drawn anew;
+ * elsewhere it is a line each quarter.
  * @module
  */
 import process from "node:process";

@@ -1,6 +1,6 @@
 /**
- * Faults between a client and a server, on either side of a request's effect: as a `fetch` (see {@linkcode faultyFetch})
- * or as a proxy in front of any HTTP server (see {@linkcode startFaultProxy}).
+ * Faults between a client and a server, on either side of a request's effect: as a `fetch` (see {@linkcode
+ * faultyFetch}) or as a proxy in front of any HTTP server (see {@linkcode startFaultProxy}).
  *
  * A plan says which request meets which fault, as a function or as rules: `[{ match: /commit/, nth: 3, fault: { type:
  * "reset", served: true } }]` loses the reply of the third request that mentions "commit".
@@ -21,7 +21,10 @@
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 
-/** The fault of one request, see the module's table. `ms` are milliseconds; a fault with neither `ms` nor `until` doesn't wait. */
+/**
+ * The fault of one request, see the module's table. `ms` are milliseconds; a fault with neither `ms` nor `until`
+ * doesn't wait.
+ */
 export type Fault =
   | { type: "reset" | "hang"; served?: boolean }
   | { type: "status"; status: number; served?: boolean; body?: string; headers?: Record<string, string> }
@@ -41,7 +44,10 @@ export interface FaultRequest {
   n: number;
 }
 
-/** One rule: the `nth` request that matches (default: the first), and the `times - 1` matching ones after it, meet the fault. */
+/**
+ * One rule: the `nth` request that matches (default: the first), and the `times - 1` matching ones after it, meet the
+ * fault.
+ */
 export interface FaultRule {
   /** Default: every request. A RegExp is tried on `METHOD url\nbody`. */
   match?: RegExp | ((request: FaultRequest) => boolean);
@@ -52,7 +58,10 @@ export interface FaultRule {
   fault: Fault;
 }
 
-/** Rules, of which the first that applies is taken, or a function. Rules count for themselves in every layer they are given to. */
+/**
+ * Rules, of which the first that applies is taken, or a function. Rules count for themselves in every layer they are
+ * given to.
+ */
 export type FaultPlan = readonly FaultRule[] | ((request: FaultRequest) => Fault | undefined);
 
 /** The common interface of both layers. */
@@ -115,7 +124,8 @@ function wait(fault: { ms?: number; until?: Promise<unknown> }): Promise<unknown
 }
 
 /**
- * A `fetch` with faults in front of another one. Faults that break the connection reject with a `TypeError`, as fetch does.
+ * A `fetch` with faults in front of another one. Faults that break the connection reject with a `TypeError`, as fetch
+ * does.
  *
  * @example
  * ```ts
@@ -421,7 +431,10 @@ interface RawRequest {
   body: Buffer;
 }
 
-/** The request, or the length from which it can be whole. A chunked body goes on with a length, since it is here as one piece. */
+/**
+ * The request, or the length from which it can be whole. A chunked body goes on with a length, since it is here as one
+ * piece.
+ */
 function parseRequest(data: Buffer): RawRequest | number {
   const end = data.indexOf("\r\n\r\n");
   if (end < 0) return data.length + 1;
@@ -464,7 +477,10 @@ function splitReply(reply: Buffer): { head: string; body: Buffer } {
 
 /** The faults that {@linkcode randomFaults} draws from. */
 export interface RandomFaultOptions {
-  /** Numbers in [0, 1), from a seeded source: the same ones give the same faults, as long as requests come in the same order. */
+  /**
+   * Numbers in [0, 1), from a seeded source: the same ones give the same faults, as long as requests come in the same
+   * order.
+   */
   random: () => number;
   /** The share of requests that meet a fault, 0 to 1. */
   rate: number;

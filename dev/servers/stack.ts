@@ -1,7 +1,7 @@
 /**
- * `deno task stack [--env=FILE] [--redis-port=N] [--upstash-port=N] [--s3-port=N] [--token=TEXT]`: a local Redis, Upstash
- * endpoint and S3 for trying things out. Prints the environment that reaches them (and writes it to FILE), and runs until
- * it is interrupted; then all data is gone. Ports are free ones unless they are given.
+ * `deno task stack [--env=FILE] [--redis-port=N] [--upstash-port=N] [--s3-port=N] [--token=TEXT]`: a local Redis,
+ * Upstash endpoint and S3 for trying things out. Prints the environment that reaches them (and writes it to FILE), and
+ * runs until it is interrupted; then all data is gone. Ports are free ones unless they are given.
  * @module
  */
 import { writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * `deno task build`: the npm package in dist/, ES modules and their types, a file for each source file, so that a bundler
- * keeps only what an application uses.
+ * `deno task build`: the npm package in dist/, ES modules and their types, a file for each source file, so that a
+ * bundler keeps only what an application uses.
  * @module
  */
 import { spawnSync } from "node:child_process";

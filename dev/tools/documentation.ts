@@ -14,7 +14,10 @@ export interface DocJson {
   nodes: Record<string, EntryDoc>;
 }
 
-/** Entry points without an introduction or an example, symbols without a description; and the share of described symbols. */
+/**
+ * Entry points without an introduction or an example, symbols without a description; and the share of described
+ * symbols.
+ */
 export function documentationProblems(json: DocJson): { problems: string[]; share: number } {
   const problems: string[] = [];
   let symbols = 0;
@@ -34,8 +37,8 @@ export function documentationProblems(json: DocJson): { problems: string[]; shar
 }
 
 /**
- * The findings of `deno doc --lint`, one line each, without the types of other packages: a public type may refer to those, and
- * they cannot be exported again.
+ * The findings of `deno doc --lint`, one line each, without the types of other packages: a public type may refer to
+ * those, and they cannot be exported again.
  */
 export function lintProblems(output: string, foreign: readonly string[]): string[] {
   // deno-lint-ignore no-control-regex

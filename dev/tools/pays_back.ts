@@ -1,6 +1,7 @@
 /**
- * The time after which archiving pays: from published prices and measured commands to the tables of README and docs/costs.md, which
- * `deno run dev/tools/pays_back.ts` prints. What is measured here is held by tests/store/costs.test.ts.
+ * The time after which archiving pays: from published prices and measured commands to the tables of README and
+ * docs/costs.md, which `deno run dev/tools/pays_back.ts` prints. What is measured here is held by
+ * tests/store/costs.test.ts.
  * @module
  */
 import process from "node:process";
@@ -16,7 +17,10 @@ export const PRICES = {
   r2: { put: 4.5 / 1_000_000, get: 0.36 / 1_000_000, gbMonth: 0.015 },
 } as const;
 
-/** Billable commands of a batch of n keys, `perKey * n + perBatch`; of these, each read region is billed `writes` once more. */
+/**
+ * Billable commands of a batch of n keys, `perKey * n + perBatch`; of these, each read region is billed `writes` once
+ * more.
+ */
 export const BILLED = {
   archive: { perKey: 2, perBatch: 21, writesPerKey: 0, writesPerBatch: 8 },
   evict: { perKey: 2, perBatch: 12, writesPerKey: 0, writesPerBatch: 5 },
@@ -51,13 +55,18 @@ function days(cost: number, saved: number): number {
   return saved > 0 ? cost / saved : Infinity;
 }
 
-/** Days away until archiving and evicting a value have paid for themselves: commands, one PUT, one look before eviction. */
+/**
+ * Days away until archiving and evicting a value have paid for themselves: commands, one PUT, one look before eviction.
+ */
 export function daysToPayBack(valueBytes: number, bill: Bill): number {
   const cost = commands("archive", BATCH, bill) + commands("evict", BATCH, bill) + bill.archive.put + bill.archive.get;
   return days(cost, savedADay(valueBytes, bill));
 }
 
-/** Days away until a value has paid for one way back, alone in its call, and for its next eviction: it is archived already. */
+/**
+ * Days away until a value has paid for one way back, alone in its call, and for its next eviction: it is archived
+ * already.
+ */
 export function daysToPayReturn(valueBytes: number, bill: Bill): number {
   const cost = commands("bringBack", 1, bill) + commands("evict", BATCH, bill) + 2 * bill.archive.get;
   return days(cost, savedADay(valueBytes, bill));

@@ -39,8 +39,8 @@ export function checkFreezers(freezer: Freezer | Freezer[] | null | undefined): 
 /**
  * The archive bytes of a record; `name` is the object's.
  *
- * @throws {TundraError} with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for anything
- * else that one threw; `UNSUPPORTED` if it returned no bytes
+ * @throws {TundraError} with the code and `retryable` of the TundraError that a freezer threw; `UNAVAILABLE` for
+ * anything else that one threw; `UNSUPPORTED` if it returned no bytes
  */
 export async function freezeRecord(
   record: ArchiveRecord | Tombstone,
@@ -86,8 +86,8 @@ async function passThrough(
  * The record that archive bytes hold; `expected` says which one it must be, and `name` what its object is called.
  * Freezers are found by the ids in the container, whatever order they are configured in. `bytes` are left as they are.
  *
- * @throws {TundraError} `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an unknown
- * format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the
+ * @throws {TundraError} `CORRUPT` for any damage and for another key's or version's object; `UNSUPPORTED` for an
+ * unknown format, a freezer that is not configured, or one that returned no bytes; with the code and `retryable` of the
  * TundraError that a freezer threw; `UNAVAILABLE` for anything else that one threw
  */
 export async function thawRecord(

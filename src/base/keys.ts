@@ -13,7 +13,7 @@
  * | `tmp:<uuid>` | any | an archived value to compare with, for the time of one script |
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `tick` | string | when a tick last began (ms); the seal of the id |
- * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and where the next search begins |
+ * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and the next search's cursor |
  * | `stats` | hash | totals since the beginning |
  *
  * Archive objects: `<tqname>/<segment>/<version>`, and the owners, `<tqname>/~owner/...`. The segment of a key:

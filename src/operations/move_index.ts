@@ -46,8 +46,8 @@ export interface MoveIndexReport {
  *
  * @param store a store on the database that the index has moved to
  * @returns the former owner of the archive and the present one; both are this database if nothing was to be done
- * @throws {TundraError} `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers fail
- * or another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete;
+ * @throws {TundraError} `LOST` if there is no index or the archive is not the one it names; `UNAVAILABLE` if servers
+ * fail or another database takes the archive over at this moment; `UNSUPPORTED` if the datastore cannot delete;
  * `BAD_ARGUMENT`
  * @example
  * ```ts

@@ -40,16 +40,18 @@ export type EvictOutcome =
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, tick, n records, n keys
- *     ARGV  idle limit (ms; '' from evict()), room in a request, database, then for each key: action (evict ask mark keep drop), ver
- *           ('' any; with drop the record that the decision was based on)
- *     OUT   id, versions to ask the archive for, a code a key: E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
+ *     ARGV  idle limit (ms; '' from evict()), room in a request, database, then for each key:
+ *           action (evict ask mark keep drop), ver ('' any; with drop the record that the
+ *           decision was based on)
+ *     OUT   id, versions to ask the archive for, a code a key:
+ *             E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
  *             L too large for one request to bring it back: later   U record of another version
  *             Z found changed without a mark by the last three evictions, too: left alone, resident
  *             A over a day old: ask the archive whether it still has this version
  *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
- *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by key,
- *           and a forgotten commit must not meet an eviction that was remembered
+ *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by
+ *           key, and a forgotten commit must not meet an eviction that was remembered
  *
  * - Z: it is changed again and again without a mark, or this server's DUMP of an unchanged value differs from one time
  *   to the next: to archive it each time would never end. It waits for a mark.

@@ -34,7 +34,8 @@ export interface MarkException {
  * Keys have changed: a new revision each, and into the queue.
  *
  *     KEYS  dirty, dead, stats, id, n records, n keys
- *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never report cas now), with cas: n expected records
+ *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never report cas now),
+ *             with cas: n expected records
  *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
  *             record
  *             M missing   C conflict: written while evicted   B conflict: removed while evicted

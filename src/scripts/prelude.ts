@@ -110,10 +110,9 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  *   less restored, as the totals have it). One command for one field, two for more
  * - bump: a change is a new revision, even if the clock went back
  * - remove: on purpose; what the record names, and what is older, is to be deleted from the archive
- * - purgeable (`purgeableUpTo` of purged.ts says the same in TypeScript): the version up to which objects may be deleted,
- *   and from when. Those removed on purpose, once something
- *   newer is archived; what has expired, after EXPIRED_MS. Such a key stands in `purge`: the script that
- *   makes a record purgeable puts it there
+ * - purgeable (`purgeableUpTo` of purged.ts says the same in TypeScript): the version up to which objects may be
+ *   deleted, and from when. Those removed on purpose, once something newer is archived; what has expired, after
+ *   EXPIRED_MS. Such a key stands in `purge`: the script that makes a record purgeable puts it there
  * - made_anew: a key that had expired lives again: its old versions are not to be deleted for that any more
  * - evictable: archived, and nothing has happened since: if it is missing, it is to be brought back
  * - again: when a key is due that its tick gives back: now, but not in the millisecond of its claim, in which the same

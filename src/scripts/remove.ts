@@ -11,7 +11,8 @@ import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
  *
  *     KEYS  dirty, idle, dead, stats, n records, n keys
  *     ARGV  may there be objects of keys without a record (0 1), n expected records ('' for none)
- *     OUT   a code a key: D deleted   A the record moved on: read it again, nothing changed   U record of another version
+ *     OUT   a code a key: D deleted   A the record moved on: read it again, nothing changed
+ *             U record of another version
  *     INV   4: deleted stays deleted; it always changes the record, so that a late copy does nothing
  *
  * A key without a record was never seen by a tick: it needs no tombstone. If a record may have been lost, it gets

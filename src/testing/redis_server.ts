@@ -46,8 +46,8 @@ export interface RedisServer {
 const STARTS_WITHIN_MS = 15_000;
 
 // The shell becomes redis-server (same pid). Its helper waits for a line on stdin: end of file instead means that our
-// process is gone, whatever ended it, and Redis goes too, with the directory $0 if it is its own. POSIX gives a background
-// command no stdin, hence descriptor 3.
+// process is gone, whatever ended it, and Redis goes too, with the directory $0 if it is its own. POSIX gives a
+// background command no stdin, hence descriptor 3.
 const GUARD = `exec 3<&0; (read -r _ <&3 || { kill -9 $$; test "$0" = - || rm -rf "$0"; }) >/dev/null 2>&1 &
 exec "$@" 3<&-`;
 

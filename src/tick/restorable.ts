@@ -1,6 +1,6 @@
 /**
- * The check that a value can come back: one request must carry it. A process that has met no refusal may know too high a
- * limit, so a large value is archived only after the server has accepted a request of its size.
+ * The check that a value can come back: one request must carry it. A process that has met no refusal may know too high
+ * a limit, so a large value is archived only after the server has accepted a request of its size.
  * @module
  */
 import { show, TundraError } from "../base/errors.ts";

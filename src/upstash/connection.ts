@@ -48,8 +48,8 @@ export interface CallOptions {
   /** The number of retries; default: the connection's. */
   retries?: number;
   /**
-   * A function to call right before each HTTP request, retries included. If it throws, no further request is made, and the call
-   * fails with that.
+   * A function to call right before each HTTP request, retries included. If it throws, no further request is made, and
+   * the call fails with that.
    */
   onRequest?: () => void;
 }

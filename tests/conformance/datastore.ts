@@ -1,6 +1,6 @@
 /**
- * The promises of every datastore. A store's test file calls {@linkcode datastoreConformance} with a function that makes an
- * empty one.
+ * The promises of every datastore. A store's test file calls {@linkcode datastoreConformance} with a function that
+ * makes an empty one.
  * @module
  */
 import process from "node:process";
@@ -54,7 +54,9 @@ export async function listAll(store: Required<Datastore>, prefix: string): Promi
   }
 }
 
-/** The cases in which a foreign server differs: nothing is skipped, each case that it fails must fail as is said here. */
+/**
+ * The cases in which a foreign server differs: nothing is skipped, each case that it fails must fail as is said here.
+ */
 export interface Deviations {
   /** The names of ODD_NAMES that it can take; default: all. */
   odd?: readonly string[];

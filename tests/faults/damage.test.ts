@@ -1,6 +1,6 @@
 /**
- * Damage in the bucket, seen through the store: whatever an archive object has become, ensureKs() answers CORRUPT or LOST,
- * nothing wrong is restored, the key stays evicted, and comes back as soon as its object is right again.
+ * Damage in the bucket, seen through the store: whatever an archive object has become, ensureKs() answers CORRUPT or
+ * LOST, nothing wrong is restored, the key stays evicted, and comes back as soon as its object is right again.
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
@@ -53,8 +53,8 @@ describe("damage in the archive", () => {
   }
 
   /**
-   * Damages each key's object in its own way; all must be CORRUPT and stay evicted, also asked again, and come back once
-   * the objects are right again.
+   * Damages each key's object in its own way; all must be CORRUPT and stay evicted, also asked again, and come back
+   * once the objects are right again.
    */
   async function allCorrupt(
     store: TundraStore,

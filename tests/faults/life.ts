@@ -152,8 +152,8 @@ const INERT: readonly [RegExp, readonly Late[]][] = [
 ];
 
 /**
- * Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. `forgetful`: Redis forgets
- * all scripts before each request.
+ * Lives through `plan`; returns whether all its faults were met. Throws with all that is wrong. `forgetful`: Redis
+ * forgets all scripts before each request.
  */
 export async function live(
   world: FaultWorld,
@@ -388,7 +388,9 @@ async function worthOf(world: FaultWorld, key: string): Promise<Value> {
   return value;
 }
 
-/** Every lease has ended, every backoff too: the queue must drain, and nobody may die of it or have attempts counted. */
+/**
+ * Every lease has ended, every backoff too: the queue must drain, and nobody may die of it or have attempts counted.
+ */
 async function drain(world: FaultWorld, store: ReturnType<FaultWorld["store"]>, dead: string[] = []): Promise<void> {
   const { dirty } = redisKeys("default");
   for (let round = 0;; round++) {

@@ -1,4 +1,7 @@
-/** Redis or S3 is away, slow, misconfigured or unwilling: typed errors, nothing evicted, nothing counted, and it drains afterwards. */
+/**
+ * Redis or S3 is away, slow, misconfigured or unwilling: typed errors, nothing evicted, nothing counted, and it drains
+ * afterwards.
+ */
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -18,7 +21,10 @@ import { agedVersion, type Allowed, type FaultWorld, withFaultWorld } from "./wo
 
 const TTL = { redisTtlMs: 10 * HOUR_MS };
 
-/** `dirty` has changed since it was archived, `evicted` is in the archive alone, `idle` may leave once the archive is asked. */
+/**
+ * `dirty` has changed since it was archived, `evicted` is in the archive alone, `idle` may leave once the archive is
+ * asked.
+ */
 async function situation(world: FaultWorld): Promise<Allowed> {
   await world.flush();
   await world.commands(

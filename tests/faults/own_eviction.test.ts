@@ -26,8 +26,8 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
     });
 
     /**
-     * Unmarked values, several times what there is room for; then there is room. As if Redis had spared id and seal, as it
-     * mostly does: they are asked for all the time.
+     * Unmarked values, several times what there is room for; then there is room. As if Redis had spared id and seal, as
+     * it mostly does: they are asked for all the time.
      */
     async function press(): Promise<void> {
       const [id] = await world.commands(["GET", INDEX.id]);

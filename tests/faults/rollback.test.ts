@@ -23,7 +23,9 @@ interface Moment {
 
 const KEYS = ["a", "x"];
 
-/** A life of two keys, one with an expiry of its own: every transition happens. Returns the world after each request. */
+/**
+ * A life of two keys, one with an expiry of its own: every transition happens. Returns the world after each request.
+ */
 async function story(world: FaultWorld): Promise<Moment[]> {
   await world.flush();
   const moments: Moment[] = [];
@@ -68,7 +70,9 @@ async function story(world: FaultWorld): Promise<Moment[]> {
   return moments;
 }
 
-/** In every state of Redis each key has one of these values, for a tick and for ensureKs() too, and a new write is safe. */
+/**
+ * In every state of Redis each key has one of these values, for a tick and for ensureKs() too, and a new write is safe.
+ */
 async function goesOn(
   world: FaultWorld,
   store: TundraStore,

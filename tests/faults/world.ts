@@ -47,8 +47,8 @@ export interface FaultWorld extends ColdStack {
   /** Those of them that count as archived, but with other bytes than Redis holds. */
   stale(...keys: string[]): Promise<string[]>;
   /**
-   * All that is wrong: a key that is not worth what it may be, a record that is in no queue or in a wrong one, a TTL that
-   * nobody set, an archive object that was overwritten (since the last `load`), a user's key that nobody made.
+   * All that is wrong: a key that is not worth what it may be, a record that is in no queue or in a wrong one, a TTL
+   * that nobody set, an archive object that was overwritten (since the last `load`), a user's key that nobody made.
    */
   audit(allowed: Allowed): Promise<string[]>;
 }

@@ -25,7 +25,10 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./testing": 30,
 };
 
-/** The built-ins that the one entry point for servers, "./testing", may import; another one that does is found by architecture.test.ts. */
+/**
+ * The built-ins that the one entry point for servers, "./testing", may import; another one that does is found by
+ * architecture.test.ts.
+ */
 const BUILT_IN = /^node:/;
 /** All imports of packages. */
 const DEPENDENCY = new RegExp(`^(${DEPENDENCIES.join("|")})`);

@@ -1,4 +1,7 @@
-/** Tests that only workerd can run: R2, a cron trigger with the example's Worker, requests that give up, cold start, memory. */
+/**
+ * Tests that only workerd can run: R2, a cron trigger with the example's Worker, requests that give up, cold start,
+ * memory.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Every state in which a key can be found, also those that only a failover or a script that ended half-way leaves behind,
- * and every call on it: what was there is there afterwards, what was gone stays gone.
+ * Every state in which a key can be found, also those that only a failover or a script that ended half-way leaves
+ * behind, and every call on it: what was there is there afterwards, what was gone stays gone.
  */
 import type { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";

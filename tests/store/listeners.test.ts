@@ -1,4 +1,7 @@
-/** A signal of the application is listened to once, however many uploads it would end: Node warns of a leak from the eleventh on. */
+/**
+ * A signal of the application is listened to once, however many uploads it would end: Node warns of a leak from the
+ * eleventh on.
+ */
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";

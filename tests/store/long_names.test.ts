@@ -1,6 +1,6 @@
 /**
- * Names are up to 32 KB long, so a list of them may be larger than any reply: each is bounded by its bytes, or asked for in
- * parts, and what a tick leases it hears of.
+ * Names are up to 32 KB long, so a list of them may be larger than any reply: each is bounded by its bytes, or asked
+ * for in parts, and what a tick leases it hears of.
  */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";

@@ -113,7 +113,10 @@ describe("a tick that the platform kills", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 
-  /** A store of a process of its own, whose uploads take so long; `kill()` ends it: nothing of it reaches a server any more. */
+  /**
+   * A store of a process of its own, whose uploads take so long; `kill()` ends it: nothing of it reaches a server any
+   * more.
+   */
   function mortal(uploadMs: number): { store: TundraStore; kill(): void } {
     const archive = stack.datastore();
     let alive = true;

@@ -1,6 +1,7 @@
 /**
  * Preloaded by tests/run.ts on Deno: there, a file that imports node:test passes even if it throws at import, after a
- * test, or leaves a rejection unhandled. Each goes into the file that TUNDRA_UNCAUGHT names, and the runner counts a failure.
+ * test, or leaves a rejection unhandled. Each goes into the file that TUNDRA_UNCAUGHT names, and the runner counts a
+ * failure.
  * @module
  */
 import { appendFileSync } from "node:fs";

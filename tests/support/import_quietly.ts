@@ -22,7 +22,10 @@ const WATCHED: [string, object, string[]][] = [
 const [folder, ...modules] = process.argv.slice(2);
 const calls: string[] = [];
 
-/** The innermost line of the stack under the folder; a runtime's module loader may use timers itself, so others don't count. */
+/**
+ * The innermost line of the stack under the folder; a runtime's module loader may use timers itself, so others don't
+ * count.
+ */
 function caller(): string | undefined {
   return new Error().stack?.split("\n").slice(1).find((line) =>
     line.includes(folder!) && !/import_quietly|node_modules\/(\.deno\/)?(tsx|esbuild|get-tsconfig)/.test(line)

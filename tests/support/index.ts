@@ -88,7 +88,9 @@ export interface TestIndex {
   writeRecord(key: string, fields: Partial<RecordFields>): Promise<string>;
   /** Writes records, as fields (others as in `EMPTY`) or as text. No TTL. */
   setRecords(records: Record<string, Partial<RecordFields> | string>): Promise<void>;
-  /** Sets a string and writes its record as a commit would: `fp` fits, `ver` is `OLD_VER`, in `idle`; returns its text. */
+  /**
+   * Sets a string and writes its record as a commit would: `fp` fits, `ver` is `OLD_VER`, in `idle`; returns its text.
+   */
   clean(key: string, value: string, fields?: Partial<RecordFields>): Promise<string>;
   /** As `clean`, then as an eviction would leave it; returns the record's text. `dump` has the payload. */
   evicted(

@@ -25,7 +25,8 @@ export function seededRandom(test: string): SeededRandom {
   const seed = Number.isInteger(given) ? given : Math.floor(Math.random() * 2 ** 32);
   console.log(`TUNDRA_SEED=${seed} replays ${test}`);
   let state = seed >>> 0;
-  // A counter in steps of the golden ratio, each value mixed by two multiplications: passes for random, 32 bits of state.
+  // A counter in steps of the golden ratio, each value mixed by two multiplications: passes for random, 32 bits of
+  // state.
   const next = (): number => {
     state = (state + 0x9e3779b9) >>> 0;
     let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);

@@ -24,7 +24,10 @@ export const BARE_IMPORTS: readonly string[] = [
 /** The one file that may use time, timers and randomness. */
 const PLATFORM = "src/base/platform.ts";
 
-/** The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: those that read options from the environment. */
+/**
+ * The one kind of file that may look for `process` and `Deno`, and only on `globalThis`: those that read options from
+ * the environment.
+ */
 const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
 
 /** The room of servers for tests: it needs Node's built-ins, and no other room imports from it. */
@@ -288,7 +291,10 @@ export function sizeProblems(files: SourceFile[]): string[] {
   return problems;
 }
 
-/** `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name if it is a chain. */
+/**
+ * `[object, member]` of `object.member` and `object["member"]`, casts taken off; the object's last name if it is a
+ * chain.
+ */
 function memberOf(node: ts.Node): [string, string] | undefined {
   let name: string;
   let object: ts.Expression;
@@ -303,7 +309,9 @@ function memberOf(node: ts.Node): [string, string] | undefined {
   return [ts.isPropertyAccessExpression(object) ? object.name.text : "", name];
 }
 
-/** A name that is not looked up in scope: a member, a property of a literal or a type, an imported or exported alias. */
+/**
+ * A name that is not looked up in scope: a member, a property of a literal or a type, an imported or exported alias.
+ */
 function isMemberName(node: ts.Identifier): boolean {
   const { parent } = node;
   if (ts.isPropertyAccessExpression(parent) || ts.isMetaProperty(parent)) return parent.name === node;

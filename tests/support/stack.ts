@@ -26,7 +26,9 @@ export interface Stack {
   confirmId(uuid: string): Promise<void>;
   /** `server.raw`: looks into Redis past the endpoint, not billed. */
   readonly raw: UpstashServer["raw"];
-  /** Empties Redis (loaded scripts stay) and sets the counters to zero. About a millisecond: call it before each test. */
+  /**
+   * Empties Redis (loaded scripts stay) and sets the counters to zero. About a millisecond: call it before each test.
+   */
   flush(): Promise<void>;
 }
 

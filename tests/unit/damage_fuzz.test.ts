@@ -1,6 +1,6 @@
 /**
- * Properties of all that is read from the archive and from records: whatever bytes or text come, the answer is the right
- * value or an error, never a wrong value. TUNDRA_SEED replays.
+ * Properties of all that is read from the archive and from records: whatever bytes or text come, the answer is the
+ * right value or an error, never a wrong value. TUNDRA_SEED replays.
  */
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
@@ -45,7 +45,9 @@ function edited(original: Uint8Array, edits: { at: number; drop: number; put: Ui
   return Uint8Array.from(all);
 }
 
-/** The result of thawing: the record, or the code of its TundraError. Anything else that is thrown fails the property. */
+/**
+ * The result of thawing: the record, or the code of its TundraError. Anything else that is thrown fails the property.
+ */
 async function outcome(
   object: Uint8Array,
   expected: { key: string; ver: string },

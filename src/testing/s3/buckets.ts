@@ -83,7 +83,8 @@ function describe(bytes: Uint8Array, contentType: string, modifiedMs: number): O
 }
 
 // A key's file: its segments as folders, percent-encoded, the last ending in "@", so that "a" and "a/b" can both be; an
-// empty segment is "+"; a long one goes on in the next folder after "=". encodeURIComponent makes none of "@", "+", "=".
+// empty segment is "+"; a long one goes on in the next folder after "=". encodeURIComponent makes none of "@", "+",
+// "=".
 const MAX_NAME = 200;
 
 function pathOf(key: string): string {

@@ -1,6 +1,6 @@
 /**
- * A crash at every request of every call: each single fault once, at a moment drawn for its late copies, and some pairs;
- * `deno task crash` plays all of both. Bun and Node play a part: what differs there is no rule of the protocol.
+ * A crash at every request of every call: each single fault once, at a moment drawn for its late copies, and some
+ * pairs; `deno task crash` plays all of both. Bun and Node play a part: what differs there is no rule of the protocol.
  * @module
  */
 import process from "node:process";

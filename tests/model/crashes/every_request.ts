@@ -250,7 +250,9 @@ const IN_SECOND_LIFE = new Set<DeliveryTime>([
   "over a new value after del",
 ]);
 
-/** Every key is written anew, archived and evicted; or written over while evicted; or deleted; or written after that. */
+/**
+ * Every key is written anew, archived and evicted; or written over while evicted; or deleted; or written after that.
+ */
 async function secondLife(box: Sandbox, delivery: DeliveryTime, arrive: () => void): Promise<void> {
   const { keys, oracle } = box;
   const bench = makeBench(box, "later");

@@ -1,6 +1,6 @@
 /**
- * A small part of the exploration (`deno task explore` is the whole): every order of requests, with every fault at every
- * place, in a few scopes; and seeded bugs that must be caught there.
+ * A small part of the exploration (`deno task explore` is the whole): every order of requests, with every fault at
+ * every place, in a few scopes; and seeded bugs that must be caught there.
  * @module
  */
 import process from "node:process";

@@ -32,8 +32,8 @@ export type Fault = typeof FAULTS[number];
 
 /**
  * The outcomes of a request that writes. "late" holds what else would be faults of their own: it lands at once ("reset
- * after"), or only after the last look ("reset before"), and just so "late, refused" and "late, hangs". To a process that reads
- * no clock a request that hangs is one that is late, and its own time limit says so.
+ * after"), or only after the last look ("reset before"), and just so "late, refused" and "late, hangs". To a process
+ * that reads no clock a request that hangs is one that is late, and its own time limit says so.
  */
 const OUTCOMES: Fault[] = [
   "late",

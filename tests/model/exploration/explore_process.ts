@@ -1,8 +1,9 @@
 /**
- * Processes that are explored: the shipped code in a process is deterministic, so what it does next is a function of what it
- * has been told since its start (replies, failures, timers, time). That function is learnt as a tree: a node for each such
- * history, with the requests that are open after it. The code itself runs only if a history is new; it cannot be copied,
- * so a history whose process is no longer at hand is played again from its start, and must ask for the same again.
+ * Processes that are explored: the shipped code in a process is deterministic, so what it does next is a function of
+ * what it has been told since its start (replies, failures, timers, time). That function is learnt as a tree: a node
+ * for each such history, with the requests that are open after it. The code itself runs only if a history is new; it
+ * cannot be copied, so a history whose process is no longer at hand is played again from its start, and must ask for
+ * the same again.
  * @module
  */
 import { setImmediate } from "node:timers";

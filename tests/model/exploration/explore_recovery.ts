@@ -1,7 +1,7 @@
 /**
- * Once all processes have ended, faults have stopped: the queue must drain, and each key must come back as it must be, twice,
- * also after the last late copies. As simulation.ts does it, but a step at a time: what different paths lead to is looked at
- * once.
+ * Once all processes have ended, faults have stopped: the queue must drain, and each key must come back as it must be,
+ * twice, also after the last late copies. As simulation.ts does it, but a step at a time: what different paths lead to
+ * is looked at once.
  * @module
  */
 import { HOUR_US } from "../../support/times.ts";

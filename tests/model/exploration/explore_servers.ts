@@ -1,6 +1,7 @@
 /**
  * Redis and the archive as they are explored: their states, each kept once, and what each request makes of each state,
- * worked out once. The oracle of the simulation is a part of them, and sees each command at the moment when Redis runs it.
+ * worked out once. The oracle of the simulation is a part of them, and sees each command at the moment when Redis runs
+ * it.
  * @module
  */
 import { createHash } from "node:crypto";

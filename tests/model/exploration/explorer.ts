@@ -1,16 +1,16 @@
 /**
- * Explores: every order in which the requests of a few processes can take effect, with one fault of each kind at every place
- * and once time passing, each state once, and what comes of each end once faults have stopped.
+ * Explores: every order in which the requests of a few processes can take effect, with one fault of each kind at every
+ * place and once time passing, each state once, and what comes of each end once faults have stopped.
  *
  * A state: the servers (with all that the oracle knows), for each process the history of what it was told (see
- * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only if
- * all of it is; a process that has ended or died has no history any more, as nothing comes of it.
+ * explore_process.ts), what is hung or late in the network, and the faults that are left. Two states are the same only
+ * if all of it is; a process that has ended or died has no history any more, as nothing comes of it.
  *
  * A step: one request takes effect and its sender is told, in one. Telling it is a matter of its process alone, and
- * commutes with all that others do: it may as well come at once. For the same reason a process whose next move is a matter of
- * its own timers makes it at once, and a call begins when its first request takes effect, which is the strictest for the
- * oracle. Faults take effect and answer apart. Both ticks are the same program, so one of the two starts first; and what only
- * reads is not run late or twice, as nobody hears its answer.
+ * commutes with all that others do: it may as well come at once. For the same reason a process whose next move is a
+ * matter of its own timers makes it at once, and a call begins when its first request takes effect, which is the
+ * strictest for the oracle. Faults take effect and answer apart. Both ticks are the same program, so one of the two
+ * starts first; and what only reads is not run late or twice, as nobody hears its answer.
  * @module
  */
 import { HOUR_US } from "../../support/times.ts";

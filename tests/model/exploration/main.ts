@@ -1,5 +1,6 @@
 /**
- * Explores every order of requests of a few processes, with every fault at every place (explorer.ts), and prints a table:
+ * Explores every order of requests of a few processes, with every fault at every place (explorer.ts), and prints a
+ * table:
  *
  *     deno task explore [--jobs=2] [--scope=TEXT]           all scopes, or those in whose names TEXT occurs
  *     deno task explore --reduced                           the few that tests explore

@@ -1,6 +1,6 @@
 /**
- * The model of Redis, scripts included, held equal to a real server: random operations of a store, each of its requests sent
- * to both, late copies of earlier requests among them; the same replies, the same contents.
+ * The model of Redis, scripts included, held equal to a real server: random operations of a store, each of its requests
+ * sent to both, late copies of earlier requests among them; the same replies, the same contents.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -1,6 +1,7 @@
 /**
- * The subset of Lua 5.1 that Tundra's scripts use, translated to JavaScript once and then run at its speed. Whatever lies
- * outside of that subset is refused while translating, so it cannot be misread. differential.test.ts holds it equal to Redis.
+ * The subset of Lua 5.1 that Tundra's scripts use, translated to JavaScript once and then run at its speed. Whatever
+ * lies outside of that subset is refused while translating, so it cannot be misread. differential.test.ts holds it
+ * equal to Redis.
  *
  * Strings are binary strings: a character a byte.
  * @module

@@ -1,6 +1,6 @@
 /**
- * Redis in memory: the commands that Tundra's scripts and a test's application use, with the scripts run for real. Strings
- * are binary strings. differential.test.ts holds it equal to a real server.
+ * Redis in memory: the commands that Tundra's scripts and a test's application use, with the scripts run for real.
+ * Strings are binary strings. differential.test.ts holds it equal to a real server.
  * @module
  */
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * Commands and scripts as processes send them: which of Tundra's scripts is it (the line below the shebang tells), and does
- * it only read?
+ * Commands and scripts as processes send them: which of Tundra's scripts is it (the line below the shebang tells), and
+ * does it only read?
  * @module
  */
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * Every decision of a simulated schedule, in order: drawn from a seed, or replayed. 0 is always the dullest one, so that a
- * list of decisions can be shortened.
+ * Every decision of a simulated schedule, in order: drawn from a seed, or replayed. 0 is always the dullest one, so
+ * that a list of decisions can be shortened.
  * @module
  */
 

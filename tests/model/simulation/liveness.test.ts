@@ -1,5 +1,6 @@
 /**
- * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere; and one or two of hundreds of keys.
+ * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere; and one or two of hundreds of
+ * keys.
  * @module
  */
 import process from "node:process";

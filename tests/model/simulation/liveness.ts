@@ -1,7 +1,8 @@
 /**
- * Schedules of what must go on, whatever one key, a bound or a clock does: many suspects under small bounds on requests, a
- * key that Redis does not show, a key whose uploads meet trouble that passes for others, an archive that refuses
- * everything, a clock that ran a year ahead, names that fill replies. Each ends with the simulation's own last look at every key.
+ * Schedules of what must go on, whatever one key, a bound or a clock does: many suspects under small bounds on
+ * requests, a key that Redis does not show, a key whose uploads meet trouble that passes for others, an archive that
+ * refuses everything, a clock that ran a year ahead, names that fill replies. Each ends with the simulation's own last
+ * look at every key.
  * @module
  */
 import { HOUR_US } from "../../support/times.ts";
@@ -39,7 +40,9 @@ const PATIENCE = 20;
 const ROUNDS = 26;
 const SOME = Array.from({ length: 6 }, (_, i) => `k${i}`);
 
-/** The first decisions of a schedule: what it plays, with which keys. A few schedules, of seconds each, have hundreds. */
+/**
+ * The first decisions of a schedule: what it plays, with which keys. A few schedules, of seconds each, have hundreds.
+ */
 export function pickPlay(choices: Choices): { mode: string; keys: readonly string[]; play: Play } {
   const [mode, keys, play] = choices.pick(PLAYS);
   return { mode, keys: play === crowd && choices.chance(5) ? HUNDREDS : keys, play };

@@ -1,6 +1,6 @@
 /**
- * The network between a store and its servers: requests that are late, lost, doubled or cut short, servers that are full or
- * refuse their client, processes that die in between.
+ * The network between a store and its servers: requests that are late, lost, doubled or cut short, servers that are
+ * full or refuse their client, processes that die in between.
  * @module
  */
 import type { Freezer } from "../../../src/archive/freezer.ts";

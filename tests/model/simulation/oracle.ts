@@ -1,10 +1,10 @@
 /**
- * The oracle: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at the
- * first step that the invariants in docs/PROTOCOL.md forbid.
+ * The oracle: sees each command at the moment when Redis runs it, knows what each key's value must be, and says so at
+ * the first step that the invariants in docs/PROTOCOL.md forbid.
  *
- * The value of a key is what Redis holds; if Redis holds none, it is what `ensureKs()` would bring back. The oracle keeps
- * for each key which of those outcomes are right (`right`), changes that only if an application's command, a mark, an
- * eviction, a removal or a key's own expiry does, and compares after every command.
+ * The value of a key is what Redis holds; if Redis holds none, it is what `ensureKs()` would bring back. The oracle
+ * keeps for each key which of those outcomes are right (`right`), changes that only if an application's command, a
+ * mark, an eviction, a removal or a key's own expiry does, and compares after every command.
  * @module
  */
 import { Decoder } from "cbor-x/decode";
@@ -68,7 +68,9 @@ export interface Truth {
   unmarked: boolean;
   /** The time of its last mark. */
   markedAt: number;
-  /** Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted. */
+  /**
+   * Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted.
+   */
   deletableUs: number;
   /** Of those: the ones removed on purpose, which must be deleted. */
   removedUs: number;
@@ -117,12 +119,13 @@ export interface Oracle {
   /** True if its record names an object that is gone. */
   isLost(key: string): boolean;
   /**
-   * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has deleted.
+   * Versions that its record has named, that were removed on purpose or have expired with it, and that nobody has
+   * deleted.
    */
   undeleted(key: string): string[];
   /**
-   * Tells if its newest object is a value while there is no record. An upload that nobody committed may come after the tombstone of a
-   * key that was removed: a tick cannot tell it from one whose record Redis has lost.
+   * Tells if its newest object is a value while there is no record. An upload that nobody committed may come after the
+   * tombstone of a key that was removed: a tick cannot tell it from one whose record Redis has lost.
    */
   hasOrphan(key: string): boolean;
   view(key: string): KeyView;
@@ -730,7 +733,10 @@ export function flipInPlace(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** Objects are read by the oracle's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR map. */
+/**
+ * Objects are read by the oracle's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR
+ * map.
+ */
 function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: ValueState } {
   if (name.includes("/~owner/")) return { key: "", ver: "", state: null };
   const frozen = bytes[CBOR_AT - 1] === 1;

@@ -42,7 +42,10 @@ export function findingText({ seed, mode, detail, choices }: Finding, play = "an
   return lines.join("\n  ");
 }
 
-/** Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised, in at most `tries` runs. */
+/**
+ * Runs the schedules `seed`, `seed + 1`...; the first schedule that breaks a promise is minimised, in at most `tries`
+ * runs.
+ */
 export async function simulateMany(
   subject: Subject,
   seed: number,

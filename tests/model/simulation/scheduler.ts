@@ -1,6 +1,6 @@
 /**
- * Time, timers and everything that is under way: the scheduler of a simulation. Nothing happens between two of its steps,
- * and all that happens in one is decided by the choices.
+ * Time, timers and everything that is under way: the scheduler of a simulation. Nothing happens between two of its
+ * steps, and all that happens in one is decided by the choices.
  * @module
  */
 import { setImmediate } from "node:timers";

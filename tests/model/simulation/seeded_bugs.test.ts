@@ -1,6 +1,6 @@
 /**
- * A simulation that finds nothing proves something only if it would find what is broken: each seeded bug, each guard that
- * docs/PROTOCOL.md rests on among them, must be caught within 10,000 schedules.
+ * A simulation that finds nothing proves something only if it would find what is broken: each seeded bug, each guard
+ * that docs/PROTOCOL.md rests on among them, must be caught within 10,000 schedules.
  * @module
  */
 import { after, describe, it } from "node:test";

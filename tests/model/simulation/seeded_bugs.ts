@@ -1,6 +1,6 @@
 /**
- * Seeded bugs: each is a guard of the protocol taken away, as a patch that is applied in memory. The simulation must catch
- * every one of them, or it proves nothing.
+ * Seeded bugs: each is a guard of the protocol taken away, as a patch that is applied in memory. The simulation must
+ * catch every one of them, or it proves nothing.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -1,7 +1,7 @@
 /**
  * Schedules of several databases and archives: two indexes that begin with one archive at the same moment, a copy of a
- * database, one that moves, one that is put back to a state before its birth, one whose bucket is changed by mistake. At
- * most one index works on an archive, and it loses nothing.
+ * database, one that moves, one that is put back to a state before its birth, one whose bucket is changed by mistake.
+ * At most one index works on an archive, and it loses nothing.
  * @module
  */
 import type { RedisState } from "../redis/redis.ts";

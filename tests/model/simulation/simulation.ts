@@ -560,7 +560,9 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   if (!oracle.leniency.severalIndexes) await noticeLosses(box);
 }
 
-/** Each key is archived twice and evicted; then the bucket loses the newer version. The older one must not come back. */
+/**
+ * Each key is archived twice and evicted; then the bucket loses the newer version. The older one must not come back.
+ */
 async function loseNewest(box: Sandbox): Promise<void> {
   const { oracle } = box;
   const writer = makeBench(box, "writer");
@@ -595,8 +597,8 @@ async function purgeAll(box: Sandbox, mode: Mode): Promise<void> {
 }
 
 /**
- * Redis removes keys by itself, or is emptied and an operator puts the id back. Who looks in the archive says so of each key
- * that is lost, and of no other; so does a tick, an hour later.
+ * Redis removes keys by itself, or is emptied and an operator puts the id back. Who looks in the archive says so of
+ * each key that is lost, and of no other; so does a tick, an hour later.
  */
 async function noticeLosses(box: Sandbox): Promise<void> {
   const { world, redis, oracle } = box;
@@ -745,8 +747,8 @@ export async function lookAtAll(box: Sandbox, isLast: boolean): Promise<void> {
 const LARGE_CHARACTERS = 15_000;
 
 /**
- * Each key becomes a large value, is archived and evicted; then a process that has met no refusal yet asks for all of them
- * at once. Random schedules seldom come to that.
+ * Each key becomes a large value, is archived and evicted; then a process that has met no refusal yet asks for all of
+ * them at once. Random schedules seldom come to that.
  */
 async function bringBackLarge(box: Sandbox): Promise<void> {
   const writer = makeBench(box, "writer");

@@ -27,8 +27,9 @@ export type Operation = (bench: SimulatedBench) => Promise<void>;
 const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT", "NOT_FOUND"]);
 
 /**
- * Tells if an error is a sign of a bug. The archive's refusal of one object, as the faults have it, explains itself; so does what
- * a tick leaves in Redis as no request could bring it back, and a write that is too large together with its mark.
+ * Tells if an error is a sign of a bug. The archive's refusal of one object, as the faults have it, explains itself; so
+ * does what a tick leaves in Redis as no request could bring it back, and a write that is too large together with its
+ * mark.
  */
 function isAlarming({ leniency }: OracleView, { code, message }: { code: string; message: string }): boolean {
   const stays = leniency.smallRequests && code === "TOO_LARGE" &&

@@ -1,5 +1,6 @@
 /**
- * A record of calls that must not happen while the package is imported. Bundled before it; `callsAtImport()` comes after it.
+ * A record of calls that must not happen while the package is imported. Bundled before it; `callsAtImport()` comes
+ * after it.
  *
  * workerd refuses these at the top of a module anyway: there, starting at all is the proof.
  * @module
