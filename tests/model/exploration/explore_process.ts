@@ -169,7 +169,8 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
   };
 
   const platform: Platform = {
-    monotonicMs: () => clockUs() / 1000,
+    // an application asks only for how long a fetch has been shared, and none of these makes two calls at once
+    monotonicMs: () => current.program.timeless ? 0 : clockUs() / 1000,
     wallClockMs: () => Math.floor(clockUs() / 1000),
     uuid: () => `uuid-${drawn()}`,
     nonce: drawn,
