@@ -21,8 +21,8 @@ export interface TundraEnvOptions extends Omit<TundraOptions, "redis"> {
 
 /**
  * Environment variables: `process.env`, `Deno.env.toObject()`, the `env` of a Cloudflare Worker, or an object of a
- * program's own. Names are in upper case, so that no mistyped option passes for a variable; a Worker's `env` may have
- * any bindings besides.
+ * program's own. Names are in upper case, so that no mistyped option passes for a variable. A Worker's `env` may have
+ * any bindings besides; if its type names none of the variables, pass it as `{ env }`.
  */
 export type TundraEnv = { readonly [name in TundraVariable]?: string } | {
   readonly [name: Uppercase<string>]: unknown;

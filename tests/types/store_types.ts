@@ -34,6 +34,11 @@ interface WorkerEnv {
   UPSTASH_REDIS_REST_URL: string;
   bucket: { head(key: string): Promise<unknown> };
 }
+/** One that declares no variable, as they are secrets. */
+declare const bareEnv: BareEnv;
+interface BareEnv {
+  bucket: WorkerEnv["bucket"];
+}
 declare const unknownEnv: object;
 declare const fixedKeys: readonly string[];
 declare const constantKeys: readonly ["a", "b"];
@@ -52,6 +57,7 @@ export function stores(): void {
   tundraFromEnv(workerEnv);
   tundraFromEnv(unknownEnv);
   tundraFromEnv({ env: workerEnv, tqname: "carts" });
+  tundraFromEnv({ env: bareEnv });
   const client: Redis = made.redis;
   client.get("a");
 
@@ -75,6 +81,8 @@ export function stores(): void {
   tundraFromEnv({ redisTtlMs: 36_000_000, ttlMs: 1 });
   // @ts-expect-error there is no option redisTTLMs, and it is no variable either
   tundraFromEnv({ redisTTLMs: 36_000_000 });
+  // @ts-expect-error nothing tells that this holds variables
+  tundraFromEnv(bareEnv);
   // @ts-expect-error nor is an option with a string
   tundraFromEnv({ queue: "carts" });
   // @ts-expect-error variables and options are not mixed
