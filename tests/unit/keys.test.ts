@@ -6,12 +6,15 @@ import {
   checkTqname,
   fromUrlsafe,
   keyOfObject,
+  newestOf,
   objectName,
   objectPrefix,
   ownerObject,
   redisKeys,
   showKeys,
   toUrlsafe,
+  versionAfter,
+  versionMicros,
 } from "../../src/base/keys.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -241,5 +244,28 @@ describe("showKeys", () => {
     assertEquals(showKeys(["a"]), `"a"`);
     assertEquals(showKeys(["a", "b\n", "c"]), `"a", "b\\n", "c"`);
     assertEquals(showKeys(["a", "b", "c", "d", "e"]), `"a", "b", "c" and 2 more`);
+  });
+});
+
+describe("versions", () => {
+  const [early, late, rival] = ["1763000000000001-0a1b2c3d", "1763000000000002-0a1b2c3d", "1763000000000002-ffffffff"];
+
+  it("are the newest if none has a later time, and several if they have the same: a nonce tells no order", () => {
+    assertEquals(newestOf([]), []);
+    assertEquals(newestOf([early, late, early]), [late]);
+    assertEquals(newestOf([rival, early, late, rival]), [rival, late]);
+    assertEquals(newestOf(["~owner", "no version", "9999999999999999"]), []);
+    assertEquals(newestOf(["no version", early]), [early]);
+  });
+
+  it("come after the version before, also if the clock went back, and never twice", () => {
+    const us = versionMicros(late);
+    assertEquals([us + 5, us, us - 5].map((nowUs) => versionMicros(versionAfter(nowUs, late))), [
+      us + 5,
+      us + 1,
+      us + 1,
+    ]);
+    assertEquals(versionMicros(versionAfter(7, "")), 7);
+    assert(versionAfter(us, early) !== versionAfter(us, early));
   });
 });
