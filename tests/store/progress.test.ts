@@ -1,4 +1,5 @@
 /** A tick makes progress in every bound, however many suspects there are, and whatever ends it early. */
+import process from "node:process";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
@@ -39,7 +40,8 @@ describe("a tick with many suspects", () => {
   }
 
   const BOUNDS = [12, 13, 20, 45, 100];
-  for (const n of [100, 800, 2000]) {
+  // large numbers are about the protocol, which is the same on every runtime
+  for (const n of process.versions.deno ? [100, 800, 2000] : [100]) {
     for (const maxSubrequests of n === 800 ? BOUNDS : [12, 45]) {
       it(`${n} of them, ${maxSubrequests} requests: archives in each tick, fresh keys and suspects by turns, and leases nothing for nothing`, async () => {
         const store = stack.store({ datastore: memoryDatastore() });

@@ -8,7 +8,7 @@ const ROOT = new URL("../../", import.meta.url);
 const json = (url: URL) => JSON.parse(readFileSync(url, "utf8"));
 
 describe("@upstash/redis", () => {
-  it("is the newest that deno.lock has for the range, or, for the runtime `oldest`, the lowest of it", () => {
+  it("is the newest that deno.lock has for the range, or, on Bun in `deno task test`, the lowest of it", () => {
     const { dependencies } = json(new URL("package.json", ROOT));
     const range: string = dependencies["@upstash/redis"];
     const newest: string = json(new URL("deno.lock", ROOT)).specifiers[`npm:@upstash/redis@${range}`];
