@@ -103,6 +103,8 @@ export interface TickReport {
   purging: number;
   /** HTTP requests made. */
   subrequests: number;
+  /** Redis commands run, those inside scripts too, as Upstash bills them; without those whose reply was lost. */
+  commands: number;
   /** Bytes of values read from Redis. */
   bytesRead: number;
   /** Bytes of archive objects written. */

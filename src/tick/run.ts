@@ -71,13 +71,14 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
   const requests = requestBudget(settings.maxSubrequests);
   const report = emptyReport(requests);
   const { signal } = settings;
+  const onCommands = (count: number) => void (report.commands += count);
   const run: TickRun = {
     context,
     settings,
     report,
-    call: { signal, onRequest: requests.work },
-    closing: { onRequest: requests.close },
-    purging: { signal, onRequest: requests.purge },
+    call: { signal, onRequest: requests.work, onCommands },
+    closing: { onRequest: requests.close, onCommands },
+    purging: { signal, onRequest: requests.purge, onCommands },
     requests,
     purges: [],
     uploads: semaphore(settings.nthreads),
@@ -132,6 +133,7 @@ function emptyReport(requests: RequestBudget): TickReport {
     get subrequests() {
       return requests.made;
     },
+    commands: 0,
     bytesRead: 0,
     bytesWritten: 0,
     durationMs: 0,

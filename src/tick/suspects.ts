@@ -68,7 +68,10 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
   let begun: Awaited<ReturnType<typeof begin>>;
   try {
     // not aborted: without the reply the attempt could not be taken back
-    begun = await begin(context.index, key, { ...settings, token: lease.token }, { onRequest: run.call.onRequest! });
+    begun = await begin(context.index, key, { ...settings, token: lease.token }, {
+      onRequest: run.call.onRequest!,
+      onCommands: run.call.onCommands!,
+    });
   } catch (thrown) {
     await takeBack(run, lease, [key]); // it may have begun all the same
     throw thrown;

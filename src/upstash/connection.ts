@@ -52,6 +52,8 @@ export interface CallOptions {
    * the call fails with that.
    */
   onRequest?: () => void;
+  /** A function to call with the number of billable commands that were run, as soon as an answer says so. */
+  onCommands?: (count: number) => void;
 }
 
 /** A Redis command: its name and arguments. */
@@ -127,7 +129,11 @@ export function connect(options: RedisOptions): Connection {
       headers: { "Upstash-Encoding": "base64" },
       signals: signals(call.signal),
       timeoutMs: call.timeoutMs ?? timeoutMs,
-      read: async (reply) => read(await reply.json()),
+      read: async (reply) => {
+        const result = read(await reply.json());
+        call.onCommands?.(billable(path, commands));
+        return result;
+      },
     });
 
   return {
@@ -144,6 +150,11 @@ export function connect(options: RedisOptions): Connection {
     replyLimit: () => Math.min(maxReplyBytes, requestLimit),
     requester: stockRequester({ send, sync, signals, timeoutMs, maxReplyBytes, base64Replies, token }),
   };
+}
+
+/** The number of commands that a bill counts, without those inside scripts: INFO is free, a transaction has two more. */
+function billable([path]: string[], commands: RedisCommand[]): number {
+  return commands.filter(([name]) => name !== "INFO").length + (path === "multi-exec" ? 2 : 0);
 }
 
 /** An answer to each command of one request. */

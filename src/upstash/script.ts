@@ -16,11 +16,18 @@ export interface Script {
   readonly name: string;
   readonly flags: readonly ScriptFlag[];
   readonly lua: string;
+  /** The same, but it replies how many commands it ran, and then its reply. */
+  readonly counting: string;
 }
+
+// Each command's name passes through _c: so no call changes but by that, and errors name the lines of `lua`.
+const COUNTER = "local _n = 0 local function _c(name) _n = _n + 1 return name end local function _main()";
+const REPLY = "\nend\nlocal reply = _main()\nreturn { _n, reply }";
 
 /** A script that locks just the keys it declares; `flags` are those it needs besides. */
 export function defineScript(name: string, flags: readonly ScriptFlag[], lua: string): Script {
-  return { name, flags: ["allow-key-locking", ...flags], lua };
+  const counting = COUNTER + lua.replace(/(redis\.p?call\()'/g, "$1_c'") + REPLY;
+  return { name, flags: ["allow-key-locking", ...flags], lua, counting };
 }
 
 /** Runs scripts on one connection and remembers what its server refused. */
@@ -54,7 +61,7 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     const without = new Set(refused);
     for (;;) {
       const flags = script.flags.filter((flag) => !without.has(flag));
-      const source = sourceOf(script, flags);
+      const source = sourceOf(script.name, script.counting, flags);
       const suffix = flags.includes("no-writes") && !without.has(READ_ONLY_COMMANDS) ? "_RO" : "";
       let answer = await connection.command([`EVALSHA${suffix}`, await sha1Hex(source), ...rest], options);
       if (saidOf(answer)?.startsWith("NOSCRIPT")) {
@@ -65,7 +72,9 @@ export function scriptRunner(connection: Connection): ScriptRunner {
         for (const each of without) refused.add(each);
         if (answer.error !== undefined) throw scriptError(script, answer);
         keyLockingWorks ||= flags.includes("allow-key-locking");
-        return answer.result ?? null;
+        const [commands, reply] = answer.result as [number, Reply?];
+        options?.onCommands?.(commands);
+        return reply ?? null;
       }
       if (unwanted.length === 0) throw scriptError(script, answer);
       for (const each of unwanted) without.add(each);
@@ -79,7 +88,8 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     inlineSource(script, insideMulti) {
       const locking = keyLockingWorks && !insideMulti;
       return sourceOf(
-        script,
+        script.name,
+        script.lua,
         script.flags.filter((flag) => !refused.has(flag) && (locking || flag !== "allow-key-locking")),
       );
     },
@@ -104,8 +114,8 @@ function whatItRefuses(said: string, flags: readonly ScriptFlag[], readOnly: boo
 }
 
 /** Without flags there is no shebang either: every server takes that. */
-function sourceOf(script: Script, flags: readonly ScriptFlag[]): string {
-  return `${flags.length > 0 ? `#!lua flags=${flags.join(",")}` : ""}\n-- ${script.name}\n${script.lua}`;
+function sourceOf(name: string, lua: string, flags: readonly ScriptFlag[]): string {
+  return `${flags.length > 0 ? `#!lua flags=${flags.join(",")}` : ""}\n-- ${name}\n${lua}`;
 }
 
 const digests = new Map<string, string>(); // few and small: one for each script and set of flags

@@ -59,7 +59,7 @@ describe("the script runner", () => {
 
   it("asks for locks on the declared keys, and for what the script needs besides", async () => {
     await echo(runner(stack));
-    assertEquals(stack.server.log[1]!.commands[0]![1], LOCKING + ECHO.lua);
+    assertEquals(stack.server.log[1]!.commands[0]![1], LOCKING + ECHO.counting);
   });
 
   it("calls a script that fails UNAVAILABLE, one that the server cannot run UNSUPPORTED, and sends neither again", async () => {
@@ -74,6 +74,22 @@ describe("the script runner", () => {
     const broken = await rejects(() => scripts.run(defineScript("broken", [], "return ("), [], []));
     assertEquals([broken.code, sent(stack)], ["UNSUPPORTED", ["EVALSHA", "EVAL"]]);
     assertMatch(broken.message, /^Cannot run the script broken as Redis refused it: ERR Error compiling script/);
+  });
+
+  it("says how many commands were run, with those inside the script, and as many as Redis counts", async () => {
+    const scripts = runner(stack);
+    const three = defineScript(
+      "three",
+      [],
+      `
+if redis.call('SET', KEYS[1], ARGV[1]) and redis.pcall('LPOP', KEYS[1]).err then return redis.call('GET', KEYS[1]) end`,
+    );
+    for (const expected of [5, 4]) { // the first time EVAL follows upon EVALSHA
+      await stack.server.resetCounters();
+      let commands = 0;
+      const reply = await scripts.run(three, ["k"], ["v"], { onCommands: (count) => void (commands += count) });
+      assertEquals([reply, commands, await stack.server.billable()], ["v", expected, expected]);
+    }
   });
 
   it("gives a pipeline the key-locking flag only once it is known to work, and never inside MULTI", async () => {
@@ -99,11 +115,11 @@ describe("the script runner on a server that refuses key locking", () => {
     assertEquals(await echo(scripts), ECHOED);
     assertEquals(sent(stack), ["EVALSHA", "EVAL", "EVALSHA", "EVAL"]);
     const texts = [1, 3].map((i) => stack.server.log[i]!.commands[0]![1]);
-    assertEquals(texts, [LOCKING + ECHO.lua, PLAIN + ECHO.lua]);
+    assertEquals(texts, [LOCKING + ECHO.counting, PLAIN + ECHO.counting]);
     await stack.server.resetCounters();
     assertEquals([await echo(scripts), await scripts.run(READ, ["none"], [])], [ECHOED, null]);
     assertEquals(sent(stack), ["EVALSHA", "EVALSHA_RO", "EVAL_RO"]);
-    assertEquals(stack.server.log[2]!.commands[0]![1], "#!lua flags=no-writes\n-- read\n" + READ.lua);
+    assertEquals(stack.server.log[2]!.commands[0]![1], "#!lua flags=no-writes\n-- read\n" + READ.counting);
   });
 
   it("falls back also if the first calls are under way at once", async () => {

@@ -1,7 +1,14 @@
 /** The cost of each call, in requests and in billable commands: exactly, and within the budgets of the design. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type Datastore, memoryDatastore, type TundraStore } from "../../mod.ts";
+import {
+  type Datastore,
+  memoryDatastore,
+  type TickOptions,
+  type TickReport,
+  TundraError,
+  type TundraStore,
+} from "../../mod.ts";
 import { hooked, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
@@ -55,14 +62,18 @@ describe("budgets", () => {
     return { store, keys };
   }
 
-  /** Requests and commands at the endpoint, and objects put and asked for. */
+  /** Requests and commands at the endpoint, and objects put and asked for. A tick counts the same commands. */
   async function cost(act: () => Promise<unknown>): Promise<[number, number, number, number]> {
     await stack.server.resetCounters();
     puts = gets = 0;
     const s3 = stack.s3.requests;
-    await act();
+    const report = await act();
+    const commands = await stack.server.billable();
+    if (typeof report === "object" && report !== null && "claimed" in report) {
+      assertEquals((report as TickReport).commands, commands);
+    }
     if (stack.s3.requests > s3) assertEquals(stack.s3.requests - s3, puts + gets);
-    return [stack.server.requests, await stack.server.billable(), puts, gets];
+    return [stack.server.requests, commands, puts, gets];
   }
 
   for (const n of [1, 100, 1000]) {
@@ -170,6 +181,46 @@ describe("budgets", () => {
       });
     }
   }
+
+  it("a tick reports the commands that Redis ran: the first one, with suspects, failures, unmarked changes", async () => {
+    const inner = memoryDatastore();
+    let refuses = false;
+    const store = stack.store({
+      redisTtlMs: 10 * HOUR_MS,
+      datastore: hooked(inner, {
+        putKey: (name, ...args) =>
+          refuses && name.includes("k.3A1/")
+            ? Promise.reject(new TundraError("UNSUPPORTED", "no"))
+            : inner.putKey(name, ...args),
+      }),
+    });
+    const tick = (options?: TickOptions) => cost(() => store.tick({ retryBackoffMs: 0, ...options }));
+    await stack.raw("SCRIPT", "FLUSH");
+    const keys = names(12);
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    await store.dirty(keys);
+    await tick();
+    await store.dirty(keys);
+    await stack.raw("DEL", "k:2", "k:3", "k:7");
+    refuses = true;
+    await tick({ nattempts: 2 });
+    await tick({ nattempts: 2 });
+    await stack.raw("PEXPIREAT", "k:4", Math.floor(await stack.nowMs()) + HOUR_MS);
+    await store.dirty({ missing: "del" }, keys.slice(4));
+    const ended = `${Math.floor(await stack.nowMs()) - 1000}.5`;
+    for (const key of ["k:5", "k:6", "k:10"]) await stack.raw("ZADD", "tundra:default:dirty", "XX", ended, key);
+    await tick();
+    await stack.raw("APPEND", "k:5", "+");
+    await stack.leaveAlone(30 * HOUR_MS, ...keys.slice(4));
+    await store.del("k:8", "k:9");
+    await stack.raw("SET", "k:9", "anew");
+    await tick({ maxSubrequests: 20 });
+    await tick();
+    refuses = false;
+    await tick();
+    const { dead, due, evicted, purge, totals } = await store.status();
+    assertEquals([due, purge, dead > 0, evicted > 0, totals.rescued], [0, 0, true, true, 1]);
+  });
 
   it("dirtyIn costs no request of its own", async () => {
     const { store, keys } = await ready(100);

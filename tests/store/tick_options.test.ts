@@ -65,6 +65,7 @@ describe("tick", () => {
     const seen: TundraError[] = [];
     const { durationMs, ...report } = await store.tick({ onError: (error) => seen.push(error) });
 
+    const commands = await stack.server.billable();
     const written = stack.objectNames().filter((name) => !objects.has(name));
     assertEquals(report, {
       claimed: 4,
@@ -79,6 +80,7 @@ describe("tick", () => {
       purged: 0,
       purging: 0,
       subrequests: (stack.server.requests - 1) + (stack.s3.requests - s3Before) + 1, // a dirty was ours; a refused put sent nothing
+      commands: commands - 6,
       bytesRead: dumps.reduce((sum, dump) => sum + dump.length, 0),
       bytesWritten: written.reduce((sum, name) => sum + stack.s3.objects(BUCKET).get(name)!.length, 0),
       done: false,
@@ -106,6 +108,7 @@ describe("tick", () => {
       purged: 0,
       purging: 0,
       subrequests: 1,
+      commands: 7,
       bytesRead: 0,
       bytesWritten: 0,
       done: true,

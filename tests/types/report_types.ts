@@ -89,7 +89,8 @@ export type Names = [
     Equal<
       keyof TickReport,
       | ("claimed" | "frozen" | "requeued" | "evicted" | "rescued" | "missing" | "failed" | "dead" | "remaining")
-      | ("purged" | "purging" | "subrequests" | "bytesRead" | "bytesWritten" | "durationMs" | "done" | "errors")
+      | ("purged" | "purging" | "subrequests" | "commands" | "bytesRead" | "bytesWritten" | "durationMs" | "done")
+      | "errors"
     >
   >,
   Assert<Equal<keyof TickReport["errors"][number], "key" | "code" | "message" | "attempt">>,
