@@ -3,11 +3,12 @@
  * requests as their size allows. Records name the size of each value, so memory is bounded before anything is fetched.
  * @module
  */
-import { thawRecord } from "./archive/record.ts";
+import type { Block } from "./archive/block.ts";
+import { placeOf } from "./archive/place.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
-import { objectName, objectPrefix, versionMicros } from "./base/keys.ts";
-import { monotonicMs } from "./base/platform.ts";
+import { versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
+import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
 import { newestVersions } from "./core/newest_version.ts";
 import { archivePlace } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
@@ -17,18 +18,12 @@ import { restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { encodePayload, payloadBytes } from "./upstash/payload.ts";
 import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 
-/** Objects fetched at a time, however small they are. */
+/** Objects and blocks fetched at a time, however small they are. */
 const WAVE = 128;
 /** Values that are thawed at a time. */
 const THAWED_BYTES = 1_048_576;
 /** Bytes of an object besides the value and its key. */
 const OBJECT_BYTES = 1_024;
-
-/** A fetch begun longer ago than this is not shared with further calls: it may hang, and one of their own succeed. */
-const SHARED_MS = 5_000;
-
-/** Fetches under way, by object name: concurrent calls for one object share its fetch. The guard ends each in time. */
-export type SingleFlight = Map<string, { object: Promise<Uint8Array | Error>; sharedUntil: number }>;
 
 type Failures = Map<string, TundraError>;
 
@@ -37,13 +32,9 @@ interface Evicted {
   key: string;
   record: string;
   ver: string;
+  unit: string;
   /** Memory that its value takes, at most. */
   bytes: number;
-}
-
-interface Fetched extends Evicted {
-  name: string;
-  object: Uint8Array | Error;
 }
 
 /** A value that waits for its request. */
@@ -82,16 +73,21 @@ export async function bringBack(
   };
 
   const send = (batch: Ready[]) => inParts(batch, weigh, connection.requestLimit, sendPart);
-  const waiting = findings.map(({ key, record }) => evicted(context, key, record));
+  // versions of one block together, so that it is read once
+  const waiting = findings.map(({ key, record }) => evicted(context, key, record))
+    .sort((a, b) => a.unit < b.unit ? -1 : a.unit > b.unit ? 1 : 0);
+  const blocks = new Map<string, Promise<Block>>();
   let ready: Ready[] = [];
   while (waiting.length > 0) {
     const room = context.maxBytesInFlight - ready.reduce((sum, { bytes }) => sum + bytes, 0);
-    const wave = waiting.splice(0, fitting(waiting.slice(0, WAVE), room, ready.length === 0));
+    const wave = waiting.splice(0, fitting(firstUnits(waiting), room, ready.length === 0));
     if (wave.length === 0) await send(ready.splice(0));
-    const fetched = await fetchWave(context, flights, wave);
+    const fetched = wave.length > 0 ? await fetchArchived(context, wave, { flights }) : [];
     while (fetched.length > 0) { // values that are thawed take several times their size
       const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
-      ready.push(...await thawAll(context, some, failures, again));
+      ready.push(...await thawAll(context, some, blocks, failures, again));
+      // the next one may lie in the last block, and none of them in another
+      for (const unit of blocks.keys()) if (unit !== some.at(-1)!.unit) blocks.delete(unit);
       const requests = batches(ready, weigh, connection.requestLimit());
       ready = requests.pop() ?? []; // the last one may still grow
       while (requests.length > 0) await send(requests.shift()!);
@@ -106,7 +102,14 @@ const weigh = ({ weight }: Ready): number => weight;
 function evicted({ connection }: Context, key: string, record: string): Evicted {
   const { ver, kb } = parseRecord(record)!;
   const valueBytes = kb > 0 ? 1024 * kb : connection.requestLimit(); // larger ones are never evicted
-  return { key, record, ver, bytes: inFlight(key, valueBytes) };
+  return { key, record, ver, unit: unitOf({ key, ver }), bytes: inFlight(key, valueBytes) + placeOf(ver).length };
+}
+
+/** Those in the first objects and blocks, as many as are fetched at a time. */
+function firstUnits(waiting: Evicted[]): Evicted[] {
+  const units = new Set<string>();
+  const beyond = waiting.findIndex(({ unit }) => units.add(unit).size > WAVE);
+  return beyond < 0 ? waiting : waiting.slice(0, beyond);
 }
 
 function inFlight(key: string, valueBytes: number): number {
@@ -124,23 +127,17 @@ function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean):
   return size;
 }
 
-async function fetchWave(context: Context, flights: SingleFlight | undefined, wave: Evicted[]): Promise<Fetched[]> {
-  if (wave.length === 0) return [];
-  const names = await Promise.all(wave.map(({ key, ver }) => objectName(context.tqname, key, ver)));
-  const objects = await fetchObjects(context, flights, names);
-  return wave.map((each, i) => ({ ...each, name: names[i]!, object: objects[i]! }));
-}
-
 /** Thaws objects; puts a key that fails into `failures`, and one whose record has changed into `again`. */
 async function thawAll(
   context: Context,
-  some: Fetched[],
+  some: (Evicted & Fetched)[],
+  blocks: Map<string, Promise<Block>>,
   failures: Failures,
   again: string[],
 ): Promise<Ready[]> {
   const thawed = await Promise.all(some.map(async (each) => {
     try {
-      return await thaw(context, each);
+      return await thaw(context, each, blocks);
     } catch (thrown) {
       const error = asTundraError(thrown, `ensure ${show(each.key)}`);
       // a tick removes the objects of a key that was deleted meanwhile: that is no loss
@@ -160,11 +157,14 @@ async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<b
   }
 }
 
-async function thaw(context: Context, fetched: Omit<Fetched, "bytes">): Promise<Ready> {
-  const { key, record, ver, name, object } = fetched;
-  if (isNotFound(object)) return await thawNewer(context, key, record, ver);
-  if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
-  const archived = await thawRecord(object, { key, ver }, name, context.freezers);
+async function thaw(
+  context: Context,
+  fetched: Fetched & { record: string },
+  blocks?: Map<string, Promise<Block>>,
+): Promise<Ready> {
+  const { key, record, ver } = fetched;
+  if (isNotFound(fetched.object)) return await thawNewer(context, key, record, ver);
+  const archived = await thawArchived(context, fetched, blocks);
   const known = { key, expected: record, ver };
   if ("gone" in archived) {
     return { ...known, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
@@ -193,42 +193,12 @@ async function thawNewer(
     );
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
-  const prefix = await objectPrefix(context.tqname, key);
-  const [newest = "", rival] = await newestVersions(datastore, prefix);
+  const [newest = "", rival] = await newestVersions(context, key, { than: ver });
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
-  const name = prefix + newest;
-  const [object] = await datastore.fetchKeys([name]);
-  if (isNotFound(object)) throw lost(`its newest, ${newest}, went before it was fetched`);
-  if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
-  return await thaw(context, { key, record, ver: newest, name, object });
-}
-
-/** Fetches objects in the order of `names`; waits for fetches that have just begun. */
-async function fetchObjects(
-  context: Context,
-  flights: SingleFlight | undefined,
-  names: string[],
-): Promise<(Uint8Array | Error)[]> {
-  const fetchAll = async (wanted: string[]): Promise<(Uint8Array | Error)[]> => {
-    try {
-      return await context.datastore.fetchKeys(wanted);
-    } catch (thrown) {
-      return wanted.map(() => asTundraError(thrown, "fetch objects"));
-    }
-  };
-  if (!flights) return await fetchAll(names);
-  const now = monotonicMs();
-  const fresh = names.filter((name) => now >= (flights.get(name)?.sharedUntil ?? -Infinity));
-  if (fresh.length > 0) {
-    const under = fetchAll(fresh);
-    fresh.forEach((name, i) => {
-      const flight = { object: under.then((objects) => objects[i]!), sharedUntil: now + SHARED_MS };
-      flights.set(name, flight);
-      void under.then(() => flights.get(name) === flight && flights.delete(name));
-    });
-  }
-  return await Promise.all(names.map((name) => flights.get(name)!.object));
+  const [fetched] = await fetchArchived(context, [{ key, record, ver: newest }]);
+  if (isNotFound(fetched!.object)) throw lost(`its newest, ${newest}, went before it was fetched`);
+  return await thaw(context, fetched!);
 }
 
 function refused(key: string, message: string): TundraError {

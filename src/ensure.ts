@@ -10,10 +10,11 @@
  * @module
  */
 import { asTundraError, show, TundraError } from "./base/errors.ts";
-import { bringBack, type SingleFlight } from "./bring_back.ts";
+import { bringBack } from "./bring_back.ts";
 import { failed, forBatches, inRounds } from "./core/batches.ts";
 import { compare } from "./core/compare.ts";
 import type { Context } from "./core/context.ts";
+import type { SingleFlight } from "./core/fetch_archived.ts";
 import { checkIdentity } from "./core/identity.ts";
 import { unsupportedRecord } from "./core/key_errors.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";

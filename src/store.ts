@@ -7,8 +7,8 @@ import { checkBoolean, checkMethods, checkNames, checkNumber } from "./base/argu
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
-import type { SingleFlight } from "./bring_back.ts";
 import { type Context, rememberContext } from "./core/context.ts";
+import type { SingleFlight } from "./core/fetch_archived.ts";
 import type { Datastore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
 import { deadLetters, retryDead } from "./dead_letters.ts";
@@ -28,6 +28,9 @@ import { connect } from "./upstash/connection.ts";
 import { databaseName } from "./upstash/options.ts";
 import { scriptRunner } from "./upstash/script.ts";
 
+/** Bytes of a pack, and of a payload that may be in one, by default and at most. */
+const PACK_BYTES = [1_048_576, 67_108_864] as const;
+const PACKED_BYTES = [65_536, 16_777_216] as const;
 /** More than one request takes, so that while values wait for their request others can be fetched to fill it up. */
 const MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024;
 /** The least `redisTtlMs`: a touch is written once in a quarter of it, so less would not tell a key's last use. */
@@ -36,6 +39,7 @@ const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 /** Names of {@linkcode TundraOptions}. */
 export const STORE_OPTIONS: readonly string[] = [
   ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight", "lookInArchive"],
+  ...["packBytes", "maxPackedBytes"],
 ];
 
 /**
@@ -119,6 +123,10 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
   if (lookInArchive && !datastore.listKeys) {
     throw badArgument(what, "the datastore of a store with lookInArchive", "an object with listKeys()", datastore);
   }
+  const { packBytes = lookInArchive ? 0 : PACK_BYTES[0], maxPackedBytes = PACKED_BYTES[0] } = options;
+  checkNumber(what, "packBytes", packBytes, 0, PACK_BYTES[1]);
+  checkNumber(what, "maxPackedBytes", maxPackedBytes, 0, PACKED_BYTES[1]);
+  if (lookInArchive && packBytes > 0) throw badArgument(what, "packBytes with lookInArchive", "0", packBytes);
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
@@ -130,6 +138,8 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     freezers: checkFreezers(options.freezer),
     redisTtlMs,
     freezeDelayMs,
+    packBytes: datastore.fetchRanges ? packBytes : 0,
+    maxPackedBytes,
     maxBytesInFlight,
     lookInArchive,
   };

@@ -63,11 +63,27 @@ export interface TundraOptions {
    * `true`: `ensureKs()` looks in the archive for keys of which Redis has neither value nor record. A key whose newest
    * object holds a value is `LOST`, as Redis has lost its record; it is not brought back, as it may have been deleted.
    * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key
-   * lists and archives a tombstone. The datastore must be able to list. `false`: such keys count as never archived.
+   * lists and archives a tombstone. The datastore must be able to list, and `packBytes` is 0: of what is in packs since
+   * before, a call searches the directories of at most 256. `false`: such keys count as never archived.
    *
    * @default {false}
    */
   lookInArchive?: boolean;
+  /**
+   * The size of a pack: one object with the small values that a tick archives together, up to this many bytes as they
+   * are stored. 0 to 67,108,864 (64 MiB); 0: every value is an object of its own. Without `fetchRanges` of the datastore
+   * no packs are made. A version in a pack is deleted with its whole pack.
+   *
+   * @default {1_048_576}
+   */
+  packBytes?: number;
+  /**
+   * Values whose `DUMP` payload has at most this many bytes share packs: 0 to 16,777,216 (16 MiB). To bring one value
+   * back, a block is fetched: that value, or several of together at most 32 KiB.
+   *
+   * @default {65_536}
+   */
+  maxPackedBytes?: number;
 }
 
 /** Counts of keys by state, and totals. */

@@ -1,5 +1,6 @@
 /**
- * Records as CBOR: `{ v: 1, key, ver, at, exp, dump }`, or `{ v: 1, key, ver, at, gone }` for a tombstone.
+ * Records as CBOR: `{ v: 2, key, ver, at, index, prev, exp, dump }`, or `{ v: 2, key, ver, at, index, prev, gone }` for a
+ * tombstone. Version 1 has neither `index` nor `prev`. A block holds records one after another.
  *
  * Written and read by cbor-x. Its decoder knows more than records need (nesting, tags, extensions that an application
  * has registered), so it is only ever given a flat map of plain items, whose lengths are true.
@@ -10,13 +11,21 @@ import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { TundraError } from "../base/errors.ts";
 
-/** One archived version of a key. */
-export interface ArchiveRecord {
+/** The fields of every archived version of a key. */
+export interface ArchiveHead {
   key: string;
   /** The version's name. */
   ver: string;
   /** The time at which it was archived: milliseconds since 1970. */
   at: number;
+  /** The id of the index that wrote it; absent in records of version 1. */
+  index?: string;
+  /** The place of the version before, as the key's record named it; "" for none, absent in records of version 1. */
+  prev?: string;
+}
+
+/** One archived version of a key. */
+export interface ArchiveRecord extends ArchiveHead {
   /** The key's own expiry: milliseconds since 1970, 0 for none. */
   exp: number;
   /** The payload. */
@@ -24,17 +33,12 @@ export interface ArchiveRecord {
 }
 
 /** Says that a key was removed. */
-export interface Tombstone {
-  key: string;
-  /** The version's name. */
-  ver: string;
-  /** The time at which it was archived: milliseconds since 1970. */
-  at: number;
-  /** `true`: on purpose; `"inferred"`: a tick did not find the key, and no call had removed it. */
+export interface Tombstone extends ArchiveHead {
+  /** `true`: on purpose; `"inferred"`: a tick did not find the key, and nobody had said why. */
   gone: true | "inferred";
 }
 
-const RECORD_VERSION = 1;
+const RECORD_VERSION = 2;
 /** Of any version: the head of a map of so many fields is one byte. */
 const MOST_FIELDS = 23;
 /** The encoder's buffer is kept for the next record unless it has grown beyond this. */
@@ -64,12 +68,18 @@ const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
  * @throws {TundraError} `UNSUPPORTED` if an extension of cbor-x, registered by the application, makes it write others
  */
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
-  const { key, ver, at } = record;
-  const view: Uint8Array = encoder.encode(
-    "gone" in record
-      ? { v: RECORD_VERSION, key, ver, at, gone: record.gone }
-      : { v: RECORD_VERSION, key, ver, at, exp: record.exp, dump: record.dump },
-  );
+  const { key, ver, at, index, prev } = record;
+  const head = index === undefined ? { v: 1, key, ver, at } : { v: RECORD_VERSION, key, ver, at, index, prev };
+  return encodeMap("gone" in record ? { ...head, gone: record.gone } : { ...head, exp: record.exp, dump: record.dump });
+}
+
+/**
+ * The bytes of one flat map, the same on every runtime.
+ *
+ * @throws TundraError `UNSUPPORTED` if an extension of cbor-x, registered by the application, makes it write others
+ */
+export function encodeMap(map: object): Uint8Array {
+  const view: Uint8Array = encoder.encode(map);
   const bytes = new Uint8Array(view); // the encoder's own buffer is written over
   if (view.buffer.byteLength > KEPT_BYTES) encoder.useBuffer(new Uint8Array(NO_BUFFER_BYTES));
   if (!isPlainMap(bytes)) {
@@ -94,28 +104,23 @@ export function decodeRecord(
 ): ArchiveRecord | Tombstone {
   const corrupt = (must: string, cause?: unknown) =>
     new TundraError("CORRUPT", `${what} must ${must}`, { keys: [expected.key], cause });
-  const v = versionOf(bytes); // comes first: the rest of an unknown version need not be understood
-  if (v > RECORD_VERSION) {
-    throw new TundraError("UNSUPPORTED", `${what} must have record version ${RECORD_VERSION}: current value is ${v}`, {
-      keys: [expected.key],
-    });
-  }
-  if (!isPlainMap(bytes)) throw corrupt("hold the CBOR map of a record: it does not");
-  let fields: Map<unknown, unknown>;
-  try {
-    fields = decoder.decode(bytes);
-  } catch (error) {
-    throw corrupt("hold the CBOR map of a record: it cannot be decoded", error);
-  }
+  const v = checkVersion(bytes, what, expected.key); // comes first: the rest of another version need not be understood
+  const fields = decodeMap(bytes);
+  if (fields === undefined) throw corrupt("hold the CBOR map of a record: it does not");
   const at = fields.get("at");
   const exp = fields.get("exp");
   const dump = fields.get("dump");
   const { key, ver } = expected;
+  const [index, prev] = [fields.get("index"), fields.get("prev")];
+  const written = v < RECORD_VERSION || (typeof index === "string" && typeof prev === "string");
   let record: ArchiveRecord | Tombstone | undefined;
   const gone = fields.get("gone");
-  if (isTime(at) && (gone === true || gone === "inferred")) record = { key, ver, at, gone };
-  else if (isTime(at) && isTime(exp) && dump instanceof Uint8Array) {
-    record = { key, ver, at, exp, dump: new Uint8Array(dump) }; // the decoder's is a view of `bytes`
+  if (isTime(at) && written) {
+    const head: ArchiveHead = { key, ver, at, ...(v === RECORD_VERSION && { index: `${index}`, prev: `${prev}` }) };
+    if (gone === true || gone === "inferred") record = { ...head, gone };
+    else if (isTime(exp) && dump instanceof Uint8Array) {
+      record = { ...head, exp, dump: new Uint8Array(dump) }; // the decoder's is a view of `bytes`
+    }
   }
   if (record === undefined) throw corrupt("hold all fields of a record: some are missing or of a wrong type");
   // Encoding it again with the expected names settles everything else: the names, unknown or repeated fields, other
@@ -124,6 +129,52 @@ export function decodeRecord(
     throw corrupt(`hold exactly this key and version: it holds another, or more`);
   }
   return record;
+}
+
+/**
+ * The version of the record, or of the directory, that begins here.
+ *
+ * @throws TundraError `UNSUPPORTED` if it is an unknown one
+ */
+export function checkVersion(bytes: Uint8Array, what: string, ...keys: string[]): number {
+  const v = versionOf(bytes);
+  if (v <= RECORD_VERSION) return v;
+  const must = `${what} must have record version ${RECORD_VERSION}: current value is ${v}`;
+  throw new TundraError("UNSUPPORTED", must, { keys });
+}
+
+/** The fields of one flat map; `undefined` if `bytes` are anything else. */
+export function decodeMap(bytes: Uint8Array): Map<unknown, unknown> | undefined {
+  if (!isPlainMap(bytes)) return undefined;
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The flat maps that lie one after another, as views of `bytes`; `undefined` if there is anything else. */
+export function splitMaps(bytes: Uint8Array): Uint8Array[] | undefined {
+  const maps: Uint8Array[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = mapEnd(bytes, start);
+    if (Number.isNaN(end)) return undefined;
+    maps.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return maps;
+}
+
+/** Key and version of a record, which nothing has checked yet. */
+export function labelOf(record: Uint8Array): { key: unknown; ver: unknown } {
+  const item = (start: number) => decoder.decode(record.slice(start, itemEnd(record, start))) as unknown;
+  let at = 1;
+  const found: unknown[] = [];
+  for (let i = 0; i < 6 && !Number.isNaN(at); i++) { // "v", its number, "key", the key, "ver", the version
+    if (i === 3 || i === 5) found.push(item(at));
+    at = itemEnd(record, at);
+  }
+  return { key: found[0], ver: found[1] };
 }
 
 /** A time as it may stand in a record. */
@@ -141,17 +192,22 @@ function versionOf(bytes: Uint8Array): number {
   return isTime(v) ? v : 0;
 }
 
-/** True if `bytes` are one map of the kinds of items that a record has, and nothing else. It reads their heads only. */
+/** Tells if `bytes` are one map of the kinds of items that a record has, and nothing else. It reads their heads only. */
 function isPlainMap(bytes: Uint8Array): boolean {
-  const fields = fieldsOf(bytes);
-  let end = 1;
+  return mapEnd(bytes, 0) === bytes.length;
+}
+
+/** The end of the map that begins at `start`, or NaN if there is none of the kinds of items that a record has. */
+function mapEnd(bytes: Uint8Array, start: number): number {
+  const fields = fieldsOf(bytes, start);
+  let end = fields > 0 ? start + 1 : NaN;
   for (let i = 0; i < 2 * fields; i++) end = itemEnd(bytes, end);
-  return fields > 0 && end === bytes.length;
+  return end;
 }
 
 /** The number of the map's fields; 0 if there is no map, or a larger one. */
-function fieldsOf(bytes: Uint8Array): number {
-  const fields = (bytes[0] ?? 0) - MAP;
+function fieldsOf(bytes: Uint8Array, start = 0): number {
+  const fields = (bytes[start] ?? 0) - MAP;
   return fields >= 0 && fields <= MOST_FIELDS ? fields : 0;
 }
 
@@ -173,7 +229,8 @@ function itemEnd(bytes: Uint8Array, start: number): number {
   return end <= bytes.length ? end : NaN;
 }
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+/** Tells if two arrays hold the same bytes. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;

@@ -2,11 +2,12 @@
  * A record to archive bytes and back: CBOR, the freezers in order, the container.
  * @module
  */
-import { asTundraError, badArgument, show, TundraError } from "../base/errors.ts";
+import { badArgument, show } from "../base/errors.ts";
 import { deflateFreezer } from "../freezers/deflate.ts";
-import { FREEZER_ID, MAX_FREEZERS, openContainer, sealContainer } from "./container.ts";
+import { FREEZER_ID, MAX_FREEZERS } from "./container.ts";
 import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
 import type { Freezer } from "./freezer.ts";
+import { seal, unseal } from "./seal.ts";
 
 export type { ArchiveRecord, Tombstone };
 
@@ -47,39 +48,16 @@ export async function freezeRecord(
   name: string,
   freezers: readonly Freezer[],
 ): Promise<Uint8Array> {
+  return await seal(checkedBytes(record), name, freezers, `freeze ${show(record.key)}`, [record.key]);
+}
+
+/** The bytes of a record before it is frozen. */
+export function checkedBytes(record: ArchiveRecord | Tombstone): Uint8Array {
   const what = `freeze ${show(record.key)}`;
   if (!record.key.isWellFormed()) throw badArgument(what, "its key", "well-formed text", record.key);
   if (!isTime(record.at)) throw badArgument(what, "at", "milliseconds since 1970", record.at);
   if (!("gone" in record) && !isTime(record.exp)) throw badArgument(what, "exp", "milliseconds, or 0", record.exp);
-  let bytes = encodeRecord(record);
-  for (const freezer of freezers) {
-    bytes = await passThrough(() => freezer.freeze(bytes, { name }), freezer.id, record.key, `Cannot ${what}`);
-  }
-  return await sealContainer(freezers.map((freezer) => freezer.id), bytes);
-}
-
-/**
- * The bytes that a freezer returns. Its failure is a TundraError: with its own code and `retryable`, else
- * `UNAVAILABLE`.
- */
-async function passThrough(
-  act: () => Uint8Array | Promise<Uint8Array>,
-  id: string,
-  key: string,
-  what: string,
-): Promise<Uint8Array> {
-  const must = `${what} as freezer ${show(id)} must`;
-  let bytes: unknown;
-  try {
-    bytes = await act();
-  } catch (cause) {
-    const { code, retryable } = asTundraError(cause, what);
-    throw new TundraError(code, `${must} accept it: ${reason(cause)}`, { keys: [key], retryable, cause });
-  }
-  if (bytes instanceof Uint8Array) return bytes;
-  throw new TundraError("UNSUPPORTED", `${must} return a Uint8Array: current value is ${typeof bytes}`, {
-    keys: [key],
-  });
+  return encodeRecord(record);
 }
 
 /**
@@ -96,28 +74,7 @@ export async function thawRecord(
   name: string,
   freezers: readonly Freezer[],
 ): Promise<ArchiveRecord | Tombstone> {
-  const { key } = expected;
-  const what = `Cannot thaw ${show(key)} as its archive object`;
-  const failed = (code: "CORRUPT" | "UNSUPPORTED", message: string) => new TundraError(code, message, { keys: [key] });
-  if (!(bytes instanceof Uint8Array)) {
-    throw failed("CORRUPT", `${what} must be bytes: current value is ${typeof bytes}`);
-  }
-  const { ids, frozen } = await openContainer(bytes, what);
-  // All are looked up before the first one runs: a missing freezer is a matter of options, not of bytes.
-  const chain = ids.map((id) => {
-    const freezer = freezers.find((each) => each.id === id);
-    if (freezer) return freezer;
-    throw failed("UNSUPPORTED", `${what} must be made by configured freezers: ${show(id)} is not among them`);
-  });
-  // A copy: another call may thaw the same object now, and a freezer may work in place.
-  let thawed = chain.length > 0 ? new Uint8Array(frozen) : frozen;
-  for (const freezer of chain.reverse()) {
-    thawed = await passThrough(() => freezer.thaw(thawed, { name }), freezer.id, key, `Cannot thaw ${show(key)}`);
-  }
-  return decodeRecord(thawed, expected, what);
-}
-
-function reason(thrown: unknown): string {
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return text.length > 200 ? text.slice(0, 200) + "..." : text;
+  const of = `thaw ${show(expected.key)}`;
+  const thawed = await unseal(bytes, name, freezers, of, [expected.key]);
+  return decodeRecord(thawed, expected, `Cannot ${of} as its archive object`);
 }

@@ -16,7 +16,8 @@
  * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and the next search's cursor |
  * | `stats` | hash | totals since the beginning |
  *
- * Archive objects: `<tqname>/<segment>/<version>`, and the owners, `<tqname>/~owner/...`. The segment of a key:
+ * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and the owners,
+ * `<tqname>/~owner/...`. The segment of a key:
  *
  * | key | segment |
  * | --- | --- |
@@ -25,7 +26,7 @@
  * | longer | its first 167 characters, `~`, and the digits: a part of a path may have 255 bytes on a disk |
  * | empty | `~` |
  *
- * No key's segment begins with `~` and goes on: such names (`~owner`) are Tundra's own.
+ * No key's segment begins with `~` and goes on: such names (`~owner`, `~packs`) are Tundra's own.
  * @module
  */
 import { badArgument, show } from "./errors.ts";
@@ -189,9 +190,19 @@ export async function objectName(tqname: string, key: string, version: string): 
   return await objectPrefix(tqname, key) + version;
 }
 
-/** A version's time, microseconds; its nonce tells no order. 0 if it is no version. */
+/** The prefix of the names of packs. */
+export function packPrefix(tqname: string): string {
+  return `${tqname}/~packs/`;
+}
+
+/** The name of one pack. */
+export function packName(tqname: string, pack: string): string {
+  return packPrefix(tqname) + pack;
+}
+
+/** A version's time, microseconds; its nonce and its place tell no order. 0 if it is no version. */
 export function versionMicros(ver: string): number {
-  return /^\d{16}-[0-9a-f]+$/.test(ver) ? Number(ver.slice(0, 16)) : 0;
+  return /^\d{16}-[0-9a-f]+(@|$)/.test(ver) ? Number(ver.slice(0, 16)) : 0;
 }
 
 /** A name for the next version: Redis time in microseconds, later than the version before, and a nonce. */
@@ -203,7 +214,9 @@ export function versionAfter(nowUs: number, previous: string): string {
 /** The newest of some versions. It is several if they have the same time: nothing says which of them came last. */
 export function newestOf(versions: readonly string[]): string[] {
   const lastUs = Math.max(0, ...versions.map(versionMicros));
-  return lastUs === 0 ? [] : [...new Set(versions)].filter((ver) => versionMicros(ver) === lastUs);
+  if (lastUs === 0) return [];
+  const newest = versions.filter((ver) => versionMicros(ver) === lastUs);
+  return [...new Map(newest.map((ver) => [ver.split("@")[0], ver])).values()]; // one may lie in two packs, as it was moved
 }
 
 /** `1 key` or `7 keys`, for messages. */

@@ -3,30 +3,36 @@
  * lifecycle rule may have removed them.
  * @module
  */
+import { holderName } from "../archive/place.ts";
 import { isNotFound } from "../base/errors.ts";
-import { objectName } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Candidate } from "../scripts/evict.ts";
 import type { Context } from "./context.ts";
 
 /**
- * Asks if the archive still has these versions. Keys whose version is lost are marked; if it does not say, they stay.
+ * Asks if the archive still has these versions, one question for each object or pack, as many as `questions`. Keys whose
+ * version is lost are marked; if the archive does not say, they stay. Returns the keys for which no question was left.
  */
 export async function askArchive(
   context: Context,
   old: Candidate[],
   call?: DatastoreCallOptions,
-): Promise<void> {
-  const names = await Promise.all(old.map(({ key, ver }) => objectName(context.tqname, key, ver)));
-  let answers: (boolean | Error)[];
+  questions = Infinity,
+): Promise<Set<Candidate>> {
+  const names = await Promise.all(old.map(({ key, ver }) => holderName(context.tqname, key, ver)));
+  const asked = [...new Set(names)].slice(0, Math.max(0, questions));
+  let answers: (boolean | Error)[] = [];
   try {
-    answers = await context.datastore.hasKeys!(names, call);
+    if (asked.length > 0) answers = await context.datastore.hasKeys!(asked, call);
   } catch (thrown) {
-    answers = names.map(() => thrown as Error);
+    answers = asked.map(() => thrown as Error);
   }
+  const answerOf = new Map(asked.map((name, i) => [name, answers[i]]));
+  const passedOver = new Set<Candidate>();
   old.forEach((candidate, i) => {
-    const answer = answers[i];
-    if (answer === true) return;
-    candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
+    const answer = answerOf.get(names[i]!);
+    if (!answerOf.has(names[i]!)) passedOver.add(candidate);
+    else if (answer !== true) candidate.action = answer === false || isNotFound(answer) ? "mark" : "keep";
   });
+  return passedOver;
 }

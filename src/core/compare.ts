@@ -3,13 +3,12 @@
  * a restarted server orders its bytes anew; or the key was written blindly.
  * @module
  */
-import { thawRecord } from "../archive/record.ts";
-import { asTundraError, isNotFound, show } from "../base/errors.ts";
-import { objectName } from "../base/keys.ts";
+import { isNotFound } from "../base/errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { same } from "../scripts/same.ts";
 import { encodePayload } from "../upstash/payload.ts";
 import type { Context, RequestOptions } from "./context.ts";
+import { fetchArchived, thawArchived } from "./fetch_archived.ts";
 
 /**
  * Fetches the archived value and compares its content with the one in Redis. If they are the same, the key is resident
@@ -25,11 +24,9 @@ export async function compare(
   call?: RequestOptions,
 ): Promise<"healed" | "conflict" | "again" | "absent"> {
   const ver = parseRecord(record)?.ver ?? "";
-  const name = await objectName(context.tqname, key, ver);
-  const [object] = await context.datastore.fetchKeys([name], call);
-  if (isNotFound(object)) return "absent";
-  if (!(object instanceof Uint8Array)) throw asTundraError(object, `fetch ${show(key)}`);
-  const archived = await thawRecord(object, { key, ver }, name, context.freezers);
+  const [fetched] = await fetchArchived(context, [{ key, ver }], { call });
+  if (isNotFound(fetched!.object)) return "absent";
+  const archived = await thawArchived(context, fetched!);
   if ("gone" in archived) return "absent";
   return await same(context.index, key, record, encodePayload(archived.dump), call);
 }

@@ -18,6 +18,10 @@ export interface Context {
   /** Idle keys are evicted after this time; `undefined`: never. */
   readonly redisTtlMs: number | undefined;
   readonly freezeDelayMs: number;
+  /** Bytes of a pack; 0: none are made. */
+  readonly packBytes: number;
+  /** Payloads of at most this many bytes share packs. */
+  readonly maxPackedBytes: number;
   /** Bytes of values that one call may have in memory. */
   readonly maxBytesInFlight: number;
   /** `true`: ensureKs() asks the archive for keys of which Redis has neither value nor record. */

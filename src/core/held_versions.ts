@@ -2,8 +2,8 @@
  * holdsNamed: tells from a sample of keys if an archive holds the versions that an index names.
  * @module
  */
+import { holderName } from "../archive/place.ts";
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
-import { objectName } from "../base/keys.ts";
 import { sampleIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import type { Context, RequestOptions } from "./context.ts";
@@ -31,11 +31,12 @@ export async function holdsNamed(
   const sample = [...new Set([...keys.slice(0, SAMPLE), ...idle])];
   if (sample.length === 0) return false;
   const records = await readRecords(context, sample, call);
-  const names: string[] = [];
+  const named: string[] = [];
   for (const [i, key] of sample.entries()) {
     const ver = records[i]?.ver;
-    if (ver) names.push(await objectName(tqname, key, ver));
+    if (ver) named.push(await holderName(tqname, key, ver));
   }
+  const names = [...new Set(named)];
   if (names.length === 0) return false;
   let answers: (boolean | Uint8Array | Error)[];
   try {

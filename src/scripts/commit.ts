@@ -12,6 +12,7 @@ export interface Archived {
   key: string;
   /** The record's revision at the snapshot. */
   rev: number;
+  /** The version and its place. */
   ver: string;
   /** SHA-1 of the DUMP payload; "" for a tombstone. */
   fp: string;
@@ -43,6 +44,8 @@ export type CommitOutcome =
  *             X tombstone, but there again: queued again
  *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
  *             U record of another version: due again in an hour
+ *             S also if the lease ended 12 h ago, whatever the token: no lease lasts longer, so a day after its claim no
+ *             object can become named any more
  *     INV   1, 4: rev is 0 only if just these bytes (or this removal) are archived; 3: only with the latest token
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  *
@@ -54,9 +57,11 @@ const COMMIT = defineScript(
   ["allow-oom"],
   `
 ${PRELUDE}
+local LATE_MS = 43200000
 local DIRTY, IDLE, STATS, PURGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local n = (#KEYS - 4) / 2
 local token, delay = tonumber(ARGV[1]), tonumber(ARGV[3])
+local stale = now > token + LATE_MS
 local soon = again(token, tonumber(ARGV[2]))
 local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 5 + n, 4 + 2 * n))
 local texts = redis.call('MGET', unpack(KEYS, 5, 4 + n))
@@ -124,7 +129,7 @@ end
 
 for i = 1, n do
   local r = parse(texts[i])
-  if not scores[i] or tonumber(scores[i]) ~= token then
+  if stale or not scores[i] or tonumber(scores[i]) ~= token then
     out[i] = 'S'
   elseif not r then
     push(queue, int(now + HOUR_MS), KEYS[4 + n + i])

@@ -1,13 +1,13 @@
 /**
  * The record of one key: a line of text under `tundra:<tqname>:rec:<key>`, and the Lua that all scripts begin with.
  *
- *   1 <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <old> <rescues> <kb> <error>
+ *   <layout> <rev> <ver> <flag> <fp> <exp> <touch> <attempts> <before> <after> <old> <rescues> <kb> <error>
  *
  * | field | what |
  * | --- | --- |
- * | 1 | version of this layout; any other spoils that key only (UNSUPPORTED) |
+ * | layout | 1, or 2 if `ver` or `old` name a place in a pack; any other spoils that key only (UNSUPPORTED) |
  * | rev | dirty revision, microseconds; 0: everything is archived |
- * | ver | the archived version, `-` for none |
+ * | ver | the archived version and its place, see src/archive/place.ts; `-` for none. One opaque word to the scripts |
  * | flag | r resident, e evicted, g gone (removed on purpose), m missing (gone for a reason that no call gave) |
  * | fp | fingerprint: SHA-1 of the archived DUMP payload, `-` for none |
  * | exp | the key's own expiry as archived, ms since 1970; 0: none |
@@ -54,12 +54,15 @@ export interface KeyRecord {
 const EMPTY = "1 0 - r - 0 0 0 - - - 0 0 ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
 const LAYOUT =
-  /^1 (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
+  /^[12] (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
 
-/** Reads a record; a missing one counts as an empty one; `undefined` for a layout of another version. */
+// A version, and its place in a pack.
+const WORD = /^(-|\d+-[0-9A-Fa-f]+(@[-0-9A-Fa-f]*:\d+:\d+)?)$/;
+
+/** Reads a record; a missing one counts as an empty one; `undefined` for another layout, or a word that is no version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
   const fields = LAYOUT.exec(typeof text === "string" ? text : EMPTY);
-  if (!fields) return undefined;
+  if (!fields || !WORD.test(fields[2]!) || !WORD.test(fields[8]!)) return undefined;
   const [, rev, ver, flag, fp, exp, touch, attempts, old, rescues, kb, error] = fields as unknown as string[];
   return {
     rev: Number(rev),
@@ -100,8 +103,9 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  * - GRACE_MS: how long the record of a removed key outlives it, so that a request that comes late still finds the
  *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to try again
  *   what cannot be dealt with now.
- * - parse: nil for a layout of another version. A touch of a clock that ran ahead by more than a day counts for none:
- *   the key's next use is noted, and a script that puts it into idle takes now.
+ * - parse: nil for another layout, or a version that is none: it must not count as older than everything. A touch of a
+ *   clock that ran ahead by more than a day counts for none: the key's next use is noted, and a script that puts it into
+ *   idle takes now.
  * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is
  *   to stay
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
@@ -136,10 +140,14 @@ local function int(x) return string.format('%.0f', x) end
 
 local function state(r) return r.fp ~= '-' and r.old ~= r.ver and (r.flag == 'r' or r.flag == 'e') and r.flag end
 
+local function is_version(word)
+  return word == '-' or string.match(word, '^%d+%-%x+$') or string.match(word, '^%d+%-%x+@[%x%-]*:%d+:%d+$')
+end
+
 local function parse(text)
   local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, kb, error =
-    string.match(text or '${EMPTY}', '^1 (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
-  if not rev then return nil end
+    string.match(text or '${EMPTY}', '^[12] (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
+  if not rev or not is_version(ver) or not is_version(old) then return nil end
   touch = tonumber(touch)
   if touch > now + DAY_MS then touch = 0 end
   local r = { rev = tonumber(rev), ver = ver, flag = flag, fp = fp, exp = tonumber(exp), touch = touch,
@@ -150,8 +158,8 @@ local function parse(text)
 end
 
 local function format(r)
-  return string.format('1 %.0f %s %s %s %.0f %.0f %d %s %s %s %d %d %s',
-    r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error)
+  return string.format('%d %.0f %s %s %s %.0f %.0f %d %s %s %s %d %d %s',
+    string.match(r.ver .. r.old, '@') and 2 or 1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error)
 end
 
 local function save(changes)

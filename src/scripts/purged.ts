@@ -12,6 +12,8 @@ export interface Purge {
   key: string;
   /** Objects up to this version; "" for none: the key stood in the queue for something that is no more. */
   upTo: string;
+  /** `true`: the key has expired, and nothing of it is to stay. */
+  expired?: boolean;
 }
 
 /**

@@ -10,7 +10,7 @@ import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./
 import type { TickRun } from "./run.ts";
 
 /** A lease, and the other findings of its claim. */
-export type Claimed = Lease & Pick<Claim, "id" | "suspects" | "idle" | "purge">;
+export type Claimed = Lease & Pick<Claim, "suspects" | "idle" | "purge">;
 
 /**
  * Checks, once a tick and before it does anything, that the archive is still this index's. If it is not, all claimed

@@ -37,7 +37,8 @@ export function keysToClaim(run: TickRun, evicting: boolean): number {
   const kept = evicting && requests >= 2 * least && requests < Infinity
     ? Math.max(least, Math.floor(requests * EVICTION_SHARE))
     : 0;
-  return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, requests - kept);
+  const uploads = Math.floor((requests - kept) / run.uploadsPerKey);
+  return Math.min(settings.batchKeys, settings.maxKeys - report.claimed, requests > kept ? uploads : 0);
 }
 
 /** Claims a batch, and notes in `seen` what is left; `undefined` if the tick has to end. */

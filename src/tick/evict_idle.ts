@@ -151,8 +151,6 @@ async function askIdle(
     return candidate.ver !== "" && versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
   });
   if (allOld.length === 0) return candidates;
-  const old = allOld.slice(0, Math.max(0, questionsLeft()));
-  const passedOver = new Set(allOld.slice(old.length));
-  if (old.length > 0) await askArchive(context, old, call);
+  const passedOver = await askArchive(context, allOld, call, questionsLeft());
   return candidates.filter((candidate) => !passedOver.has(candidate));
 }

@@ -1,22 +1,20 @@
 /**
  * Archiving the keys of a snapshot: freeze, put, commit. Keys that fail are queued again, keys not begun are released.
+ *
+ * Small values share packs. A pack that cannot be frozen or put is halved, until those that cannot be are alone: so one
+ * key's trouble spoils no other's, and only what fails alone counts as a failure specific to its key.
  * @module
  */
-import { freezeRecord } from "../archive/record.ts";
-import { asTundraError, isKeysOwn, show, TundraError } from "../base/errors.ts";
-import { objectName, versionAfter } from "../base/keys.ts";
-import { after } from "../base/platform.ts";
-import { unsupportedRecord } from "../core/key_errors.ts";
-import { type Archived, commit } from "../scripts/commit.ts";
+import { asTundraError, isKeysOwn, show, type TundraError } from "../base/errors.ts";
+import { random } from "../base/platform.ts";
 import type { Failure } from "../scripts/fail.ts";
 import type { Snapshot } from "../scripts/snapshot.ts";
-import { sha1Hex } from "../upstash/script.ts";
+import { type Change, changeOf, nothingToPut } from "./changes.ts";
+import type { Commits } from "./commits.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import { checkRestorable } from "./restorable.ts";
 import type { TickRun } from "./run.ts";
-
-/** Uploads are committed this long after the first of them has ended, so that little is lost if the tick is killed. */
-const COMMIT_MS = 1_000;
+import { ArchiveRefused, isPackable, makePack, putOwn } from "./uploads.ts";
 
 /** A key that could not be put, and who has refused it. */
 interface Refused {
@@ -24,48 +22,153 @@ interface Refused {
   error: TundraError;
   attempts: number;
   by: "us" | "the archive" | "the lease's end";
+  /** `true` if it was refused together with others, and not alone: nothing tells if it is to blame. */
+  shared?: boolean;
+}
+
+/** One snapshot on its way into the archive. */
+interface Batch {
+  readonly run: TickRun;
+  readonly lease: Lease;
+  readonly commits: Commits;
+  readonly refused: Refused[];
+  readonly untouched: string[];
+  /** Versions that the archive has taken. */
+  stored: number;
+  /** Uploads that wait to begin. */
+  waiting: number;
+  /** Uploads begun. */
+  uploads: number;
+  /** Packs that failed; since the last upload that did not. */
+  failed: number;
+  failedInARow: number;
 }
 
 /** Puts the keys of a snapshot, and leaves the rest to `commits`. */
 export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[], commits: Commits): Promise<void> {
-  const refused: Refused[] = [];
-  const untouched: string[] = [];
-  let stored = 0;
-  let waiting = views.length;
-  await Promise.all(views.map(async (view) => {
-    const { key, record } = view;
+  const counts = { stored: 0, waiting: 0, uploads: 0, failed: 0, failedInARow: 0 };
+  const batch: Batch = { run, lease, commits, refused: [], untouched: [], ...counts };
+  const own: Change[] = [];
+  const small: Change[] = [];
+  for (const view of views) {
     run.report.bytesRead += view.dump?.length ?? 0;
-    const done = await run.uploads.acquire();
-    waiting--;
     try {
-      if (record === undefined) throw unsupportedRecord("archive", key);
-      if (!run.mayBegin() || isOver(lease)) untouched.push(key);
-      else {
-        const object = await put(run, lease, view);
-        if (object.bytes > 0) stored++;
-        commits.add(object, waiting);
-      }
+      const change = changeOf(lease, view);
+      if (change?.dump) await checkRestorable(run, change.key, change.dump);
+      if (change === undefined) commits.add(nothingToPut(view), 0);
+      else (isPackable(run.context, lease, change) ? small : own).push(change);
     } catch (thrown) {
-      if (run.stopped()) untouched.push(key);
-      else refused.push(refusal(lease, key, record?.attempts ?? 0, thrown));
-    } finally {
-      done();
+      refuse(batch, [{ key: view.key, attempts: view.record?.attempts ?? 0 }], thrown);
     }
-  }));
-  await recordRefused(run, lease, refused, stored);
-  await giveBack(run, lease, untouched);
+  }
+  batch.waiting = own.length;
+  await Promise.all([
+    ...own.map((change) => archiveOwn(batch, change)),
+    small.length > 0 && archivePacks(batch, small),
+  ]);
+  if (run.context.packBytes > 0 && !lease.begun) run.uploadsPerKey = Math.min(1, batch.uploads / views.length);
+  await recordRefused(run, lease, batch.refused, batch.stored);
+  await giveBack(run, lease, batch.untouched);
 }
 
-/** An error that the archive or a freezer has thrown. */
-class ArchiveRefused {
-  constructor(readonly cause: unknown) {}
+/** Archives one change as an object of its own. */
+async function archiveOwn(batch: Batch, change: Change): Promise<void> {
+  const { run, lease } = batch;
+  const done = await run.uploads.acquire();
+  batch.waiting--;
+  try {
+    if (!run.mayBegin() || isOver(lease)) batch.untouched.push(change.key);
+    else await putAlone(batch, change);
+  } finally {
+    done();
+  }
 }
 
-function refusal(lease: Lease, key: string, attempts: number, thrown: unknown): Refused {
-  const archives = thrown instanceof ArchiveRefused;
-  const error = asTundraError(archives ? thrown.cause : thrown, `archive ${show(key)}`);
-  const by = !archives ? "us" : isOver(lease) && !isKeysOwn(error) ? "the lease's end" : "the archive";
-  return { key, error, attempts, by };
+async function putAlone(batch: Batch, change: Change): Promise<void> {
+  const { run, lease, commits } = batch;
+  batch.uploads++;
+  try {
+    const object = await putOwn(run, lease, change, batch.failed);
+    batch.stored++;
+    batch.failedInARow = 0;
+    commits.add(object, batch.waiting);
+  } catch (thrown) {
+    refuse(batch, [change], thrown);
+  }
+}
+
+/** Archives changes in packs: while one is uploaded, the next is made. */
+async function archivePacks(batch: Batch, changes: Change[]): Promise<void> {
+  const { run, lease, commits } = batch;
+  if (changes.length === 1) {
+    batch.waiting++;
+    return await archiveOwn(batch, changes[0]!);
+  }
+  let together = changes;
+  let rest: Promise<void> | undefined;
+  let failure: { thrown: unknown } | undefined;
+  const done = await run.uploads.acquire();
+  try {
+    if (!run.mayBegin() || isOver(lease)) {
+      batch.untouched.push(...changes.map(({ key }) => key));
+      return;
+    }
+    const pack = await makePack(run, lease, changes, batch.failed);
+    together = pack.changes;
+    if (together.length < changes.length) rest = archivePacks(batch, changes.slice(together.length));
+    if (together.length === 1) await putAlone(batch, together[0]!);
+    else {
+      batch.uploads++;
+      const objects = await pack.put();
+      batch.stored += objects.length;
+      batch.failedInARow = 0;
+      for (const object of objects) commits.add(object, batch.waiting);
+    }
+  } catch (thrown) {
+    failure = { thrown };
+  } finally {
+    done();
+  }
+  if (failure) await halve(batch, together, failure.thrown);
+  await rest;
+}
+
+/** Archives the two halves of a pack that failed; refuses all of it once nothing but failures has come of halving. */
+async function halve(batch: Batch, changes: Change[], thrown: unknown): Promise<void> {
+  const { run, lease } = batch;
+  batch.failed++;
+  batch.failedInARow++;
+  const error = errorOf(changes[0]!.key, thrown);
+  // Halving ends at single keys. Trouble that passes is the archive's own if it meets the halves as well.
+  const patience = isKeysOwn(error) ? 2 * Math.ceil(Math.log2(changes.length)) + 2 : 2;
+  if (run.stopped() || isOver(lease) || batch.failedInARow > patience) return refuse(batch, changes, thrown);
+  // in another order each time, so that two that fail come together in some half, and the other one is archived
+  const shuffled = changes.map((change) => ({ change, at: random() })).sort((a, b) => a.at - b.at)
+    .map(({ change }) => change);
+  const middle = Math.ceil(changes.length / 2);
+  await archivePacks(batch, shuffled.slice(0, middle));
+  await archivePacks(batch, shuffled.slice(middle));
+}
+
+function errorOf(key: string, thrown: unknown): TundraError {
+  return asTundraError(thrown instanceof ArchiveRefused ? thrown.cause : thrown, `archive ${show(key)}`);
+}
+
+/** Notes that changes could not be archived, all for the same reason. */
+function refuse(
+  { run, lease, refused, untouched }: Batch,
+  changes: { key: string; attempts: number }[],
+  thrown: unknown,
+) {
+  for (const { key, attempts } of changes) {
+    const error = errorOf(key, thrown);
+    if (run.stopped()) untouched.push(key);
+    else if (!(thrown instanceof ArchiveRefused)) refused.push({ key, error, attempts, by: "us" });
+    else {
+      const by = isOver(lease) && !isKeysOwn(error) ? "the lease's end" : "the archive";
+      refused.push({ key, error, attempts, by, shared: changes.length > 1 });
+    }
+  }
 }
 
 /**
@@ -75,12 +178,13 @@ function refusal(lease: Lease, key: string, attempts: number, thrown: unknown): 
  */
 async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], stored: number): Promise<void> {
   const byArchive = refused.filter(({ by }) => by === "the archive");
+  const shared = byArchive.filter((each) => each.shared);
   run.refusals = stored > 0 ? 0 : run.refusals + byArchive.length;
   if (refused.length === 0) return;
   const others = byArchive.length > 1 ? stored : run.stored;
   const fault = ({ error, by }: Refused): Failure["fault"] => {
     if (isKeysOwn(error)) return "own";
-    return by === "the archive" && others >= byArchive.length ? "odd" : "passing";
+    return by === "the archive" && others >= byArchive.length - shared.length ? "odd" : "passing";
   };
   const failures = (some: Refused[]) =>
     some.map((each) => {
@@ -89,161 +193,8 @@ async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], sto
       return each.by === "the lease's end" ? { ...made, backoffMs: 0 } : made;
     });
   if (refused.some(({ by }) => by === "the lease's end")) run.unfinished = true;
-  const isTrouble = stored === 0 && byArchive.length > 1;
-  if (isTrouble) await recordTrouble(run, lease, failures(byArchive), byArchive[0]!.error);
-  const single = isTrouble ? refused.filter(({ by }) => by !== "the archive") : refused;
+  const trouble = stored === 0 && byArchive.length > 1 ? byArchive : shared;
+  if (trouble.length > 0) await recordTrouble(run, lease, failures(trouble), trouble[0]!.error);
+  const single = refused.filter((each) => !trouble.includes(each));
   if (single.length > 0) await recordFailures(run, lease, failures(single));
-}
-
-/** Objects that were put under one lease, until they are committed. */
-export interface Commits {
-  add(put: PutObject, waiting: number): void;
-  /** Commits the rest; resolves when all are committed. */
-  end(): Promise<void>;
-}
-
-/** Commits of one lease: soon after the first upload has ended, again and again, and at the end. */
-export function commitsOf(run: TickRun, lease: Lease): Commits {
-  let ready: PutObject[] = [];
-  let cancel: (() => void) | undefined;
-  let requestsWanted = 0;
-  const underWay: Promise<void>[] = [];
-  const commitReady = () => {
-    cancel?.();
-    cancel = undefined;
-    if (ready.length > 0) underWay.push(commitArchived(run, lease, ready));
-    ready = [];
-  };
-  const early = () => {
-    cancel = undefined;
-    // if requests are bounded, an upload is worth more than a commit that can be joined with another
-    if (run.requestsLeft() > requestsWanted) commitReady();
-  };
-  return {
-    add(put, waiting) {
-      if (put.bytes > 0) run.stored++;
-      ready.push(put);
-      requestsWanted = waiting + run.settings.nthreads;
-      cancel ??= after(COMMIT_MS, early);
-    },
-    async end() {
-      commitReady();
-      await Promise.all(underWay);
-    },
-  };
-}
-
-/** An object that was put, and the version that it replaces. */
-interface PutObject extends Archived {
-  previous: string;
-  /** Objects up to this version were removed on purpose; "" for none. */
-  old: string;
-  /**
-   * For a tombstone: the key was removed on purpose, its own expiry has passed, or it is missing for an unknown reason.
-   */
-  gone?: "removed" | "expired" | "missing";
-}
-
-/** Puts one value, or a tombstone, under a name that was never used before. */
-async function put(run: TickRun, lease: Lease, view: Snapshot): Promise<PutObject> {
-  const { context } = run;
-  const { key, exp, dump } = view;
-  const record = view.record!;
-  const ver = versionAfter(lease.nowUs, record.ver);
-  const name = await objectName(context.tqname, key, ver);
-  const at = Math.floor(lease.nowUs / 1000);
-  const base = { key, rev: record.rev, ver, exp, previous: record.ver, old: record.old };
-  if (dump === undefined) {
-    // evicted, or not dirty at all: the archived value lives, and commit only takes the key out of the queue
-    if (record.flag === "e" || record.rev === 0) return { ...base, fp: "", bytes: 0, kb: 0 };
-    const removed = record.flag === "g";
-    const tombstone = await theirs(() =>
-      freezeRecord({ key, ver, at, gone: removed || "inferred" }, name, context.freezers)
-    );
-    await putObject(run, lease, name, tombstone);
-    const gone = removed ? "removed" : record.exp > 0 && record.exp <= at ? "expired" : "missing";
-    return { ...base, fp: "", bytes: tombstone.length, kb: 0, gone };
-  }
-  if (record.flag === "e" && (record.exp === 0 || record.exp > at)) {
-    throw new TundraError(
-      "CONFLICT",
-      `Cannot archive ${show(key)} as it must not be written while evicted: call ensureKs() and see its error`,
-      { keys: [key], retryable: true },
-    );
-  }
-  await checkRestorable(run, key, dump);
-  const object = await theirs(() => freezeRecord({ key, ver, at, exp, dump }, name, context.freezers));
-  const fp = await sha1Hex(dump);
-  await putObject(run, lease, name, object);
-  return { ...base, fp, bytes: object.length, kb: Math.ceil(dump.length / 1024) };
-}
-
-/** Marks what the archive or a freezer throws as theirs. */
-async function theirs<T>(act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (thrown) {
-    throw new ArchiveRefused(thrown);
-  }
-}
-
-async function putObject(run: TickRun, lease: Lease, name: string, object: Uint8Array): Promise<void> {
-  const { context } = run;
-  const { signal, release } = run.until(lease.endsAt);
-  try {
-    await theirs(() => run.counted((call) => context.datastore.putKey(name, object, call), signal));
-  } finally {
-    release();
-  }
-  run.report.bytesWritten += object.length;
-}
-
-async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {
-  const { context, report } = run;
-  try {
-    const outcomes = await commit(
-      context.index,
-      archived,
-      { token: lease.token, leaseMs: run.settings.leaseMs, freezeDelayMs: context.freezeDelayMs },
-      run.closing,
-    );
-    outcomes.forEach((outcome, i) => {
-      const { key, old } = archived[i]!;
-      if (old !== "" && (outcome === "clean" || outcome === "removed")) run.purges.push({ key, upTo: old });
-      if (outcome === "clean") report.frozen++;
-      else if (outcome === "requeued" && archived[i]!.fp !== "") {
-        report.frozen++;
-        report.requeued++;
-        if (context.freezeDelayMs === 0) run.queuedAgain++;
-      } else if (outcome === "removed") {
-        report.missing++;
-        const { gone, previous } = archived[i]!;
-        if (gone === "missing" && previous !== "") reportMissing(run, key, previous);
-      } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
-        report.missing++;
-        run.queuedAgain++;
-      } else if (outcome === "stale") run.unfinished = true;
-      else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", key));
-    });
-  } catch (thrown) {
-    // the lease ends, and the keys are claimed again: only the work is lost
-    const error = asTundraError(thrown, "commit what was archived");
-    report.failed += archived.length;
-    run.unfinished = true;
-    run.fail(error);
-    if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
-  }
-}
-
-/**
- * Reports a key that is missing although its last version and a change since were acknowledged: no del(), no expiry.
- */
-function reportMissing(run: TickRun, key: string, previous: string): void {
-  const error = new TundraError(
-    "MISSING",
-    `Cannot archive ${show(key)} as it must be in Redis, or removed by del() or dirty({ missing: "del" }): ` +
-      `it is missing; the archive keeps ${previous}`,
-    { keys: [key] },
-  );
-  run.fail(error);
 }

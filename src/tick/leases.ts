@@ -13,6 +13,8 @@ import type { TickRun } from "./run.ts";
 
 /** Keys under one lease. */
 export interface Lease {
+  /** The index's id. */
+  id: string;
   keys: string[];
   token: string;
   /** Redis time of the claim, microseconds. */

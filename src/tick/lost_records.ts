@@ -4,33 +4,28 @@
  * without an error. The archive shows the loss: its newest object of such a key holds a value, no tombstone.
  * @module
  */
-import { thawRecord } from "../archive/record.ts";
+import { holderName, placeOf } from "../archive/place.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { keyOfObject, newestOf, objectPrefix, showKeys } from "../base/keys.ts";
+import { keyOfObject, newestOf, showKeys } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
-import { newestVersions } from "../core/newest_version.ts";
+import { fetchArchived, type Fetched, type Named, thawArchived } from "../core/fetch_archived.ts";
+import { type Directories, newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
 import { noteSearch, readEvictionPolicy } from "../scripts/note_search.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
+import { newestPacked, PACK_REQUESTS, withoutNewerObject } from "./lost_packed.ts";
 import type { TickRun } from "./run.ts";
-
-/** The newest object of a key. */
-interface Newest {
-  key: string;
-  ver: string;
-  name: string;
-}
 
 const EVERY_MS = 60 * 60 * 1000;
 /** Records to read, and objects to fetch of keys that have none. */
 const RECORDS = 256;
 const OBJECTS = 8;
-/** All requests of a search: INFO, a page, records, a script and its source, the note; and the objects. */
-const REQUESTS = 6 + OBJECTS;
+/** All requests of a search: INFO, a page, records, a script and its source, the note; packs; and the objects. */
+const REQUESTS = 6 + PACK_REQUESTS + OBJECTS;
 /** Keys of which the archive is asked at once. */
 const WAVE = 16;
 
@@ -39,8 +34,8 @@ const WAVE = 16;
  * archive's listing names. The next search goes on from there, or repeats this page if records are lost. It reports; it
  * never throws.
  *
- * Cost: 3 requests, 2 billable commands (INFO is free) and a listing; if records are missing, 1 request, 4 commands and
- * at most 8 fetches more.
+ * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 4 listings and 4 reads; if records
+ * are missing, 1 request, 4 commands and at most 8 fetches or listings more.
  */
 export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
@@ -54,6 +49,7 @@ export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Cla
     if (datastore.listKeys) {
       const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
       const found = await newestOfPage(page.names, page.cursor !== undefined);
+      if (run.context.datastore.fetchRanges) found.push(...some(await newestPacked(run, nowMs, signal), RECORDS));
       next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {
@@ -81,7 +77,7 @@ function reportEviction(run: TickRun, policy: string | undefined): void {
 /**
  * The newest object of each key that a page names. With `more` pages the last key is left out: its newest may follow.
  */
-async function newestOfPage(names: string[], more: boolean): Promise<Newest[]> {
+async function newestOfPage(names: string[], more: boolean): Promise<Named[]> {
   const versions = new Map<string, string[]>();
   for (const name of names) {
     const end = name.lastIndexOf("/") + 1;
@@ -90,25 +86,30 @@ async function newestOfPage(names: string[], more: boolean): Promise<Newest[]> {
   }
   const all = [...versions].filter(([, newest]) => newest.length > 0);
   if (more) all.pop();
-  const found: Newest[] = [];
-  for (const [prefix, vers] of all.filter(() => random() * all.length < RECORDS)) {
+  const found: Named[] = [];
+  for (const [prefix, vers] of some(all, RECORDS)) {
     const key = await keyOfObject(prefix);
-    if (key !== undefined) found.push(...vers.map((ver) => ({ key, ver, name: prefix + ver })));
+    if (key !== undefined) found.push(...vers.map((ver) => ({ key, ver })));
   }
   return found;
 }
 
 /** Reports keys whose value is in the archive alone while Redis has no record of them; tells if there are any. */
-async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal: AbortSignal): Promise<boolean> {
+async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal: AbortSignal): Promise<boolean> {
   if (found.length === 0) return false;
-  const { datastore } = run.context;
   const records = await readTexts(run.context, found.map(({ key }) => key), run.call);
   const without = found.filter((_, i) => records[i] === null);
-  const some = without.filter(() => random() * without.length < OBJECTS).slice(0, OBJECTS);
-  if (some.length === 0) return false;
-  const objects = await run.counted((call) => datastore.fetchKeys(some.map(({ name }) => name), call), signal);
+  const sample = some(without, OBJECTS).slice(0, OBJECTS);
+  if (sample.length === 0) return false;
+  const isPacked = ({ ver }: Named) => placeOf(ver).pack !== "";
+  const own = sample.filter((each) => !isPacked(each));
+  const fetched = await run.counted((call) => fetchArchived(run.context, own, { call }), signal);
   const failures = new Map<string, TundraError>();
-  const { lost } = await withoutRecord(run.context, some, objects, nowMs, failures, run.call);
+  const values = [
+    ...await valuesOf(run.context, fetched, nowMs, failures),
+    ...await withoutNewerObject(run, sample.filter(isPacked), signal),
+  ];
+  const { lost } = await withoutRecord(run.context, values, run.call);
   for (const error of failures.values()) run.fail(error);
   if (lost.length === 0) return false;
   const keys = lost.map(({ key }) => key);
@@ -120,42 +121,51 @@ async function reportLosses(run: TickRun, found: Newest[], nowMs: number, signal
           without.length < found.length ? "" : ": the index was lost"
         }. ` +
         `Redis evicts, went back to an earlier state, or an id was put back by hand. Unless the store has lookInArchive, ` +
-        `ensureKs() takes them for absent. The newest value of one: ${show(lost[0]!.name)}`,
+        `ensureKs() takes them for absent. The newest value of one: ${
+          show(await holderName(run.context.tqname, lost[0]!.key, lost[0]!.ver))
+        }`,
       { keys },
     ),
   );
   return true;
 }
 
-/**
- * Sorts keys whose object holds a value that has not expired, and no tombstone: `lost` if Redis still has neither value
- * nor record of them, else `changed`. Objects that cannot be read go to `failures`.
- */
-async function withoutRecord(
+/** Those that hold a value that has not expired, and no tombstone. Objects that cannot be read go to `failures`. */
+async function valuesOf(
   context: Context,
-  found: Newest[],
-  objects: (Uint8Array | Error)[],
+  found: Fetched[],
   nowMs: number,
   failures: Map<string, TundraError>,
-  call?: RequestOptions,
-): Promise<{ lost: Newest[]; changed: Newest[] }> {
-  const values: Newest[] = [];
-  for (const [i, each] of found.entries()) {
-    const object = objects[i]!;
-    if (isNotFound(object)) continue; // deleted meanwhile
+): Promise<Fetched[]> {
+  const values: Fetched[] = [];
+  for (const each of found) {
+    if (isNotFound(each.object)) continue; // deleted meanwhile
     try {
-      if (object instanceof Error) throw object;
-      const archived = await thawRecord(object, each, each.name, context.freezers);
+      const archived = await thawArchived(context, each);
       if (!("gone" in archived) && (archived.exp === 0 || archived.exp > nowMs)) values.push(each);
     } catch (thrown) {
       failures.set(each.key, asTundraError(thrown, "look in the archive"));
     }
   }
+  return values;
+}
+
+/** Sorts keys of which the archive holds a value: `lost` if Redis still has neither value nor record, else `changed`. */
+async function withoutRecord<T extends Named>(
+  context: Context,
+  values: T[],
+  call?: RequestOptions,
+): Promise<{ lost: T[]; changed: T[] }> {
   if (values.length === 0) return { lost: [], changed: [] };
   // asked last: the archive's side may have changed before
   const { states } = await readState(context.index, values.map(({ key }) => key), call);
-  const isLost = (_: Newest, i: number) => states[i]!.record === "" && !states[i]!.exists;
+  const isLost = (_: T, i: number) => states[i]!.record === "" && !states[i]!.exists;
   return { lost: values.filter(isLost), changed: values.filter((each, i) => !isLost(each, i)) };
+}
+
+/** About as many of them as `most`, drawn by lot. */
+function some<T>(all: T[], most: number): T[] {
+  return all.filter(() => random() * all.length < most);
 }
 
 /**
@@ -170,19 +180,18 @@ export async function lookInArchive(
   nowMs: number,
   failures: Map<string, TundraError>,
 ): Promise<string[]> {
-  const { datastore, tqname } = context;
-  const found: Newest[] = [];
+  const found: Named[] = [];
+  const directories: Directories = new Map();
   await inParallel(keys, WAVE, async (key) => {
     try {
-      const prefix = await objectPrefix(tqname, key);
-      const newest = await newestVersions(datastore, prefix);
-      found.push(...newest.map((ver) => ({ key, ver, name: prefix + ver })));
+      const newest = await newestVersions(context, key, { directories });
+      found.push(...newest.map((ver) => ({ key, ver })));
     } catch (thrown) {
       failures.set(key, asTundraError(thrown, "look in the archive"));
     }
   });
-  const objects = await datastore.fetchKeys(found.map(({ name }) => name));
-  const { lost, changed } = await withoutRecord(context, found, objects, nowMs, failures);
+  const fetched = await fetchArchived(context, found);
+  const { lost, changed } = await withoutRecord(context, await valuesOf(context, fetched, nowMs, failures));
   for (const { key, name } of lost) {
     const message =
       `Cannot ensure ${show(key)} as Redis must hold its record: it has none, and the archive holds the ` +

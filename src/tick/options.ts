@@ -13,15 +13,15 @@ import { leastDurationMs } from "../base/platform.ts";
  */
 export interface TickOptions {
   /**
-   * Keys to claim in all: 1 to 1,000,000.
+   * Keys to claim in all: 1 to 1,000,000. If no packs are made, the default is 1,000.
    *
-   * @default {1_000}
+   * @default {10_000}
    */
   maxKeys?: number;
   /**
-   * Keys to claim at a time: 1 to 1000.
+   * Keys to claim at a time: 1 to 1000. If no packs are made, the default is 100.
    *
-   * @default {100}
+   * @default {1_000}
    */
   batchKeys?: number;
   /**
@@ -137,6 +137,9 @@ const BOUNDS = {
   nattempts: [3, 1, 1_000],
 } as const;
 
+/** Defaults if small values share packs. */
+const WITH_PACKS: Partial<Record<Bounded, number>> = { maxKeys: 10_000, batchKeys: 1_000 };
+
 type Bounded = keyof typeof BOUNDS;
 
 /** Checked options, with all defaults filled in. */
@@ -155,11 +158,11 @@ export const TICK_OPTION_NAMES: readonly string[] = [
 ];
 
 /** Checks options and fills in the defaults. */
-export function checkTickOptions(options: TickOptions = {}, what = "tick"): TickSettings {
+export function checkTickOptions(options: TickOptions = {}, what = "tick", packs = false): TickSettings {
   checkNames(what, options, TICK_OPTION_NAMES);
   const settings = {} as Record<Bounded, number>;
   for (const name of Object.keys(BOUNDS) as Bounded[]) {
-    const { [name]: value = BOUNDS[name][0] } = options;
+    const { [name]: value = packs && WITH_PACKS[name] || BOUNDS[name][0] } = options;
     const [, least, most] = BOUNDS[name];
     settings[name] = name.endsWith("Ms")
       ? checkDuration(what, name, value, leastDurationMs())

@@ -4,19 +4,22 @@
  * ends.
  * @module
  */
+import { placeOf } from "../archive/place.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { countKeys, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
+import type { Claim } from "../scripts/claim.ts";
 import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { inGroups } from "../upstash/requests.ts";
+import { putMarkers } from "./expired_markers.ts";
 import type { TickRun } from "./run.ts";
 
-/** Requests of a round besides one to list each key: their records, a deletion, the script, and its source. */
-const ROUND_REQUESTS = 4;
+/** Requests of a round besides one to list each key: their records, markers, a deletion, the script, and its source. */
+const ROUND_REQUESTS = 5;
 /** If requests are bounded, purging gets a quarter of them, and at the end of the tick those that are left. */
 const SHARE = 0.25;
 /**
@@ -41,16 +44,18 @@ export async function purgeRest(run: TickRun): Promise<void> {
 }
 
 /** Purges keys that a claim found in the queue; never throws. */
-export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number): Promise<void> {
+export async function purgeClaimed(run: TickRun, { purge: keys, id, nowUs }: Claim): Promise<void> {
   if (keys.length === 0) return;
   if (!run.mayPurge()) return leave(run, keys.length);
   try {
     const records = await readRecords(run.context, keys, run.purging);
     const purges = keys.flatMap((key, i): Purge[] => {
       const record = records[i];
-      return record ? [{ key, upTo: purgeableUpTo(record, nowMs) }] : []; // of another version: left to that version
+      if (record === undefined) return []; // of another version: left to that version
+      const upTo = purgeableUpTo(record, nowUs / 1000);
+      return [{ key, upTo, expired: upTo !== "" && upTo === record.ver }];
     });
-    await purge(run, purges);
+    await purge(run, purges, { id, nowUs });
   } catch (thrown) {
     leave(run, keys.length);
     if (run.mayPurge()) run.fail(asTundraError(thrown, "read what is to be deleted"));
@@ -64,7 +69,7 @@ export async function purgeClaimed(run: TickRun, keys: string[], nowMs: number):
  *
  * Cost: a request to list for each key, and for each 1,000 objects one call to delete and one to Redis.
  */
-async function purge(run: TickRun, purges: Purge[]): Promise<void> {
+async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "nowUs">): Promise<void> {
   const room = run.settings.maxSubrequests === Infinity ? Infinity : run.requests.keptForPurges - ROUND_REQUESTS + 1;
   const begun = run.mayPurge() ? purges.slice(0, Math.max(0, room)) : [];
   leave(run, purges.length - begun.length);
@@ -85,7 +90,17 @@ async function purge(run: TickRun, purges: Purge[]): Promise<void> {
         done();
       }
     }));
-    const done = listed.filter((one) => one !== undefined);
+    let done = listed.filter((one) => one !== undefined);
+    const expired = done.filter(({ each, names }) => each.expired && names.length > 0);
+    if (claim && expired.length > 0) {
+      try {
+        await putMarkers(run, claim.id, claim.nowUs, expired.map(({ each }) => each), signal);
+      } catch (thrown) {
+        failed.push(...expired.map(({ each }) => each));
+        failure ??= thrown;
+        done = done.filter((one) => !expired.includes(one));
+      }
+    }
     for (const group of inGroups(done, ({ names }) => names.length, MOST_NAMES)) {
       const some = group.map(({ each }) => each);
       try {
@@ -146,7 +161,8 @@ async function namesOf(run: TickRun, { key, upTo }: Purge, signal: AbortSignal):
   const { context } = run;
   if (upTo === "" || !context.datastore.deleteKeys) return [];
   const prefix = await objectPrefix(context.tqname, key);
-  if (!context.datastore.listKeys) return [prefix + upTo];
+  // what a pack holds goes with the pack
+  if (!context.datastore.listKeys) return placeOf(upTo).pack === "" ? [prefix + upTo] : [];
   return await run.counted((call) => listUpTo(context, prefix, upTo, call), signal, "purging");
 }
 

@@ -6,7 +6,8 @@
 import { asTundraError, type TundraError } from "../base/errors.ts";
 import { showsOthers, type Snapshot, snapshot } from "../scripts/snapshot.ts";
 import { isAboutEndpoint } from "../upstash/dump.ts";
-import { type Commits, commitsOf, freezeViews } from "./freeze.ts";
+import { type Commits, commitsOf } from "./commits.ts";
+import { freezeViews } from "./freeze.ts";
 import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 

@@ -31,6 +31,8 @@ export interface TickRun {
   readonly uploads: Semaphore;
   /** Keys to read at a time; fewer if their values are large. */
   snapshotKeys: number;
+  /** Uploads that a key takes, by the last snapshot: 1 if it cannot tell, less if keys share packs. */
+  uploadsPerKey: number;
   /** Keys that this tick has queued again and that are due. */
   queuedAgain: number;
   /** `true` once the archive is known to be this index's. Before that nothing is put, evicted or deleted. */
@@ -83,6 +85,7 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     purges: [],
     uploads: semaphore(settings.nthreads),
     snapshotKeys: settings.batchKeys,
+    uploadsPerKey: 1,
     queuedAgain: 0,
     archiveChecked: false,
     unfinished: false,

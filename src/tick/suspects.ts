@@ -77,7 +77,7 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
     throw thrown;
   }
   if (typeof begun === "object") {
-    await freezeLease(run, { keys: [key], token: begun.token, nowUs: lease.nowUs, endsAt, begun: true });
+    await freezeLease(run, { ...lease, keys: [key], token: begun.token, endsAt, begun: true });
   } else if (begun === "unsupported") {
     await queueUnsupported(run, lease, key);
   } else if (begun === "dead") {

@@ -21,7 +21,7 @@ import { freezeSuspects, SUSPECT_REQUESTS, suspectsToClaim } from "./suspects.ts
 const SUSPECTS_SHARE = 0.25;
 /** Runs one tick; see {@linkcode TundraStore.tick}. */
 export async function tick(context: Context, options?: TickOptions): Promise<TickReport> {
-  const run = tickRun(context, checkTickOptions(options));
+  const run = tickRun(context, checkTickOptions(options, "tick", context.packBytes > 0));
   const { report } = run;
   const startedAt = monotonicMs();
   const seen: Seen = { left: 0, suspects: 0, idle: false };
@@ -60,12 +60,13 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
       if (first && overlap === 0) {
         // uploads would leave none of a bounded number of requests: those spent here are missing for the last keys
         await underWay[0];
-        const kept = lease.suspects ? lease.keys.length : Math.max(0, run.requestsLeft() - 2);
+        const uploads = Math.max(0, run.requestsLeft() - 2);
+        const kept = lease.suspects ? lease.keys.length : Math.floor(uploads / run.uploadsPerKey);
         await giveBack(run, lease, lease.keys.splice(kept));
       }
       if (lease.purge.length > 0) {
         keepForPurges(run, lease.purge.length);
-        underWay.push(purgeClaimed(run, lease.purge, lease.nowUs / 1000));
+        underWay.push(purgeClaimed(run, lease));
       }
       if (lease.suspects) await freezeSuspects(run, lease, settings.deadlineMs * SUSPECTS_SHARE);
       else if (lease.keys.length > 0) {

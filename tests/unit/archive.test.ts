@@ -238,9 +238,9 @@ describe("an intact archive object", () => {
     const format = await failure(thawRecord(bytes, RECORD, []));
     assertEquals(format.code, "UNSUPPORTED");
     assertStringIncludes(format.message, "must have archive format 1: current value is 2");
-    const version = await failure(thawRecord(await sealed({ v: 2, ...RECORD }), RECORD, []));
+    const version = await failure(thawRecord(await sealed({ v: 3, ...RECORD }), RECORD, []));
     assertEquals(version.code, "UNSUPPORTED");
-    assertStringIncludes(version.message, "must have record version 1: current value is 2");
+    assertStringIncludes(version.message, "must have record version 2: current value is 3");
     // whatever else such a record holds
     for (const rest of [{ list: [[1], { a: new Date(0) }] }, { big: 2n ** 80n }, { more: null }]) {
       const other = await failure(thawRecord(await sealed({ v: 300, ...rest }), RECORD, []));

@@ -158,7 +158,8 @@ async function play(box: Sandbox, situation: Situation, scenario: Scenario, requ
     }
     const outcome = faults.get(n);
     world.note(() => `${process.name} sends request ${n}${outcome ? `: ${outcome}` : ""}`);
-    const refused = situation.refused !== undefined && what.startsWith(`PUT default/${situation.refused}/`);
+    const refused = situation.refused !== undefined && what.startsWith("PUT") &&
+      what.includes(` ${situation.refused} `);
     return outcome ?? (refused ? "refused" : undefined);
   };
 

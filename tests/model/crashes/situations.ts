@@ -2,6 +2,7 @@
  * Every public call, each in situations in which it sends all the requests that it can send.
  * @module
  */
+import { holderOf } from "../simulation/objects.ts";
 import type { TickOptions, TickReport, TundraError } from "../../../mod.ts";
 import { HOUR_US } from "../../support/times.ts";
 import type { Leniency, Oracle, SimulatedOp } from "../simulation/oracle.ts";
@@ -84,7 +85,7 @@ async function killsTick(box: Sandbox): Promise<void> {
 /** The key is refused until it is dead. */
 async function killsKey(box: Sandbox, key: string): Promise<void> {
   const { faults } = box.network;
-  faults.plan = ({ what }) => what.startsWith(`PUT default/${key}/`) ? "refused" : undefined;
+  faults.plan = ({ what }) => what.startsWith("PUT") && what.includes(` ${key} `) ? "refused" : undefined;
   await does(box, (bench) => tick(bench, { nattempts: 1 }));
   delete faults.plan;
   if (box.redis.score("tundra:default:dead", key) === undefined) throw new Error(`${key} was to die`);
@@ -290,7 +291,7 @@ export const SITUATIONS: readonly Situation[] = [
       await does(box, (bench) => tick(bench, {}));
       await does(box, (bench) => evict(bench, ["evicted"]));
       oracle.rollBack(redis, truths);
-      oracle.archive.delete(`default/evicted/${ver}`);
+      oracle.archive.delete(holderOf("evicted", ver));
     },
     steps: [ensureStep("evicted")],
   },
@@ -432,7 +433,7 @@ export const SITUATIONS: readonly Situation[] = [
     leniency: { lostObjects: true },
     prepare(box) {
       pass(box, 26 * HOUR_US);
-      box.oracle.archive.delete(`default/clean/${box.oracle.record("clean").ver}`);
+      box.oracle.archive.delete(holderOf("clean", box.oracle.record("clean").ver));
       return Promise.resolve();
     },
     steps: [tickStep()],

@@ -8,14 +8,8 @@ import { createHash } from "node:crypto";
 import { type Answer, answerCommands, TRANSACTION_REFUSED } from "../redis/endpoint.ts";
 import { modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { describeCommand, loadedScripts, scriptName, scriptOf } from "../redis/scripts.ts";
-import {
-  type ArchiveObject,
-  type KeyView,
-  makeOracle,
-  type OracleMark,
-  type SimulatedOp,
-  Violation,
-} from "../simulation/oracle.ts";
+import type { ArchiveObject } from "../simulation/objects.ts";
+import { type KeyView, makeOracle, type OracleMark, type SimulatedOp, Violation } from "../simulation/oracle.ts";
 import { START_US, type Subject } from "../simulation/simulation.ts";
 import type { Demand } from "./explore_process.ts";
 
@@ -196,7 +190,7 @@ export function makeServers(subject: Subject, keys: readonly string[]): Servers 
       case "redis":
         return { answer: runCommands(demand, variant, deleting) };
       case "put":
-        oracle.put(demand.name, demand.bytes);
+        oracle.put(demand.name, demand.bytes, []);
         return { value: true };
       case "get":
         return { value: demand.names.map((name) => oracle.archive.get(name)?.bytes) };
@@ -302,5 +296,5 @@ function hash(text: string): string {
 /** Objects that records of these keys name. */
 export function namedObjects(state: ServerState, keys: readonly string[]): string[] {
   const archive: ReadonlyMap<string, ArchiveObject> = state.oracle.archive;
-  return [...archive.keys()].filter((name) => keys.some((key) => name.startsWith(`default/${key}/`)));
+  return [...archive].filter(([, { entries }]) => entries.some(({ key }) => keys.includes(key))).map(([name]) => name);
 }

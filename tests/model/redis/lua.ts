@@ -160,6 +160,7 @@ function pattern(lua: string): RegExp {
           a: "A-Za-z",
           w: "A-Za-z0-9",
           c: "\\0-\\x1f\\x7f",
+          x: "0-9A-Fa-f",
         };
         const set = classes[next.toLowerCase()];
         if (/[a-z]/i.test(next) && !set) throw new Error(`pattern %${next} is not in the subset`);

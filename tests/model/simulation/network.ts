@@ -14,8 +14,9 @@ import {
   utf8,
 } from "../redis/endpoint.ts";
 import { type ModelRedis, RedisError, type RedisReply, type RedisState } from "../redis/redis.ts";
-import { describeCommand, onlyRead } from "../redis/scripts.ts";
-import { flipInPlace, FREEZER_ID, type Oracle, type SimulatedOp, Violation } from "./oracle.ts";
+import { describeCommand, onlyRead, scriptName, scriptOf } from "../redis/scripts.ts";
+import { type ArchiveEntry, flipInPlace, FREEZER_ID, readEntries } from "./objects.ts";
+import { type Oracle, type SimulatedOp, Violation } from "./oracle.ts";
 import type { SimulatedWorld } from "./scheduler.ts";
 
 /** A process: it has a store, and may die at any await. */
@@ -212,6 +213,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       world.note(() => `${name}: ${describeCommand(command, redis)}`);
       try {
         const reply = oracle.run(command, ops);
+        noteLeases(command, reply);
         world.note(() => `    -> ${JSON.stringify(reply)}`);
         return reply;
       } catch (error) {
@@ -306,6 +308,22 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       });
   }
 
+  // ---- leases
+
+  /** When the latest lease of a key ends, by the time that really passes. */
+  const leasesEnd = new Map<string, number>();
+
+  function noteLeases(command: readonly string[], reply: RedisReply): void {
+    const source = scriptOf(command, redis);
+    const script = source === undefined ? "" : scriptName(source);
+    const args = command.slice(3 + Number(command[2]));
+    const until = (leaseMs: string | undefined) => world.nowUs + Number(leaseMs) * 1000;
+    if (script === "claim") {
+      for (const key of (reply as RedisReply[])[3] as string[]) leasesEnd.set(key, until(args[2]));
+    }
+    if (script === "begin") leasesEnd.set(args[0]!, until(args[2]));
+  }
+
   // ---- the archive
 
   function ask<T>(
@@ -339,7 +357,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       world.ready.push({
         run() {
           if (faults.storeDenied) return answered(() => reject(unavailable("access denied, or full")));
-          if (faults.odd !== undefined && what.startsWith(`PUT default/${faults.odd}/`)) {
+          if (faults.odd !== undefined && what.startsWith("PUT") && what.includes(` ${faults.odd} `)) {
             return answered(() => reject(unavailable("HTTP 500")));
           }
           if (faults.refusesAll && what.startsWith("PUT")) {
@@ -371,18 +389,36 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
     });
   }
 
+  /** The versions in an object; whether it is well-formed is asked when it arrives. */
+  function contentsOf(name: string, bytes: Uint8Array): ArchiveEntry[] {
+    try {
+      return readEntries(name, bytes, (wrong) => {
+        throw new Error(wrong);
+      });
+    } catch {
+      return [];
+    }
+  }
+
   function datastoreFor(process: Process): Datastore {
     return {
       timeoutMs: 5_000, // what hangs here does so for ever: Tundra gives it up, after twice that and 10 s
       putKey(name, value, options) {
         const bytes = new Uint8Array(value);
-        if (faults.killer !== undefined && name.startsWith(`default/${faults.killer}/`)) {
+        const entries = contentsOf(name, bytes);
+        if (entries.some(({ key }) => key === faults.killer)) {
           world.note(() => `${process.name} dies over ${name}`);
           process.dead = true;
         }
-        const answer = ask<true | "taken">(process, options, `PUT ${name}`, () => {
+        const ops = [...process.ops];
+        const late = entries.find(({ key, ver }) =>
+          name.endsWith(ver) && world.nowUs > (leasesEnd.get(key) ?? Infinity)
+        );
+        const what = `PUT ${name} of ${entries.map(({ key }) => key).join(" ")} `;
+        const answer = ask<true | "taken">(process, options, what, () => {
           if (options?.ifAbsent && !faults.unconditional && oracle.archive.has(name)) return "taken";
-          oracle.put(name, bytes);
+          if (late) throw new Violation("3 no upload begins after its lease", `${process.name} puts ${late.key}`);
+          oracle.put(name, bytes, ops);
           return true;
         }, "late");
         return answer.then((stored) => {
@@ -402,7 +438,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
         ask(
           process,
           options,
-          `GET ${reads.map(({ name, offset, length }) => `${name}@${offset}:${length}`)}`,
+          `GET ${reads.map(({ name, offset, length }) => `${name} ${offset}+${length}`)}`,
           () =>
             reads.map(({ name, offset, length }) => {
               const range = oracle.archive.get(name)?.bytes.slice(offset, offset + length);

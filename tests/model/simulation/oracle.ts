@@ -7,15 +7,20 @@
  * mark, an eviction, a removal or a key's own expiry does, and compares after every command.
  * @module
  */
-import { Decoder } from "cbor-x/decode";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type KeyRecord, parseRecord } from "../../../src/scripts/prelude.ts";
 import { DAY_MS } from "../../support/times.ts";
-import { type ModelRedis, parseDump, type RedisReply, type RedisState } from "../redis/redis.ts";
+import type { ModelRedis, RedisReply, RedisState } from "../redis/redis.ts";
 import { scriptName, scriptOf } from "../redis/scripts.ts";
-
-/** A value and its own expiry (ms, 0 for none); `null`: none. */
-export type ValueState = { value: string; exp: number } | null;
+import {
+  type Archive,
+  type ArchiveEntry,
+  type ArchiveObject,
+  holderOf,
+  readEntries,
+  type ValueState,
+  versionsOf,
+} from "./objects.ts";
 
 /** A running call of an application or a cron trigger. */
 export interface SimulatedOp {
@@ -50,14 +55,6 @@ export class Violation extends Error {
   }
 }
 
-/** An archive object, read. */
-export interface ArchiveObject {
-  bytes: Uint8Array;
-  key: string;
-  ver: string;
-  state: ValueState;
-}
-
 export interface Truth {
   /** The value in Redis after the last command. */
   held: ValueState;
@@ -68,6 +65,8 @@ export interface Truth {
   unmarked: boolean;
   /** The time of its last mark. */
   markedAt: number;
+  /** Since when its record names a version. */
+  namedAt: number;
   /**
    * Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted.
    */
@@ -95,17 +94,17 @@ export interface Leniency {
 }
 
 /** A saved oracle. */
-export type OracleState = { truths: Map<string, Truth>; archive: Map<string, ArchiveObject> };
+export type OracleState = { truths: Map<string, Truth>; archive: Archive };
 
 /** The oracle. */
 export interface Oracle {
   /** Runs a command on Redis and checks its effect. */
   run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
-  /** An object is put. */
-  put(name: string, bytes: Uint8Array): void;
+  /** An object is put, by these operations; it was sent at that moment of Redis' time, microseconds. */
+  put(name: string, bytes: Uint8Array, ops: readonly SimulatedOp[]): void;
   /** Objects are deleted. */
   drop(names: readonly string[]): void;
-  readonly archive: Map<string, ArchiveObject>;
+  readonly archive: Archive;
   /** Counts commands: the oracle's time. */
   readonly time: number;
   readonly leniency: Leniency;
@@ -163,18 +162,16 @@ export interface OracleMark {
 
 /** The time for which the objects of an expired key stay in the archive. */
 export const EXPIRED_MS = 48 * 3_600_000;
+/** After a lease has ended for so long, nothing may be committed under it. */
+const LATE_MS = 12 * 3_600_000;
 const PREFIX = "tundra:default:";
-const CBOR_AT = 38;
-/** The freezer of the simulated processes. */
-export const FREEZER_ID = "flip";
-const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
 
 /** Makes one; it watches these keys. */
 export function makeOracle(
   redis: ModelRedis,
   redisUs: () => number,
   keys: readonly string[],
-  archive: Map<string, ArchiveObject> = new Map(),
+  archive: Archive = new Map(),
 ): Oracle {
   let truths = new Map<string, Truth>(keys.map((key) => [key, {
     held: null,
@@ -182,6 +179,7 @@ export function makeOracle(
     right: [null],
     unmarked: false,
     markedAt: 0,
+    namedAt: Infinity,
     deletableUs: 0,
     removedUs: 0,
     expiring: { us: 0, atMs: 0 },
@@ -210,7 +208,8 @@ export function makeOracle(
     parseRecord(text ?? null) ?? fail("record", `unreadable: ${text}`);
   const expired = (exp: number): boolean => exp !== 0 && exp <= nowMs();
   const evicted = (record: KeyRecord): boolean => record.flag === "e" && !expired(record.exp);
-  const archived = (key: string, ver: string): ArchiveObject | undefined => archive.get(`default/${key}/${ver}`);
+  const archived = (key: string, word: string): ArchiveEntry | undefined =>
+    archive.get(holderOf(key, word))?.entries.find((entry) => entry.key === key && entry.word === word);
 
   function held(key: string): ValueState {
     const found = redis.peek(key);
@@ -472,6 +471,12 @@ export function makeOracle(
         break;
       case "commit":
         if (is.flag === "g" && was.flag !== "g") fail("9 absence is not intent", `commit says that ${key} was removed`);
+        if (is.ver !== was.ver && versionMicros(is.ver) <= versionMicros(was.ver)) {
+          fail("R1 a version is newer than the one it replaces", `${is.ver} of ${key} after ${was.ver}`);
+        }
+        if (nowMs() > Number(command[3 + Number(command[2])]) + LATE_MS) {
+          fail("R4 a late commit is stale", `${key} was committed 12 hours after its lease`);
+        }
         if (isGone(is) && !isGone(was)) {
           if (now !== null || !truth.right.includes(null)) {
             fail("1 a tombstone only over what is gone", `${key}, ${show(now)}, right is ${truth.right.map(show)}`);
@@ -510,10 +515,23 @@ export function makeOracle(
   }
 
   /** An object is deleted on purpose only: its version was removed by del() or by a marked removal. */
-  function deletionIsRight({ key, ver, state }: ArchiveObject, truth: Truth): void {
+  function deletionIsRight({ key, ver, state }: ArchiveEntry, truth: Truth): void {
     noteExpiry(truth);
     if (versionMicros(ver) <= truth.deletableUs) return;
     fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
+  }
+
+  /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
+  function entryIsRight({ key, ver, index, prev }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
+    const truth = truths.get(key);
+    const id = redis.peek(PREFIX + "id")?.value;
+    if (!truth || leniency.rolledBack || leniency.severalIndexes) return;
+    if (id !== undefined && index !== id) fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
+    const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
+    const { ver: now } = read(truth.record);
+    if (now !== "" && prev === "" && known) fail("a version names the one before", `${ver} of ${key}, after ${now}`);
+    const rival = versionsOf(archive, key).find((other) => versionMicros(other.ver) === versionMicros(ver));
+    if (rival && rival.ver !== ver) fail("8 versions have an order", `${ver} and ${rival.ver} of ${key}`);
   }
 
   /** Allows the deletion of what has expired for two days. */
@@ -539,6 +557,10 @@ export function makeOracle(
     const record = read(truth.record);
     noteExpiry(truth);
     if (record.ver !== "") named.add(`default/${key}/${record.ver}`);
+    truth.namedAt = record.ver === "" ? Infinity : Math.min(truth.namedAt, time);
+    if (truth.record !== undefined && truth.record.startsWith("2 ") !== /@/.test(record.ver + record.old)) {
+      fail("a place has layout 2", truth.record);
+    }
     purgeIsQueued(key, record);
     if (truth.held === null) {
       const outcome = outcomeOf(key, record);
@@ -582,7 +604,7 @@ export function makeOracle(
     leniency,
     held,
     look,
-    put(name, bytes) {
+    put(name, bytes, ops) {
       const there = archive.get(name);
       // if Redis forgot an id that nobody had confirmed yet, two may be on their way
       const owner = leniency.rolledBack && name.includes("/~owner/");
@@ -590,13 +612,16 @@ export function makeOracle(
       if (!name.includes("/~owner/") && !archive.has("default/~owner/first")) {
         fail("no object before its archive has an owner", name);
       }
-      archive.set(name, { bytes, ...readObject(name, bytes) });
+      const entries = readEntries(name, bytes, (what) => fail("objects lie under their names", what));
+      if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
+      archive.set(name, { bytes, entries });
     },
     drop(names) {
       for (const name of names) {
-        const object = archive.get(name);
-        const truth = object && truths.get(object.key);
-        if (truth) deletionIsRight(object, truth);
+        for (const entry of archive.get(name)?.entries ?? []) {
+          const truth = truths.get(entry.key);
+          if (truth) deletionIsRight(entry, truth);
+        }
         archive.delete(name);
         dropped.add(name); // a late copy may put it again
       }
@@ -636,14 +661,14 @@ export function makeOracle(
       const isOver = exp > 0 && (flag === "r" || flag === "e") && nowMs() >= exp + EXPIRED_MS;
       const lastUs = Math.max(truth.removedUs, isOver ? versionMicros(ver) : 0);
       return [...named].filter((name) => {
-        const object = archive.get(name);
-        if (object?.key !== key || object.state === null) return false; // a tombstone stays until a later one comes
-        return versionMicros(object.ver) <= lastUs && !dropped.has(name);
+        const own = archive.get(name)?.entries[0];
+        if (own?.key !== key || own.state === null) return false; // a tombstone stays until a later one comes
+        return versionMicros(own.ver) <= lastUs && !dropped.has(name);
       });
     },
     hasOrphan(key) {
       if (redis.peek(recordName(key))) return false;
-      const versions = [...archive.values()].filter((object) => object.key === key);
+      const versions = versionsOf(archive, key);
       const lastUs = Math.max(...versions.map(({ ver }) => versionMicros(ver)));
       return versions.some(({ ver, state }) => versionMicros(ver) === lastUs && state !== null);
     },
@@ -659,9 +684,10 @@ export function makeOracle(
     save: () => ({ truths: copy(truths), archive: new Map(archive) }),
     load(state) {
       for (const [name, object] of state.archive) {
-        if (keys.includes(object.key) || object.key === "") archive.set(name, object);
+        const { entries } = object;
+        if (entries.length === 0 || entries.some(({ key }) => keys.includes(key))) archive.set(name, object);
       }
-      for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0 });
+      for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0, namedAt: 0 });
       const [archived, evicted, countedArchived, countedEvicted] = counts();
       uncounted = [countedArchived - archived, countedEvicted - evicted];
     },
@@ -675,7 +701,7 @@ export function makeOracle(
       redis.load(state);
       leniency.rolledBack = leniency.apart = true;
       const truth = truths.get(key)!;
-      const archivedStates = [...archive.values()].filter((object) => object.key === key).map((object) => object.state);
+      const archivedStates = versionsOf(archive, key).map(({ state }) => state);
       truth.right = [...truth.right, null, truth.held, held(key), ...archivedStates];
       truth.held = held(key);
       look();
@@ -726,29 +752,6 @@ const LEASED: Record<string, (command: readonly string[]) => { key: string; toke
     return [{ token: args[1]!, key: args[0]! }];
   },
 };
-
-/** The simulated freezer; its own inverse. */
-export function flipInPlace(bytes: Uint8Array): Uint8Array {
-  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0xff;
-  return bytes;
-}
-
-/**
- * Objects are read by the oracle's own eyes: a container is a head, the ids of the freezers (here at most one), a CBOR
- * map.
- */
-function readObject(name: string, bytes: Uint8Array): { key: string; ver: string; state: ValueState } {
-  if (name.includes("/~owner/")) return { key: "", ver: "", state: null };
-  const frozen = bytes[CBOR_AT - 1] === 1;
-  const cbor = frozen ? flipInPlace(bytes.slice(CBOR_AT + 1 + FREEZER_ID.length)) : bytes.slice(CBOR_AT);
-  const fields = decoder.decode(cbor) as Map<string, unknown>;
-  const [key, ver] = [fields.get("key") as string, fields.get("ver") as string];
-  if (name !== `default/${key}/${ver}`) throw new Violation("objects lie under their names", name);
-  if (fields.has("gone")) return { key, ver, state: null };
-  let dump = "";
-  for (const byte of fields.get("dump") as Uint8Array) dump += String.fromCharCode(byte);
-  return { key, ver, state: { value: parseDump(dump)!, exp: fields.get("exp") as number } };
-}
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);

@@ -99,11 +99,11 @@ function guard(box: Sandbox, territory: Territory): void {
   };
   Object.defineProperties(box.oracle, {
     put: {
-      value(name: string, bytes: Uint8Array) {
+      value(name: string, bytes: Uint8Array, ops: Parameters<typeof inner.put>[2]) {
         works([name], "puts");
         // an archive that knows no conditions lets a late copy of another's take its place
-        if (name.includes("/~owner/")) inner.archive.set(name, { bytes, key: "", ver: "", state: null });
-        else inner.put(name, bytes);
+        if (name.includes("/~owner/")) inner.archive.set(name, { bytes, entries: [] });
+        else inner.put(name, bytes, ops);
       },
     },
     drop: {
@@ -245,7 +245,7 @@ const unborn: Story = async (stage) => {
   await settle([first, second]);
   first.world.late.splice(0);
   // an archive in which nothing was archived may be begun with again
-  if (![...first.oracle.archive.values()].some(({ key }) => key !== "")) return;
+  if (![...first.oracle.archive.values()].some(({ entries }) => entries.length > 0)) return;
   first.world.note(() => "Redis goes back to the state before its index had an id");
   const nothing = new Map([...first.oracle.truths()].map(([key, truth]) => [key, {
     ...truth,
@@ -270,8 +270,7 @@ const anotherBucket: Story = async (stage) => {
   if (world.choices.chance(500)) {
     const id = "another@third.model";
     for (const name of ["first", "another"]) {
-      const state = { key: "", ver: "", state: null };
-      other.set(`default/~owner/${name}`, { bytes: new TextEncoder().encode(id), ...state });
+      other.set(`default/~owner/${name}`, { bytes: new TextEncoder().encode(id), entries: [] });
     }
   }
   const touched = (what: string, names: readonly string[]) => {

@@ -1,0 +1,53 @@
+/**
+ * Values in the youngest packs, for the search for lost records. What became of an entry since is in younger packs, or in
+ * an object of the key's own: so older packs cannot be searched without reading all that are younger.
+ * @module
+ */
+import { packPrefix, versionMicros } from "../base/keys.ts";
+import type { Named } from "../core/fetch_archived.ts";
+import { type Directories, listPacks, newestOwn, readDirectory, wordOf } from "../core/newest_version.ts";
+import type { TickRun } from "./run.ts";
+
+/** Packs that are searched. */
+const PACKS = 2;
+/** Leading digits of a version that are the same for 28 hours, 12 days, 4 months, for ever. */
+const DIGITS = [5, 4, 3, 0];
+/** Requests for this: listings, two for each directory. */
+export const PACK_REQUESTS = DIGITS.length + 2 * PACKS;
+
+/** Values of the youngest packs that no entry of a younger one supersedes. */
+export async function newestPacked(run: TickRun, nowMs: number, signal: AbortSignal): Promise<Named[]> {
+  const { context } = run;
+  const directories: Directories = new Map();
+  const newest = new Map<string, Named | undefined>();
+  for (const pack of (await youngestPacks(run, nowMs, signal)).toReversed()) {
+    const { entries } = await run.counted((call) => readDirectory(context, pack, directories, call), signal);
+    for (const entry of entries) {
+      const { key, gone, exp } = entry;
+      const isValue = gone === undefined && (exp === 0 || exp > nowMs);
+      if (!newest.has(key)) newest.set(key, isValue ? { key, ver: wordOf(pack, entry) } : undefined);
+    }
+  }
+  return [...newest.values()].filter((each) => each !== undefined);
+}
+
+/** Lists those of the last hours; if there are too few, those of a longer time. */
+async function youngestPacks(run: TickRun, nowMs: number, signal: AbortSignal): Promise<string[]> {
+  const micros = String(nowMs * 1000).padStart(16, "0");
+  for (const digits of DIGITS) {
+    const prefix = packPrefix(run.context.tqname) + micros.slice(0, digits);
+    const packs = await run.counted((call) => listPacks(run.context, prefix, call), signal);
+    if (packs.length >= PACKS || digits === 0) return packs.slice(-PACKS);
+  }
+  return [];
+}
+
+/** Leaves out keys of which an object of their own is newer. Cost: a listing for each. */
+export async function withoutNewerObject(run: TickRun, packed: Named[], signal: AbortSignal): Promise<Named[]> {
+  const some: Named[] = [];
+  for (const each of packed) {
+    const [own = ""] = await run.counted((call) => newestOwn(run.context, each.key, call), signal);
+    if (versionMicros(own) < versionMicros(each.ver)) some.push(each);
+  }
+  return some;
+}

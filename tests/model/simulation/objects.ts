@@ -1,0 +1,113 @@
+/**
+ * Archive objects as the oracle reads them, by its own eyes: a container is a head, the ids of the freezers (here at most
+ * one), CBOR maps. A pack is a head of its own, containers, and a directory.
+ * @module
+ */
+import { Decoder } from "cbor-x/decode";
+import { parseDump } from "../redis/redis.ts";
+
+/** A value and its own expiry (ms, 0 for none); `null`: none. */
+export type ValueState = { value: string; exp: number } | null;
+
+/** One version in the archive. */
+export interface ArchiveEntry {
+  key: string;
+  ver: string;
+  /** What a record calls it: the version, and its place in a pack. */
+  word: string;
+  state: ValueState;
+  /** The index that wrote it, and what the key's record named before. */
+  index: string;
+  prev: string;
+}
+
+/** An archive object, read: one version, those of a pack, or none. */
+export interface ArchiveObject {
+  bytes: Uint8Array;
+  entries: ArchiveEntry[];
+}
+
+/** The archive, by names of objects. */
+export type Archive = Map<string, ArchiveObject>;
+
+/** The freezer of the simulated processes. */
+export const FREEZER_ID = "flip";
+const CBOR_AT = 38;
+const PACKS = "default/~packs/";
+const PACK_HEAD = 16;
+const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
+
+/** The simulated freezer; its own inverse. */
+export function flipInPlace(bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0xff;
+  return bytes;
+}
+
+/** The versions of a key. */
+export function versionsOf(archive: ReadonlyMap<string, ArchiveObject>, key: string): ArchiveEntry[] {
+  return [...archive.values()].flatMap(({ entries }) => entries.filter((entry) => entry.key === key));
+}
+
+/** The name of the object that holds what a record names so. */
+export function holderOf(key: string, word: string): string {
+  const [ver = "", place] = word.split("@");
+  return place === undefined ? `default/${key}/${ver}` : PACKS + (place.split(":")[0] || ver);
+}
+
+/** The versions in an object; owner objects hold none. `wrong` is told what must not be. */
+export function readEntries(name: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
+  if (name.includes("/~owner/")) return [];
+  if (name.startsWith(PACKS)) return readPack(name.slice(PACKS.length), bytes, wrong);
+  const [fields, ...more] = mapsIn(bytes);
+  const entry = entryOf(fields!, (ver) => ver);
+  if (more.length > 0 || name !== `default/${entry.key}/${entry.ver}`) wrong(`${name}: ${entry.ver} of ${entry.key}`);
+  return [entry];
+}
+
+type Fields = Map<string, unknown>;
+
+function mapsIn(container: Uint8Array): Fields[] {
+  const frozen = container[CBOR_AT - 1] === 1;
+  const start = frozen ? CBOR_AT + 1 + FREEZER_ID.length : CBOR_AT;
+  const sequence = container.slice(start);
+  return decoder.decodeMultiple(frozen ? flipInPlace(sequence) : sequence) as Fields[];
+}
+
+/** Its directory says just what is in its blocks, and these fill it. */
+function readPack(pack: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [at, length] = [view.getUint32(8), view.getUint32(12)];
+  const [head, ...rest] = mapsIn(bytes.subarray(at, at + length));
+  const blocks = rest.splice(0, head!.get("blocks") as number);
+  if (head!.get("pack") !== PACKS + pack) wrong(`${pack} has the directory of ${head!.get("pack")}`);
+  let end = PACK_HEAD;
+  const entries = blocks.flatMap((block) => {
+    const [offset, size] = [block.get("offset") as number, block.get("length") as number];
+    if (offset !== end) wrong(`a block of ${pack} is at ${offset}, not ${end}`);
+    end += size;
+    return mapsIn(bytes.subarray(offset, end)).map((fields) =>
+      entryOf(fields, (ver) => `${ver}@${ver === pack ? "" : pack}:${offset}:${size}`)
+    );
+  });
+  if (end !== at || at + length !== bytes.length) wrong(`${pack} has ${bytes.length} bytes, not ${at} and ${length}`);
+  const listed = rest.map((each) => {
+    const offset = blocks[each.get("block") as number]!.get("offset");
+    return [each.get("key"), each.get("ver"), each.get("exp"), each.get("gone") === 0, offset].join();
+  });
+  const held = entries.map(({ key, ver, state, word }) =>
+    [key, ver, state?.exp ?? 0, state !== null, word.split(":").at(-2)].join()
+  );
+  if (listed.join(" ") !== held.join(" ")) wrong(`the directory of ${pack} says ${listed}, its blocks hold ${held}`);
+  if (entries.length < 2 && entries[0]?.ver === pack) wrong(`${pack} is a pack of one`);
+  return entries;
+}
+
+function entryOf(fields: Fields, word: (ver: string) => string): ArchiveEntry {
+  const text = (name: string) => fields.get(name) as string;
+  const [key, ver, index, prev] = ["key", "ver", "index", "prev"].map(text) as [string, string, string, string];
+  const entry = { key, ver, word: word(ver), index, prev };
+  if (fields.has("gone")) return { ...entry, state: null };
+  let dump = "";
+  for (const byte of fields.get("dump") as Uint8Array) dump += String.fromCharCode(byte);
+  return { ...entry, state: { value: parseDump(dump)!, exp: fields.get("exp") as number } };
+}
