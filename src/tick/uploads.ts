@@ -5,7 +5,7 @@
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { freezeRecord } from "../archive/record.ts";
-import { newestOf, objectName, packName, versionAfter } from "../base/keys.ts";
+import { newestOf, objectName, packName, versionAfter, versionMicros } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { archiveRecord, type Change, putOf } from "./changes.ts";
 import type { PutObject } from "./commits.ts";
@@ -34,8 +34,8 @@ export function isPackable({ packBytes, maxPackedBytes }: Context, lease: Lease,
 /** The name of the version that replaces those of some changes; `tries`: uploads under this lease that have failed. */
 function versionFor(lease: Lease, changes: Change[], tries: number): string {
   const [previous = ""] = newestOf(changes.map((change) => change.previous));
-  // a failed upload may be stored all the same: what comes after it is newer
-  return versionAfter(lease.nowUs + tries, previous);
+  const nowUs = Math.max(lease.nowUs, versionMicros(previous) + 1);
+  return versionAfter(nowUs + tries, previous); // a failed upload may be stored all the same: what follows it is newer
 }
 
 /** Puts one change under a name that was never used before. */

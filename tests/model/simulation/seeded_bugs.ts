@@ -30,6 +30,115 @@ export interface SeededBug {
 
 /** All of them. */
 export const SEEDED_BUGS: SeededBug[] = [
+  // ---- packs
+  {
+    name: "a place is that of another block",
+    where: "src/tick/uploads.ts",
+    patches: [["ver, pack: ver, offset, length }", "ver, pack: ver, ...entries.at(-1 - i)!, key: 0 } as never"]],
+  },
+  {
+    name: "all packs of a lease have one version",
+    where: "src/tick/uploads.ts",
+    patches: [[
+      "return versionAfter(nowUs + tries, previous);",
+      'return `${String(nowUs).padStart(16, "0")}-00000000`;',
+    ]],
+  },
+  {
+    name: "commit does not wait for the pack",
+    where: "src/tick/uploads.ts",
+    patches: [["await put(run, lease, name, bytes);", "put(run, lease, name, bytes).catch(() => {});"]],
+  },
+  {
+    name: "a pack's failure is ignored",
+    where: "src/tick/uploads.ts",
+    patches: [["await put(run, lease, name, bytes);", "await put(run, lease, name, bytes).catch(() => {});"]],
+  },
+  {
+    name: "a commit half a day after its lease counts",
+    where: "commit",
+    patches: [["local stale = now > token + LATE_MS", "local stale = false"]],
+  },
+  {
+    name: "a version does not name the one before",
+    where: "src/tick/changes.ts",
+    patches: [["prev: previous", 'prev: ""']],
+  },
+  {
+    name: "a version names another index",
+    where: "src/tick/changes.ts",
+    patches: [["index: lease.id", 'index: "another"']],
+  },
+  {
+    name: "a version is not above the one that it replaces",
+    where: "src/tick/uploads.ts",
+    patches: [["Math.max(lease.nowUs, versionMicros(previous) + 1)", "lease.nowUs"], [
+      "versionAfter(nowUs + tries, previous)",
+      'versionAfter(nowUs + tries, "")',
+    ]],
+  },
+  {
+    name: "a pack's version is above that of its first key alone",
+    where: "src/tick/uploads.ts",
+    patches: [[
+      "newestOf(changes.map((change) => change.previous))",
+      "newestOf(changes.slice(0, 1).map((change) => change.previous))",
+    ]],
+  },
+  {
+    name: "an upload begins after its lease",
+    where: "src/tick/freeze.ts",
+    patches: [["if (!run.mayBegin() || isOver(lease)) batch", "if (!run.mayBegin()) batch"], [
+      "if (!run.mayBegin() || isOver(lease)) {",
+      "if (!run.mayBegin()) {",
+    ]],
+  },
+  {
+    name: "the halves of a pack that failed have its time",
+    where: "src/tick/uploads.ts",
+    patches: [["versionAfter(nowUs + tries, previous)", "versionAfter(nowUs, previous)"]],
+  },
+  {
+    name: "a record with a place has the first layout",
+    where: "commit",
+    patches: [["and 2 or 1, r.rev", "and 1 or 1, r.rev"]],
+  },
+  {
+    name: "the blocks of two packs are one",
+    where: "src/core/fetch_archived.ts",
+    patches: [["`${pack}:${offset}`", "`${offset}`"]],
+  },
+  {
+    name: "a search in packs passes tombstones over",
+    where: "src/core/newest_version.ts",
+    patches: [["entry.key === key)", 'entry.key === key && !("gone" in entry))']],
+  },
+  {
+    name: "a search passes packs over",
+    where: "src/core/newest_version.ts",
+    patches: [["versionMicros(pack) >= since())", "versionMicros(pack) < 0)"]],
+  },
+  {
+    name: "an expired key leaves no marker",
+    where: "src/tick/purge.ts",
+    patches: [["if (claim && expired.length > 0) {", "if (claim && expired.length < 0) {"]],
+  },
+  {
+    name: "a search for lost records takes a packed tombstone for a value",
+    where: "src/tick/lost_packed.ts",
+    patches: [["gone === undefined && (", "("]],
+  },
+  {
+    name: "a search for lost records takes a packed value for the newest",
+    where: "src/tick/lost_packed.ts",
+    patches: [["if (versionMicros(own) < versionMicros(each.ver)) some", "some"]],
+  },
+  {
+    name: "a directory says another block",
+    where: "src/archive/pack.ts",
+    patches: [["block: numbers.get(offset)! }", "block: 0 }"]],
+  },
+
   // ---- requests that the server takes
   {
     name: "what no request could bring back is archived",
@@ -68,8 +177,8 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a store that looks in the archive takes a key without a record for absent",
     where: "src/tick/lost_records.ts",
     patches: [[
-      "await withoutRecord(context, found, objects, nowMs, failures);",
-      "{ lost: [] as Newest[], changed: [] as Newest[] };",
+      "await withoutRecord(context, await valuesOf(context, fetched, nowMs, failures));",
+      "{ lost: [] as Fetched[], changed: [] as Fetched[] };",
     ]],
   },
   {
@@ -159,7 +268,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 323,
     guard: "retry-safety: commit",
     where: "commit",
-    patches: [["if not scores[i] or tonumber(scores[i]) ~= token then", "if not scores[i] then"]],
+    patches: [["if stale or not scores[i] or tonumber(scores[i]) ~= token then", "if stale or not scores[i] then"]],
   },
   {
     name: "a repeated fail acts again",
@@ -356,11 +465,8 @@ export const SEEDED_BUGS: SeededBug[] = [
   // ---- the client
   {
     name: "commit does not wait for the upload",
-    where: "src/tick/freeze.ts",
-    patches: [[
-      "await putObject(run, lease, name, object);",
-      "putObject(run, lease, name, object).catch(() => {});",
-    ]],
+    where: "src/tick/uploads.ts",
+    patches: [["await put(run, lease, name, object);", "put(run, lease, name, object).catch(() => {});"]],
   },
   {
     name: "whatever putKey() resolves with says that the object is stored",
@@ -376,11 +482,8 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "the upload's failure is ignored",
-    where: "src/tick/freeze.ts",
-    patches: [[
-      "await putObject(run, lease, name, object);",
-      "await putObject(run, lease, name, object).catch(() => {});",
-    ]],
+    where: "src/tick/uploads.ts",
+    patches: [["await put(run, lease, name, object);", "await put(run, lease, name, object).catch(() => {});"]],
   },
   {
     name: "a tick reads values before their records, in two requests",
@@ -407,14 +510,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "concurrent calls thaw the same bytes",
     met: 800,
-    where: "src/archive/record.ts",
+    where: "src/archive/seal.ts",
     patches: [["chain.length > 0 ? new Uint8Array(frozen) : frozen", "frozen"]],
   },
   {
     name: "what a freezer throws is the key's own failure",
-    where: "src/archive/record.ts",
+    where: "src/archive/seal.ts",
     patches: [[
-      "const { code, retryable } = asTundraError(cause, what);",
+      "const { code, retryable } = asTundraError(cause, `Cannot ${what}`);",
       'void asTundraError; const code = "UNSUPPORTED", retryable = false;',
     ]],
   },
@@ -585,7 +688,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "what the archive refuses of all is each key's own",
     play: "liveness",
     where: "src/tick/freeze.ts",
-    patches: [["const isTrouble = stored === 0 && byArchive.length > 1;", "const isTrouble = stored < 0;"]],
+    patches: [["stored === 0 && byArchive.length > 1 ? byArchive : shared", "shared"]],
   },
   {
     name: "claim leases more than its reply has room for",
