@@ -33,6 +33,10 @@ interface Batch {
   readonly commits: Commits;
   readonly refused: Refused[];
   readonly untouched: string[];
+  /** Packs that failed before the archive had taken anything: it may be down. */
+  readonly deferred: { changes: Change[]; thrown: unknown }[];
+  /** Changes that may share packs. */
+  small: number;
   /** Versions that the archive has taken. */
   stored: number;
   /** Uploads that wait to begin. */
@@ -46,8 +50,8 @@ interface Batch {
 
 /** Puts the keys of a snapshot, and leaves the rest to `commits`. */
 export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[], commits: Commits): Promise<void> {
-  const counts = { stored: 0, waiting: 0, uploads: 0, failed: 0, failedInARow: 0 };
-  const batch: Batch = { run, lease, commits, refused: [], untouched: [], ...counts };
+  const counts = { small: 0, stored: 0, waiting: 0, uploads: 0, failed: 0, failedInARow: 0 };
+  const batch: Batch = { run, lease, commits, refused: [], untouched: [], deferred: [], ...counts };
   const own: Change[] = [];
   const small: Change[] = [];
   for (const view of views) {
@@ -62,10 +66,16 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
     }
   }
   batch.waiting = own.length;
+  batch.small = small.length;
   await Promise.all([
     ...own.map((change) => archiveOwn(batch, change)),
     small.length > 0 && archivePacks(batch, small),
   ]);
+  for (const { changes, thrown } of batch.deferred) {
+    // what fails while others are stored is halved to its end
+    if (batch.stored > 0) await archiveHalves(batch, changes);
+    else refuse(batch, changes, thrown);
+  }
   if (run.context.packBytes > 0 && !lease.begun) run.uploadsPerKey = Math.min(1, batch.uploads / views.length);
   await recordRefused(run, lease, batch.refused, batch.stored);
   await giveBack(run, lease, batch.untouched);
@@ -133,15 +143,22 @@ async function archivePacks(batch: Batch, changes: Change[]): Promise<void> {
   await rest;
 }
 
-/** Archives the two halves of a pack that failed; refuses all of it once nothing but failures has come of halving. */
+/**
+ * Archives the two halves of a pack that failed. Halving ends at single keys, but earlier if nothing but failures comes
+ * of it: then the archive is down, or refuses everything.
+ */
 async function halve(batch: Batch, changes: Change[], thrown: unknown): Promise<void> {
   const { run, lease } = batch;
   batch.failed++;
   batch.failedInARow++;
   const error = errorOf(changes[0]!.key, thrown);
-  // Halving ends at single keys. Trouble that passes is the archive's own if it meets the halves as well.
-  const patience = isKeysOwn(error) ? 2 * Math.ceil(Math.log2(changes.length)) + 2 : 2;
-  if (run.stopped() || isOver(lease) || batch.failedInARow > patience) return refuse(batch, changes, thrown);
+  const patience = isKeysOwn(error) || batch.stored > 0 ? 2 * Math.ceil(Math.log2(batch.small)) + 2 : 2;
+  if (!run.stopped() && !isOver(lease) && batch.failedInARow <= patience) await archiveHalves(batch, changes);
+  else if (batch.stored > 0 || run.stopped() || isOver(lease)) refuse(batch, changes, thrown);
+  else batch.deferred.push({ changes, thrown });
+}
+
+async function archiveHalves(batch: Batch, changes: Change[]): Promise<void> {
   // in another order each time, so that two that fail come together in some half, and the other one is archived
   const shuffled = changes.map((change) => ({ change, at: random() })).sort((a, b) => a.at - b.at)
     .map(({ change }) => change);

@@ -38,6 +38,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "all packs of a lease have one version",
+    play: "liveness",
     where: "src/tick/uploads.ts",
     patches: [[
       "return versionAfter(nowUs + tries, previous);",

@@ -80,6 +80,9 @@ export const START_US = 1_800_000_000_000_000;
 const MAX_STEPS = 8_000;
 export const NATTEMPTS = 3;
 
+/** Sizes of packs: the default; so small that each value is a block, and some need several packs; none. */
+export const PACK_BYTES = [1_048_576, 1_048_576, 600, 0] as const;
+
 /** The common part of several databases, and the name of this one. */
 export interface Site {
   world: SimulatedWorld;
@@ -103,6 +106,7 @@ export interface Sandbox {
   /** The server dies now and then while it runs a script. */
   breaking: boolean;
   freezeDelayMs: number;
+  packBytes: number;
   retries: number;
   /** The longest request that Redis takes, as far as processes know; those that only read know nothing. */
   maxRequestBytes: number | undefined;
@@ -159,6 +163,7 @@ export function makeSandbox(
     forgetful: false,
     breaking: false,
     freezeDelayMs: 0,
+    packBytes: PACK_BYTES[0],
     retries: 1,
     maxRequestBytes: undefined,
     maxReplyBytes: undefined,
@@ -198,6 +203,7 @@ export function makeBench(
     freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
     freezeDelayMs: box.freezeDelayMs,
+    packBytes: options.lookInArchive ? 0 : box.packBytes,
     ...options,
   });
   return { world, oracle, choices: world.choices, keys, store, process, fresh };
@@ -416,7 +422,7 @@ export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreF
     const length = isTick ? choices.pick([2, 1, 3]) : choices.pick([3, 2, 5]);
     const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : applicationOperation(choices));
     // stores with and without packs share a queue; some packs are so small that each value is a block
-    const packBytes = choices.pick([1_048_576, 1_048_576, 1_048_576, 600, 0]);
+    const packBytes = choices.pick(PACK_BYTES);
     let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`, archive, { packBytes });
     // two requests of one process share its store, and with it fetches that are under way
     if (i === 1 && applications > 1 && choices.chance(300)) {
