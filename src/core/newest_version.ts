@@ -64,10 +64,15 @@ export async function newestOwn(context: Context, key: string, call?: DatastoreC
 
 /** The names of packs that begin with `prefix`, without `<tqname>/~packs/`, in ascending order. */
 export async function listPacks(context: Context, prefix: string, call?: DatastoreCallOptions): Promise<string[]> {
-  const packs: string[] = [];
-  for await (const names of listPages(context.datastore, prefix, call)) {
-    packs.push(...names.map((name) => name.slice(packPrefix(context.tqname).length)));
-  }
+  const all: string[] = [];
+  for await (const names of listPages(context.datastore, prefix, call)) all.push(...names);
+  return packsIn(context, all);
+}
+
+/** The packs among names of objects, without `<tqname>/~packs/`, in ascending order. */
+export function packsIn({ tqname }: Context, names: readonly string[]): string[] {
+  const prefix = packPrefix(tqname);
+  const packs = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
   return packs.filter((pack) => versionMicros(pack) > 0).sort();
 }
 

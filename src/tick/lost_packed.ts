@@ -5,7 +5,7 @@
  */
 import { packPrefix, versionMicros } from "../base/keys.ts";
 import type { Named } from "../core/fetch_archived.ts";
-import { type Directories, listPacks, newestOwn, readDirectory, wordOf } from "../core/newest_version.ts";
+import { type Directories, listPacks, newestOwn, packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
 import type { TickRun } from "./run.ts";
 
 /** Packs that are searched. */
@@ -15,12 +15,21 @@ const DIGITS = [5, 4, 3, 0];
 /** Requests for this: listings, two for each directory. */
 export const PACK_REQUESTS = DIGITS.length + 2 * PACKS;
 
-/** Values of the youngest packs that no entry of a younger one supersedes. */
-export async function newestPacked(run: TickRun, nowMs: number, signal: AbortSignal): Promise<Named[]> {
+/**
+ * Values of the youngest packs that no entry of a younger one supersedes. `lastNames`: the last page of the archive's
+ * listing, if it is known: packs come last.
+ */
+export async function newestPacked(
+  run: TickRun,
+  lastNames: string[] | undefined,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Named[]> {
   const { context } = run;
   const directories: Directories = new Map();
   const newest = new Map<string, Named | undefined>();
-  for (const pack of (await youngestPacks(run, nowMs, signal)).toReversed()) {
+  const packs = lastNames ? packsIn(context, lastNames) : await listYoungest(run, nowMs, signal);
+  for (const pack of packs.slice(-PACKS).toReversed()) {
     const { entries } = await run.counted((call) => readDirectory(context, pack, directories, call), signal);
     for (const entry of entries) {
       const { key, gone, exp } = entry;
@@ -32,12 +41,12 @@ export async function newestPacked(run: TickRun, nowMs: number, signal: AbortSig
 }
 
 /** Lists those of the last hours; if there are too few, those of a longer time. */
-async function youngestPacks(run: TickRun, nowMs: number, signal: AbortSignal): Promise<string[]> {
+async function listYoungest(run: TickRun, nowMs: number, signal: AbortSignal): Promise<string[]> {
   const micros = String(nowMs * 1000).padStart(16, "0");
   for (const digits of DIGITS) {
     const prefix = packPrefix(run.context.tqname) + micros.slice(0, digits);
     const packs = await run.counted((call) => listPacks(run.context, prefix, call), signal);
-    if (packs.length >= PACKS || digits === 0) return packs.slice(-PACKS);
+    if (packs.length >= PACKS || digits === 0) return packs;
   }
   return [];
 }

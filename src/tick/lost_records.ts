@@ -49,7 +49,8 @@ export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Cla
     if (datastore.listKeys) {
       const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
       const found = await newestOfPage(page.names, page.cursor !== undefined);
-      if (run.context.datastore.fetchRanges) found.push(...some(await newestPacked(run, nowMs, signal), RECORDS));
+      const lastNames = page.cursor === undefined ? page.names : undefined;
+      found.push(...some(await newestPacked(run, lastNames, nowMs, signal), RECORDS));
       next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {
