@@ -313,9 +313,9 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   const start = await warmStart();
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
-  const pool = fromNothing ? ["k0", "k1"] : [...WARM_KEYS, "fresh", "fresh", "old"];
+  const pool = fromNothing ? ["k0", "k1", "k2"] : [...WARM_KEYS, "fresh", "fresh", "old"];
   const keys = new Set([choices.pick(pool)]);
-  for (let more = choices.pick([0, 1, 1, 2]); more > 0; more--) keys.add(choices.pick(pool));
+  for (let more = choices.pick([1, 0, 2, 3]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);
   log?.push(`mode ${mode}, keys ${[...keys]}`);
   const played = await playOut(box, async () => {

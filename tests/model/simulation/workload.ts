@@ -246,6 +246,12 @@ export const OPERATIONS: [name: string, weight: number, operation: Operation][] 
       await dirty(bench, [key], { overwrite: true });
     }
   }],
+  // they share a pack
+  ["replace all", 5, async (bench) => {
+    const { keys } = bench;
+    const values = Object.fromEntries(keys.map((key) => [key, bench.fresh()]));
+    if (await command(bench, keys, () => bench.store.redis.mset(values))) await dirty(bench, keys, { overwrite: true });
+  }],
   ["blind change", 2, async (bench) => {
     const key = one(bench);
     if (await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()))) await dirty(bench, [key]);
@@ -336,7 +342,7 @@ export function applicationOperation(choices: Choices): Operation {
 export function tickOperation(choices: Choices): Operation {
   const options = {
     leaseMs: choices.pick([60_000, 1_000, 10_000]),
-    batchKeys: choices.pick([100, 1, 2]),
+    batchKeys: choices.pick([100, 100, 2, 1]),
     maxKeys: choices.pick([1000, 1000, 1]),
     nthreads: choices.pick([6, 1]),
     deadlineMs: choices.pick([20_000, 20_000, 1]),
