@@ -319,7 +319,8 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
     const args = command.slice(3 + Number(command[2]));
     const until = (leaseMs: string | undefined) => world.nowUs + Number(leaseMs) * 1000;
     if (script === "claim") {
-      for (const key of (reply as RedisReply[])[3] as string[]) leasesEnd.set(key, until(args[2]));
+      const [, [, , , keys]] = reply as [number, [string, string, string, string[]]]; // behind the count of commands
+      for (const key of keys) leasesEnd.set(key, until(args[2]));
     }
     if (script === "begin") leasesEnd.set(args[0]!, until(args[2]));
   }
