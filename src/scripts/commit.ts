@@ -12,7 +12,7 @@ export interface Archived {
   key: string;
   /** The record's revision at the snapshot. */
   rev: number;
-  /** The version and its place. */
+  /** The version and its place; "" if nothing was archived, as nothing had to be. */
   ver: string;
   /** SHA-1 of the DUMP payload; "" for a tombstone. */
   fp: string;
@@ -38,9 +38,10 @@ export type CommitOutcome =
  * The archive holds these bytes (or tombstones): the records say so if the lease is still this tick's.
  *
  *     KEYS  dirty, idle, stats, purge, n records, n keys
- *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver, fp ('' for a tombstone), exp, bytes, kb
+ *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver ('' for nothing), fp ('' for a tombstone or nothing), exp,
+ *           bytes, kb
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
- *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone, but changed since: queued again
+ *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone or nothing, but changed since: queued again
  *             X tombstone, but there again: queued again
  *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
  *             U record of another version: due again in an hour
@@ -84,6 +85,10 @@ local function one(i, r)
     if r.flag == 'e' or r.rev == 0 then
       done[#done + 1] = key
       return 'E'
+    end
+    if ver == '' then
+      push(queue, int(soon), key)
+      return 'R'
     end
     if same and r.flag ~= 'g' then r.flag = 'm' end
     local over = r.flag == 'm' and r.ver ~= '-' and r.old == '-' and expired(r)

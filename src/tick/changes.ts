@@ -56,7 +56,7 @@ export function changeOf(lease: Lease, { key, record, exp, dump }: Snapshot): Ch
 /** A commit that archives nothing. */
 export function nothingToPut({ key, record, exp }: Snapshot): PutObject {
   const { rev, ver: previous, old } = record!;
-  return { key, rev, ver: previous || "-", exp, fp: "", bytes: 0, kb: 0, previous, old };
+  return { key, rev, ver: "", exp, fp: "", bytes: 0, kb: 0, previous, old };
 }
 
 /** The archive's record of a change. */

@@ -14,7 +14,7 @@ import { type Candidate, evict as evictScript, type EvictOutcome } from "../scri
 import { readIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import { inRequests, keyBytes } from "../upstash/requests.ts";
+import { inGroups, inRequests, keyBytes } from "../upstash/requests.ts";
 import { archiveIsMine } from "./archive_check.ts";
 import { uploadsEnd } from "./leases.ts";
 import type { TickRun } from "./run.ts";
@@ -22,6 +22,10 @@ import type { TickRun } from "./run.ts";
 /** Requests of an eviction besides one to the archive for each old key: records, the script, and its source. */
 export const EVICTION_REQUESTS = 3;
 
+/** Redis compares values of so many bytes in one script: meanwhile it does nothing else, for some 50 ms. */
+const COMPARED_BYTES = 16 * 1024 * 1024;
+/** Counts for a value whose size is not known. */
+const UNKNOWN_KB = 64;
 /** A version younger than this needs no question: no lifecycle rule removes it so soon. */
 const TRUSTED_MS = 24 * 60 * 60 * 1000;
 
@@ -107,6 +111,9 @@ async function isBlindWrite(
   return found === "conflict" || found === "absent";
 }
 
+/** A candidate, and the size of its value, KB. */
+type IdleCandidate = Candidate & { kb: number };
+
 /** Limits of a tick's eviction. */
 interface IdleOptions {
   /** Keys last touched after this time stay, ms. */
@@ -129,9 +136,12 @@ export async function evictIdle(
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
     const candidates = await askIdle(context, batch, nowMs, questionsLeft, call);
-    if (candidates.length === 0) return [];
-    const { outcomes } = await evictScript(context.index, candidates, limitMs, call);
-    return outcomes.map((outcome, i) => ({ key: candidates[i]!.key, outcome }));
+    const found: { key: string; outcome: EvictOutcome }[] = [];
+    for (const some of inGroups(candidates, ({ kb }) => 1024 * kb, COMPARED_BYTES)) {
+      const { outcomes } = await evictScript(context.index, some, limitMs, call);
+      outcomes.forEach((outcome, i) => found.push({ key: some[i]!.key, outcome }));
+    }
+    return found;
   });
 }
 
@@ -142,12 +152,13 @@ async function askIdle(
   nowMs: number,
   questionsLeft: () => number,
   call: RequestOptions,
-): Promise<Candidate[]> {
-  const candidates = keys.map((key): Candidate => ({ key, action: "evict", ver: "" }));
+): Promise<IdleCandidate[]> {
+  const candidates = keys.map((key): IdleCandidate => ({ key, action: "evict", ver: "", kb: UNKNOWN_KB }));
   if (!context.datastore.hasKeys) return candidates;
   const records = await readRecords(context, keys, call);
   const allOld = candidates.filter((candidate, i) => {
     candidate.ver = records[i]?.ver ?? "";
+    candidate.kb = records[i]?.kb || UNKNOWN_KB;
     return candidate.ver !== "" && versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
   });
   if (allOld.length === 0) return candidates;

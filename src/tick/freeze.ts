@@ -76,7 +76,9 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
     if (batch.stored > 0) await archiveHalves(batch, changes);
     else refuse(batch, changes, thrown);
   }
-  if (run.context.packBytes > 0 && !lease.begun) run.uploadsPerKey = Math.min(1, batch.uploads / views.length);
+  if (run.context.packBytes > 0 && !lease.begun && views.length > 0) {
+    run.uploadsPerKey = Math.min(1, batch.uploads / views.length);
+  }
   await recordRefused(run, lease, batch.refused, batch.stored);
   await giveBack(run, lease, batch.untouched);
 }
