@@ -9,7 +9,7 @@ import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
 import { versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
 import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
-import { newestVersions } from "./core/newest_version.ts";
+import { type KnownPacks, newestVersions } from "./core/newest_version.ts";
 import { archivePlace } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { parseRecord } from "./scripts/prelude.ts";
@@ -27,6 +27,12 @@ const OBJECT_BYTES = 1_024;
 
 type Failures = Map<string, TundraError>;
 
+/** What a call has thawed and read already. */
+interface Known {
+  blocks: Map<string, Promise<Block>>;
+  packs: KnownPacks;
+}
+
 /** An evicted key. */
 interface Evicted {
   key: string;
@@ -35,6 +41,8 @@ interface Evicted {
   unit: string;
   /** Memory that its value takes, at most. */
   bytes: number;
+  /** Bytes of its block, which it may share; 0 if it has an object of its own. */
+  blockBytes: number;
 }
 
 /** A value that waits for its request. */
@@ -76,7 +84,8 @@ export async function bringBack(
   // versions of one block together, so that it is read once
   const waiting = findings.map(({ key, record }) => evicted(context, key, record))
     .sort((a, b) => a.unit < b.unit ? -1 : a.unit > b.unit ? 1 : 0);
-  const blocks = new Map<string, Promise<Block>>();
+  const known: Known = { blocks: new Map(), packs: { directories: new Map() } };
+  const { blocks } = known;
   let ready: Ready[] = [];
   while (waiting.length > 0) {
     const room = context.maxBytesInFlight - ready.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -85,7 +94,7 @@ export async function bringBack(
     const fetched = wave.length > 0 ? await fetchArchived(context, wave, { flights }) : [];
     while (fetched.length > 0) { // values that are thawed take several times their size
       const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
-      ready.push(...await thawAll(context, some, blocks, failures, again));
+      ready.push(...await thawAll(context, some, known, failures, again));
       // the next one may lie in the last block, and none of them in another
       for (const unit of blocks.keys()) if (unit !== some.at(-1)!.unit) blocks.delete(unit);
       const requests = batches(ready, weigh, connection.requestLimit());
@@ -102,7 +111,14 @@ const weigh = ({ weight }: Ready): number => weight;
 function evicted({ connection }: Context, key: string, record: string): Evicted {
   const { ver, kb } = parseRecord(record)!;
   const valueBytes = kb > 0 ? 1024 * kb : connection.requestLimit(); // larger ones are never evicted
-  return { key, record, ver, unit: unitOf({ key, ver }), bytes: inFlight(key, valueBytes) + placeOf(ver).length };
+  return {
+    key,
+    record,
+    ver,
+    unit: unitOf({ key, ver }),
+    bytes: inFlight(key, valueBytes),
+    blockBytes: placeOf(ver).length,
+  };
 }
 
 /** Those in the first objects and blocks, as many as are fetched at a time. */
@@ -117,11 +133,14 @@ function inFlight(key: string, valueBytes: number): number {
 }
 
 /** The number of the first of them that there is room for; one that is larger than all the room is taken alone. */
-function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean): number {
+function fitting(some: Evicted[], room: number, mayBeLarger: boolean): number {
   let size = 0;
-  for (const { bytes } of some) {
-    if (bytes > room && !(mayBeLarger && size === 0)) break;
-    room -= bytes;
+  let block = "";
+  for (const { bytes, blockBytes, unit } of some) {
+    const more = bytes + (unit === block ? 0 : blockBytes);
+    if (more > room && !(mayBeLarger && size === 0)) break;
+    room -= more;
+    block = unit;
     size++;
   }
   return size;
@@ -131,13 +150,13 @@ function fitting(some: { bytes: number }[], room: number, mayBeLarger: boolean):
 async function thawAll(
   context: Context,
   some: (Evicted & Fetched)[],
-  blocks: Map<string, Promise<Block>>,
+  known: Known,
   failures: Failures,
   again: string[],
 ): Promise<Ready[]> {
   const thawed = await Promise.all(some.map(async (each) => {
     try {
-      return await thaw(context, each, blocks);
+      return await thaw(context, each, known);
     } catch (thrown) {
       const error = asTundraError(thrown, `ensure ${show(each.key)}`);
       // a tick removes the objects of a key that was deleted meanwhile: that is no loss
@@ -160,18 +179,18 @@ async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<b
 async function thaw(
   context: Context,
   fetched: Fetched & { record: string },
-  blocks?: Map<string, Promise<Block>>,
+  { blocks, packs }: Known,
 ): Promise<Ready> {
   const { key, record, ver } = fetched;
-  if (isNotFound(fetched.object)) return await thawNewer(context, key, record, ver);
+  if (isNotFound(fetched.object)) return await thawNewer(context, key, record, ver, packs);
   const archived = await thawArchived(context, fetched, blocks);
-  const known = { key, expected: record, ver };
+  const head = { key, expected: record, ver };
   if ("gone" in archived) {
-    return { ...known, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
+    return { ...head, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
   }
   const { exp, dump } = archived;
   const weight = keyBytes(key) + payloadBytes(dump);
-  return { ...known, exp, payload: encodePayload(dump), weight, bytes: inFlight(key, dump.length) };
+  return { ...head, exp, payload: encodePayload(dump), weight, bytes: inFlight(key, dump.length) };
 }
 
 /**
@@ -183,6 +202,7 @@ async function thawNewer(
   key: string,
   record: string,
   ver: string,
+  packs: KnownPacks,
 ): Promise<Ready> {
   const lost = (rest: string) =>
     new TundraError(
@@ -193,12 +213,12 @@ async function thawNewer(
     );
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
-  const [newest = "", rival] = await newestVersions(context, key, { than: ver });
+  const [newest = "", rival] = await newestVersions(context, key, { than: ver, packs });
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [fetched] = await fetchArchived(context, [{ key, record, ver: newest }]);
   if (isNotFound(fetched!.object)) throw lost(`its newest, ${newest}, went before it was fetched`);
-  return await thaw(context, fetched!);
+  return await thaw(context, fetched!, { blocks: new Map(), packs });
 }
 
 function refused(key: string, message: string): TundraError {

@@ -62,9 +62,9 @@ export interface TundraOptions {
   /**
    * `true`: `ensureKs()` looks in the archive for keys of which Redis has neither value nor record. A key whose newest
    * object holds a value is `LOST`, as Redis has lost its record; it is not brought back, as it may have been deleted.
-   * Each `ensureKs()` then lists once for each such key, and fetches once if it was archived; `del()` of such a key
-   * lists and archives a tombstone. The datastore must be able to list, and `packBytes` is 0: of what is in packs since
-   * before, a call searches the directories of at most 256. `false`: such keys count as never archived.
+   * Each `ensureKs()` then lists once, and once for each such key, and fetches once if it was archived; `del()` of such
+   * a key lists and archives a tombstone. The datastore must be able to list, and `packBytes` is 0: of what is in packs
+   * since before, a call searches the directories of at most 256. `false`: such keys count as never archived.
    *
    * @default {false}
    */

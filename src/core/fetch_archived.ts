@@ -7,7 +7,7 @@ import { type Block, recordOf, thawBlock } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { holderName, placeOf } from "../archive/place.ts";
 import { thawRecord } from "../archive/record.ts";
-import { asTundraError, show, TundraError } from "../base/errors.ts";
+import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { DatastoreCallOptions, RangeRead } from "../datastores/datastore.ts";
 import type { Context } from "./context.ts";
@@ -94,14 +94,23 @@ async function fetchUnits(
     all(reads, () => readRanges(context, reads, call)),
   ]);
   own.forEach(({ id }, i) => found.set(id, objects[i]!));
+  const alone: Unit[] = [];
   reads.forEach((read, i) => {
     const bytes = ranges[i]!;
+    if (bytes instanceof Error && read.units.length > 1 && concernsSome(bytes)) alone.push(...read.units);
     for (const { id, offset, length } of read.units) {
       const from = offset - read.offset;
       found.set(id, bytes instanceof Error ? bytes : bytes.subarray(from, from + length));
     }
   });
+  const again = await all(alone, () => readRanges(context, alone, call));
+  alone.forEach(({ id }, i) => found.set(id, again[i]!));
   return found;
+}
+
+/** Tells if an error of blocks that were read together may concern some of them only, as if a pack was cut off. */
+function concernsSome(error: Error): boolean {
+  return !isNotFound(error) && !asTundraError(error, "fetch blocks").retryable;
 }
 
 /** Reads of blocks, joined where they lie close together. */
@@ -161,7 +170,7 @@ export async function thawArchived(
   try {
     return recordOf(await block, { key, ver });
   } catch (thrown) {
-    const { code, message, retryable } = asTundraError(thrown, `thaw ${show(key)}`);
-    throw new TundraError(code, message, { keys: [key], retryable, cause: thrown });
+    const { code, message, retryable, cause } = asTundraError(thrown, `thaw ${show(key)}`);
+    throw new TundraError(code, message, { keys: [key], retryable, cause });
   }
 }

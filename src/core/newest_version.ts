@@ -17,11 +17,21 @@ const MOST_DIRECTORIES = 256;
 /** Directories that a call has read already, by pack. */
 export type Directories = Map<string, Promise<Directory>>;
 
+/** What a call has read of packs already. */
+export interface KnownPacks {
+  /** The names of all packs. */
+  listed?: Promise<string[]>;
+  directories: Directories;
+}
+
+/** Makes one call of the datastore: a tick counts each. */
+export type EachRead = <T>(act: (call: DatastoreCallOptions | undefined) => Promise<T>) => Promise<T>;
+
 /** Limits of a search. */
 export interface SearchOptions {
   /** Packs are searched if they are younger than this version. */
   than?: string;
-  directories?: Directories;
+  packs?: KnownPacks;
   /** The most directories that this search may read. */
   most?: number;
   call?: DatastoreCallOptions;
@@ -35,18 +45,20 @@ export interface SearchOptions {
  */
 export async function newestVersions(context: Context, key: string, options: SearchOptions = {}): Promise<string[]> {
   const { tqname } = context;
-  const { than = "", directories = new Map(), most = MOST_DIRECTORIES, call } = options;
+  const { than = "", most = MOST_DIRECTORIES, call } = options;
+  const packs: KnownPacks = options.packs ?? { directories: new Map() };
   let newest = await newestOwn(context, key, call);
   const since = () => Math.max(versionMicros(than) + 1, versionMicros(newest[0] ?? ""));
-  const packs = (await listPacks(context, packPrefix(tqname), call)).filter((pack) => versionMicros(pack) >= since());
+  packs.listed ??= listPacks(context, packPrefix(tqname), call);
+  const younger = (await packs.listed).filter((pack) => versionMicros(pack) >= since());
   let read = 0;
-  for (const pack of packs.toReversed()) { // the youngest first: an older one holds nothing newer than its own name
+  for (const pack of younger.toReversed()) { // the youngest first: an older one holds nothing newer than its own name
     if (versionMicros(pack) < since()) break;
     if (read++ >= most) {
       const must = `at most ${most} packs may be younger than ${show(than)}: there are more`;
       throw new TundraError("UNAVAILABLE", `Cannot search the archive for ${show(key)} as ${must}`, { keys: [key] });
     }
-    const { entries } = await readDirectory(context, pack, directories, call);
+    const { entries } = await readDirectory(context, pack, packs.directories, (act) => act(call));
     newest = newestOf([...newest, ...entries.filter((entry) => entry.key === key).map((entry) => wordOf(pack, entry))]);
   }
   return newest;
@@ -86,19 +98,19 @@ export function readDirectory(
   context: Context,
   pack: string,
   directories: Directories,
-  call?: DatastoreCallOptions,
+  each: EachRead,
 ): Promise<Directory> {
   const known = directories.get(pack);
   if (known) return known;
-  const directory = readUncached(context, pack, call);
+  const directory = readUncached(context, pack, each);
   directories.set(pack, directory);
   return directory;
 }
 
-async function readUncached(context: Context, pack: string, call?: DatastoreCallOptions): Promise<Directory> {
+async function readUncached(context: Context, pack: string, each: EachRead): Promise<Directory> {
   const name = packName(context.tqname, pack);
   const read = async (offset: number, length: number) => {
-    const [bytes] = await readRanges(context, [{ name, offset, length }], call);
+    const [bytes] = await each((call) => readRanges(context, [{ name, offset, length }], call));
     if (bytes instanceof Error) throw bytes;
     return bytes!;
   };

@@ -6,12 +6,10 @@ import { asTundraError } from "../base/errors.ts";
 import { checkIdentity, establishIdentity, isConfirmed } from "../core/identity.ts";
 import { type Claim, claim } from "../scripts/claim.ts";
 import { archiveIsMine } from "./archive_check.ts";
-import { EVICTION_REQUESTS, evictUnclaimed } from "./evict_idle.ts";
+import { EVICTION_REQUESTS, EVICTION_SHARE, evictUnclaimed } from "./evict_idle.ts";
 import { type Lease, uploadsEnd } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
-/** If requests are bounded, eviction gets a quarter of them: questions about idle keys would leave none to freeze. */
-const EVICTION_SHARE = 0.25;
 /** The most that a claim may take. */
 export interface Wanted {
   maxKeys: number;

@@ -26,15 +26,21 @@ export const EVICTION_REQUESTS = 3;
 const COMPARED_BYTES = 16 * 1024 * 1024;
 /** Counts for a value whose size is not known. */
 const UNKNOWN_KB = 64;
+/** If requests are bounded, eviction gets a quarter of them: questions about idle keys would leave none to freeze. */
+export const EVICTION_SHARE = 0.25;
+
 /** A version younger than this needs no question: no lifecycle rule removes it so soon. */
 const TRUSTED_MS = 24 * 60 * 60 * 1000;
 
 /**
  * Evicts keys that a claim found idle; `false` if requests sufficed for some of them only, `undefined` if it failed.
  */
-export async function evictClaimed(run: TickRun, { idle, idleLimitMs, nowUs }: Claim): Promise<boolean | undefined> {
+export async function evictClaimed(run: TickRun, claim: Claim): Promise<boolean | undefined> {
+  const { idle, idleLimitMs, nowUs, left } = claim;
+  // uploads of packs use up few requests, so more keys can be archived with those that are left
+  const share = left > 0 && run.uploadsPerKey < 1 ? EVICTION_SHARE : 1;
   try {
-    return await evictKeys(run, idle, idleLimitMs, nowUs / 1000) === idle.length;
+    return await evictKeys(run, idle, idleLimitMs, nowUs / 1000, share) === idle.length;
   } catch (thrown) {
     run.unfinished = true;
     if (!run.stopped()) run.fail(asTundraError(thrown, "evict idle keys"));
@@ -86,9 +92,12 @@ async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
   run.fail(error);
 }
 
-/** Evicts idle keys and counts outcomes; returns the number of keys that it has checked. */
-async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number): Promise<number> {
-  const questionsLeft = () => run.requestsLeft() - EVICTION_REQUESTS + 1;
+/**
+ * Evicts idle keys and counts outcomes; returns the number of keys that it has checked. `share`: the share of the
+ * requests that are left.
+ */
+async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number, share = 1): Promise<number> {
+  const questionsLeft = () => Math.floor(share * (run.requestsLeft() - EVICTION_REQUESTS + 1));
   const outcomes = await evictIdle(run.context, keys, { limitMs, nowMs, questionsLeft }, run.call);
   for (const { key, outcome } of outcomes) {
     if (outcome === "evicted") run.report.evicted++;

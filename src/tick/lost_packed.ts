@@ -30,7 +30,7 @@ export async function newestPacked(
   const newest = new Map<string, Named | undefined>();
   const packs = lastNames ? packsIn(context, lastNames) : await listYoungest(run, nowMs, signal);
   for (const pack of packs.slice(-PACKS).toReversed()) {
-    const { entries } = await run.counted((call) => readDirectory(context, pack, directories, call), signal);
+    const { entries } = await readDirectory(context, pack, directories, (act) => run.counted(act, signal));
     for (const entry of entries) {
       const { key, gone, exp } = entry;
       const isValue = gone === undefined && (exp === 0 || exp > nowMs);

@@ -10,7 +10,7 @@ import { keyOfObject, newestOf, showKeys } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
 import { fetchArchived, type Fetched, type Named, thawArchived } from "../core/fetch_archived.ts";
-import { type Directories, newestVersions } from "../core/newest_version.ts";
+import { type Directories, type KnownPacks, newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
@@ -173,7 +173,8 @@ function some<T>(all: T[], most: number): T[] {
  * Looks in the archive for keys of which Redis has neither value nor record. Each key whose newest object holds a value
  * becomes a failure. It is not brought back: nothing proves that it was not deleted. Returns the keys to check again.
  *
- * Cost: a listing a key; a fetch for each that was archived, and for all of these 1 request.
+ * Cost: a listing, and one a key; a fetch for each that was archived, and for all of these 1 request. Directories of
+ * packs: two requests each, once a call.
  */
 export async function lookInArchive(
   context: Context,
@@ -182,10 +183,10 @@ export async function lookInArchive(
   failures: Map<string, TundraError>,
 ): Promise<string[]> {
   const found: Named[] = [];
-  const directories: Directories = new Map();
+  const packs: KnownPacks = { directories: new Map() };
   await inParallel(keys, WAVE, async (key) => {
     try {
-      const newest = await newestVersions(context, key, { directories });
+      const newest = await newestVersions(context, key, { packs });
       found.push(...newest.map((ver) => ({ key, ver })));
     } catch (thrown) {
       failures.set(key, asTundraError(thrown, "look in the archive"));

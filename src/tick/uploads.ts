@@ -5,11 +5,12 @@
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { freezeRecord } from "../archive/record.ts";
+import { TundraError } from "../base/errors.ts";
 import { newestOf, objectName, packName, versionAfter, versionMicros } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { archiveRecord, type Change, putOf } from "./changes.ts";
 import type { PutObject } from "./commits.ts";
-import type { Lease } from "./leases.ts";
+import { isOver, type Lease } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
 /** An error that the archive or a freezer has thrown. */
@@ -84,7 +85,11 @@ async function put(run: TickRun, lease: Lease, name: string, object: Uint8Array)
   const { context } = run;
   const { signal, release } = run.until(lease.endsAt);
   try {
-    await theirs(() => run.counted((call) => context.datastore.putKey(name, object, call), signal));
+    await theirs(async () => {
+      // to freeze it may have taken long
+      if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot begin an upload as its lease has ended");
+      return await run.counted((call) => context.datastore.putKey(name, object, call), signal);
+    });
   } finally {
     release();
   }

@@ -3,7 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
 import { r2Datastore, scheduledHandler, type ScheduledOptions } from "../../src/adapters/cloudflare.ts";
-import { withArchive } from "../support/fixtures.ts";
+import { names, PACKINGS, withArchive } from "../support/fixtures.ts";
 
 const EVENT = { cron: "* * * * *", scheduledTime: 1_700_000_000_000 };
 
@@ -30,6 +30,14 @@ describe("scheduledHandler", () => {
     return { outcome, logged: JSON.parse(lines[0]!), line: lines[0]! };
   }
 
+  /** Keys that are dirty, of an index with an id, in which lost records were searched for. */
+  async function dirtyKeys(n: number, store: TundraStore): Promise<void> {
+    const keys = names(n, "key");
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
+    await store.dirty(keys);
+    await store.tick({ maxKeys: 1 });
+  }
+
   it("ticks with the store of the event's bindings and logs the report as one line of JSON", async () => {
     await stack.raw("MSET", "a", "1", "b", "2");
     await stack.store().dirty("a", "b");
@@ -47,19 +55,25 @@ describe("scheduledHandler", () => {
   });
 
   it("makes at most 45 requests in all, so that the free plan's 50 suffice, and as many as it is told", async () => {
-    const store = stack.store();
-    const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`);
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
-    await store.dirty(keys);
-    await store.tick({ maxKeys: 1 }); // the first one gives the index its id, and looks for what Redis has lost
+    const store = stack.store({ packBytes: 0 });
+    await dirtyKeys(200, store);
     const requests = () => stack.server.requests + stack.s3.requests;
     let before = requests();
-    const { logged } = await trigger(() => stack.store());
+    const { logged } = await trigger(() => stack.store({ packBytes: 0 }));
     assertEquals(logged.subrequests, requests() - before);
     assert(logged.subrequests <= 45 && logged.frozen >= 34, JSON.stringify(logged));
     before = requests();
-    const more = await trigger(() => stack.store(), { maxSubrequests: 100 });
+    const more = await trigger(() => stack.store({ packBytes: 0 }), { maxSubrequests: 100 });
     assert(requests() - before <= 100 && more.logged.frozen >= 80, JSON.stringify(more.logged));
+  });
+
+  it("archives at least 4,000 small keys with 45 requests, in packs", async () => {
+    await dirtyKeys(6_000, stack.store());
+    const before = stack.server.requests + stack.s3.requests;
+    const { logged } = await trigger(() => stack.store());
+    assertEquals(logged.subrequests, stack.server.requests + stack.s3.requests - before);
+    assert(logged.subrequests <= 45 && logged.frozen >= 4_000, JSON.stringify(logged));
+    assertEquals(logged.errors, []);
   });
 
   it("lets a tick end before the next minute's event, and when it is told", async () => {
@@ -73,18 +87,21 @@ describe("scheduledHandler", () => {
     }
   });
 
-  it("drains a backlog over several events, some of which overlap", async () => {
-    const store = stack.store();
-    const keys = Array.from({ length: 150 }, (_, i) => `key ${i}`);
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
-    await store.dirty(keys);
-    let events = 0;
-    while ((await store.status()).dirty > 0 && events < 20) {
-      await Promise.all([trigger(() => stack.store()), trigger(() => stack.store())]);
-      events += 2;
-    }
-    assertEquals([(await store.status()).dirty, stack.objectNames().length], [0, 150]);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`drains a backlog over several events, some of which overlap; ${how}`, async () => {
+      const makeStore = () => stack.store({ packBytes });
+      const store = makeStore();
+      const keys = names(150, "key");
+      await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
+      await store.dirty(keys);
+      let events = 0;
+      while ((await store.status()).dirty > 0 && events < 20) {
+        await Promise.all([trigger(makeStore), trigger(makeStore)]);
+        events += 2;
+      }
+      assertEquals([(await store.status()).dirty, (await stack.versions()).length], [0, 150]);
+    });
+  }
 
   it("logs a failure as one line without secrets, and fails the event", async () => {
     const token = "token-of-a-database-that-is-away";
@@ -100,7 +117,7 @@ describe("scheduledHandler", () => {
     const archive = stack.datastore();
     const putKey: typeof archive.putKey = (name, ...rest) =>
       name.includes("key") ? Promise.reject(new Error("no")) : archive.putKey(name, ...rest);
-    const store = stack.store({ datastore: { ...archive, putKey } });
+    const store = stack.store({ packBytes: 0, datastore: { ...archive, putKey } });
     await trigger(() => stack.store()); // the archive has its owner object
     const keys = Array.from({ length: 9 }, (_, i) => `key ${i}`);
     await stack.raw("MSET", ...[...keys, "fine"].flatMap((key) => [key, "value"]));

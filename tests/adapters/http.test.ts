@@ -3,7 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { TundraError, type TundraErrorCode, type TundraStore } from "../../mod.ts";
 import { cronHandler } from "../../src/adapters/http.ts";
-import { withArchive } from "../support/fixtures.ts";
+import { PACKINGS, withArchive } from "../support/fixtures.ts";
 
 const SECRET = "correct-horse-battery";
 const URL = "http://app.example/api/cron";
@@ -26,19 +26,21 @@ describe("cronHandler", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 
-  it("answers 200 with the tick's report, for GET and for POST", async () => {
-    const store = stack.store();
-    const handle = cronHandler(store, { secret: SECRET });
-    await stack.raw("MSET", "a", "1", "b", "2");
-    await store.dirty("a", "b");
-    const first = await handle(call("GET"));
-    assertEquals([first.status, first.headers.get("cache-control")], [200, "no-store"]);
-    const report = await first.json();
-    assertEquals([report.claimed, report.frozen, report.done, report.errors], [2, 2, true, []]);
-    const second = await handle(call("POST"));
-    assertEquals([second.status, (await second.json()).claimed], [200, 0]);
-    assertEquals(stack.objectNames().length, 2);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`answers 200 with the tick's report, for GET and for POST; ${how}`, async () => {
+      const store = stack.store({ packBytes });
+      const handle = cronHandler(store, { secret: SECRET });
+      await stack.raw("MSET", "a", "1", "b", "2");
+      await store.dirty("a", "b");
+      const first = await handle(call("GET"));
+      assertEquals([first.status, first.headers.get("cache-control")], [200, "no-store"]);
+      const report = await first.json();
+      assertEquals([report.claimed, report.frozen, report.done, report.errors], [2, 2, true, []]);
+      const second = await handle(call("POST"));
+      assertEquals([second.status, (await second.json()).claimed], [200, 0]);
+      assertEquals([(await stack.versions()).length, stack.objectNames().length], [2, packBytes > 0 ? 1 : 2]);
+    });
+  }
 
   it("passes a tick's options on", async () => {
     const store = stack.store();
@@ -138,19 +140,21 @@ describe("cronHandler", () => {
     assertEquals(asked, [URL, URL]);
   });
 
-  it("archives each key once if deliveries overlap or come twice", async () => {
-    const store = stack.store();
-    const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
-    await store.dirty(keys);
-    const handle = cronHandler(() => stack.store(), { secret: SECRET, batchKeys: 10 });
-    const reports = await Promise.all(
-      Array.from({ length: 4 }, async () => (await handle(call())).json() as Promise<{ frozen: number }>),
-    );
-    assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 60);
-    assertEquals(stack.objectNames().length, 60);
-    assertEquals((await store.status()).dirty, 0);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`archives each key once if deliveries overlap or come twice; ${how}`, async () => {
+      const store = stack.store({ packBytes });
+      const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
+      await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
+      await store.dirty(keys);
+      const handle = cronHandler(() => stack.store({ packBytes }), { secret: SECRET, batchKeys: 10 });
+      const reports = await Promise.all(
+        Array.from({ length: 4 }, async () => (await handle(call())).json() as Promise<{ frozen: number }>),
+      );
+      assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 60);
+      assertEquals([(await stack.versions()).length, stack.objectNames().length], [60, packBytes > 0 ? 6 : 60]);
+      assertEquals((await store.status()).dirty, 0);
+    });
+  }
 
   it("refuses a secret that is missing, short or not visible ASCII, other options and what is no store", () => {
     const store = stack.store();

@@ -6,7 +6,7 @@
 import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
-import type { StoreOptions } from "../support/fixtures.ts";
+import { isPack, type StoreOptions } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { agedVersion, type FaultWorld, type Value } from "./world.ts";
 
@@ -80,8 +80,7 @@ const FUSSY: Freezer = {
   },
 };
 
-/** The table. */
-export const CALLS: readonly CallCase[] = [
+const TABLE: readonly CallCase[] = [
   {
     name: "dirty",
     async prepare(world) {
@@ -198,8 +197,8 @@ export const CALLS: readonly CallCase[] = [
       const store = open({}, (datastore) => ({
         ...datastore,
         async putKey(name, value, options) {
-          const key = name.split("/")[1]!;
-          if (key !== "h") {
+          const keys = isPack(name) ? ["a", "x"] : [name.split("/")[1]!].filter((key) => key !== "h");
+          for (const key of keys) {
             await world.commands(["SET", key, `${key} meanwhile`, "KEEPTTL"]);
             await world.store().dirty(key);
           }
@@ -330,4 +329,17 @@ export const CALLS: readonly CallCase[] = [
     dead: ["a"],
     run: (open) => open().retryDead("a"),
   },
+];
+
+/** Calls that make other requests if each value is an object of its own. */
+const UPLOADING = ["tick", "tick over keys that change meanwhile", "tick, the first ever", "tick over removed keys"];
+
+/** The table, and those again by a store without packs; whatever was archived before is in packs. */
+export const CALLS: readonly CallCase[] = [
+  ...TABLE,
+  ...TABLE.filter(({ name }) => UPLOADING.includes(name)).map((call): CallCase => ({
+    ...call,
+    name: `${call.name}, as objects`,
+    run: (open, world) => call.run((options, wrap) => open({ packBytes: 0, ...options }, wrap), world),
+  })),
 ];

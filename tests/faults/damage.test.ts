@@ -10,15 +10,29 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deflateSync } from "fflate";
 import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { sealContainer } from "../../src/archive/container.ts";
-import { objectName } from "../../src/base/keys.ts";
+import { type Place, placeOf } from "../../src/archive/place.ts";
+import { objectName, packName } from "../../src/base/keys.ts";
 import { BUCKET, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 import { freezeRecord } from "../support/records.ts";
 
 const EXP = 4_000_000_000_000; // all but for ever
 
+/** The code for each key with which ensureKs fails; "" if it does not. */
+async function codes(store: TundraStore, keys: string[]): Promise<string[]> {
+  try {
+    await store.ensureKs(keys);
+  } catch (error) {
+    assert(error instanceof TundraError && error.code === "ENSURE_FAILED", String(error));
+    assertEquals(error.retryable, false);
+    const { causes } = error;
+    return keys.map((key) => (causes[key] as TundraError | undefined)?.code ?? "");
+  }
+  return keys.map(() => "");
+}
+
 describe("damage in the archive", () => {
-  const cold = withArchive();
+  const cold = withArchive({ packBytes: 0 });
   beforeEach(() => cold.flush());
 
   const objects = () => cold.s3.objects(BUCKET);
@@ -37,19 +51,6 @@ describe("damage in the archive", () => {
     await store.dirty(keys);
     await store.tick();
     assertEquals((await store.evict(keys)).kept, {});
-  }
-
-  /** The code for each key with which ensureKs fails; "" if it does not. */
-  async function codes(store: TundraStore, keys: string[]): Promise<string[]> {
-    try {
-      await store.ensureKs(keys);
-    } catch (error) {
-      assert(error instanceof TundraError && error.code === "ENSURE_FAILED", String(error));
-      assertEquals(error.retryable, false);
-      const { causes } = error;
-      return keys.map((key) => (causes[key] as TundraError | undefined)?.code ?? "");
-    }
-    return keys.map(() => "");
   }
 
   /**
@@ -236,6 +237,69 @@ describe("damage in the archive", () => {
     assertEquals([frozen, failed, done], [1, 0, true]);
     assertEquals(objects().get(name), new Uint8Array(50));
     assertEquals((await cold.record("a"))!.flag, "e");
+  });
+});
+
+describe("damage in a pack", () => {
+  const cold = withArchive();
+  beforeEach(() => cold.flush());
+  const objects = () => cold.s3.objects(BUCKET);
+  const keys = names(60);
+
+  /** Keys that share a pack of several blocks, evicted; its name, and the place of each. */
+  async function packed(store: TundraStore): Promise<{ pack: string; places: Place[] }> {
+    for (const key of keys) await cold.raw("SET", key, crypto.getRandomValues(new Uint8Array(3_000)));
+    await store.dirty(keys);
+    assertEquals((await store.tick()).frozen, keys.length);
+    assertEquals((await store.evict(keys)).kept, {});
+    const places = await Promise.all(keys.map(async (key) => placeOf((await cold.record(key))!.ver)));
+    assertEquals(new Set(places.map(({ pack }) => pack)).size, 1);
+    assert(new Set(places.map(({ offset }) => offset)).size > 4);
+    return { pack: packName("default", places[0]!.pack), places };
+  }
+
+  /** Damages the pack; each key fails with its code, then comes back once the pack is right again. */
+  async function fails(store: TundraStore, pack: string, damaged: Uint8Array, expected: string[]): Promise<void> {
+    const right = objects().get(pack)!;
+    objects().set(pack, damaged);
+    assertEquals(await codes(store, keys), expected);
+    objects().set(pack, right);
+    assertEquals(await codes(store, keys), keys.map(() => ""));
+    assertEquals((await store.evict(keys)).kept, {});
+  }
+
+  for (const [how, freezer] of [["as it is", null], ["deflated", deflateFreezer()]] as const) {
+    it(`is CORRUPT for exactly the keys of the block that it is in, wherever it is (${how})`, async () => {
+      const store = cold.store({ freezer });
+      const random = seededRandom(`damage in a pack, ${how}`);
+      const { pack, places } = await packed(store);
+      for (let i = 0; i < 10; i++) {
+        const damaged = objects().get(pack)!.slice();
+        const at = random.int(damaged.length);
+        damaged[at]! ^= 1 << random.int(8);
+        const expected = places.map(({ offset, length }) => offset <= at && at < offset + length ? "CORRUPT" : "");
+        await fails(store, pack, damaged, expected);
+      }
+    });
+  }
+
+  it("that cuts it off concerns exactly the keys of blocks that are not whole", async () => {
+    const store = cold.store({ freezer: null });
+    const random = seededRandom("a pack that is cut off");
+    const { pack, places } = await packed(store);
+    for (let i = 0; i < 10; i++) {
+      const size = random.int(objects().get(pack)!.length);
+      const expected = places.map(({ offset, length }) => offset + length > size ? "UNAVAILABLE" : "");
+      await fails(store, pack, objects().get(pack)!.slice(0, size), expected);
+    }
+  });
+
+  it("is CORRUPT for all keys if another pack of theirs stands in its place", async () => {
+    const store = cold.store();
+    const { pack: first } = await packed(store);
+    await store.ensureKs(keys);
+    const { pack } = await packed(store);
+    await fails(store, pack, objects().get(first)!, keys.map(() => "CORRUPT"));
   });
 });
 

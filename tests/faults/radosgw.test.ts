@@ -1,16 +1,16 @@
 /** The same with a real S3 gateway: it is stopped, killed, misconfigured, and its replies are lost. */
-import { after, before, beforeEach, describe, it } from "node:test";
+import { after, before, beforeEach, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type FaultProxy, startFaultProxy } from "../../dev/servers/faults.ts";
 import { type Radosgw, type RadosgwUser, startRadosgw } from "../../dev/servers/radosgw.ts";
 import { type Datastore, s3Datastore, type S3DatastoreOptions, type TundraError, type TundraStore } from "../../mod.ts";
-import { names, tundraError } from "../support/fixtures.ts";
+import { describePackings, names, tundraError } from "../support/fixtures.ts";
 import { type Allowed, withFaultWorld } from "./world.ts";
 
 const KEYS = names(5);
 
-describe("while a real gateway", () => {
-  const world = withFaultWorld();
+describePackings("while a real gateway", (packBytes) => {
+  const world = withFaultWorld({ packBytes });
   let gateway: Radosgw;
   let proxy: FaultProxy;
   let otherUser: RadosgwUser;
@@ -112,12 +112,19 @@ describe("while a real gateway", () => {
       return { type: "reset", served: true };
     });
     await recovers();
-    assert(seen.size >= 2 * KEYS.length);
     proxy.setPlan([]);
-    for (const key of KEYS) {
-      const { ver } = (await world.record(key))!;
+    const packs = await archive().listKeys("default/~packs/");
+    const vers = await Promise.all(KEYS.map(async (key) => (await world.record(key))!.ver));
+    if (packBytes > 0) {
+      assertEquals(packs.names, [`default/~packs/${vers[0]!.split("@")[0]}`]);
+      assertEquals(seen.size, 4); // the owner, the pack, a range of it, the other key's object
+      return;
+    }
+    assert(seen.size >= 2 * KEYS.length);
+    assertEquals(packs.names, []);
+    for (const [i, key] of KEYS.entries()) {
       const listed = await archive().listKeys(`default/${key.replace(":", ".3A")}/`);
-      assertEquals(listed.names.map((name) => name.split("/").at(-1)), [ver]);
+      assertEquals(listed.names.map((name) => name.split("/").at(-1)), [vers[i]]);
     }
   });
 

@@ -6,7 +6,9 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { after, before } from "node:test";
-import { objectName, redisKeys } from "../../src/base/keys.ts";
+import { recordOf, thawBlock } from "../../src/archive/block.ts";
+import { holderName, placeOf, placeWord } from "../../src/archive/place.ts";
+import { objectName, objectPrefix, packPrefix, redisKeys } from "../../src/base/keys.ts";
 import { type Platform, setPlatform } from "../../src/base/platform.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
@@ -17,9 +19,8 @@ import {
   RedisError,
   type Reply,
 } from "../../src/testing/resp.ts";
-import { BUCKET, type ColdStack, withArchive } from "../support/fixtures.ts";
+import { type ArchiveOptions, BUCKET, type ColdStack, entriesOf, isPack, withArchive } from "../support/fixtures.ts";
 import { freezeRecord, thawRecord } from "../support/records.ts";
-import type { StackOptions } from "../support/stack.ts";
 
 /** The value of a key for the application: its DUMP payload (a character a byte) and own expiry, or nothing. */
 export type Value = { dump: string; exp: number } | "absent" | "conflict";
@@ -58,7 +59,7 @@ const KEYS = redisKeys("default");
 const RECORD = KEYS.record("");
 
 /** Call it at the top of a `describe`; it registers the hooks. Retries wait for nothing: their jitter is zero here. */
-export function withFaultWorld(options: StackOptions = {}): FaultWorld {
+export function withFaultWorld(options: ArchiveOptions = {}): FaultWorld {
   const cold = withArchive(options);
   let connection: RedisConnection;
   let seen = new Map<string, Uint8Array>();
@@ -85,13 +86,27 @@ export function withFaultWorld(options: StackOptions = {}): FaultWorld {
     return new Map(keys.map((key, i) => [key, valueOf(found[2 * i]!, found[2 * i + 1]!)]));
   };
 
-  /** The newest version that was archived at a later time; the nonce says nothing about order. */
-  const newerThan = (ver: string, prefix: string): string | undefined => {
-    const all = [...objects().keys()].filter((name) => name.startsWith(prefix)).map((name) =>
-      name.slice(prefix.length)
-    );
+  /** The newest version that was archived at a later time, by its place; the nonce says nothing about order. */
+  const newerThan = async (key: string, ver: string): Promise<string | undefined> => {
+    const prefix = await objectPrefix("default", key);
+    const all: string[] = [];
+    for (const [name, bytes] of objects()) {
+      if (name.startsWith(prefix)) all.push(name.slice(prefix.length));
+      if (!isPack(name)) continue;
+      const entries = (await entriesOf(name, bytes)).filter((entry) => entry.key === key);
+      all.push(...entries.map((entry) => placeWord({ ...entry, pack: name.slice(packPrefix("default").length) })));
+    }
     const newest = all.sort().at(-1);
     return newest && newest.split("-")[0]! > ver.split("-")[0]! ? newest : undefined;
+  };
+
+  /** What the bucket holds at a place. */
+  const thawed = async (key: string, word: string) => {
+    const { ver, pack, offset, length } = placeOf(word);
+    const name = await holderName("default", key, word);
+    const object = objects().get(name)!;
+    if (pack === "") return await thawRecord(object, { key, ver }, FREEZERS);
+    return recordOf(await thawBlock(object.slice(offset, offset + length), name, FREEZERS, [key]), { key, ver });
   };
 
   /** The value of a key, derived from Redis and the bucket alone. */
@@ -102,11 +117,10 @@ export function withFaultWorld(options: StackOptions = {}): FaultWorld {
       return blind ? "conflict" : there;
     }
     if (!record || record.rev !== 0 || record.ver === "" || /[gm]/.test(record.flag) || expired) return "absent";
-    const named = await objectName("default", key, record.ver);
-    const ver = objects().has(named) ? record.ver : newerThan(record.ver, named.slice(0, -record.ver.length));
+    const named = await holderName("default", key, record.ver);
+    const ver = objects().has(named) ? record.ver : await newerThan(key, record.ver);
     if (!ver) throw new Error(`the archive has no version ${record.ver} of ${key}, nor a newer one`);
-    const object = objects().get(await objectName("default", key, ver))!;
-    const archived = await thawRecord(object, { key, ver }, FREEZERS);
+    const archived = await thawed(key, ver);
     if ("gone" in archived) {
       if (ver === record.ver) throw new Error(`the record of ${key} names a tombstone as its value`);
       return "absent";

@@ -416,6 +416,8 @@ describe("evict", () => {
         freezers: [],
         redisTtlMs: 10 * HOUR_MS,
         freezeDelayMs: 0,
+        packBytes: 0,
+        maxPackedBytes: 0,
         maxBytesInFlight: Infinity,
         lookInArchive: false,
       };

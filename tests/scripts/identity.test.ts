@@ -2,6 +2,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { memoryDatastore, type PutOptions, TundraError, type TundraStore, tundraStore } from "../../mod.ts";
 import { proposeId, replaceId } from "../../src/scripts/id.ts";
+import { versionsIn } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -231,7 +232,8 @@ describe("index and archive", () => {
         assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 5);
         assertEquals(archive.owner(), await id());
         assertEquals((await store.status()).dirty, 0);
-        assertEquals(archive.puts.filter((name) => !onlyOwner(name)).length, 5);
+        const versions = await versionsIn(archive.memory.objects);
+        assertEquals(versions.map((each) => each.split(" ")[0]), ["k0", "k1", "k2", "k3", "k4"]);
       }
     });
   });

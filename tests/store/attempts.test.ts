@@ -4,7 +4,7 @@ import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringInclu
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Datastore, type Freezer, type TickReport, TundraError, type TundraStore } from "../../mod.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { describePackings, hooked, isOwner, isPack, names, withArchive } from "../support/fixtures.ts";
 import { type Gate, gate, sleep } from "../support/waiting.ts";
 
 const NOW = { retryBackoffMs: 0 };
@@ -144,7 +144,7 @@ describe("a key that fails for a reason specific to it", () => {
     const fetch = faultyFetch(globalThis.fetch, [
       { match: /^PUT \S+\/default\/k\//, times: Infinity, fault: { type: "status", status: 400, body: refusal } },
     ]);
-    const store = stack.store({ datastore: stack.datastore({ fetch, retries: 4 }) });
+    const store = stack.store({ packBytes: 0, datastore: stack.datastore({ fetch, retries: 4 }) });
     await stack.raw("MSET", "k", "value", "other", "value");
     await store.dirty("k", "other");
     const dead: number[] = [];
@@ -189,20 +189,21 @@ describe("a key that fails for a reason specific to it", () => {
   });
 });
 
-describe("a tick that dies", () => {
-  const stack = withArchive();
+describePackings("a tick that dies", (packBytes) => {
+  const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
 
-  /** A store whose ticks never come back from the upload of `poison`, whatever their signal says. */
+  /** A store whose ticks never come back from the upload of `poison`, alone or in a pack, whatever their signal says. */
   function deadly(door: Gate): { store: TundraStore; puts: string[] } {
     const archive = stack.datastore();
     const puts: string[] = [];
     const store = stack.store({
+      freezer: null,
       datastore: hooked(archive, {
-        async putKey(name, ...rest) {
+        async putKey(name, value, options) {
           if (!isOwner(name)) puts.push(name.split("/")[1]!);
-          if (name.startsWith("default/poison/")) await door.wait();
-          return await archive.putKey(name, ...rest);
+          if (!isOwner(name) && new TextDecoder("latin1").decode(value).includes("poison")) await door.wait();
+          return await archive.putKey(name, value, options);
         },
       }),
     });
@@ -237,7 +238,7 @@ describe("a tick that dies", () => {
       if (n === 2) assertEquals((await stack.store().evict(healthy)).evicted, healthy);
     }
     assertEquals(attempts, [0, 1, 2, 3, 3]);
-    assertEquals(alone, [1, 1, 1, 1, 0]);
+    assertEquals(alone, [packBytes > 0 ? 0 : 1, 1, 1, 1, 0]); // at first it may share a pack
     assertEquals([report!.dead, report!.failed, report!.errors[0]!.key], [1, 1, "poison"]);
 
     const store = stack.store();
@@ -376,7 +377,7 @@ describe("an outage of the store", () => {
 });
 
 describe("a tick that is slower than its lease", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   before(() => setPlatform({ ...PLATFORM, leastDurationMs: 1 }));
   after(() => setPlatform());
   beforeEach(() => stack.flush());
@@ -411,6 +412,31 @@ describe("a tick that is slower than its lease", () => {
       }
     };
     await Promise.all([loop(), loop()]);
+    assertEquals([await store.deadLetters(), (await store.evict(keys)).evicted.length], [[], 12]);
+  });
+
+  it("kills no key of a pack whose upload outlasts the lease: they come alone, and are archived", async () => {
+    const archive = stack.datastore();
+    const store = stack.store({
+      packBytes: 1_048_576,
+      datastore: hooked(archive, {
+        async putKey(name, value, options) {
+          if (isPack(name)) await sleep(1_200);
+          return await archive.putKey(name, value, options);
+        },
+      }),
+    });
+    const keys = names(12);
+    await store.tick();
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
+    await store.dirty(keys);
+    const first = await store.tick({ leaseMs: 1000, nattempts: 1, ...NOW });
+    assertEquals([first.claimed, first.frozen, first.dead, first.done], [12, 0, 0, false]);
+    for (const key of keys) {
+      assertEquals([key, (await stack.score("dirty", key))! % 1, (await stack.record(key))!.attempts], [key, 0, 0]);
+    }
+    await stack.raw("ZADD", "tundra:default:dirty", ...keys.flatMap((key) => ["1000.5", key])); // as if it had died
+    assertEquals((await store.tick({ leaseMs: 1000, nattempts: 2, ...NOW })).frozen, 12);
     assertEquals([await store.deadLetters(), (await store.evict(keys)).evicted.length], [[], 12]);
   });
 

@@ -4,8 +4,9 @@ import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/ass
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Freezer, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { MAX_ODD } from "../../src/scripts/fail.ts";
-import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { describePackings, hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
 
 const NOW = { retryBackoffMs: 0 };
 const { dirty: DIRTY } = redisKeys("default");
@@ -160,8 +161,8 @@ describe("a key that Redis does not show", () => {
   });
 });
 
-describe("what the archive refuses", () => {
-  const stack = withArchive();
+describePackings("what the archive refuses", (packBytes) => {
+  const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
 
   async function dirtyKeys(keys: string[], store: TundraStore): Promise<void> {
@@ -170,12 +171,14 @@ describe("what the archive refuses", () => {
     await store.dirty(keys);
   }
 
-  function refusing(refused: (key: string) => Error | undefined) {
+  /** S3 that refuses objects; `holds` tells if an object, which no freezer has changed, holds the value of a key. */
+  function refusing(refused: (holds: (key: string) => boolean) => Error | undefined) {
     const archive = stack.datastore();
     return hooked(archive, {
-      putKey(name, ...rest) {
-        const error = isOwner(name) ? undefined : refused(name.split("/")[1]!);
-        return error ? Promise.reject(error) : archive.putKey(name, ...rest);
+      putKey(name, value, options) {
+        const text = new TextDecoder("latin1").decode(value);
+        const error = isOwner(name) ? undefined : refused((key) => text.includes(`value of ${key}`));
+        return error ? Promise.reject(error) : archive.putKey(name, value, options);
       },
     });
   }
@@ -201,12 +204,51 @@ describe("what the archive refuses", () => {
   }
 
   it("of one object while it takes others: that key's own, and it is dead after its attempts", async () => {
+    for (const healthy of [3, 60]) {
+      await stack.flush();
+      const store = stack.store({
+        freezer: null,
+        datastore: refusing((holds) => holds("bad") ? new TundraError("TOO_LARGE", "too much") : undefined),
+      });
+      await dirtyKeys([...names(healthy), "bad"], store);
+      const report = await store.tick({ ...NOW, nattempts: 1 });
+      assertEquals([report.frozen, report.failed, report.dead, report.errors[0]!.key], [healthy, 1, 1, "bad"]);
+    }
+  });
+
+  it("of one object, whichever halves of a pack it is in: that key's own, and the others are archived", async () => {
+    setPlatform({ ...PLATFORM, random: () => 0 }); // halves keep their order
+    try {
+      for (const keys of [["bad", ...names(63)], [...names(63), "bad"]]) {
+        await stack.flush();
+        const store = stack.store({
+          freezer: null,
+          datastore: refusing((holds) => holds("bad") ? new TundraError("TOO_LARGE", "too much") : undefined),
+        });
+        await dirtyKeys(keys, store);
+        for (const [i, key] of keys.entries()) await stack.raw("ZADD", DIRTY, 1000 + i, key);
+        const report = await store.tick({ ...NOW, nattempts: 1 });
+        assertEquals([report.frozen, report.failed, report.dead], [63, 1, 1]);
+      }
+    } finally {
+      setPlatform();
+    }
+  });
+
+  it("of some objects while it takes others: those keys' own, and no other is lost for them", async () => {
+    const bad = names(4, "bad");
     const store = stack.store({
-      datastore: refusing((key) => key === "bad" ? new TundraError("TOO_LARGE", "too much") : undefined),
+      freezer: null,
+      datastore: refusing((holds) => bad.some(holds) ? new TundraError("TOO_LARGE", "too much") : undefined),
     });
-    await dirtyKeys([...names(3), "bad"], store);
-    const report = await store.tick({ ...NOW, nattempts: 1 });
-    assertEquals([report.frozen, report.failed, report.dead, report.errors[0]!.key], [3, 1, 1, "bad"]);
+    await dirtyKeys([...names(60), ...bad], store);
+    const first = await store.tick({ ...NOW, nattempts: 2 });
+    assertEquals([first.frozen, first.failed, first.dead], [60, 4, 0]);
+    await store.dirty("k:0"); // if it takes nothing else, that is its own trouble
+    const second = await store.tick({ ...NOW, nattempts: 2 });
+    assertEquals([second.frozen, second.failed, second.dead], [1, 4, 4]);
+    assertEquals([await stack.members("dead"), (await store.status()).dirty], [bad, bad.length]);
+    assertEquals((await store.evict(names(60))).evicted, names(60));
   });
 
   it("of a lone object: the datastore's own word decides", async () => {
@@ -220,7 +262,8 @@ describe("what the archive refuses", () => {
 
   it(`with a trouble of its own for one key, tick after tick, while others are stored: that key's own after ${MAX_ODD}`, async () => {
     const store = stack.store({
-      datastore: refusing((key) => key === "bad" ? new TundraError("UNAVAILABLE", "HTTP 500") : undefined),
+      freezer: null,
+      datastore: refusing((holds) => holds("bad") ? new TundraError("UNAVAILABLE", "HTTP 500") : undefined),
     });
     await dirtyKeys(["bad", "good"], store);
     const died: number[] = [];
@@ -241,10 +284,12 @@ describe("what the archive refuses", () => {
     let left = 0;
     const store = stack.store({ datastore: refusing(() => --left < 0 ? new Error("away") : undefined) });
     await dirtyKeys(names(40), store);
+    const batchKeys = packBytes > 0 ? 4 : 100;
     for (let i = 0; i < 2 * MAX_ODD; i++) {
-      left = 25;
+      left = packBytes > 0 ? 5 : 25;
       await store.dirty(names(40));
-      assertEquals((await store.tick({ ...NOW, nattempts: 1 })).dead, 0);
+      const report = await store.tick({ ...NOW, nattempts: 1, batchKeys });
+      assertEquals([report.dead, report.failed > 0, report.frozen > 0], [0, true, true]);
     }
     left = Infinity;
     assertEquals([(await store.tick()).failed, (await store.status()).dirty], [0, 0]);

@@ -9,14 +9,12 @@ import {
   TundraError,
   type TundraStore,
 } from "../../mod.ts";
-import { hooked, names, withArchive } from "../support/fixtures.ts";
+import { BUCKET, type ColdStack, hooked, isPack, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
-describe("budgets", () => {
-  const stack = withArchive();
-  beforeEach(() => stack.flush());
-  let puts = 0;
-  let gets = 0;
+/** What the calls of stores on this stack cost. */
+function meter(stack: ColdStack) {
+  let [puts, gets, ranges, mostBytes] = [0, 0, 0, 0];
 
   /** Counts objects put and asked for; on S3, but for many keys in memory: they are 1,000 requests there as here. */
   function archive(n: number): Datastore {
@@ -30,26 +28,31 @@ describe("budgets", () => {
         gets += names.length;
         return inner.fetchKeys(names, ...args);
       },
+      fetchRanges: (reads, ...args) => {
+        ranges += reads.length;
+        mostBytes = Math.max(mostBytes, ...reads.map(({ length }) => length));
+        return inner.fetchRanges(reads, ...args);
+      },
     });
   }
 
   /** A store whose scripts Redis knows and whose index has its id; `n` keys, archived and in Redis. */
   async function ready(
     n: number,
-    options: { redisTtlMs?: number; expiring?: boolean } = {},
+    options: { redisTtlMs?: number; expiring?: boolean; valueBytes?: number } = {},
   ): Promise<{
     store: TundraStore;
     keys: string[];
   }> {
+    const { redisTtlMs, expiring, valueBytes } = options;
     const keys = names(n);
-    const store = stack.store({
-      redisTtlMs: options.redisTtlMs,
-      datastore: archive(n),
-    });
+    const store = stack.store({ redisTtlMs, datastore: archive(n) });
     const at = Math.floor(await stack.nowMs()) + HOUR_MS;
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    const valueOf = (key: string) =>
+      valueBytes ? crypto.getRandomValues(new Uint8Array(valueBytes)) : `value of ${key}`;
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, valueOf(key)]));
     await stack.raw("SET", "other", "value");
-    if (options.expiring) { for (const key of keys) await stack.raw("PEXPIREAT", key, at); }
+    if (expiring) { for (const key of keys) await stack.raw("PEXPIREAT", key, at); }
     await store.dirty("other");
     await store.tick();
     await store.evict("other");
@@ -65,16 +68,33 @@ describe("budgets", () => {
   /** Requests and commands at the endpoint, and objects put and asked for. A tick counts the same commands. */
   async function cost(act: () => Promise<unknown>): Promise<[number, number, number, number]> {
     await stack.server.resetCounters();
-    puts = gets = 0;
+    puts =
+      gets =
+      ranges =
+      mostBytes =
+        0;
     const s3 = stack.s3.requests;
     const report = await act();
     const commands = await stack.server.billable();
     if (typeof report === "object" && report !== null && "claimed" in report) {
       assertEquals((report as TickReport).commands, commands);
     }
-    if (stack.s3.requests > s3) assertEquals(stack.s3.requests - s3, puts + gets);
+    if (stack.s3.requests > s3) assertEquals(stack.s3.requests - s3, puts + gets + ranges);
     return [stack.server.requests, commands, puts, gets];
   }
+
+  /** As `cost`, and ranges of packs asked for. */
+  async function costInPacks(act: () => Promise<unknown>): Promise<[number, number, number, number, number]> {
+    return [...await cost(act), ranges];
+  }
+
+  return { ready, cost, costInPacks, mostBytes: () => mostBytes };
+}
+
+describe("budgets", () => {
+  const stack = withArchive({ packBytes: 0 });
+  beforeEach(() => stack.flush());
+  const { ready, cost } = meter(stack);
 
   for (const n of [1, 100, 1000]) {
     it(`dirty of ${n}: 1 request, 6 commands, first marks and repeated ones`, async () => {
@@ -241,5 +261,93 @@ describe("budgets", () => {
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
     assertEquals(await cost(() => store.dirty(keys)), [3, 18, 0, 0]);
     assertEquals(await cost(() => store.ensureKs(keys)), [3, 12, 0, 0]);
+  });
+});
+
+describe("budgets in packs", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+  const { ready, cost, costInPacks, mostBytes } = meter(stack);
+  const valueBytes = 700;
+
+  it("of one key are those without packs: it has an object of its own", async () => {
+    const { store, keys } = await ready(1);
+    await store.dirty(keys);
+    assertEquals(await costInPacks(() => store.tick()), [3, 2 + 21, 1, 1, 0]);
+    await store.evict(keys);
+    assertEquals(await costInPacks(() => store.ensureKs(keys)), [2, 2 + 12, 0, 1, 0]);
+  });
+
+  it("of values that would fill a pack each are those without packs", async () => {
+    const n = 5;
+    const store = stack.store({ packBytes: 40_000 });
+    for (const key of names(n)) await stack.raw("SET", key, crypto.getRandomValues(new Uint8Array(30_000)));
+    await store.dirty(names(n));
+    const { frozen, errors } = await store.tick();
+    assertEquals([frozen, errors, stack.objectNames().map(isPack)], [n, [], Array(n).fill(false)]);
+    assertEquals((await store.evict(names(n))).evicted.length, n);
+    await store.ensureKs(names(n));
+    assertEquals(await stack.exists(...names(n)), n);
+  });
+
+  for (const n of [100, 1000]) {
+    it(`tick of a batch of ${n}: 3 requests, 1 upload and the owner, 2 commands a key and 21`, async () => {
+      const { store, keys } = await ready(n, { valueBytes });
+      await store.dirty(keys);
+      let [frozen, subrequests] = [0, 0];
+      const tick = async () => ({ frozen, subrequests } = await store.tick());
+      // a batch of 1,000 is full, but nothing is left that a second claim would have to take
+      assertEquals(await costInPacks(tick), [3, 2 * n + 21, 1, 1, 0]);
+      assertEquals([frozen, subrequests], [n, 5]);
+    });
+
+    it(`ensureKs of ${n} evicted that were archived together: 2 requests, 1 range, 2 commands a key and 12`, async () => {
+      const { store, keys } = await ready(n, { valueBytes });
+      assertEquals(await cost(() => store.evict(keys)), [1, 2 * n + 9, 0, 0]);
+      assertEquals(await costInPacks(() => store.ensureKs(keys)), [2, 2 * n + 12, 0, 0, 1]);
+      assertEquals(await stack.exists(...keys), n);
+    });
+
+    it(`ensureKs of one of ${n} evicted: 2 requests, 1 range of at most 64 KiB, 14 commands`, async () => {
+      const { store, keys } = await ready(n, { valueBytes });
+      await store.evict(keys);
+      assertEquals(await costInPacks(() => store.ensureKs(keys[n / 2]!)), [2, 14, 0, 0, 1]);
+      assert(mostBytes() <= 65_536, `${mostBytes()} bytes`);
+    });
+
+    it(`removal of ${n}: 1 upload, 3 commands a key and 25, and nothing to delete`, async () => {
+      const { store, keys } = await ready(n);
+      const deletes = stack.s3Count("DeleteObject");
+      await store.del(keys);
+      await stack.server.resetCounters();
+      const uploads = stack.s3Count("PutObject");
+      const report = await store.tick();
+      assertEquals([report.missing, report.purged, report.errors], [n, n, []]);
+      assertEquals([stack.server.requests, await stack.server.billable()], [4, 3 * n + 25]);
+      if (n < 1000) {
+        assertEquals([stack.s3Count("PutObject") - uploads, stack.s3Count("DeleteObject") - deletes], [1, 0]);
+      }
+    });
+  }
+
+  it("own expiries cost one command more in a tick, for all keys together, and none in evict and ensureKs", async () => {
+    const n = 100;
+    const { store, keys } = await ready(n, { expiring: true });
+    await store.dirty(keys);
+    assertEquals(await costInPacks(() => store.tick()), [3, 2 * n + 22, 1, 1, 0]);
+    assertEquals(await cost(() => store.evict(keys)), [1, 2 * n + 9, 0, 0]);
+    assertEquals(await costInPacks(() => store.ensureKs(keys)), [2, 2 * n + 12, 0, 0, 1]);
+  });
+
+  it("a tick that evicts idle keys of one pack that is older than a day asks the archive once", async () => {
+    const n = 100;
+    const { store, keys } = await ready(n, { redisTtlMs: 10 * HOUR_MS });
+    await stack.leaveAlone(72 * HOUR_MS, ...keys);
+    const old = `${String(Math.floor(await stack.nowMs() - 72 * HOUR_MS) * 1000).padStart(16, "0")}-0badcafe`;
+    stack.s3.objects(BUCKET).set(`default/~packs/${old}`, new Uint8Array(1_000)); // only its name counts
+    for (const key of keys) await stack.editRecord(key, { ver: `${old}@:16:900` });
+    const s3 = stack.s3.requests;
+    const { evicted, subrequests } = await store.tick();
+    assertEquals([evicted, stack.s3.requests - s3, subrequests], [n, 2, 3 + 2]); // the owner, the pack
   });
 });

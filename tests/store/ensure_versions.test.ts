@@ -2,6 +2,7 @@ import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Datastore, memoryDatastore, notFound, TundraError, tundraStore } from "../../mod.ts";
+import { freezePack } from "../../src/archive/pack.ts";
 import { withIndex } from "../support/index.ts";
 import { freezeRecord } from "../support/records.ts";
 import { withStack } from "../support/stack.ts";
@@ -10,6 +11,7 @@ const BASE = 1_700_000_000_000_000;
 const version = (after: number, nonce = "00000000") => `${BASE + after}-${nonce}`;
 const KEY = "cart:7";
 const PREFIX = "default/cart.3A7/";
+const PACKS = "default/~packs/";
 
 describe("ensureKs, if the record names an object that the archive lacks,", () => {
   const stack = withStack();
@@ -72,6 +74,7 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
     await ensure({
       ...archive,
       listKeys: (prefix, cursor) => {
+        if (prefix === PACKS) return Promise.resolve({ names: [] });
         assertEquals(prefix, PREFIX);
         cursors.push(cursor);
         const i = Number(cursor ?? 0);
@@ -117,7 +120,8 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
     for (const nonces of [["00000001", "ffffffff"], ["ffffffff", "00000001"]] as const) {
       for (const nonce of nonces) await put(version(12, nonce), nonce);
       const names = [version(11), ...nonces.map((nonce) => version(12, nonce))].map((ver) => PREFIX + ver);
-      const { code, message } = await cause({ ...archive, listKeys: () => Promise.resolve({ names }) });
+      const listKeys = (prefix: string) => Promise.resolve({ names: prefix === PREFIX ? names : [] });
+      const { code, message } = await cause({ ...archive, listKeys });
       assertEquals(code, "LOST");
       for (const nonce of nonces) assertMatch(message, new RegExp(version(12, nonce)));
     }
@@ -149,6 +153,122 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
   it("is LOST if a tombstone is all there is, and older", async () => {
     await put(version(9), undefined);
     assertEquals((await cause()).code, "LOST");
+  });
+
+  /** Puts a pack with a version of the key or a tombstone, and versions of others before and after it. */
+  async function pack(name: string, value: string | undefined): Promise<void> {
+    await raw("SET", "scratch", value ?? "");
+    const dump = new Uint8Array(await raw("DUMP", "scratch") as Buffer);
+    await raw("DEL", "scratch");
+    const head = { ver: name, at: 5, index: "an-id", prev: "" };
+    const mine = value === undefined ? { ...head, key: KEY, gone: true as const } : { ...head, key: KEY, exp: 0, dump };
+    const others = ["a", "z"].map((key) => ({ ...head, key, exp: 0, dump }));
+    const records = [others[0]!, mine, others[1]!];
+    const { bytes } = await freezePack(records, PACKS + name, [], 1_048_576);
+    await archive.putKey(PACKS + name, bytes);
+  }
+
+  it("uses a newer version that lies in a pack, which the record names from then on", async () => {
+    await put(version(11), "newer");
+    await pack(version(5), "older");
+    await pack(version(12), "newest");
+    await ensure();
+    assertEquals(await value(), "newest");
+    const { ver, fp, flag, rev } = await tools.readRecord(KEY);
+    assertEquals([ver.split(":")[0], fp, flag, rev], [`${version(12)}@`, await tools.fingerprint(KEY), "r", 0]);
+    await raw("DEL", KEY); // without del(): its place is a place
+    await ensure();
+    assertEquals(await value(), "newest");
+  });
+
+  it("uses a newer version in an object of its own if that is newer than those in packs", async () => {
+    await pack(version(11), "newer");
+    await put(version(12), "newest");
+    await ensure();
+    assertEquals(await value(), "newest");
+  });
+
+  it("never uses an older version of a pack, nor one of the same microsecond, nor another key's", async () => {
+    for (const after of [9, 10]) {
+      archive.objects.clear();
+      await pack(version(after), "older");
+      assertEquals((await cause()).code, "LOST");
+    }
+    const other = await freezePack(
+      [{ key: "a", ver: version(12), at: 5, index: "an-id", prev: "", exp: 0, dump: new Uint8Array(10) }],
+      PACKS + version(12),
+      [],
+      1_048_576,
+    );
+    await archive.putKey(PACKS + version(12), other.bytes);
+    assertEquals((await cause()).code, "LOST");
+  });
+
+  it("never chooses between versions of the same microsecond, in packs or not", async () => {
+    await pack(version(12, "00000001"), "one");
+    await put(version(12, "ffffffff"), "other");
+    const { code, message } = await cause();
+    assertEquals(code, "LOST");
+    for (const nonce of ["00000001", "ffffffff"]) assertMatch(message, new RegExp(version(12, nonce)));
+  });
+
+  it("stays away if the newest is a tombstone in a pack", async () => {
+    await put(version(11), "deleted since");
+    await pack(version(12), undefined);
+    await ensure();
+    assertEquals([await value(), (await tools.readRecord(KEY)).flag], [undefined, "g"]);
+  });
+
+  it("is CORRUPT if the directory of a younger pack is damaged, UNAVAILABLE if it cannot be read: never LOST", async () => {
+    await pack(version(12), "newest");
+    const name = PACKS + version(12);
+    const right = archive.objects.get(name)!;
+    for (const at of [0, right.length - 1]) {
+      archive.objects.set(name, right.map((byte, i) => i === at ? byte ^ 1 : byte));
+      assertEquals((await cause()).code, "CORRUPT");
+    }
+    archive.objects.set(name, right);
+    const fetchRanges = () => Promise.reject(new Error("503 SlowDown"));
+    assertEquals((await cause({ ...archive, fetchRanges })).code, "UNAVAILABLE");
+    await ensure();
+    assertEquals(await value(), "newest");
+  });
+
+  it("lists packs once a call and reads each directory once, however many keys it looks for", async () => {
+    const keys = Array.from({ length: 40 }, (_, i) => `key${i}`);
+    for (const key of keys) await tools.evicted(key, "1", { ver: version(10, "55555555") });
+    for (const after of [11, 12, 13]) await pack(version(after), "newest");
+    const asked = { packs: 0, ranges: 0 };
+    const store = tundraStore({
+      ...archive,
+      listKeys: (prefix, ...rest) => {
+        if (prefix === PACKS) asked.packs++;
+        return archive.listKeys(prefix, ...rest);
+      },
+      fetchRanges: (reads, ...rest) => {
+        asked.ranges += reads.length;
+        return archive.fetchRanges(reads, ...rest);
+      },
+    }, { redis: stack.connection, freezer: null });
+    const error = await assertRejects(() => store.ensureKs(...keys, KEY), TundraError);
+    assertEquals(error.keys.toSorted(), keys.toSorted());
+    assertEquals(keys.map((key) => (error.causes[key] as TundraError).code), keys.map(() => "LOST"));
+    assertEquals([await value(), asked], ["newest", { packs: 1, ranges: 3 * 2 + 1 }]);
+  });
+
+  it("is UNAVAILABLE if more packs are younger than may be read", async () => {
+    let reads = 0;
+    const fetchRanges: typeof archive.fetchRanges = (...args) => (reads++, archive.fetchRanges(...args));
+    for (let i = 0; i < 257; i++) await pack(version(100 + i), "newest but one");
+    await pack(version(400), "newest");
+    await ensure({ ...archive, fetchRanges });
+    assertEquals([await value(), reads], ["newest", 3]); // its directory, and it
+    await raw("DEL", KEY);
+    await tools.evicted("gone", "1", { ver: version(10, "55555555") });
+    const store = tundraStore({ ...archive, fetchRanges }, { redis: stack.connection, freezer: null });
+    const error = await assertRejects(() => store.ensureKs("gone"), TundraError);
+    assertEquals((error.causes["gone"] as TundraError).code, "UNAVAILABLE");
+    assertEquals(reads, 3 + 2 * 256);
   });
 
   it("is LOST if the archive holds none", async () => {

@@ -1,14 +1,14 @@
 /** A tick within a bound on requests must go on with both: archiving what is dirty, evicting what is idle. */
 import type { Buffer } from "node:buffer";
-import { beforeEach, describe, it } from "node:test";
+import { beforeEach, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer } from "../../mod.ts";
-import { BUCKET, names, withArchive } from "../support/fixtures.ts";
+import { BUCKET, describePackings, names, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
 import { HOUR_MS } from "../support/times.ts";
 
-describe("maxSubrequests if each idle key costs a question to the archive", () => {
-  const stack = withArchive();
+describePackings("maxSubrequests if each idle key costs a question to the archive", (packBytes) => {
+  const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
 
   /** Clean keys whose version is three days old, unused since. */

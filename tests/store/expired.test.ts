@@ -2,13 +2,13 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { memoryDatastore } from "../../mod.ts";
-import { names, withArchive } from "../support/fixtures.ts";
+import { isOwner, isPack, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
 const keptOf = (kept: Record<string, string>) => Object.assign(Object.create(null), kept);
 
 describe("keys that expire by themselves", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   let archive: ReturnType<typeof memoryDatastore>;
   beforeEach(async () => {
     await stack.flush();
@@ -16,8 +16,8 @@ describe("keys that expire by themselves", () => {
   });
 
   /** Keys archived with an expiry; then time goes by until `hours` after it. */
-  async function expired(keys: string[], hours: number, evicted = false) {
-    const store = stack.store({ datastore: archive });
+  async function expired(keys: string[], hours: number, evicted = false, packBytes = 0) {
+    const store = stack.store({ datastore: archive, packBytes });
     await stack.raw("MSET", ...["living", ...keys].flatMap((key) => [key, "value"]));
     const exp = Math.floor(await stack.nowMs()) + HOUR_MS;
     for (const key of keys) await stack.raw("PEXPIREAT", key, exp);
@@ -36,13 +36,18 @@ describe("keys that expire by themselves", () => {
   const redisKeys = async () => (await stack.raw("KEYS", "*") as unknown[]).map(String).sort();
   const LEFT = ["dirty", "idle", "id", "lost_records_cursor", "rec:living", "stats", "tick"];
 
-  for (const evicted of [false, true]) {
-    it(`${evicted ? "evicted" : "resident until then"}: two days later their objects, their records and their places are gone`, async () => {
+  for (const [evicted, packBytes] of [[false, 0], [true, 0], [false, 1_048_576], [true, 1_048_576]] as const) {
+    const what = packBytes > 0 ? "their pack stays, and" : "their objects,";
+    it(`${evicted ? "evicted" : "resident until then"}: two days later ${what} their records and their places are gone`, async () => {
       const keys = names(5);
-      const store = await expired(keys, 48, evicted);
+      const store = await expired(keys, 48, evicted, packBytes);
       const report = await store.tick();
       assertEquals([report.purged, report.purging, report.done, report.errors], [5, 0, true, []]);
-      assertEquals([...archive.objects.keys()].filter((name) => !name.startsWith("default/living/")).length, 2); // owners
+      const left = [...archive.objects.keys()].filter((name) => !isOwner(name) && !name.startsWith("default/living/"));
+      assertEquals(left.map(isPack), packBytes > 0 ? [true] : []);
+      await store.evict("living");
+      await store.ensureKs("living");
+      assertEquals(await stack.get("living"), "value");
       assertEquals(await stack.raw("ZRANGE", "tundra:default:idle", 0, -1).then(String), "living");
       assertEquals(await redisKeys(), ["living", ...LEFT.slice(1).map((name) => `tundra:default:${name}`)].sort());
     });

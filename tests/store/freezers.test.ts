@@ -1,8 +1,9 @@
 /** Freezers that work in place, wait for a service, fail: what a store makes of it. */
-import { beforeEach, describe, it } from "node:test";
+import { beforeEach, it } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { type Freezer, TundraError } from "../../mod.ts";
-import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { placeOf } from "../../src/archive/place.ts";
+import { BUCKET, describePackings, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { sleep } from "../support/waiting.ts";
 
 /** Asks a key service before it works in place, and notes the names of the objects. */
@@ -18,8 +19,8 @@ function service(): Freezer & { failure: unknown; told: Set<string> } {
   return self;
 }
 
-describe("a freezer", () => {
-  const stack = withArchive();
+describePackings("a freezer", (packBytes) => {
+  const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
   const NOW = { retryBackoffMs: 0 };
 
@@ -92,24 +93,21 @@ describe("a freezer", () => {
 
   it("fails its own call only: what is damaged is CORRUPT, whatever the freezer says", async () => {
     const freezer = service();
-    await stack.raw("MSET", "good", "1", "bad", "2");
+    const keys = ["good", "bad", "fine"];
+    // each has a block of its own
+    for (const key of keys) await stack.raw("SET", key, crypto.getRandomValues(new Uint8Array(30_000)));
+    const values = [await stack.get("good"), await stack.get("fine")];
     const store = stack.store({ freezer });
-    await store.dirty("good", "bad");
+    await store.dirty(keys);
     await store.tick();
-    await store.evict("good", "bad");
-    const archive = stack.datastore();
-    const damaging = hooked(archive, {
-      async fetchKeys(names, options) {
-        const objects = await archive.fetchKeys(names, options);
-        names.forEach((name, i) => name.includes("/bad/") && (objects[i] as Uint8Array)[40]!++);
-        return objects;
-      },
-    });
-    const other = stack.store({ freezer, datastore: damaging });
-    const error = await tundraError("ENSURE_FAILED", () => other.ensureKs("good", "bad"));
+    await store.evict(keys);
+    const { ver, pack, offset } = placeOf((await stack.record("bad"))!.ver);
+    const name = pack === "" ? `default/bad/${ver}` : `default/~packs/${pack}`;
+    stack.s3.objects(BUCKET).get(name)![offset + 60]! ^= 1;
+    const error = await tundraError("ENSURE_FAILED", () => store.ensureKs(keys));
     assertEquals(Object.entries(error.causes).map(([key, cause]) => [key, (cause as TundraError).code]), [
       ["bad", "CORRUPT"],
     ]);
-    assertEquals(await stack.get("good"), "1");
+    assertEquals([await stack.get("good"), await stack.get("fine")], values);
   });
 });

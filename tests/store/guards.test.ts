@@ -3,16 +3,20 @@ import type { Buffer } from "node:buffer";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
-import { deflateFreezer } from "../../mod.ts";
+import { deflateFreezer, type Freezer } from "../../mod.ts";
 import { objectName, redisKeys, versionMicros } from "../../src/base/keys.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { BUCKET, hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, isOwner, names, PACKINGS, withArchive } from "../support/fixtures.ts";
 import { freezeRecord } from "../support/records.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { sleep } from "../support/waiting.ts";
 
 const { dirty: DIRTY, idle: IDLE, record: recordName, dead: DEAD } = redisKeys("default");
 const YEAR = 365 * 24 * HOUR_MS;
+
+function noise(length: number): Uint8Array<ArrayBuffer> {
+  return crypto.getRandomValues(new Uint8Array(length));
+}
 
 describe("a tick", () => {
   const stack = withArchive();
@@ -61,50 +65,85 @@ describe("a tick", () => {
     assertEquals((await stack.store().evict("k")).evicted, ["k"]);
   });
 
-  it("begins no upload after its lease", async () => {
-    await dirtyKeys(names(10));
-    const archive = stack.datastore();
-    const begun: number[] = [];
-    const startedAt = performance.now();
-    const store = stack.store({
-      datastore: hooked(archive, {
-        async putKey(name, ...rest) {
-          begun.push(performance.now() - startedAt);
-          await sleep(120);
-          return await archive.putKey(name, ...rest);
-        },
-      }),
+  for (const [packBytes, how] of PACKINGS) {
+    it(`begins no upload after its lease, ${how}`, async () => {
+      await dirtyKeys(names(10));
+      if (packBytes > 0) { for (const key of names(10)) await stack.raw("SET", key, noise(40_000)); }
+      const archive = stack.datastore();
+      const begun: number[] = [];
+      const startedAt = performance.now();
+      const store = stack.store({
+        packBytes: Math.min(packBytes, 100_000), // two blocks each
+        datastore: hooked(archive, {
+          async putKey(name, ...rest) {
+            begun.push(performance.now() - startedAt);
+            await sleep(120);
+            return await archive.putKey(name, ...rest);
+          },
+        }),
+      });
+      const report = await store.tick({ leaseMs: 400, nthreads: 1 });
+      assert(begun.every((ms) => ms < 400), `begun at ${begun.map(Math.round)} ms`);
+      assertLess(report.frozen, packBytes > 0 ? 10 : 5);
+      assertEquals([report.done, report.dead, report.frozen + (await stack.members("dirty")).length], [false, 0, 10]);
+      assertEquals(await stack.endLeases(), 0);
     });
-    const report = await store.tick({ leaseMs: 400, nthreads: 1 });
-    assert(begun.every((ms) => ms < 400), `begun at ${begun.map(Math.round)} ms`);
-    assertLess(report.frozen, 5);
-    assertEquals([report.done, report.dead, report.frozen + (await stack.members("dirty")).length], [false, 0, 10]);
-    assertEquals(await stack.endLeases(), 0);
-  });
+  }
 
-  it("spends a quarter of its requests on eviction if old versions are asked for, and the rest on archiving", async () => {
-    const idle = names(60, "idle");
-    await dirtyKeys(idle);
-    await stack.store().tick();
-    const objects = stack.s3.objects(BUCKET);
-    const at = Math.floor(await stack.nowMs() - 72 * HOUR_MS);
-    const ver = `${String(at * 1000).padStart(16, "0")}-0badcafe`;
-    const dump = new Uint8Array(await stack.raw("DUMP", idle[0]!) as Buffer);
-    for (const key of idle) {
-      objects.set(
-        await objectName("default", key, ver),
-        await freezeRecord({ key, ver, at, exp: 0, dump }, [deflateFreezer()]),
-      );
-      await stack.raw("RESTORE", key, 0, dump, "REPLACE");
-      await stack.editRecord(key, { ver, fp: (await stack.record(idle[0]!))!.fp });
-    }
-    await stack.leaveAlone(72 * HOUR_MS, ...idle);
-    await dirtyKeys(names(60, "dirty"));
-    const report = await stack.store({ redisTtlMs: 10 * HOUR_MS }).tick({ maxSubrequests: 60 });
-    assertEquals([report.errors, report.failed], [[], 0]);
-    const share = report.evicted / (report.evicted + report.frozen);
-    assert(share > 0.1 && share < 0.3, `evicted ${report.evicted}, archived ${report.frozen}`);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`begins no upload after its lease, though freezing took longer, ${how}`, async () => {
+      await dirtyKeys(names(3));
+      let begun = 0;
+      const archive = stack.datastore();
+      const slow: Freezer = {
+        id: "slow",
+        freeze: (bytes) => sleep(500).then(() => bytes),
+        thaw: (bytes) => bytes,
+      };
+      const store = stack.store({
+        packBytes,
+        freezer: slow,
+        datastore: hooked(archive, {
+          putKey(...args) {
+            begun++;
+            return archive.putKey(...args);
+          },
+        }),
+      });
+      const report = await store.tick({ leaseMs: 400, nattempts: 1 });
+      assertEquals([begun, report.frozen, report.dead, report.done], [0, 0, 0, false]);
+      assertEquals([(await stack.members("dirty")).length, await stack.endLeases()], [3, 0]);
+      assertEquals((await stack.store().tick()).frozen, 3);
+    });
+
+    it(`spends a quarter of its requests on eviction if old versions are asked for, and the rest on archiving, ${how}`, async () => {
+      const idle = names(60, "idle");
+      await dirtyKeys(idle);
+      await stack.store().tick();
+      const objects = stack.s3.objects(BUCKET);
+      const at = Math.floor(await stack.nowMs() - 72 * HOUR_MS);
+      const ver = `${String(at * 1000).padStart(16, "0")}-0badcafe`;
+      const dump = new Uint8Array(await stack.raw("DUMP", idle[0]!) as Buffer);
+      for (const key of idle) {
+        objects.set(
+          await objectName("default", key, ver),
+          await freezeRecord({ key, ver, at, exp: 0, dump }, [deflateFreezer()]),
+        );
+        await stack.raw("RESTORE", key, 0, dump, "REPLACE");
+        await stack.editRecord(key, { ver, fp: (await stack.record(idle[0]!))!.fp });
+      }
+      await stack.leaveAlone(72 * HOUR_MS, ...idle);
+      await dirtyKeys(names(packBytes > 0 ? 600 : 60, "dirty"));
+      const report = await stack.store({ redisTtlMs: 10 * HOUR_MS, packBytes }).tick({ maxSubrequests: 60 });
+      assertEquals([report.errors, report.failed], [[], 0]);
+      if (packBytes > 0) { // few requests are enough to archive all, and the rest is for eviction
+        assertEquals([report.frozen, report.evicted > 20], [600, true], `evicted ${report.evicted}`);
+        return;
+      }
+      const share = report.evicted / (report.evicted + report.frozen);
+      assert(share > 0.1 && share < 0.3, `evicted ${report.evicted}, archived ${report.frozen}`);
+    });
+  }
 
   it("takes what a clock touched that ran a year ahead for touched now: evicted redisTtlMs after that", async () => {
     await dirtyKeys(["k", "used"]);

@@ -10,7 +10,7 @@ import { hooked, names, withArchive } from "../support/fixtures.ts";
 import { sleep } from "../support/waiting.ts";
 
 describe("a tick with a signal and many uploads", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
   it("adds no listener a upload, and leaves none behind", async () => {

@@ -3,23 +3,23 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { describePackings, hooked, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
 
 const KEYS = redisKeys("default");
 
-describe("records that Redis has lost", () => {
+describePackings("records that Redis has lost", (packBytes) => {
   const stack = withArchive();
   const { raw } = stack;
   let archive: ReturnType<typeof memoryDatastore>;
-  let asked: { lists: number; gets: number };
+  let asked: { lists: number; gets: number; ranges: number };
   let store: TundraStore;
 
   beforeEach(async () => {
     await stack.flush();
     archive = memoryDatastore();
-    asked = { lists: 0, gets: 0 };
+    asked = { lists: 0, gets: 0, ranges: 0 };
     store = makeStore();
   });
 
@@ -36,10 +36,14 @@ describe("records that Redis has lost", () => {
         asked.gets += names.length;
         return archive.fetchKeys(names, options);
       },
+      fetchRanges(reads, options) {
+        asked.ranges += reads.length;
+        return archive.fetchRanges(reads, options);
+      },
     });
 
   const makeStore = (options: Parameters<typeof stack.store>[0] = {}) =>
-    stack.store({ datastore: counting(), ...options });
+    stack.store({ datastore: counting(), packBytes: options.lookInArchive ? 0 : packBytes, ...options });
 
   /** Sets, archives and evicts keys. */
   async function evicted(...keys: string[]): Promise<void> {
@@ -67,26 +71,26 @@ describe("records that Redis has lost", () => {
   const codes = ({ errors }: { errors: { code: string }[] }) => errors.map(({ code }) => code);
 
   describe("in a tick", () => {
-    it("are searched for once an hour, for 3 requests, 2 commands that are billed, a listing, and nothing else if all is well", async () => {
+    it("are searched for once an hour, for 3 requests, 2 commands that are billed, two listings, a directory, and nothing else if all is well", async () => {
       await evicted(...names(20));
       await raw("SET", "resident", "1");
       await store.dirty("resident");
       await store.tick();
       const cost = async () => {
         await stack.server.resetCounters();
-        asked = { lists: 0, gets: 0 };
+        asked = { lists: 0, gets: 0, ranges: 0 };
         const { errors, subrequests } = await store.tick();
         assertEquals(errors, []);
-        assertEquals(subrequests, stack.server.requests + asked.lists + asked.gets);
-        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets];
+        assertEquals(subrequests, stack.server.requests + asked.lists + asked.gets + asked.ranges);
+        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets, asked.ranges];
       };
-      const idle = [1, 7, 0, 0];
+      const [idle, search] = [[1, 7, 0, 0, 0], [4, 9, 2, 0, packBytes > 0 ? 2 : 0]];
       assertEquals(await cost(), idle);
       await hourLater();
-      assertEquals(await cost(), [4, 9, 1, 0]);
+      assertEquals(await cost(), search);
       assertEquals(await cost(), idle);
       await raw("DEL", KEYS.lostRecordsCursor); // Redis has removed that, too
-      assertEquals(await cost(), [4, 9, 1, 0]);
+      assertEquals(await cost(), search);
     });
 
     it("are LOST, by name, each hour until they are back; other keys are archived all the same", async () => {
@@ -106,10 +110,9 @@ describe("records that Redis has lost", () => {
         assertEquals([report.frozen, report.failed], [1, 0]);
         assertEquals(report.errors.map(({ key, code }) => [key, code]), [["k:3", "LOST"]]);
         assertEquals(seen[0]!.keys, ["k:3"]);
-        assertMatch(
-          report.errors[0]!.message,
-          /"k:3" back .* of \d+ keys .* 1 have none\. Redis evicts, .*lookInArchive.*k\.3A3\//,
-        );
+        const { message } = report.errors[0]!;
+        assertMatch(message, /"k:3" back .* of \d+ keys .* 1 have none\. Redis evicts, .*lookInArchive/);
+        assertMatch(message, packBytes > 0 ? /default\/~packs\// : /default\/k\.3A3\//);
         assertEquals(await raw("EXISTS", "k:3", KEYS.record("k:3")), 0); // nothing proves that it was not deleted
       }
       await raw("RESTORE", KEYS.record("k:3"), 0, dump);
@@ -137,9 +140,10 @@ describe("records that Redis has lost", () => {
       await raw("SET", "present", "1");
       await loseRecords("deleted", "present", "expiring"); // the first's has a TTL of a day, and goes by itself
       await hourLater();
-      asked = { lists: 0, gets: 0 };
+      asked = { lists: 0, gets: 0, ranges: 0 };
       assertEquals(codes(await store.tick()), []);
-      assertEquals(asked, { lists: 1, gets: 3 });
+      // of those in the pack: is an object of the key's own newer?
+      assertEquals(asked, packBytes > 0 ? { lists: 4, gets: 2, ranges: 3 } : { lists: 2, gets: 3, ranges: 0 });
     });
 
     it("are found on whichever page they are, one page an hour, and that one stays in sight", async () => {
@@ -154,7 +158,8 @@ describe("records that Redis has lost", () => {
         found.push(errors.map(({ key, code }) => `${key} ${code}`).join());
       }
       // the last key of a page may go on on the next one, so pages of 4 names end before k:3, k:7 and the owners
-      assertEquals(found, ["", "", "k:8 LOST", "k:8 LOST", "k:8 LOST", "k:8 LOST"]);
+      const before = packBytes > 0 ? ["k:8 LOST", "k:8 LOST"] : ["", ""];
+      assertEquals(found, [...before, "k:8 LOST", "k:8 LOST", "k:8 LOST", "k:8 LOST"]);
     });
 
     it("are searched for an hour later if the archive does not list, which is reported; the tick's work is done", async () => {
@@ -218,30 +223,35 @@ describe("records that Redis has lost", () => {
       assertEquals(error.keys, ["lost"]);
       const cause = error.causes["lost"] as TundraError;
       assertEquals(cause.code, "LOST");
+      const place = packBytes > 0 ? "~packs" : "lost";
       assertMatch(
         cause.message,
-        /"lost".*default\/lost\/\d{16}-[0-9a-f]{8}".*write the key anew and mark it, or del\(\) it/,
+        new RegExp(`"lost".*default/${place}/\\d{16}-[0-9a-f]{8}".*write the key anew and mark it, or del\\(\\) it`),
       );
       assertEquals([await raw("EXISTS", "lost"), await stack.get("kept")], [0, "value of kept"]);
       assertEquals(await raw("EXISTS", KEYS.record("lost")), 0);
     });
 
-    it("cost a listing for each key of which Redis knows nothing, at each call; a default store asks for none", async () => {
+    it("cost a listing, and one for each key of which Redis knows nothing, at each call; a default store asks for none", async () => {
       await evicted("lost", "kept");
       await store.ensureKs("kept");
       await loseRecords("lost");
       const cost = async (each: TundraStore, ...keys: string[]) => {
         await stack.server.resetCounters();
-        asked = { lists: 0, gets: 0 };
+        asked = { lists: 0, gets: 0, ranges: 0 };
         await each.ensureKs(keys).catch(() => {});
-        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets];
+        return [stack.server.requests, await stack.server.billable(), asked.lists, asked.gets, asked.ranges];
       };
       const looking = makeStore({ lookInArchive: true });
-      assertEquals(await cost(store, "lost", "never"), [1, 4, 0, 0]);
-      assertEquals(await cost(looking, "kept"), [1, 4, 0, 0]);
-      for (let i = 0; i < 2; i++) assertEquals(await cost(looking, ...names(3, "never")), [1, 4, 3, 0]);
+      const directory = packBytes > 0 ? 2 : 0; // of the one pack
+      assertEquals(await cost(store, "lost", "never"), [1, 4, 0, 0, 0]);
+      assertEquals(await cost(looking, "kept"), [1, 4, 0, 0, 0]);
+      for (let i = 0; i < 2; i++) {
+        assertEquals(await cost(looking, ...names(3, "never")), [1, 4, 1 + 3, 0, directory]);
+      }
       await cost(looking, "lost"); // its script may be new to the server
-      assertEquals(await cost(looking, "lost"), [2, 8, 1, 1]);
+      const found = packBytes > 0 ? [0, directory + 1] : [1, 0];
+      assertEquals(await cost(looking, "lost"), [2, 8, 1 + 1, ...found]);
     });
 
     it("are absent if the newest version is a tombstone or has expired", async () => {
@@ -258,7 +268,7 @@ describe("records that Redis has lost", () => {
     it("are UNAVAILABLE if the archive does not say, CORRUPT if it holds damage: never silently absent", async () => {
       await evicted("a", "b");
       await loseRecords("a", "b");
-      const nameOfA = [...archive.objects.keys()].find((name) => name.startsWith("default/a/"))!;
+      const nameOfA = [...archive.objects.keys()].find((name) => isPack(name) || name.startsWith("default/a/"))!;
       archive.objects.get(nameOfA)![50]! ^= 1;
       const looking = makeStore({
         lookInArchive: true,

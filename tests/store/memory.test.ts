@@ -5,6 +5,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
+import { placeOf } from "../../src/archive/place.ts";
 import { hooked, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -19,7 +20,7 @@ function noise(length: number): Uint8Array<ArrayBuffer> {
 }
 
 describe("the bytes in flight of ensureKs()", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
   /** Evicted keys of these sizes. */
@@ -109,7 +110,7 @@ describe("the bytes in flight of ensureKs()", () => {
 
   it("count a value whose size its record does not say for as large as a request may be", async () => {
     const keys = await evicted([300, 300, 300]);
-    await stack.editRecord(keys[1]!, { kb: 0 });
+    for (const key of keys) await stack.editRecord(key, { kb: 0 });
     const store = watched({ maxBytesInFlight: MB });
     await store.ensureKs(keys);
     assertEquals(await stack.exists(...keys), 3);
@@ -130,5 +131,99 @@ describe("the bytes in flight of ensureKs()", () => {
       assert(message.includes("maxBytesInFlight") && message.includes("1048576"), message);
     }
     stack.store({ maxBytesInFlight: Infinity });
+  });
+});
+
+describe("the bytes in flight of ensureKs() from packs", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  /** Evicted keys of these sizes, and the unit of the archive that holds each: its block, or an object of its own. */
+  async function evicted(sizes: number[]): Promise<Map<string, string>> {
+    const keys = names(sizes.length);
+    for (const [i, key] of keys.entries()) await stack.raw("SET", key, noise(sizes[i]!));
+    const store = stack.store({ freezer: null });
+    await store.dirty(keys);
+    for (let done = false; !done;) ({ done } = await store.tick());
+    assertEquals((await store.evict(keys)).evicted.length, keys.length);
+    const units = await Promise.all(keys.map(async (key) => {
+      const { pack, offset } = placeOf((await stack.record(key))!.ver);
+      return pack === "" ? key : `${pack} ${offset}`;
+    }));
+    return new Map(keys.map((key, i) => [key, units[i]!]));
+  }
+
+  /** A store that counts bytes of values that its datastore has handed out, until the request that restores them is answered. */
+  function watched(sizes: number[], units: Map<string, string>, maxBytesInFlight: number) {
+    const bytesOf = new Map([...units.keys()].map((key, i) => [key, sizes[i]!]));
+    const datastore = stack.datastore();
+    const out = new Set<string>();
+    const self = { peak: 0, units: [] as string[], ranges: 0 };
+    const handOut = (holds: (unit: string) => boolean) => {
+      const keys = [...units].filter(([, unit]) => holds(unit)).map(([key]) => key);
+      for (const key of keys) out.add(key);
+      self.units.push(...new Set(keys.map((key) => units.get(key)!)));
+      self.peak = Math.max(self.peak, [...out].reduce((sum, key) => sum + bytesOf.get(key)!, 0));
+    };
+    const store = stack.store({
+      freezer: null,
+      maxBytesInFlight,
+      datastore: hooked(datastore, {
+        async fetchKeys(names, call) {
+          const objects = await datastore.fetchKeys(names, call);
+          for (const name of names) handOut((unit) => unit.replace(":", ".3A") === name.split("/")[1]);
+          return objects;
+        },
+        async fetchRanges(reads, call) {
+          const ranges = await datastore.fetchRanges(reads, call);
+          self.ranges += reads.length;
+          for (const { name, offset, length } of reads) {
+            handOut((unit) => {
+              const [pack, from] = unit.split(" ");
+              return name.endsWith(`/${pack}`) && offset <= Number(from) && Number(from) < offset + length;
+            });
+          }
+          return ranges;
+        },
+      }),
+      redis: {
+        async fetch(url, init) {
+          const reply = await fetch(url, init);
+          const body = String(init!.body);
+          for (const key of out) if (body.includes(`"${key}"`)) out.delete(key);
+          return reply;
+        },
+      },
+    });
+    return Object.assign(self, { store });
+  }
+
+  it("are at most maxBytesInFlight, whatever the sizes and their order, and each block is read once", async () => {
+    const random = seededRandom("bytes in flight from packs");
+    const mixed = Array.from({ length: 150 }, () => random.int(random.pick([500, 20_000, 60_000, 100_000])));
+    const small = Array.from({ length: 1_000 }, () => 1_000 + random.int(3_000));
+    const smallFirst = [...Array.from({ length: 200 }, () => 300), ...Array.from({ length: 40 }, () => 60_000)];
+    for (const sizes of [mixed, small, smallFirst, smallFirst.toReversed()]) {
+      await stack.flush();
+      const units = await evicted(sizes);
+      const self = watched(sizes, units, MB);
+      await self.store.ensureKs([...units.keys()]);
+      assertEquals(await stack.exists(...units.keys()), sizes.length);
+      assert(self.peak <= MB, `${self.peak} bytes in flight`);
+      assertGreater(self.peak, MB / 4);
+      const blocks = new Set(units.values()).size;
+      assert(self.units.length <= 1.5 * blocks, `${self.units.length} reads of ${blocks} blocks`);
+    }
+  });
+
+  it("small values come back in one range and one request", async () => {
+    const sizes = Array.from({ length: 300 }, (_, i) => i);
+    const units = await evicted(sizes);
+    const self = watched(sizes, units, MB);
+    await stack.store().ensureKs("other"); // Redis knows the script of a check
+    await stack.server.resetCounters();
+    await self.store.ensureKs([...units.keys()]);
+    assertEquals(await stack.exists(...units.keys()), 300);
+    assertEquals([stack.server.requests, self.ranges, self.units.length], [2, 1, new Set(units.values()).size]);
   });
 });

@@ -6,7 +6,7 @@ import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore, type TickOptions, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
-import { hooked, isOwner, names, withArchive } from "../support/fixtures.ts";
+import { hooked, isOwner, isPack, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { sleep } from "../support/waiting.ts";
 
@@ -112,22 +112,23 @@ describe("a tick with many suspects", () => {
 });
 
 describe("a tick that the platform kills", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
   /**
    * A store of a process of its own, whose uploads take so long; `kill()` ends it: nothing of it reaches a server any
    * more.
    */
-  function mortal(uploadMs: number): { store: TundraStore; kill(): void } {
+  function mortal(uploadMs: number, packMs = 0): { store: TundraStore; kill(): void } {
     const archive = stack.datastore();
     let alive = true;
     const dead = () => Promise.reject(new TypeError("killed"));
     const store = stack.store({
+      packBytes: packMs > 0 ? 1_048_576 : 0,
       redis: { retry: false, fetch: (input, init) => alive ? fetch(input, init) : dead() },
       datastore: hooked(archive, {
         async putKey(name, value, options) {
-          if (!isOwner(name)) await sleep(uploadMs);
+          if (!isOwner(name)) await sleep(isPack(name) ? packMs : uploadMs);
           return alive ? await archive.putKey(name, value, options) : await dead();
         },
       }),
@@ -135,13 +136,14 @@ describe("a tick that the platform kills", () => {
     return { store, kill: () => alive = false };
   }
 
-  const PLANS: [string, killMs: number, uploadMs: number, options: TickOptions][] = [
+  const PLANS: [string, killMs: number, uploadMs: number, options: TickOptions, packMs?: number][] = [
+    ["before its pack is uploaded", 700, 10, {}, 1_500],
     ["in the middle of its first batch", 1_600, 100, {}],
     ["after a few uploads, one at a time", 1_500, 200, { nthreads: 1 }],
     ["before the first commit of a batch", 900, 60, { nthreads: 2 }],
     ["after one suspect, in the middle of the next", 1_000, 450, { nthreads: 1 }],
   ];
-  for (const [when, killMs, uploadMs, options] of PLANS) {
+  for (const [when, killMs, uploadMs, options, packMs] of PLANS) {
     it(`${when}, again and again, while new keys come in: all are archived in the end`, async () => {
       const first = stack.store();
       await first.tick();
@@ -154,7 +156,7 @@ describe("a tick that the platform kills", () => {
           await stack.raw("MSET", ...more.flatMap((key) => [key, `value of ${key}`]));
           await first.dirty(more);
         } else if ((await stack.members("dirty")).length === 0) break;
-        const { store, kill } = mortal(uploadMs);
+        const { store, kill } = mortal(uploadMs, packMs);
         const tick = store.tick(options);
         tick.catch(() => {});
         await Promise.race([tick, sleep(killMs)]);
@@ -181,12 +183,15 @@ describe("a tick that the platform kills", () => {
   });
 
   it("costs no more if it is not killed and uploads are fast: one commit a batch", async () => {
-    const store = stack.store({ datastore: memoryDatastore() });
-    await store.tick();
-    await stack.raw("MSET", ...names(200).flatMap((key) => [key, "value"]));
-    await store.dirty(names(200));
-    const { frozen, subrequests } = await store.tick();
-    assertEquals([frozen, subrequests], [200, 200 + 2 * 3 + 1]);
+    for (const [packBytes, requests] of [[0, 200 + 2 * 3 + 1], [1_048_576, 1 + 3 + 1]] as const) {
+      await stack.flush();
+      const store = stack.store({ datastore: memoryDatastore(), packBytes });
+      await store.tick();
+      await stack.raw("MSET", ...names(200).flatMap((key) => [key, "value"]));
+      await store.dirty(names(200));
+      const { frozen, subrequests } = await store.tick();
+      assertEquals([frozen, subrequests], [200, requests]);
+    }
   });
 });
 

@@ -1,10 +1,10 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, notFound, TundraError } from "../../mod.ts";
-import { names, withArchive } from "../support/fixtures.ts";
+import { isPack, names, withArchive } from "../support/fixtures.ts";
 
 describe("what a removal leaves in the archive", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
   /** A key with `versions` archived versions, then deleted. */
@@ -210,5 +210,69 @@ describe("what a removal leaves in the archive", () => {
     });
     // the owner, too, is absent for this datastore, which matters only if the index has no id
     assertEquals(codes, { k: "LOST" });
+  });
+});
+
+describe("what a removal leaves in packs", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  it("stays in them, and is absent: the tombstones share a pack, the others of the old one come back", async () => {
+    const store = stack.store();
+    const [keys, others] = [names(10), names(10, "other")];
+    await stack.raw("MSET", ...[...keys, ...others].flatMap((key) => [key, `value of ${key}`]));
+    await store.dirty(...keys, ...others);
+    await store.tick();
+    await store.evict(...keys, ...others);
+    await store.del(keys);
+    const report = await store.tick();
+    assertEquals([report.missing, report.purged, report.purging, report.errors], [10, 10, 0, []]);
+    assertEquals([stack.objectNames().filter(isPack).length, stack.objectNames().length], [2, 2]);
+    assertEquals([stack.s3Count("DeleteObject"), (await store.status()).purge], [0, 0]);
+    await store.ensureKs(...keys, ...others);
+    assertEquals([await stack.exists(...keys), await stack.exists(...others)], [0, 10]);
+    assertEquals(await stack.get("other:7"), "value of other:7");
+  });
+
+  it("goes as far as it has objects of its own: versions before and after the one in a pack", async () => {
+    const alone = async (key: string) => {
+      await stack.raw("SET", key, "alone");
+      await store.dirty(key);
+      await store.tick();
+    };
+    const store = stack.store();
+    await alone("k");
+    await stack.raw("MSET", "k", "together", "other", "1");
+    await store.dirty("k", "other");
+    await store.tick();
+    await alone("k");
+    assertEquals(stack.objectNames().map(isPack), [false, false, true]);
+    await store.del("k");
+    assertEquals((await store.tick()).purged, 1);
+    assertEquals(stack.objectNames(), [
+      `default/k/${(await stack.record("k"))!.ver}`, // the tombstone
+      `default/~packs/${(await stack.record("other"))!.ver.split("@")[0]}`,
+    ]);
+  });
+
+  it("is no loss for an ensureKs() that saw the key before it was deleted", async () => {
+    const store = stack.store();
+    const datastore = stack.datastore();
+    const other = stack.store({
+      datastore: {
+        ...datastore,
+        async fetchRanges(...args) {
+          await store.del("k:0");
+          await store.tick();
+          return await datastore.fetchRanges(...args);
+        },
+      },
+    });
+    await stack.raw("MSET", ...names(3).flatMap((key) => [key, "value"]));
+    await store.dirty(names(3));
+    await store.tick();
+    await store.evict(names(3));
+    await other.ensureKs(names(3));
+    assertEquals(await stack.exists(...names(3)), 2);
   });
 });

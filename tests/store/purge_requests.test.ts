@@ -6,7 +6,7 @@ import { hooked, withArchive } from "../support/fixtures.ts";
 import { sleep } from "../support/waiting.ts";
 
 describe("a tick that purges what was deleted", () => {
-  const stack = withArchive();
+  const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
   /** Keys that were archived, then deleted; and one that lives. */

@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { hooked, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
+import { describePackings, hooked, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { type Gate, gate } from "../support/waiting.ts";
 
@@ -193,32 +193,34 @@ describe("a tick that comes back after its lease was taken over", () => {
   });
 });
 
-describe("an ensureKs in flight", () => {
-  const stack = withArchive();
+describePackings("an ensureKs in flight", (packBytes) => {
+  const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
 
-  /** `k` is evicted; runs `meanwhile` after its object was fetched and before it is restored. */
+  /** `k` is evicted; runs `meanwhile` after its object, or its block, was fetched and before it is restored. */
   async function during(meanwhile: (store: TundraStore) => Promise<unknown>): Promise<TundraStore> {
     const store = stack.store();
-    await stack.raw("SET", "k", "old");
-    await store.dirty("k");
+    await stack.raw("MSET", "k", "old", "neighbour", "1");
+    await store.dirty("k", "neighbour");
     await store.tick();
     await store.evict("k");
     const archive = stack.datastore();
     let first = true;
+    const fetched = async <T>(objects: T): Promise<T> => {
+      if (first) {
+        first = false;
+        await meanwhile(store);
+      }
+      return objects;
+    };
     const other = stack.store({
       datastore: hooked(archive, {
-        async fetchKeys(names, options) {
-          const objects = await archive.fetchKeys(names, options);
-          if (first) {
-            first = false;
-            await meanwhile(store);
-          }
-          return objects;
-        },
+        fetchKeys: async (...args) => await fetched(await archive.fetchKeys(...args)),
+        fetchRanges: async (...args) => await fetched(await archive.fetchRanges(...args)),
       }),
     });
     await other.ensureKs("k");
+    assertEquals(first, false);
     return store;
   }
 

@@ -4,7 +4,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
 import type { CommandPart } from "../../src/testing/resp.ts";
-import { names, withArchive } from "../support/fixtures.ts";
+import { BUCKET, entriesOf, isPack, names, PACKINGS, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 import { sleep } from "../support/waiting.ts";
 import { fullRead } from "./full_read.ts";
@@ -132,6 +132,19 @@ describe("round trip", () => {
     assertEquals(await stack.exists(...keys), 0);
   }
 
+  /** As `archive`, of all keys, which are brought back. */
+  async function archiveAgain(store: ReturnType<typeof stack.store>): Promise<void> {
+    await archive(store, KEYS);
+    await store.ensureKs(...KEYS);
+  }
+
+  /** The keys that packs hold, in ascending order. */
+  async function packedKeys(): Promise<string[]> {
+    const packs = [...stack.s3.objects(BUCKET)].filter(([name]) => isPack(name));
+    const entries = await Promise.all(packs.map(([name, bytes]) => entriesOf(name, bytes)));
+    return entries.flat().map(({ key }) => key).sort();
+  }
+
   /** Evicts keys that came back and were not changed since. */
   async function evictAgain(store: ReturnType<typeof stack.store>, keys: string[]): Promise<void> {
     assertEquals(await store.evict(...keys), { evicted: keys, kept: {} });
@@ -147,12 +160,12 @@ describe("round trip", () => {
       const at = Math.floor(await stack.nowMs()) + 86_400_123;
       await raw("PEXPIREAT", ending, at);
       const values = [await fullRead(raw, forever), await fullRead(raw, ending)];
-      const store = stack.store();
+      const [packing, single] = PACKINGS.map(([packBytes]) => stack.store({ packBytes })).reverse();
 
-      // What came back is still archived, and can be archived again.
-      for (const leave of [archive, evictAgain, archive]) {
-        await leave(store, [forever, ending]);
-        await store.ensureKs(forever, ending);
+      // What came back is still archived, and can be archived again: first both in a pack, then each in its object.
+      for (const [leave, store] of [[archive, packing], [evictAgain, packing], [archive, single]] as const) {
+        await leave(store!, [forever, ending]);
+        await store!.ensureKs(forever, ending);
         assertEquals([await fullRead(raw, forever), await fullRead(raw, ending)], values);
         assertEquals([await raw("PEXPIRETIME", forever), await raw("PEXPIRETIME", ending)], [-1, at]);
       }
@@ -185,15 +198,19 @@ describe("round trip", () => {
     assertEquals(pending, 2); // 2-0 of ann, 3-0 of bob
   });
 
-  it("keys of any name come back under the same name", async () => {
-    for (const [i, key] of KEYS.entries()) await raw("SET", key, `value ${i}`);
-    const store = stack.store();
-    await archive(store, KEYS);
-    assertEquals(stack.objectNames().length, KEYS.length);
-    await store.ensureKs(...KEYS);
-    for (const [i, key] of KEYS.entries()) assertEquals(await stack.get(key), `value ${i}`, JSON.stringify(key));
-    assertEquals(await raw("DBSIZE"), 2 * KEYS.length + 5); // values, records, id, idle, lost_records_cursor, stats, tick
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`keys of any name come back under the same name, ${how}`, async () => {
+      for (const [i, key] of KEYS.entries()) await raw("SET", key, `value ${i}`);
+      const store = stack.store({ packBytes });
+      await archive(store, KEYS);
+      // a key that is named by its object may be shortened there
+      if (packBytes > 0) assertEquals(await packedKeys(), KEYS.toSorted());
+      else assertEquals(stack.objectNames().length, KEYS.length);
+      await store.ensureKs(...KEYS);
+      for (const [i, key] of KEYS.entries()) assertEquals(await stack.get(key), `value ${i}`, JSON.stringify(key));
+      assertEquals(await raw("DBSIZE"), 2 * KEYS.length + 5); // values, records, id, idle, lost_records_cursor, stats, tick
+    });
+  }
 
   it("random keys and values come back", async () => {
     const random = seededRandom("random keys and values come back");
@@ -203,17 +220,20 @@ describe("round trip", () => {
       if (!key.startsWith("tundra:")) all.set(key, random.bytes(random.int(300)));
     }
     for (const [key, value] of all) await raw("SET", key, value);
-    const store = stack.store();
-    await archive(store, [...all.keys()]);
-    await store.ensureKs(...all.keys());
-    for (const [key, value] of all) {
-      assertEquals((await raw("GET", key) as Buffer).toString("hex"), Buffer.from(value).toString("hex"));
+    for (const [packBytes] of PACKINGS) {
+      const store = stack.store({ packBytes });
+      await archive(store, [...all.keys()]);
+      await store.ensureKs(...all.keys());
+      for (const [key, value] of all) {
+        assertEquals((await raw("GET", key) as Buffer).toString("hex"), Buffer.from(value).toString("hex"));
+      }
     }
   });
 
   it("names of objects hold no character that a URL escapes, and no path segment that fetch normalises", async () => {
     for (const key of KEYS) await raw("SET", key, "value");
-    await archive(stack.store(), KEYS);
+    for (const [packBytes] of PACKINGS) await archiveAgain(stack.store({ packBytes }));
+    assert(stack.objectNames().length > KEYS.length);
     for (const name of stack.objectNames()) {
       assert(/^default\/[A-Za-z0-9._~-]+\/\d{16}-[0-9a-f]{8}$/.test(name), name);
       assert(name.split("/").every((segment) => segment !== "." && segment !== ".."), name);
@@ -229,19 +249,40 @@ describe("round trip", () => {
     it(`values come back ${how}`, async () => {
       await raw("SET", "bytes", ALL_BYTES);
       await raw("SET", "long", "na ".repeat(1000));
-      const store = stack.store({ freezer });
-      await archive(store, ["bytes", "long"]);
-      await store.ensureKs("bytes", "long");
-      assertEquals(plainHex(await raw("GET", "bytes")), Buffer.from(ALL_BYTES).toString("hex"));
-      assertEquals(await stack.get("long"), "na ".repeat(1000));
+      for (const [packBytes] of PACKINGS) {
+        const store = stack.store({ freezer, packBytes });
+        await archive(store, ["bytes", "long"]);
+        await store.ensureKs("bytes", "long");
+        assertEquals(plainHex(await raw("GET", "bytes")), Buffer.from(ALL_BYTES).toString("hex"));
+        assertEquals(await stack.get("long"), "na ".repeat(1000));
+      }
     });
   }
 
   it("what was frozen under yesterday's freezers thaws under today's", async () => {
-    await raw("SET", "a", "value");
-    await archive(stack.store({ freezer: null }), ["a"]);
-    await stack.store({ freezer: [reversing("turn"), deflateFreezer()] }).ensureKs("a");
-    assertEquals(await stack.get("a"), "value");
+    await raw("MSET", "a", "value", "b", "value");
+    for (const [packBytes] of PACKINGS) {
+      await archive(stack.store({ freezer: null, packBytes }), ["a", "b"]);
+      await stack.store({ freezer: [reversing("turn"), deflateFreezer()] }).ensureKs("a", "b");
+      assertEquals([await stack.get("a"), await stack.get("b")], ["value", "value"]);
+    }
+  });
+
+  it("what was archived in packs comes back to a store without them, and the other way round", async () => {
+    const keys = names(20);
+    const [single, packing] = PACKINGS.map(([packBytes]) => stack.store({ packBytes }));
+    for (const key of keys) await raw("SET", key, `value of ${key}`);
+    for (const [one, other] of [[packing, single], [single, packing]] as const) {
+      await archive(one!, keys);
+      await other!.ensureKs(keys);
+      for (const key of keys) assertEquals(await stack.get(key), `value of ${key}`);
+      await evictAgain(other!, keys);
+      await one!.ensureKs(keys);
+    }
+    const { fetchRanges: _, ...whole } = stack.datastore(); // reads each pack as a whole
+    await archive(packing!, keys);
+    await stack.store({ datastore: whole }).ensureKs(keys);
+    for (const key of keys) assertEquals(await stack.get(key), `value of ${key}`);
   });
 
   it("a key whose own expiry passed while it was archived stays away, and can be created anew", async () => {

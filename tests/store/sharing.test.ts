@@ -3,7 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { memoryDatastore } from "../../mod.ts";
-import { BUCKET, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { BUCKET, hooked, isOwner, names, PACKINGS, tundraError, withArchive } from "../support/fixtures.ts";
 import { gate } from "../support/waiting.ts";
 
 describe("stores of different tqname on one Redis and one bucket", () => {
@@ -60,21 +60,24 @@ describe("ticks at once", () => {
   const stack = withArchive();
   beforeEach(() => stack.flush());
 
-  it("freeze each key once, and share the work", async () => {
-    const keys = names(300);
-    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
-    const [one, two] = [stack.store(), stack.store()];
-    await one.tick(); // the owner object
-    const before = stack.s3Count("PutObject");
-    await one.dirty(keys);
-    const reports = await Promise.all([one.tick({ batchKeys: 20 }), two.tick({ batchKeys: 20 })]);
-    const sum = (field: "claimed" | "frozen" | "failed") => reports[0][field] + reports[1][field];
-    assertEquals([sum("claimed"), sum("frozen"), sum("failed")], [300, 300, 0]);
-    assert(reports.every((report) => report.claimed > 0 && report.done));
-    assertEquals(stack.objectNames().length, 300);
-    assertEquals(stack.s3Count("PutObject") - before, 300);
-    assertEquals((await one.evict(keys)).evicted.length, 300);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`freeze each key once, and share the work, ${how}`, async () => {
+      const keys = names(300);
+      await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+      const [one, two] = [stack.store({ packBytes }), stack.store({ packBytes })];
+      await one.tick(); // the owner object
+      const before = stack.s3Count("PutObject");
+      await one.dirty(keys);
+      const reports = await Promise.all([one.tick({ batchKeys: 20 }), two.tick({ batchKeys: 20 })]);
+      const sum = (field: "claimed" | "frozen" | "failed") => reports[0][field] + reports[1][field];
+      assertEquals([sum("claimed"), sum("frozen"), sum("failed")], [300, 300, 0]);
+      assert(reports.every((report) => report.claimed > 0 && report.done));
+      const objects = packBytes > 0 ? 300 / 20 : 300;
+      assertEquals([(await stack.versions()).length, stack.objectNames().length], [300, objects]);
+      assertEquals(stack.s3Count("PutObject") - before, objects);
+      assertEquals((await one.evict(keys)).evicted.length, 300);
+    });
+  }
 
   it("that are the very first agree on one index id, which is the owner object's", async () => {
     await stack.raw("SET", "k", "value");

@@ -4,7 +4,17 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertGreater, assertInstanceOf, assertLess } from "@std/assert";
 import { faultyFetch } from "../../dev/servers/faults.ts";
 import { type Datastore, memoryDatastore, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { BUCKET, hooked, isOwner, names, tundraError, withArchive } from "../support/fixtures.ts";
+import {
+  BUCKET,
+  hooked,
+  isOwner,
+  isPack,
+  names,
+  PACKINGS,
+  tundraError,
+  versionsIn,
+  withArchive,
+} from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { gate, sleep } from "../support/waiting.ts";
 
@@ -22,12 +32,12 @@ describe("tick", () => {
     return keys;
   }
 
-  /** S3, with `act` in front of each put of a key's object. */
-  function puts(act: (name: string, signal: AbortSignal | undefined) => unknown): Required<Datastore> {
+  /** S3, with `act` in front of each put of a key's object or a pack. */
+  function puts(act: (name: string, value: Uint8Array) => unknown): Required<Datastore> {
     const archive = stack.datastore();
     return hooked(archive, {
       async putKey(name, value, options) {
-        if (!isOwner(name)) await act(name, options?.signal);
+        if (!isOwner(name)) await act(name, value);
         return await archive.putKey(name, value, options);
       },
     });
@@ -43,53 +53,67 @@ describe("tick", () => {
     }
   }
 
-  it("reports all that it did", async () => {
-    const store = stack.store({ redisTtlMs: 10 * HOUR_MS, datastore: puts((name) => act(name)) });
-    let act: (name: string) => unknown = () => {};
-    await stack.raw("MSET", "idle", "1", "unmarked", "2", "gone", "3", "changing", "4", "failing", "5", "plain", "6");
-    await store.dirty("idle", "unmarked");
-    await store.tick();
-    await stack.leaveAlone(11 * HOUR_MS, "idle", "unmarked");
-    await stack.raw("APPEND", "unmarked", "!");
-    await store.dirty("gone", "changing", "failing", "plain");
-    await stack.raw("DEL", "gone");
-    const dumps =
-      (await Promise.all(["changing", "failing", "plain"].map((key) => stack.raw("DUMP", key)))) as Buffer[];
-    act = async (name) => {
-      if (name.startsWith("default/failing/")) throw new TundraError("UNSUPPORTED", "no such luck");
-      if (name.startsWith("default/changing/")) await stack.store().dirty("changing");
-    };
-    const objects = new Set(stack.objectNames());
-    await stack.server.resetCounters();
-    const s3Before = stack.s3.requests;
-    const seen: TundraError[] = [];
-    const { durationMs, ...report } = await store.tick({ onError: (error) => seen.push(error) });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`reports all that it did, ${how}`, async () => {
+      const datastore = puts((_, value) => act(new TextDecoder("latin1").decode(value)));
+      const store = stack.store({ redisTtlMs: 10 * HOUR_MS, freezer: null, packBytes, datastore });
+      let act: (object: string) => unknown = () => {};
+      let [refused, marks] = [0, 0];
+      await stack.raw("MSET", "idle", "1", "unmarked", "2", "gone", "3", "changing", "4", "failing", "5", "plain", "6");
+      await store.dirty("idle", "unmarked");
+      await store.tick();
+      await stack.leaveAlone(11 * HOUR_MS, "idle", "unmarked");
+      await stack.raw("APPEND", "unmarked", "!");
+      await store.dirty("gone", "changing", "failing", "plain");
+      await stack.raw("DEL", "gone");
+      const dumps = (await Promise.all(["changing", "failing", "plain"].map((key) =>
+        stack.raw("DUMP", key)
+      ))) as Buffer[];
+      act = async (object) => { // each record names its key
+        if (object.includes("failing")) {
+          refused++;
+          throw new TundraError("UNSUPPORTED", "no such luck");
+        }
+        if (object.includes("changing")) {
+          marks++;
+          await stack.store().dirty("changing");
+        }
+      };
+      const objects = new Set(stack.objectNames());
+      const versions = new Set(await versionsIn(stack.s3.objects(BUCKET), []));
+      await stack.server.resetCounters();
+      const s3Before = stack.s3.requests;
+      const seen: TundraError[] = [];
+      const { durationMs, ...report } = await store.tick({ onError: (error) => seen.push(error) });
 
-    const commands = await stack.server.billable();
-    const written = stack.objectNames().filter((name) => !objects.has(name));
-    assertEquals(report, {
-      claimed: 4,
-      frozen: 2,
-      requeued: 1,
-      evicted: 1,
-      rescued: 1,
-      missing: 1,
-      failed: 1,
-      dead: 0,
-      remaining: 1,
-      purged: 0,
-      purging: 0,
-      subrequests: (stack.server.requests - 1) + (stack.s3.requests - s3Before) + 1, // a dirty was ours; a refused put sent nothing
-      commands: commands - 6,
-      bytesRead: dumps.reduce((sum, dump) => sum + dump.length, 0),
-      bytesWritten: written.reduce((sum, name) => sum + stack.s3.objects(BUCKET).get(name)!.length, 0),
-      done: false,
-      errors: [{ key: "failing", code: "UNSUPPORTED", message: "no such luck", attempt: 1 }],
+      const commands = await stack.server.billable();
+      const written = stack.objectNames().filter((name) => !objects.has(name));
+      const archived = (await versionsIn(stack.s3.objects(BUCKET), [])).filter((version) => !versions.has(version));
+      assertEquals(report, {
+        claimed: 4,
+        frozen: 2,
+        requeued: 1,
+        evicted: 1,
+        rescued: 1,
+        missing: 1,
+        failed: 1,
+        dead: 0,
+        remaining: 1,
+        purged: 0,
+        purging: 0,
+        subrequests: (stack.server.requests - marks) + (stack.s3.requests - s3Before) + refused, // what is refused sent nothing
+        commands: commands - 6 * marks,
+        bytesRead: dumps.reduce((sum, dump) => sum + dump.length, 0),
+        bytesWritten: written.reduce((sum, name) => sum + stack.s3.objects(BUCKET).get(name)!.length, 0),
+        done: false,
+        errors: [{ key: "failing", code: "UNSUPPORTED", message: "no such luck", attempt: 1 }],
+      });
+      assertEquals(archived.map((version) => version.split(" ")[0]), ["changing", "gone", "plain"]);
+      assertEquals([marks, refused > 1], [1, packBytes > 0]);
+      assert(durationMs >= 0 && durationMs < 10_000);
+      assertEquals(seen.map(({ code, keys }) => ({ code, keys })), [{ code: "UNSUPPORTED", keys: ["failing"] }]);
     });
-    assertEquals(written.map((name) => name.split("/")[1]), ["changing", "gone", "plain"]);
-    assert(durationMs >= 0 && durationMs < 10_000);
-    assertEquals(seen.map(({ code, keys }) => ({ code, keys })), [{ code: "UNSUPPORTED", keys: ["failing"] }]);
-  });
+  }
 
   it("of an empty queue claims nothing and is done", async () => {
     const store = stack.store();
@@ -152,22 +176,25 @@ describe("tick", () => {
     assertEquals(reads, [4, 4, 2]);
   });
 
-  it("deadlineMs: begins nothing after it, and gives back what it has not begun", async () => {
-    const store = stack.store({ datastore: puts(() => sleep(150)) });
-    await dirtyKeys(40, store);
-    const report = await store.tick({ deadlineMs: 1_000, nthreads: 1, batchKeys: 15 });
-    assertEquals([report.done, report.failed, report.errors], [false, 0, []]);
-    assertGreater(report.frozen, 0);
-    assertLess(report.frozen, 15);
-    assertEquals(report.frozen + (await stack.members("dirty")).length, 40);
-    assertGreater(report.remaining, 0);
-    assert(report.durationMs >= 1_000 && report.durationMs < 2_500, `${report.durationMs} ms`);
-    await assertReleased();
-    assertEquals((await stack.store().tick()).done, true);
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`deadlineMs: begins nothing after it, and gives back what it has not begun, ${how}`, async () => {
+      const store = stack.store({ packBytes, datastore: puts(() => sleep(150)) });
+      await dirtyKeys(40, store);
+      const report = await store.tick({ deadlineMs: 1_000, nthreads: 1, batchKeys: packBytes > 0 ? 2 : 15 });
+      assertEquals([report.done, report.failed, report.errors], [false, 0, []]);
+      assertGreater(report.frozen, 0);
+      assertLess(report.frozen, 15);
+      assertEquals(report.frozen + (await stack.members("dirty")).length, 40);
+      assertGreater(report.remaining, 0);
+      assert(report.durationMs >= 1_000 && report.durationMs < 2_500, `${report.durationMs} ms`);
+      await assertReleased();
+      assertEquals((await stack.store().tick()).done, true);
+    });
+  }
 
-  for (const faults of [false, true]) {
-    it(`maxSubrequests: never makes more, and goes on at each tick${faults ? ", also if requests fail" : ""}`, async () => {
+  for (const [faults, packBytes] of [[false, 0], [true, 0], [false, 1_048_576], [true, 1_048_576]] as const) {
+    const how = PACKINGS.find(([each]) => each === packBytes)![1];
+    it(`maxSubrequests: never makes more, and goes on at each tick${faults ? ", also if requests fail" : ""}, ${how}`, async () => {
       let made = 0;
       const counting = (inner: typeof fetch): typeof fetch => (input, init) => {
         made++;
@@ -187,6 +214,7 @@ describe("tick", () => {
           redis: { fetch: counting(redis), retry: { backoff: () => 1 } },
           datastore: stack.datastore({ fetch: counting(s3), retries: 2 }),
           redisTtlMs: 10 * HOUR_MS,
+          packBytes,
         });
         const keys = names(30);
         await stack.raw("MSET", ...keys.flatMap((key) => [key, "value"]));
@@ -209,21 +237,29 @@ describe("tick", () => {
     });
   }
 
-  it("maxSubrequests counts one request a call of a datastore that does not count by itself", async () => {
-    const store = stack.store({ datastore: memoryDatastore() });
-    await dirtyKeys(30, store);
-    await store.tick({ maxKeys: 1 });
-    const report = await store.tick({ maxSubrequests: 20 });
-    const put = report.frozen;
-    assertEquals(report.subrequests, stack.server.requests - 3 + 1 + put); // the owner
-    assert(report.subrequests <= 20 && put > 0 && put < 20);
-    await assertReleased();
-  });
+  for (const [packBytes, how] of PACKINGS) {
+    it(`maxSubrequests counts one request a call of a datastore that does not count by itself, ${how}`, async () => {
+      const archive = memoryDatastore();
+      const store = stack.store({ datastore: archive, packBytes });
+      await dirtyKeys(30, store);
+      await store.tick({ maxKeys: 1 });
+      const before = archive.objects.size;
+      const { requests } = stack.server;
+      const report = await store.tick({ maxSubrequests: 20 });
+      const put = archive.objects.size - before;
+      assertEquals(report.subrequests, stack.server.requests - requests + 1 + put); // the owner
+      assert(report.subrequests <= 20 && put > 0 && put < 20);
+      if (packBytes > 0) assertGreater(report.frozen, 20); // of a first claim, some may be given back
+      else assertEquals(report.frozen, put);
+      await assertReleased();
+    });
+  }
 
   /** The largest number of uploads at once in a tick over 30 keys. */
   const mostUploads = async (options: TickOptions): Promise<number> => {
     let [now, most] = [0, 0];
     const store = stack.store({
+      packBytes: 0,
       datastore: puts(async () => {
         most = Math.max(most, ++now);
         await sleep(5);
@@ -302,6 +338,7 @@ describe("tick", () => {
     let begun = 0;
     let stored = 0;
     const store = stack.store({
+      packBytes: 0,
       datastore: hooked(archive, {
         async putKey(name, value, options) {
           if (!isOwner(name) && ++begun > 4) {
@@ -322,6 +359,30 @@ describe("tick", () => {
     assertGreater(report.remaining, 0);
     await assertReleased();
     assertEquals((await stack.store().tick()).frozen, 16);
+  });
+
+  it("signal: aborted in the middle of a pack's upload, gives everything back, counts nothing, and still reports", async () => {
+    const controller = new AbortController();
+    const archive = stack.datastore();
+    let packs = 0;
+    const store = stack.store({
+      datastore: hooked(archive, {
+        async putKey(name, value, options) {
+          if (!isPack(name) || ++packs === 1) return await archive.putKey(name, value, options);
+          setTimeout(() => controller.abort(new Error("enough")), 10);
+          const { signal } = options!;
+          return await new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason)));
+        },
+      }),
+    });
+    await dirtyKeys(20, store);
+    const report = await store.tick({ signal: controller.signal, batchKeys: 8 });
+    assertEquals([report.frozen, report.failed, report.dead, report.done, report.errors], [8, 0, 0, false, []]);
+    assert(packs > 1);
+    assertEquals((await stack.members("dirty")).length, 12);
+    assertGreater(report.remaining, 0);
+    await assertReleased();
+    assertEquals((await stack.store().tick()).frozen, 12);
   });
 
   it("signal: aborted while it reads, gives everything back", async () => {
@@ -348,26 +409,31 @@ describe("tick", () => {
     assertEquals([report.claimed, report.subrequests, report.done, stack.server.requests], [0, 0, false, 0]);
   });
 
-  it("onError: is told each failure; what it throws harms nothing", async () => {
-    const store = stack.store({
-      datastore: puts((name) => {
-        if (/k.3A[12]\//.test(name)) throw new TundraError("TOO_LARGE", "too much");
-      }),
+  for (const [packBytes, how] of PACKINGS) {
+    it(`onError: is told each failure; what it throws harms nothing, ${how}`, async () => {
+      const store = stack.store({
+        packBytes,
+        freezer: null,
+        datastore: puts((_, value) => {
+          const object = new TextDecoder("latin1").decode(value);
+          if (/value of k:[12]/.test(object)) throw new TundraError("TOO_LARGE", "too much");
+        }),
+      });
+      await dirtyKeys(5, store);
+      const told: TundraError[] = [];
+      const report = await store.tick({
+        retryBackoffMs: 0,
+        onError: (error) => {
+          told.push(error);
+          throw new Error("a bad logger");
+        },
+      });
+      assertEquals([report.frozen, report.failed], [3, 2]);
+      assert(told.every((error) => error instanceof TundraError && error.code === "TOO_LARGE"));
+      assertEquals(told.flatMap(({ keys }) => keys).sort(), ["k:1", "k:2"]);
+      assertEquals(report.errors.map(({ key }) => key).sort(), ["k:1", "k:2"]);
     });
-    await dirtyKeys(5, store);
-    const told: TundraError[] = [];
-    const report = await store.tick({
-      retryBackoffMs: 0,
-      onError: (error) => {
-        told.push(error);
-        throw new Error("a bad logger");
-      },
-    });
-    assertEquals([report.frozen, report.failed], [3, 2]);
-    assert(told.every((error) => error instanceof TundraError && error.code === "TOO_LARGE"));
-    assertEquals(told.flatMap(({ keys }) => keys).sort(), ["k:1", "k:2"]);
-    assertEquals(report.errors.map(({ key }) => key).sort(), ["k:1", "k:2"]);
-  });
+  }
 
   it("maxBytes: claims no further batch once so much was read", async () => {
     const store = stack.store();
@@ -384,8 +450,18 @@ describe("tick", () => {
     assertEquals((await store.evict(keys)).evicted.length, 20);
   });
 
-  it("by default archives up to 1,000 keys, in batches of 100", async () => {
+  it("by default archives up to 10,000 keys, in batches of 1,000", async () => {
     const store = stack.store({ datastore: memoryDatastore() });
+    await stack.raw("MSET", ...names(10_050).flatMap((key) => [key, "v"]));
+    await store.dirty(names(10_050));
+    const report = await store.tick({ deadlineMs: 60_000 });
+    assertEquals([report.claimed, report.frozen, report.remaining, report.done], [10_000, 10_000, 50, false]);
+    const reads = stack.server.log.filter(({ path }) => path === "/multi-exec");
+    assertEquals(reads.map(({ commands }) => commands.length), Array(10).fill(2001));
+  });
+
+  it("by default archives up to 1,000 keys, in batches of 100, if it makes no packs", async () => {
+    const store = stack.store({ datastore: memoryDatastore(), packBytes: 0 });
     await stack.raw("MSET", ...names(1050).flatMap((key) => [key, "v"]));
     await store.dirty(names(1050));
     const report = await store.tick();

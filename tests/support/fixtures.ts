@@ -3,10 +3,12 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { after, before } from "node:test";
+import { after, before, describe } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import {
   type Datastore,
+  deflateFreezer,
+  type Freezer,
   s3Datastore,
   type S3DatastoreOptions,
   TundraError,
@@ -15,7 +17,8 @@ import {
   type TundraStore,
   tundraStore,
 } from "../../mod.ts";
-import { redisKeys } from "../../src/base/keys.ts";
+import { directoryPlace, type PackEntry, thawDirectory } from "../../src/archive/pack.ts";
+import { keyOfObject, redisKeys } from "../../src/base/keys.ts";
 import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { type S3Server, startS3 } from "../../src/testing/s3.ts";
@@ -24,6 +27,20 @@ import { HOUR_MS } from "./times.ts";
 
 /** The one bucket. */
 export const BUCKET = "tundra";
+
+/** The choices of tests that hold with packs and without: `packBytes`, and words for the names of such tests. */
+export const PACKINGS: readonly [packBytes: number, how: string][] = [[0, "as objects"], [1_048_576, "in packs"]];
+
+/** Describes what holds with packs and without; `packBytes` is that of the stores. */
+export function describePackings(what: string, tests: (packBytes: number) => void): void {
+  for (const [packBytes, how] of PACKINGS) describe(`${what}, ${how}`, () => tests(packBytes));
+}
+
+/** Options of {@linkcode withArchive}. */
+export interface ArchiveOptions extends StackOptions {
+  /** `packBytes` of stores that are given none. Default: that of the package. */
+  packBytes?: number;
+}
 
 /** Options of a store in tests: those of the package, any of its connection, and another archive. */
 export interface StoreOptions extends Omit<TundraOptions, "redis"> {
@@ -40,6 +57,8 @@ export interface ColdStack extends Omit<Stack, "flush"> {
   store(options?: StoreOptions): TundraStore;
   /** Names of all objects but owners, ascending. */
   objectNames(): string[];
+  /** The archived versions of all keys; see {@linkcode versionsIn}. */
+  versions(): Promise<string[]>;
   /** The number of times that S3 ran an operation since `flush()`. */
   s3Count(operation: "PutObject" | "GetObject" | "DeleteObject" | "ListObjectsV2"): number;
   /** A key's record; `undefined`: none. */
@@ -68,8 +87,9 @@ export interface ColdStack extends Omit<Stack, "flush"> {
 }
 
 /** Call it at the top of a `describe`; it registers the hooks. */
-export function withArchive(options: StackOptions = {}): ColdStack {
+export function withArchive({ packBytes, ...options }: ArchiveOptions = {}): ColdStack {
   const stack = withStack(options);
+  const defaults = packBytes === undefined ? {} : { packBytes };
   let server: S3Server | undefined;
   let counted: Record<string, number> = {};
   before(async () => {
@@ -109,9 +129,11 @@ export function withArchive(options: StackOptions = {}): ColdStack {
     },
     datastore: (options) => s3Datastore(s3Options(s3(), options)),
     store({ redis, datastore, ...options } = {}) {
-      return tundraStore(datastore ?? cold.datastore(), { ...options, redis: { ...stack.connection, ...redis } });
+      const connection = { ...stack.connection, ...redis };
+      return tundraStore(datastore ?? cold.datastore(), { ...defaults, ...options, redis: connection });
     },
     objectNames: () => [...s3().objects(BUCKET).keys()].filter((name) => !name.includes("/~owner/")).sort(),
+    versions: () => versionsIn(s3().objects(BUCKET)),
     s3Count: (operation) => (s3().operations[operation] ?? 0) - (counted[operation] ?? 0),
     async record(key, tqname) {
       if (await raw("EXISTS", redisKeys(tqname ?? "default").record(key)) === 0) return undefined;
@@ -194,6 +216,36 @@ export function s3Options(server: S3Server, options: Partial<S3DatastoreOptions>
 /** A datastore with other functions in some places. */
 export function hooked(datastore: Required<Datastore>, hooks: Partial<Datastore>): Required<Datastore> {
   return { ...datastore, ...hooks };
+}
+
+/** True if this is the name of a pack. */
+export function isPack(name: string): boolean {
+  return name.includes("/~packs/");
+}
+
+/** The versions that a pack holds. */
+export async function entriesOf(
+  name: string,
+  bytes: Uint8Array,
+  freezers: Freezer[] = [deflateFreezer()],
+): Promise<PackEntry[]> {
+  const { offset, length } = directoryPlace(bytes, name);
+  return (await thawDirectory(bytes.slice(offset, offset + length), name, freezers)).entries;
+}
+
+/** The archived versions that some objects hold, as `<key> <version>` in ascending order; each as often as it is held. */
+export async function versionsIn(objects: Iterable<[string, Uint8Array]>, freezers?: Freezer[]): Promise<string[]> {
+  const versions: string[] = [];
+  for (const [name, bytes] of objects) {
+    const end = name.lastIndexOf("/") + 1;
+    if (isPack(name)) {
+      versions.push(...(await entriesOf(name, bytes, freezers)).map(({ key, ver }) => `${key} ${ver}`));
+    } else if (!isOwner(name)) {
+      const key = await keyOfObject(name.slice(0, end));
+      versions.push(`${key ?? name.slice(0, end)} ${name.slice(end)}`);
+    }
+  }
+  return versions.sort();
 }
 
 /** True if this is the name of an owner object. */

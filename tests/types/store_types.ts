@@ -203,6 +203,8 @@ export type Options = [
       | "databaseId"
       | "maxBytesInFlight"
       | "lookInArchive"
+      | "packBytes"
+      | "maxPackedBytes"
     >
   >,
   Assert<Equal<TundraOptions["redis"], RedisOptions>>,

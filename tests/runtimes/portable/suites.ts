@@ -20,13 +20,23 @@ import { freezeAll, noise, rejection, type Test } from "./fixture.ts";
 export const SUITES: Record<string, Record<string, Test>> = {
   freeze: {
     "archives a value of each type, and what was archived stays readable": async ({ store, prefix, objects }) => {
-      const one = store();
+      const one = store({ packBytes: 0 });
       const keys = await writeValues(one, prefix);
       await one.dirty(keys);
       const report = await one.tick();
       assertEquals([report.claimed, report.frozen, report.failed, report.done], [keys.length, keys.length, 0, true]);
       await assertValues(one, prefix);
       assertEquals((await objects("")).filter((name) => !name.includes("/~owner/")).length, keys.length);
+      assertEquals((await one.status()).dirty, 0);
+    },
+    "archives values of each type in a pack": async ({ store, prefix, objects }) => {
+      const one = store();
+      const keys = await writeValues(one, prefix);
+      await one.dirty(keys);
+      const report = await one.tick();
+      assertEquals([report.claimed, report.frozen, report.failed, report.done], [keys.length, keys.length, 0, true]);
+      await assertValues(one, prefix);
+      assertEquals((await objects("~packs")).length, 1);
       assertEquals((await one.status()).dirty, 0);
     },
     "archives a change that is made while its key is being archived": async ({ store, prefix, datastore }) => {
@@ -78,7 +88,7 @@ export const SUITES: Record<string, Record<string, Test>> = {
       assert(sizes[0]! > sizes[1]! && sizes[0]! > sizes[2]! && sizes[1]! > 50, String(sizes));
     },
     "stays within the sub-requests that it is given": async ({ store, prefix }) => {
-      const one = store();
+      const one = store({ packBytes: 0 });
       const keys = Array.from({ length: 60 }, (_, i) => `${prefix}${i}`);
       await one.redis.mset(Object.fromEntries(keys.map((key) => [key, "v"])));
       await one.dirty(keys);
@@ -86,6 +96,16 @@ export const SUITES: Record<string, Record<string, Test>> = {
       assert(report.subrequests <= 45 && report.frozen >= 25 && !report.done, JSON.stringify(report));
       const rest = await one.tick();
       assertEquals([rest.frozen, rest.done], [60 - report.frozen, true]);
+    },
+    "archives hundreds of keys in packs within the sub-requests of a free plan": async ({ store, prefix }) => {
+      const one = store();
+      const keys = Array.from({ length: 600 }, (_, i) => `${prefix}${i}`);
+      await one.redis.mset(Object.fromEntries(keys.map((key) => [key, "v"])));
+      await one.dirty(keys);
+      const report = await one.tick({ maxSubrequests: 45 });
+      assert(report.subrequests <= 45 && report.frozen >= 500, JSON.stringify(report));
+      const rest = await one.tick();
+      assertEquals([rest.frozen, rest.done], [600 - report.frozen, true]);
     },
   },
 
@@ -116,15 +136,27 @@ export const SUITES: Record<string, Record<string, Test>> = {
   },
 
   ensure: {
-    "brings a value of each type back as it was": async ({ store, prefix }) => {
-      const one = store();
-      const keys = await writeValues(one, prefix);
-      await freezeAll(one, keys);
-      assertEquals(await one.redis.exists(...keys), 0);
-      await one.ensureKs(keys);
-      await assertValues(one, prefix);
+    "brings a value of each type back as it was, from objects and from a pack": async ({ store, prefix }) => {
+      for (const options of [{ packBytes: 0 }, {}]) {
+        const one = store(options);
+        const keys = await writeValues(one, prefix);
+        await freezeAll(one, keys);
+        assertEquals(await one.redis.exists(...keys), 0);
+        await one.ensureKs(keys);
+        await assertValues(one, prefix);
+        await one.redis.del(...keys);
+        await one.del(keys);
+      }
     },
     "brings hundreds of keys back in one call": async ({ store, prefix }) => {
+      const one = store({ packBytes: 0 });
+      const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${prefix}${i}`, `value ${i}`]));
+      await one.redis.mset(values);
+      await freezeAll(one, Object.keys(values));
+      await one.ensureKs(Object.keys(values));
+      assertEquals(await one.redis.mget(...Object.keys(values)), Object.values(values));
+    },
+    "brings hundreds of keys back from a pack": async ({ store, prefix }) => {
       const one = store();
       const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${prefix}${i}`, `value ${i}`]));
       await one.redis.mset(values);
@@ -176,7 +208,7 @@ export const SUITES: Record<string, Record<string, Test>> = {
   damage: {
     "a flipped bit, a cut object and another key's object are CORRUPT, key by key": async (world) => {
       const { store, prefix, datastore, tqname } = world;
-      const one = store();
+      const one = store({ packBytes: 0 });
       const names = ["flipped", "cut", "swapped", "whole"];
       const keys = names.map((name) => prefix + name);
       await one.redis.mset(Object.fromEntries(keys.map((key) => [key, `value of ${key}`])));
@@ -197,6 +229,27 @@ export const SUITES: Record<string, Record<string, Test>> = {
         "CORRUPT",
       ]);
       assertEquals(await one.redis.mget(...keys), [null, null, null, `value of ${keys[3]}`]);
+    },
+    "a flipped bit of a pack is CORRUPT for the keys of its block": async ({ store, prefix, datastore, objects }) => {
+      const one = store();
+      const keys = ["a", "b", "c"].map((name) => prefix + name);
+      // base64 of noise: each value fills a block
+      const values = keys.map((_, i) =>
+        btoa(Array.from(noise(30_000, i + 1), (byte) => String.fromCharCode(byte)).join(""))
+      );
+      await one.redis.mset(Object.fromEntries(keys.map((key, i) => [key, values[i]])));
+      await freezeAll(one, keys);
+      const [pack, ...others] = await objects("~packs");
+      assertEquals(others, []);
+      const [bytes] = await datastore().fetchKeys([pack!]) as [Uint8Array];
+      await datastore().putKey(pack!, bytes.map((byte, i) => i === 100 ? byte ^ 1 : byte));
+      const error = await rejection("ENSURE_FAILED", () => one.ensureKs(keys));
+      assertEquals(error.keys.length, 1);
+      assertEquals((error.causes[error.keys[0]!] as TundraError).code, "CORRUPT");
+      assertEquals(
+        await one.redis.mget(...keys),
+        values.map((value, i) => keys[i] === error.keys[0] ? null : value),
+      );
     },
     "an object that is gone is LOST, and never a silent nothing": async ({ store, prefix, datastore, tqname }) => {
       const one = store();
