@@ -27,7 +27,7 @@ const OBJECT_BYTES = 1_024;
 
 type Failures = Map<string, TundraError>;
 
-/** What a call has thawed and read already. */
+/** Blocks and directories that a call has read already. */
 interface Known {
   blocks: Map<string, Promise<Block>>;
   packs: KnownPacks;

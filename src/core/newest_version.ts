@@ -17,7 +17,7 @@ const MOST_DIRECTORIES = 256;
 /** Directories that a call has read already, by pack. */
 export type Directories = Map<string, Promise<Directory>>;
 
-/** What a call has read of packs already. */
+/** Names and directories of packs that a call has read already. */
 export interface KnownPacks {
   /** The names of all packs. */
   listed?: Promise<string[]>;

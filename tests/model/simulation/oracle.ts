@@ -123,7 +123,8 @@ export interface Oracle {
    */
   undeleted(key: string): string[];
   /**
-   * Tells if its newest object is a value while there is no record. An upload that nobody committed may come after the
+   * Tells if its newest version is a value that no record ever named, and there is no record now. An upload that nobody
+   * committed may come after the version that expired, if Redis' clock went back, or after the
    * tombstone of a key that was removed: a tick cannot tell it from one whose record Redis has lost.
    */
   hasOrphan(key: string): boolean;
@@ -670,7 +671,9 @@ export function makeOracle(
       if (redis.peek(recordName(key))) return false;
       const versions = versionsOf(archive, key);
       const lastUs = Math.max(...versions.map(({ ver }) => versionMicros(ver)));
-      return versions.some(({ ver, state }) => versionMicros(ver) === lastUs && state !== null);
+      return versions.some(({ ver, word, state }) =>
+        versionMicros(ver) === lastUs && state !== null && !named.has(`default/${key}/${word}`)
+      );
     },
     view(key) {
       const [now, record] = [held(key), read(redis.peek(recordName(key))?.value)];
