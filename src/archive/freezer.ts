@@ -6,8 +6,9 @@
 /** The facts about the archive object that a {@linkcode Freezer} is given. */
 export interface FrozenObject {
   /**
-   * The object's name as the datastore gets it: `<tqname>/<key, url-safe>/<version>`, unique for ever. Encryption binds
-   * it as associated data, so that no object passes for another; then an object under any other name does not thaw.
+   * The object's name as the datastore gets it, unique for ever: `<tqname>/<key, url-safe>/<version>`, or
+   * `<tqname>/~packs/<version>` for a pack with values of many keys. Encryption binds it as associated data, so that no
+   * object passes for another; then an object under any other name does not thaw.
    */
   readonly name: string;
 }

@@ -146,6 +146,9 @@ export function directoryPlace(bytes: Uint8Array, name: string): { offset: numbe
   if (bytes[4] !== FORMAT) {
     throw new TundraError("UNSUPPORTED", `${what} have pack format ${FORMAT}: current value is ${bytes[4]}`);
   }
+  if (bytes.subarray(5, 8).some((byte) => byte !== 0)) {
+    throw new TundraError("CORRUPT", `${what} have three zeros behind its format: it has other bytes`);
+  }
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   return { offset: view.getUint32(8), length: view.getUint32(12) };
 }

@@ -57,7 +57,7 @@ const LAYOUT =
   /^[12] (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
 
 // A version, and its place in a pack.
-const WORD = /^(-|\d+-[0-9A-Fa-f]+(@[-0-9A-Fa-f]*:\d+:\d+)?)$/;
+const WORD = /^(-|\d{16}-[0-9a-f]+(@(\d{16}-[0-9a-f]+)?:\d+:\d+)?)$/;
 
 /** Reads a record; a missing one counts as an empty one; `undefined` for another layout, or a word that is no version. */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
@@ -140,8 +140,10 @@ local function int(x) return string.format('%.0f', x) end
 
 local function state(r) return r.fp ~= '-' and r.old ~= r.ver and (r.flag == 'r' or r.flag == 'e') and r.flag end
 
+local VERSION = '${"%d".repeat(16)}%-[0-9a-f]+'
 local function is_version(word)
-  return word == '-' or string.match(word, '^%d+%-%x+$') or string.match(word, '^%d+%-%x+@[%x%-]*:%d+:%d+$')
+  return word == '-' or string.match(word, '^' .. VERSION .. '@:%d+:%d+$') or string.match(word, '^' .. VERSION .. '$')
+    or string.match(word, '^' .. VERSION .. '@' .. VERSION .. ':%d+:%d+$')
 end
 
 local function parse(text)

@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { reconcile } from "../../src/scripts/reconcile.ts";
-import { withIndex } from "../support/index.ts";
+import { OLD_VER, withIndex } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
 
 describe("reconcile", () => {
@@ -25,7 +25,7 @@ describe("reconcile", () => {
 
   it("never takes a partial value for the whole: conflict, nothing changed", async () => {
     await raw("HSET", "a", "one", "1", "two", "2");
-    const record = await tools.writeRecord("a", { ver: "1-0", fp: await tools.fingerprint("a"), flag: "e" });
+    const record = await tools.writeRecord("a", { ver: OLD_VER, fp: await tools.fingerprint("a"), flag: "e" });
     await raw("HDEL", "a", "two");
     const before = await tools.everything();
     assertEquals(await reconcile(tools.index, [{ key: "a", record }]), ["conflict"]);
