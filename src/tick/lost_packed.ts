@@ -10,8 +10,8 @@ import type { TickRun } from "./run.ts";
 
 /** Packs that are searched. */
 const PACKS = 2;
-/** Leading digits of a version that are the same for 28 hours, 12 days, 4 months, for ever. */
-const DIGITS = [5, 4, 3, 0];
+/** Leading digits of a version that are the same for 28 hours, 4 months, for ever. */
+const DIGITS = [5, 3, 0];
 /** Requests for this: listings, two for each directory. */
 export const PACK_REQUESTS = DIGITS.length + 2 * PACKS;
 
@@ -51,10 +51,20 @@ async function listYoungest(run: TickRun, nowMs: number, signal: AbortSignal): P
   return [];
 }
 
-/** Leaves out keys of which an object of their own is newer. Cost: a listing for each. */
-export async function withoutNewerObject(run: TickRun, packed: Named[], signal: AbortSignal): Promise<Named[]> {
+/**
+ * Leaves out keys that have a newer version by now: a purge puts a marker before it deletes objects and the record. Cost:
+ * the packs once more, and a listing for each key.
+ */
+export async function withoutNewer(
+  run: TickRun,
+  packed: Named[],
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Named[]> {
+  if (packed.length === 0) return [];
+  const now = new Set((await newestPacked(run, undefined, nowMs, signal)).map(({ key, ver }) => `${ver} ${key}`));
   const some: Named[] = [];
-  for (const each of packed) {
+  for (const each of packed.filter(({ key, ver }) => now.has(`${ver} ${key}`))) {
     const [own = ""] = await run.counted((call) => newestOwn(run.context, each.key, call), signal);
     if (versionMicros(own) < versionMicros(each.ver)) some.push(each);
   }

@@ -17,7 +17,7 @@ import type { Claim } from "../scripts/claim.ts";
 import { noteSearch, readEvictionPolicy } from "../scripts/note_search.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import { newestPacked, PACK_REQUESTS, withoutNewerObject } from "./lost_packed.ts";
+import { newestPacked, PACK_REQUESTS, withoutNewer } from "./lost_packed.ts";
 import type { TickRun } from "./run.ts";
 
 const EVERY_MS = 60 * 60 * 1000;
@@ -25,7 +25,7 @@ const EVERY_MS = 60 * 60 * 1000;
 const RECORDS = 256;
 const OBJECTS = 8;
 /** All requests of a search: INFO, a page, records, a script and its source, the note; packs; and the objects. */
-const REQUESTS = 6 + PACK_REQUESTS + OBJECTS;
+const REQUESTS = 6 + 2 * PACK_REQUESTS + OBJECTS;
 /** Keys of which the archive is asked at once. */
 const WAVE = 16;
 
@@ -34,8 +34,8 @@ const WAVE = 16;
  * archive's listing names. The next search goes on from there, or repeats this page if records are lost. It reports; it
  * never throws.
  *
- * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 4 listings and 4 reads; if records
- * are missing, 1 request, 4 commands and at most 8 fetches or listings more.
+ * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 3 listings and 4 reads; if records
+ * are missing, 1 request, 4 commands, the packs once more, and at most 8 fetches or listings.
  */
 export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
@@ -108,7 +108,7 @@ async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal:
   const failures = new Map<string, TundraError>();
   const values = [
     ...await valuesOf(run.context, fetched, nowMs, failures),
-    ...await withoutNewerObject(run, sample.filter(isPacked), signal),
+    ...await withoutNewer(run, sample.filter(isPacked), nowMs, signal),
   ];
   const { lost } = await withoutRecord(run.context, values, run.call);
   for (const error of failures.values()) run.fail(error);

@@ -88,11 +88,8 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "an upload begins after its lease",
-    where: "src/tick/freeze.ts",
-    patches: [["if (!run.mayBegin() || isOver(lease)) batch", "if (!run.mayBegin()) batch"], [
-      "if (!run.mayBegin() || isOver(lease)) {",
-      "if (!run.mayBegin()) {",
-    ]],
+    where: "src/tick/leases.ts",
+    patches: [["return monotonicMs() >= lease.endsAt - 2;", "return monotonicMs() < 0;"]],
   },
   {
     name: "the halves of a pack that failed have its time",
@@ -133,6 +130,11 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a search for lost records takes a packed value for the newest",
     where: "src/tick/lost_packed.ts",
     patches: [["if (versionMicros(own) < versionMicros(each.ver)) some", "some"]],
+  },
+  {
+    name: "a search for lost records does not look again for what is newer by now",
+    where: "src/tick/lost_packed.ts",
+    patches: [["of packed.filter(({ key, ver }) => now.has(`${ver} ${key}`))", "of now.size < 0 ? [] : packed"]],
   },
   {
     name: "a directory says another block",
