@@ -10,7 +10,7 @@ import { keyOfObject, newestOf, showKeys } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
 import { fetchArchived, type Fetched, type Named, thawArchived } from "../core/fetch_archived.ts";
-import { type Directories, type KnownPacks, newestVersions } from "../core/newest_version.ts";
+import { type KnownPacks, newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Claim } from "../scripts/claim.ts";
