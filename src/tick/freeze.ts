@@ -71,11 +71,7 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
     ...own.map((change) => archiveOwn(batch, change)),
     small.length > 0 && archivePacks(batch, small),
   ]);
-  for (const { changes, thrown } of batch.deferred) {
-    // what fails while others are stored is halved to its end
-    if (batch.stored > 0) await archiveHalves(batch, changes);
-    else refuse(batch, changes, thrown);
-  }
+  await archiveDeferred(batch);
   if (run.context.packBytes > 0 && !lease.begun && views.length > 0) {
     run.uploadsPerKey = Math.min(1, batch.uploads / views.length);
   }
@@ -165,8 +161,22 @@ async function archiveHalves(batch: Batch, changes: Change[]): Promise<void> {
   const shuffled = changes.map((change) => ({ change, at: random() })).sort((a, b) => a.at - b.at)
     .map(({ change }) => change);
   const middle = Math.ceil(changes.length / 2);
-  await archivePacks(batch, shuffled.slice(0, middle));
-  await archivePacks(batch, shuffled.slice(middle));
+  for (const half of [shuffled.slice(0, middle), shuffled.slice(middle)]) {
+    if (half.length > 0) await archivePacks(batch, half);
+  }
+}
+
+/**
+ * Archives what was put off, to its end if the archive takes anything at all: perhaps it takes small objects only. One
+ * change alone shows that.
+ */
+async function archiveDeferred(batch: Batch): Promise<void> {
+  for (const [i, { changes, thrown }] of batch.deferred.entries()) {
+    const alone = batch.stored === 0 && i === 0 ? changes.splice(0, 1) : [];
+    if (alone.length > 0) await archivePacks(batch, alone);
+    if (batch.stored > 0) await archiveHalves(batch, changes);
+    else refuse(batch, changes, thrown);
+  }
 }
 
 function errorOf(key: string, thrown: unknown): TundraError {

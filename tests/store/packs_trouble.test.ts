@@ -570,19 +570,21 @@ describe("trouble around packs", () => {
       await assertValues(values);
     });
 
-    it("larger than some size: halves of a pack are as good, and nothing counts an attempt", async () => {
-      const { store } = guarded("EntityTooLarge", (body) => body.length > 40_000);
-      const keys = names(200);
-      const values = await setNoise(keys, 1_000);
-      await store.dirty(keys);
-      for (let tick = 0; tick < 5 && (await store.status()).dirty > 0; tick++) {
-        assertEquals((await store.tick(NOW)).dead, 0);
-      }
-      assertEquals((await store.status()).dirty, 0);
-      await store.evict(keys);
-      await store.ensureKs(keys);
-      await assertValues(values);
-    });
+    for (const code of ["EntityTooLarge", "RequestBlocked"]) {
+      it(`larger than some size, with ${code}: halves of a pack are as good, and nothing counts an attempt`, async () => {
+        const { store } = guarded(code, (body) => body.length > 40_000);
+        const keys = names(200);
+        const values = await setNoise(keys, 1_000);
+        await store.dirty(keys);
+        for (let tick = 0; tick < 5 && (await store.status()).dirty > 0; tick++) {
+          assertEquals((await store.tick(NOW)).dead, 0);
+        }
+        assertEquals((await store.status()).dirty, 0);
+        await store.evict(keys);
+        await store.ensureKs(keys);
+        await assertValues(values);
+      });
+    }
   });
 });
 
