@@ -52,11 +52,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a pack's failure is ignored",
+    met: 1177,
     where: "src/tick/uploads.ts",
     patches: [["await put(run, lease, name, bytes);", "await put(run, lease, name, bytes).catch(() => {});"]],
   },
   {
     name: "a commit half a day after its lease counts",
+    met: 250,
     where: "commit",
     patches: [["local stale = now > token + LATE_MS", "local stale = false"]],
   },
@@ -72,6 +74,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a version is not above the one that it replaces",
+    met: 134,
     where: "src/tick/uploads.ts",
     patches: [["Math.max(lease.nowUs, versionMicros(previous) + 1)", "lease.nowUs"], [
       "versionAfter(nowUs + tries, previous)",
@@ -80,6 +83,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a pack's version is above that of its first key alone",
+    met: 489,
     where: "src/tick/uploads.ts",
     patches: [[
       "newestOf(changes.map((change) => change.previous))",
@@ -93,6 +97,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "the halves of a pack that failed have its time",
+    met: 1137,
     where: "src/tick/uploads.ts",
     patches: [["versionAfter(nowUs + tries, previous)", "versionAfter(nowUs, previous)"]],
   },
@@ -118,6 +123,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "an expired key leaves no marker",
+    met: 82,
     where: "src/tick/purge.ts",
     patches: [["if (claim && expired.length > 0) {", "if (claim && expired.length < 0) {"]],
   },
