@@ -85,8 +85,14 @@ export async function digest(
 
 /** The digest of `data`, hexadecimal. */
 export async function hexDigest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array): Promise<string> {
-  const bytes = await digest(algorithm, data);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(await digest(algorithm, data));
+}
+
+/** Bytes as hexadecimal digits. */
+export function hex(bytes: Uint8Array): string {
+  let digits = "";
+  for (let i = 0; i < bytes.length; i++) digits += (256 + bytes[i]!).toString(16).slice(1);
+  return digits;
 }
 
 /** Calls `act` after `ms` milliseconds unless the returned function is called first. */

@@ -2,8 +2,9 @@
  * Lua scripts: declared once, sent by their SHA-1, with the shebang flags that the server at hand accepts.
  * @module
  */
+import { sha1 } from "@noble/hashes/legacy";
 import { TundraError } from "../base/errors.ts";
-import { hexDigest } from "../base/platform.ts";
+import { hex, hexDigest } from "../base/platform.ts";
 import type { Answer, CallOptions, Connection, RedisCommand, Reply } from "./connection.ts";
 import { saidOf, saysDenied, saysUnsupported } from "./said.ts";
 
@@ -118,11 +119,17 @@ function sourceOf(name: string, lua: string, flags: readonly ScriptFlag[]): stri
   return `${flags.length > 0 ? `#!lua flags=${flags.join(",")}` : ""}\n-- ${name}\n${lua}`;
 }
 
+/**
+ * Up to so many bytes, SHA-1 in JavaScript takes less time than WebCrypto, which crosses into the runtime and back: see
+ * docs/decisions/cpu.md.
+ */
+const SMALL_BYTES = 2048;
+
 const digests = new Map<string, string>(); // few and small: one for each script and set of flags
 
 /** Lower-case hexadecimal SHA-1, as Redis computes it. */
 export async function sha1Hex(data: string | Uint8Array): Promise<string> {
-  if (typeof data !== "string") return await hexDigest("SHA-1", data);
+  if (typeof data !== "string") return data.length > SMALL_BYTES ? await hexDigest("SHA-1", data) : hex(sha1(data));
   let digest = digests.get(data);
   if (digest === undefined) {
     digest = await hexDigest("SHA-1", new TextEncoder().encode(data));

@@ -5,7 +5,7 @@
 import { AwsV4Signer } from "aws4fetch";
 import { linkSignals, sleep, untilAborted } from "../../base/abort.ts";
 import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
-import { digest, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
+import { digest, hex, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import { type ByteRange, rangeHeader, readBody } from "./body.ts";
 import { type CredentialSource, type CredentialStore, credentialStore } from "./credentials.ts";
@@ -231,10 +231,6 @@ function doubtful(call: S3Call, response: Response, bytes: Uint8Array): string |
 
 async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
   return await digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** The milliseconds that the server's clock is ahead of ours; `undefined` if it does not say its time. */
