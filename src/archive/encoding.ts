@@ -69,8 +69,15 @@ const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
  */
 export function encodeRecord(record: ArchiveRecord | Tombstone): Uint8Array {
   const { key, ver, at, index, prev } = record;
-  const head = index === undefined ? { v: 1, key, ver, at } : { v: RECORD_VERSION, key, ver, at, index, prev };
-  return encodeMap("gone" in record ? { ...head, gone: record.gone } : { ...head, exp: record.exp, dump: record.dump });
+  const map: Record<string, unknown> = index === undefined
+    ? { v: 1, key, ver, at }
+    : { v: RECORD_VERSION, key, ver, at, index, prev };
+  if ("gone" in record) map.gone = record.gone;
+  else {
+    map.exp = record.exp;
+    map.dump = record.dump;
+  }
+  return encodeMap(map);
 }
 
 /**

@@ -2,7 +2,7 @@
  * A record to archive bytes and back: CBOR, the freezers in order, the container.
  * @module
  */
-import { badArgument, show } from "../base/errors.ts";
+import { badArgument, show, type TundraError } from "../base/errors.ts";
 import { deflateFreezer } from "../freezers/deflate.ts";
 import { FREEZER_ID, MAX_FREEZERS } from "./container.ts";
 import { type ArchiveRecord, decodeRecord, encodeRecord, isTime, type Tombstone } from "./encoding.ts";
@@ -53,11 +53,15 @@ export async function freezeRecord(
 
 /** The bytes of a record before it is frozen. */
 export function checkedBytes(record: ArchiveRecord | Tombstone): Uint8Array {
-  const what = `freeze ${show(record.key)}`;
-  if (!record.key.isWellFormed()) throw badArgument(what, "its key", "well-formed text", record.key);
-  if (!isTime(record.at)) throw badArgument(what, "at", "milliseconds since 1970", record.at);
-  if (!("gone" in record) && !isTime(record.exp)) throw badArgument(what, "exp", "milliseconds, or 0", record.exp);
+  const { key, at } = record;
+  if (!key.isWellFormed()) throw refused(key, "its key", "well-formed text", key);
+  if (!isTime(at)) throw refused(key, "at", "milliseconds since 1970", at);
+  if (!("gone" in record) && !isTime(record.exp)) throw refused(key, "exp", "milliseconds, or 0", record.exp);
   return encodeRecord(record);
+}
+
+function refused(key: string, name: string, must: string, is: unknown): TundraError {
+  return badArgument(`freeze ${show(key)}`, name, must, is);
 }
 
 /**
