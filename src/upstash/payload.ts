@@ -22,7 +22,7 @@ const MOVED = Uint8Array.from(
  * character of U+0100 and up. The script maps them back by {@linkcode BYTES}.
  */
 export function encodePayload(dump: Uint8Array): string {
-  const units = new Uint16Array(CHUNK);
+  const units = new Uint16Array(Math.min(CHUNK, dump.length));
   let encoded = "";
   for (let start = 0; start < dump.length; start += CHUNK) {
     const length = Math.min(CHUNK, dump.length - start);
@@ -38,6 +38,6 @@ export function encodePayload(dump: Uint8Array): string {
 /** The bytes that an encoded payload takes in a request. */
 export function payloadBytes(dump: Uint8Array): number {
   let bytes = dump.length;
-  for (const byte of dump) if (byte > 127 || MOVED[byte] === 1) bytes++;
+  for (let i = 0; i < dump.length; i++) if (dump[i]! > 127 || MOVED[dump[i]!] === 1) bytes++;
   return bytes;
 }
