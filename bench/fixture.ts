@@ -11,20 +11,31 @@ import { type RedisConnection, redisConnection } from "../src/testing/resp.ts";
 
 /** Requests and billable commands of one act. */
 export interface Cost {
+  /** Requests to Redis. */
   requests: number;
   commands: number;
+  /** Requests to the archive, and the bytes of the bodies that came back. */
+  objects: number;
+  bytes: number;
   ms: number;
+}
+
+/** The servers, for clients that are not Tundra. */
+export interface Servers {
+  redis: { url: string; token: string };
+  s3: { endpoint: string; bucket: string; region: string; accessKeyId: string; secretAccessKey: string };
 }
 
 /** Servers and ways to them. */
 export interface BenchStack {
   /** Straight to Redis: loading and counting. */
   readonly redis: RedisConnection;
+  readonly servers: Servers;
   /** An archive in the S3 server; each request takes `delayMs` more. */
   archive(delayMs?: number): Datastore;
   /** A store; each request to Redis takes `delayMs` more. */
   store(datastore: Datastore, options?: Omit<TundraOptions, "redis">, delayMs?: number): TundraStore;
-  /** The cost of `act` at Redis. */
+  /** The cost of `act` at both servers. */
   cost(act: () => Promise<unknown>): Promise<Cost>;
   stop(): Promise<void>;
 }
@@ -41,12 +52,14 @@ export async function startBenchStack(): Promise<BenchStack> {
   });
   const { redisPort, redis: endpoint, s3 } = JSON.parse(line);
   const redis = redisConnection({ port: redisPort });
-  let requests = 0;
+  const counted = { requests: 0, objects: 0, bytes: 0 };
 
-  const delayed = (delayMs: number, count: () => void): typeof fetch => async (input, init) => {
-    count();
-    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
-    return await fetch(input, init);
+  const delayed = (delayMs: number, count: "requests" | "objects"): typeof fetch => async (input, init) => {
+    counted[count]++;
+    if (delayMs > 0) await pause(delayMs);
+    const response = await fetch(input, init);
+    if (count === "objects") counted.bytes += Number(response.headers.get("content-length"));
+    return response;
   };
   const commands = async () => {
     const stats = String(await redis.call("INFO", "commandstats"));
@@ -56,14 +69,22 @@ export async function startBenchStack(): Promise<BenchStack> {
 
   return {
     redis,
-    archive: (delayMs = 0) => s3Datastore({ ...s3, fetch: delayed(delayMs, () => {}) }),
+    servers: { redis: endpoint, s3 },
+    archive: (delayMs = 0) => s3Datastore({ ...s3, fetch: delayed(delayMs, "objects") }),
     store: (datastore, options = {}, delayMs = 0) =>
-      tundraStore(datastore, { ...options, redis: { ...endpoint, fetch: delayed(delayMs, () => requests++) } }),
+      tundraStore(datastore, { ...options, redis: { ...endpoint, fetch: delayed(delayMs, "requests") } }),
     async cost(act) {
-      const [requestsBefore, commandsBefore, from] = [requests, await commands(), performance.now()];
+      const before = { ...counted, commands: await commands() };
+      const from = performance.now();
       await act();
       const ms = performance.now() - from;
-      return { requests: requests - requestsBefore, commands: await commands() - commandsBefore, ms };
+      return {
+        requests: counted.requests - before.requests,
+        commands: await commands() - before.commands,
+        objects: counted.objects - before.objects,
+        bytes: counted.bytes - before.bytes,
+        ms,
+      };
     },
     async stop() {
       redis.close();
@@ -71,6 +92,19 @@ export async function startBenchStack(): Promise<BenchStack> {
       await ended;
     },
   };
+}
+
+/** Resolves after so many milliseconds. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Acts on all items, so many at once. */
+export async function inPool<T>(items: T[], size: number, act: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  await Promise.all(Array.from({ length: size }, async () => {
+    while (next < items.length) await act(items[next++]!);
+  }));
 }
 
 /** The middle of some numbers. */

@@ -10,7 +10,7 @@ import { startUpstash } from "../src/testing/upstash.ts";
 
 const redis = await startRedis();
 const { url, token, stop } = await startUpstash({ redisPort: redis.port });
-const s3 = await startS3({ buckets: ["bench"] });
+const s3 = await startS3({ buckets: ["bench"], allowUnsignedPayload: true }); // as aws4fetch signs
 const { region, accessKeyId, secretAccessKey } = s3;
 console.log(JSON.stringify({
   redisPort: redis.port,

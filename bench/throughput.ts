@@ -1,11 +1,11 @@
 /**
- * The cost that Tundra adds to uploads and downloads: its speed divided by that of a bare loop that moves the same
- * bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
+ * The cost that Tundra adds to uploads and downloads of objects of their own: its speed divided by that of a bare loop
+ * that moves the same bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
  * @module
  */
 import type { Datastore } from "../mod.ts";
 import type { Row } from "./row.ts";
-import { type BenchStack, json, load, median } from "./fixture.ts";
+import { type BenchStack, inPool, json, load, median } from "./fixture.ts";
 
 /** Measures with `delayMs` more on every request, to S3 and to Redis. */
 export async function throughput(
@@ -23,7 +23,7 @@ export async function throughput(
       return archive.putKey(name, value, call);
     },
   };
-  const store = bench.store(spy, { tqname: name }, delayMs);
+  const store = bench.store(spy, { tqname: name, packBytes: 0 }, delayMs);
   const keys = await load(bench.redis, `${name}:`, n, (i) => json(1000, i));
   await store.dirty(keys.slice(0, 1));
   await store.tick();
@@ -61,14 +61,7 @@ export async function throughput(
     };
   };
   return [
-    row(`tick / bare PUTs, ${nthreads} at once`, speeds.tick, speeds.put, 0.8),
-    row(`ensureKs / bare GETs`, speeds.ensure, speeds.get, undefined),
+    row(`tick without packs / bare PUTs of its objects, ${nthreads} at once`, speeds.tick, speeds.put, 0.8),
+    row(`ensureKs without packs / bare GETs of its objects`, speeds.ensure, speeds.get, undefined),
   ];
-}
-
-async function inPool<T>(items: T[], size: number, act: (item: T) => Promise<unknown>): Promise<void> {
-  let next = 0;
-  await Promise.all(Array.from({ length: size }, async () => {
-    while (next < items.length) await act(items[next++]!);
-  }));
 }
