@@ -1,7 +1,7 @@
 /**
- * `deno task bench [--quick] [--no-peers]`: the budgets of the design, measured side by side in one run. What depends on
- * the machine is a ratio. Starts its own servers, and installs what it compares with into `bench/peers`. Takes some five
- * minutes, one with `--quick`. Bun and Node run it too: `bun bench/main.ts`, `node --import tsx bench/main.ts`.
+ * `deno task bench [--quick] [--no-peers]`: the budgets of the design, measured side by side in one run. What depends
+ * on the machine is a ratio. Starts its own servers, and installs what it compares with into `bench/peers`. Takes some
+ * five minutes, one with `--quick`. Bun and Node run it too: `bun bench/main.ts`, `node --import tsx bench/main.ts`.
  * @module
  */
 import { availableParallelism } from "node:os";

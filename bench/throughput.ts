@@ -1,6 +1,7 @@
 /**
  * The cost that Tundra adds to uploads and downloads of objects of their own: its speed divided by that of a bare loop
- * that moves the same bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy machine hits both.
+ * that moves the same bytes through the same datastore with the same concurrency. Rounds alternate, so that a busy
+ * machine hits both.
  * @module
  */
 import type { Datastore } from "../mod.ts";

@@ -1,6 +1,6 @@
 /**
- * Records as CBOR: `{ v: 2, key, ver, at, index, prev, exp, dump }`, or `{ v: 2, key, ver, at, index, prev, gone }` for a
- * tombstone. Version 1 has neither `index` nor `prev`. A block holds records one after another.
+ * Records as CBOR: `{ v: 2, key, ver, at, index, prev, exp, dump }`, or `{ v: 2, key, ver, at, index, prev, gone }` for
+ * a tombstone. Version 1 has neither `index` nor `prev`. A block holds records one after another.
  *
  * Written and read by cbor-x. Its decoder knows more than records need (nesting, tags, extensions that an application
  * has registered), so it is only ever given a flat map of plain items, whose lengths are true.
@@ -199,7 +199,9 @@ function versionOf(bytes: Uint8Array): number {
   return isTime(v) ? v : 0;
 }
 
-/** Tells if `bytes` are one map of the kinds of items that a record has, and nothing else. It reads their heads only. */
+/**
+ * Tells if `bytes` are one map of the kinds of items that a record has, and nothing else. It reads their heads only.
+ */
 function isPlainMap(bytes: Uint8Array): boolean {
   return mapEnd(bytes, 0) === bytes.length;
 }

@@ -10,8 +10,9 @@ import type { Candidate } from "../scripts/evict.ts";
 import type { Context } from "./context.ts";
 
 /**
- * Asks if the archive still has these versions, one question for each object or pack, as many as `questions`. Keys whose
- * version is lost are marked; if the archive does not say, they stay. Returns the keys for which no question was left.
+ * Asks if the archive still has these versions, one question for each object or pack, as many as `questions`. Keys
+ * whose version is lost are marked; if the archive does not say, they stay. Returns the keys for which no question was
+ * left.
  */
 export async function askArchive(
   context: Context,

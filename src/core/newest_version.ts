@@ -4,7 +4,7 @@
  */
 import { type Directory, directoryPlace, PACK_HEAD, type PackEntry, thawDirectory } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
-import { show, TundraError } from "../base/errors.ts";
+import { isNotFound, show, TundraError } from "../base/errors.ts";
 import { newestOf, objectPrefix, packName, packPrefix, versionMicros } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
@@ -38,8 +38,9 @@ export interface SearchOptions {
 }
 
 /**
- * Finds the newest versions of a key, as {@linkcode newestOf} has them, by the words that name their places: among the objects of its own, and in the directories of packs that are younger than
- * a version. Cost: a request for each 1,000 objects of the key, a request for each 1,000 packs, two for each younger pack.
+ * Finds the newest versions of a key, as {@linkcode newestOf} has them, by the words that name their places: among the
+ * objects of its own, and in the directories of packs that are younger than a version. Cost: a request for each 1,000
+ * objects of the key, a request for each 1,000 packs, two for each younger pack.
  *
  * @throws TundraError `UNAVAILABLE` if there are more packs than it may read
  */
@@ -111,6 +112,9 @@ async function readUncached(context: Context, pack: string, each: EachRead): Pro
   const name = packName(context.tqname, pack);
   const read = async (offset: number, length: number) => {
     const [bytes] = await each((call) => readRanges(context, [{ name, offset, length }], call));
+    if (isNotFound(bytes)) {
+      throw new TundraError("UNAVAILABLE", `Cannot read the directory of ${show(name)} as the pack went meanwhile`);
+    }
     if (bytes instanceof Error) throw bytes;
     return bytes!;
   };

@@ -38,15 +38,15 @@ export type CommitOutcome =
  * The archive holds these bytes (or tombstones): the records say so if the lease is still this tick's.
  *
  *     KEYS  dirty, idle, stats, purge, n records, n keys
- *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver ('' for nothing), fp ('' for a tombstone or nothing), exp,
- *           bytes, kb
+ *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver ('' for nothing), fp ('' for a tombstone or
+ *             nothing), exp, bytes, kb
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
- *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone or nothing, but changed since: queued again
- *             X tombstone, but there again: queued again
- *             E missing, but evicted or not dirty: the archived value lives   S stale, nothing changed
+ *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone or nothing, but changed since: queued
+ *             again   X tombstone, but there again: queued again
+ *             E missing, but evicted or not dirty: the archived value lives
+ *             S stale, nothing changed. Stale is also what comes 12 h after the lease ended, whatever the token: no
+ *             lease lasts longer, so a day after its claim no object can become named any more
  *             U record of another version: due again in an hour
- *             S also if the lease ended 12 h ago, whatever the token: no lease lasts longer, so a day after its claim no
- *             object can become named any more
  *     INV   1, 4: rev is 0 only if just these bytes (or this removal) are archived; 3: only with the latest token
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  *

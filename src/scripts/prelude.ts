@@ -59,7 +59,9 @@ const LAYOUT =
 // A version, and its place in a pack.
 const WORD = /^(-|\d{16}-[0-9a-f]+(@(\d{16}-[0-9a-f]+)?:\d+:\d+)?)$/;
 
-/** Reads a record; a missing one counts as an empty one; `undefined` for another layout, or a word that is no version. */
+/**
+ * Reads a record; a missing one counts as an empty one; `undefined` for another layout, or a word that is no version.
+ */
 export function parseRecord(text: Reply | undefined): KeyRecord | undefined {
   const fields = LAYOUT.exec(typeof text === "string" ? text : EMPTY);
   if (!fields || !WORD.test(fields[2]!) || !WORD.test(fields[8]!)) return undefined;
@@ -104,8 +106,8 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  *   record changed. EXPIRED_MS: how long what expired stays in the archive, and its record. HOUR_MS: when to try again
  *   what cannot be dealt with now.
  * - parse: nil for another layout, or a version that is none: it must not count as older than everything. A touch of a
- *   clock that ran ahead by more than a day counts for none: the key's next use is noted, and a script that puts it into
- *   idle takes now.
+ *   clock that ran ahead by more than a day counts for none: the key's next use is noted, and a script that puts it
+ *   into idle takes now.
  * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is
  *   to stay
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted

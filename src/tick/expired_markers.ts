@@ -1,6 +1,6 @@
 /**
- * Markers: a tombstone in a pack for each expired key whose own objects are deleted. Older versions of the key may lie in
- * packs; without a newer one they would be its newest, and a search would take them for its value.
+ * Markers: a tombstone in a pack for each expired key whose own objects are deleted. Older versions of the key may lie
+ * in packs; without a newer one they would be its newest, and a search would take them for its value.
  * @module
  */
 import { freezePack } from "../archive/pack.ts";

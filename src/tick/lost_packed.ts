@@ -1,6 +1,6 @@
 /**
- * Values in the youngest packs, for the search for lost records. What became of an entry since is in younger packs, or in
- * an object of the key's own: so older packs cannot be searched without reading all that are younger.
+ * Values in the youngest packs, for the search for lost records. What became of an entry since is in younger packs, or
+ * in an object of the key's own: so older packs cannot be searched without reading all that are younger.
  * @module
  */
 import { packPrefix, versionMicros } from "../base/keys.ts";
@@ -52,8 +52,8 @@ async function listYoungest(run: TickRun, nowMs: number, signal: AbortSignal): P
 }
 
 /**
- * Leaves out keys that have a newer version by now: a purge puts a marker before it deletes objects and the record. Cost:
- * the packs once more, and a listing for each key.
+ * Leaves out keys that have a newer version by now: a purge puts a marker before it deletes objects and the record.
+ * Cost: the packs once more, and a listing for each key.
  */
 export async function withoutNewer(
   run: TickRun,

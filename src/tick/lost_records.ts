@@ -34,8 +34,8 @@ const WAVE = 16;
  * archive's listing names. The next search goes on from there, or repeats this page if records are lost. It reports; it
  * never throws.
  *
- * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 3 listings and 4 reads; if records
- * are missing, 1 request, 4 commands, the packs once more, and at most 8 fetches or listings.
+ * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 3 listings and 4 reads; if
+ * records are missing, 1 request, 4 commands, the packs once more, and at most 8 fetches or listings.
  */
 export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
@@ -151,7 +151,9 @@ async function valuesOf(
   return values;
 }
 
-/** Sorts keys of which the archive holds a value: `lost` if Redis still has neither value nor record, else `changed`. */
+/**
+ * Sorts keys of which the archive holds a value: `lost` if Redis still has neither value nor record, else `changed`.
+ */
 async function withoutRecord<T extends Named>(
   context: Context,
   values: T[],

@@ -152,7 +152,9 @@ export function connect(options: RedisOptions): Connection {
   };
 }
 
-/** The number of commands that a bill counts, without those inside scripts: INFO is free, a transaction has two more. */
+/**
+ * The number of commands that a bill counts, without those inside scripts: INFO is free, a transaction has two more.
+ */
 function billable([path]: string[], commands: RedisCommand[]): number {
   return commands.filter(([name]) => name !== "INFO").length + (path === "multi-exec" ? 2 : 0);
 }

@@ -147,7 +147,8 @@ describePackings("while S3", (packBytes) => {
       const patient = world.datastore({ fetch: layer, ...(fault.type === "hang" && { timeoutMs: 40 }) });
       const store = world.store({ ...TTL, datastore: patient });
       if (fault.type === "status" && fault.status === 200) {
-        // a read cannot tell this page from an object; what an owner object looks like and the checksum can, and a range
+        // a read cannot tell this page from an object; what an owner object looks like and the checksum can, and a
+        // range
         const report = await store.tick({ nattempts: 1, retryBackoffMs: 0 });
         assertEquals([report.frozen, report.failed, report.dead, report.evicted], [0, 1, 0, 0]);
         const failed = await tundraError("ENSURE_FAILED", () => store.ensureKs("evicted"));

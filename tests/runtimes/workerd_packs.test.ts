@@ -1,8 +1,8 @@
 /**
  * Packs in a Worker: thousands of keys in one event of the free plan's sub-requests, on S3 and on R2, and their memory.
  *
- * workerd without Cloudflare's own limits neither counts sub-requests nor bounds memory. So the servers count, and memory
- * is what a collection leaves in a process of Node that runs the same bundle.
+ * workerd without Cloudflare's own limits neither counts sub-requests nor bounds memory. So the servers count, and
+ * memory is what a collection leaves in a process of Node that runs the same bundle.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -193,7 +193,9 @@ describePackings("a tick that dies", (packBytes) => {
   const stack = withArchive({ packBytes });
   beforeEach(() => stack.flush());
 
-  /** A store whose ticks never come back from the upload of `poison`, alone or in a pack, whatever their signal says. */
+  /**
+   * A store whose ticks never come back from the upload of `poison`, alone or in a pack, whatever their signal says.
+   */
   function deadly(door: Gate): { store: TundraStore; puts: string[] } {
     const archive = stack.datastore();
     const puts: string[] = [];

@@ -153,7 +153,10 @@ describe("the bytes in flight of ensureKs() from packs", () => {
     return new Map(keys.map((key, i) => [key, units[i]!]));
   }
 
-  /** A store that counts bytes of values that its datastore has handed out, until the request that restores them is answered. */
+  /**
+   * A store that counts bytes of values that its datastore has handed out, until the request that restores them is
+   * answered.
+   */
   function watched(sizes: number[], units: Map<string, string>, maxBytesInFlight: number) {
     const bytesOf = new Map([...units.keys()].map((key, i) => [key, sizes[i]!]));
     const datastore = stack.datastore();

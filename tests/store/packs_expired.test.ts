@@ -1,4 +1,6 @@
-/** Keys that expire by themselves, with versions in packs: what goes, what stays, and why no older version comes back. */
+/**
+ * Keys that expire by themselves, with versions in packs: what goes, what stays, and why no older version comes back.
+ */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
@@ -36,7 +38,9 @@ describe("keys that expire by themselves, with packs", () => {
     assertEquals([report.frozen, report.errors], [keys.length, []]);
   }
 
-  /** Waits until they have expired; then it is as if that had been 48 hours ago. Returns the words of their versions. */
+  /**
+   * Waits until they have expired; then it is as if that had been 48 hours ago. Returns the words of their versions.
+   */
   async function twoDaysLater(keys: string[]): Promise<string[]> {
     const last = Math.max(...await Promise.all(keys.map(async (key) => (await stack.record(key))!.exp)));
     await until("they have expired", async () => await stack.nowMs() > last);

@@ -233,7 +233,9 @@ export async function entriesOf(
   return (await thawDirectory(bytes.slice(offset, offset + length), name, freezers)).entries;
 }
 
-/** The archived versions that some objects hold, as `<key> <version>` in ascending order; each as often as it is held. */
+/**
+ * The archived versions that some objects hold, as `<key> <version>` in ascending order; each as often as it is held.
+ */
 export async function versionsIn(objects: Iterable<[string, Uint8Array]>, freezers?: Freezer[]): Promise<string[]> {
   const versions: string[] = [];
   for (const [name, bytes] of objects) {

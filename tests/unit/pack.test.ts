@@ -1,4 +1,7 @@
-/** Packs, blocks, directories and places: what goes in comes out, on every runtime the same; damage is found where it is. */
+/**
+ * Packs, blocks, directories and places: what goes in comes out, on every runtime the same; damage is found where it
+ * is.
+ */
 import { describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertRejects, assertStringIncludes } from "@std/assert";
 import { freezeBlock, join, recordOf, thawBlock } from "../../src/archive/block.ts";

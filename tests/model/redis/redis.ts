@@ -352,8 +352,8 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
 const COUNTED = "return { _n, reply }";
 
 /**
- * A script without the Lua by which it counts its commands: that is outside of the subset that is translated, and the model
- * counts by itself. differential.test.ts holds the count equal to a real server's.
+ * A script without the Lua by which it counts its commands: that is outside of the subset that is translated, and the
+ * model counts by itself. differential.test.ts holds the count equal to a real server's.
  */
 function uncounted(source: string): string {
   const [before, lua, after] = source.split(/local _n = 0 .*local function _main\(\)|\nend\nlocal reply = _main/);

@@ -1,6 +1,6 @@
 /**
- * Archive objects as the oracle reads them, by its own eyes: a container is a head, the ids of the freezers (here at most
- * one), CBOR maps. A pack is a head of its own, containers, and a directory.
+ * Archive objects as the oracle reads them, by its own eyes: a container is a head, the ids of the freezers (here at
+ * most one), CBOR maps. A pack is a head of its own, containers, and a directory.
  * @module
  */
 import { Decoder } from "cbor-x/decode";

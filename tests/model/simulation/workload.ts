@@ -28,8 +28,8 @@ const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT",
 
 /**
  * Tells if an error is a sign of a bug. The archive's refusal of one object, as the faults have it, explains itself; so
- * does what a tick leaves in Redis as no request could bring it back, and a write that is too large together with others
- * or with its mark.
+ * does what a tick leaves in Redis as no request could bring it back, and a write that is too large together with
+ * others or with its mark.
  */
 function isAlarming({ leniency }: OracleView, { code, message }: { code: string; message: string }): boolean {
   const stays = leniency.smallRequests && code === "TOO_LARGE" &&
