@@ -2,9 +2,6 @@
  * Tests that only workerd can run: R2, a cron trigger with the example's Worker, requests that give up, cold start,
  * memory.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { build } from "esbuild";
@@ -14,23 +11,9 @@ import { datastoreConformance } from "../conformance/datastore.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { DAY_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
-import { run } from "./run.ts";
-import { installTools, type Miniflare, miniflare, ROOT } from "./tools.ts";
-
-/** A module, bundled as wrangler would. */
-async function bundle(contents: string): Promise<string> {
-  const { outputFiles } = await build({
-    stdin: { contents, resolveDir: ROOT, loader: "ts" },
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "browser",
-    conditions: ["workerd", "worker"],
-    target: "es2022",
-    tsconfig: join(ROOT, "tsconfig.json"),
-  });
-  return outputFiles[0]!.text;
-}
+import { bundle } from "./bundle.ts";
+import { liveMemory } from "./live_memory.ts";
+import { installTools, type Miniflare, miniflare } from "./tools.ts";
 
 datastoreConformance("in R2", async () => {
   installTools();
@@ -225,7 +208,6 @@ describe("limits of workerd", () => {
   });
 
   it("a tick over large values holds less than 128 MB", async () => {
-    const { region, accessKeyId, secretAccessKey, url: endpoint } = stack.s3;
     const value = (bytes: number) => new Uint8Array(bytes).map(() => Math.random() * 256);
     const keys: string[] = [];
     for (const [n, bytes] of [[20, 1_000_000], [3, 4_000_000], [40, 100_000]] as const) {
@@ -234,19 +216,10 @@ describe("limits of workerd", () => {
       await Promise.all(keys.slice(-n).map((key) => stack.raw("SET", key, noise)));
     }
     await stack.store().dirty(keys);
-    const folder = mkdtempSync(join(tmpdir(), "tundra-memory-"));
-    try {
-      writeFileSync(join(folder, "bundle.mjs"), await bundle(`export * from "./tests/runtimes/everything.ts"`));
-      const s3 = { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey };
-      const args = ["--expose-gc", join(ROOT, "tests/runtimes/memory.mjs"), join(folder, "bundle.mjs")];
-      const output = await run("node", args, folder, { OPTIONS: JSON.stringify({ s3, redis: stack.connection }) });
-      const [, peak, samples] = /^peak (\d+) of (\d+) samples$/m.exec(output)!.map(Number);
-      console.log(`36 MB in ${keys.length} values: at most ${(peak! / 1e6).toFixed(0)} MB live, ${samples} samples`);
-      assertEquals(stack.objectNames().length, keys.length);
-      assertGreater(samples!, keys.length);
-      assertLess(peak!, 128e6);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const { peak, samples } = await liveMemory(stack);
+    console.log(`36 MB in ${keys.length} values: at most ${(peak / 1e6).toFixed(0)} MB live, ${samples} samples`);
+    assertEquals(stack.objectNames().length, keys.length);
+    assertGreater(samples, keys.length);
+    assertLess(peak, 128e6);
   });
 });

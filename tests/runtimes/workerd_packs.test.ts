@@ -4,16 +4,13 @@
  * workerd without Cloudflare's own limits neither counts sub-requests nor bounds memory. So the servers count, and
  * memory is what a collection leaves in a process of Node that runs the same bundle.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { BUCKET, names, withArchive } from "../support/fixtures.ts";
 import { until } from "../support/waiting.ts";
 import { bundle } from "./bundle.ts";
-import { run } from "./run.ts";
-import { installTools, type Miniflare, miniflare, ROOT } from "./tools.ts";
+import { liveMemory } from "./live_memory.ts";
+import { installTools, type Miniflare, miniflare } from "./tools.ts";
 
 const KEYS = 5_000;
 const LIMIT = 45;
@@ -129,7 +126,6 @@ describe("the memory of ticks that make packs", () => {
   before(() => installTools());
 
   it("is less than 128 MB over values that just fit into packs, more than a reply holds, and thousands of small ones", async () => {
-    const { region, accessKeyId, secretAccessKey, url: endpoint } = stack.s3;
     const noise = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes));
     const keys: string[] = [];
     for (const [n, bytes] of [[200, 60_000], [2_000, 700]] as const) {
@@ -140,21 +136,12 @@ describe("the memory of ticks that make packs", () => {
       }
     }
     for (let i = 0; i < keys.length; i += 1000) await stack.store().dirty(keys.slice(i, i + 1000));
-    const folder = mkdtempSync(join(tmpdir(), "tundra-memory-"));
-    try {
-      writeFileSync(join(folder, "bundle.mjs"), await bundle(`export * from "./tests/runtimes/everything.ts"`));
-      const s3 = { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey };
-      const args = ["--expose-gc", join(ROOT, "tests/runtimes/memory.mjs"), join(folder, "bundle.mjs")];
-      const output = await run("node", args, folder, { OPTIONS: JSON.stringify({ s3, redis: stack.connection }) });
-      const [, peak, samples] = /^peak (\d+) of (\d+) samples$/m.exec(output)!.map(Number);
-      const packs = stack.objectNames().filter((name) => name.includes("/~packs/"));
-      console.log(`${packs.length} packs: at most ${(peak! / 1e6).toFixed(0)} MB live, ${samples} samples`);
-      assertEquals((await stack.store().status()).dirty, 0);
-      assertGreater(packs.length, 10);
-      assertGreater(samples!, 200);
-      assertLess(peak!, 128e6);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const { peak, samples } = await liveMemory(stack);
+    const packs = stack.objectNames().filter((name) => name.includes("/~packs/"));
+    console.log(`${packs.length} packs: at most ${(peak / 1e6).toFixed(0)} MB live, ${samples} samples`);
+    assertEquals((await stack.store().status()).dirty, 0);
+    assertGreater(packs.length, 10);
+    assertGreater(samples, 200);
+    assertLess(peak, 128e6);
   });
 });

@@ -1,0 +1,27 @@
+/**
+ * The memory of a tick in a process of its own, which collects garbage before each sample.
+ * @module
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BUCKET, type withArchive } from "../support/fixtures.ts";
+import { bundle } from "./bundle.ts";
+import { run } from "./run.ts";
+import { ROOT } from "./tools.ts";
+
+/** Archives what is due; the most bytes that were live, and how many samples say so. */
+export async function liveMemory(stack: ReturnType<typeof withArchive>): Promise<{ peak: number; samples: number }> {
+  const { region, accessKeyId, secretAccessKey, url: endpoint } = stack.s3;
+  const folder = mkdtempSync(join(tmpdir(), "tundra-memory-"));
+  try {
+    writeFileSync(join(folder, "bundle.mjs"), await bundle(`export * from "./tests/runtimes/everything.ts"`));
+    const s3 = { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey };
+    const args = ["--expose-gc", join(ROOT, "tests/runtimes/memory.mjs"), join(folder, "bundle.mjs")];
+    const output = await run("node", args, folder, { OPTIONS: JSON.stringify({ s3, redis: stack.connection }) });
+    const [, peak, samples] = /^peak (\d+) of (\d+) samples$/m.exec(output)!.map(Number);
+    return { peak: peak!, samples: samples! };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
