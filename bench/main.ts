@@ -1,7 +1,8 @@
 /**
- * `deno task bench [--quick] [--no-peers]`: the budgets of the design, measured side by side in one run. What depends
- * on the machine is a ratio. Starts its own servers, and installs what it compares with into `bench/peers`. Takes some
- * five minutes, one with `--quick`. Bun and Node run it too: `bun bench/main.ts`, `node --import tsx bench/main.ts`.
+ * `deno task bench [--quick] [--no-peers] [--only=PART]`: the budgets of the design, measured side by side in one run.
+ * What depends on the machine is a ratio. Starts its own servers, and installs what it compares with into
+ * `bench/peers`. Takes some five minutes, two with `--quick`. Bun and Node run it too: `bun bench/main.ts`,
+ * `node --import tsx bench/main.ts`.
  * @module
  */
 import { availableParallelism } from "node:os";
@@ -18,11 +19,13 @@ import { throughput } from "./throughput.ts";
 
 const quick = process.argv.includes("--quick");
 const withPackages = !process.argv.includes("--no-peers");
+const only = process.argv.find((arg) => arg.startsWith("--only="))?.slice("--only=".length) ?? "";
 const from = performance.now();
 const rows: Row[] = [];
 const bench = await startBenchStack();
 try {
   const part = async (name: string, measure: () => Promise<Row[]>) => {
+    if (!name.includes(only)) return;
     console.error(`${((performance.now() - from) / 1000).toFixed(0).padStart(3)} s  ${name}`);
     rows.push(...await measure());
   };
@@ -31,8 +34,8 @@ try {
   for (const n of [100, 1000]) await part(`requests and commands of ${n} keys`, () => budgets(bench, n));
   await part("packs", () => packs(bench));
   for (const delayMs of [0, 10]) {
-    const options = { keys: 1000, rounds: quick ? 1 : 5, delayMs, withPackages };
-    await part(`small keys beside others, ${delayMs} ms delay`, () => sideBySide(bench, options));
+    const options = { keys: 1000, rounds: quick ? 1 : 3, delayMs, withPackages };
+    await part(`packs beside others, ${delayMs} ms delay`, () => sideBySide(bench, options));
   }
   const rounds = quick ? 1 : 3;
   const keys = quick ? 600 : 1500;

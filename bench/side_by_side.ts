@@ -10,7 +10,11 @@ import { barePeer, packagedPeers, type Peer } from "./peers.ts";
 import type { Row } from "./row.ts";
 
 const AT_ONCE = 6;
-const WARM_UP_ROUNDS = 2;
+/** A loop of 1,000 requests is compiled after one round, a tick of few requests after some. */
+const WARM_UP_ROUNDS = 6;
+const PEERS_WARM_UP_ROUNDS = 2;
+/** Tundra's calls in each round: one alone is so short that whatever else runs meanwhile decides. */
+const CALLS = 4;
 
 interface Run {
   keysPerSecond: number;
@@ -20,7 +24,7 @@ interface Run {
 
 type Runs = Map<string, Run[]>;
 
-/** Measures with `delayMs` more on every request, to S3 and to Redis. */
+/** Measures with `delayMs` more on every request, to S3 and to Redis; at first without, which warms up. */
 export async function sideBySide(
   bench: BenchStack,
   options: { keys: number; rounds: number; delayMs: number; withPackages: boolean },
@@ -33,21 +37,24 @@ export async function sideBySide(
   const store = bench.store(bench.archive(delayMs), { tqname }, delayMs);
   const keys = await load(bench.redis, `${tqname}:`, n, (i) => json(SMALL_BYTES, i));
   const values = new Map(keys.map((key, i) => [key, json(SMALL_BYTES, i)]));
-  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
-    const run = async (name: string, act: () => Promise<unknown>) => {
-      const measured = await measure(n, act);
-      if (round >= 0) runs.set(name, [...runs.get(name) ?? [], measured]);
+  for (let round = delayMs > 0 ? -1 : -WARM_UP_ROUNDS; round < rounds; round++) {
+    const run = async (name: string, act: () => Promise<unknown>, prepare?: () => Promise<unknown>) => {
+      const each: Run[] = [];
+      for (let call = 0; call < (prepare ? CALLS : 1); call++) {
+        await prepare?.();
+        each.push(await measure(n, act));
+      }
+      if (round >= 0) runs.set(name, [...runs.get(name) ?? [], together(each)]);
     };
     const puts = (peer: Peer) => run(peer.name, () => inPool(keys, AT_ONCE, (key) => peer.put(key, values.get(key)!)));
-    await store.dirty(keys);
-    await run("tick", async () => {
+    const tick = async () => {
       const { frozen } = await store.tick();
       if (frozen !== n) throw new Error(`The tick archived ${frozen} keys instead of ${n}`);
-    });
+    };
+    await run("tick", tick, () => store.dirty(keys));
     await puts(bare);
-    for (const peer of others) await puts(peer);
-    await store.evict(keys);
-    await run("ensureKs", () => store.ensureKs(keys));
+    if (round >= -PEERS_WARM_UP_ROUNDS) { for (const peer of others) await puts(peer); }
+    await run("ensureKs", () => store.ensureKs(keys), () => store.evict(keys));
     await run("gets", () => inPool(keys, AT_ONCE, bare.get));
   }
   return rowsOf(runs, bare, others, delayMs);
@@ -60,6 +67,12 @@ async function measure(n: number, act: () => Promise<unknown>): Promise<Run> {
   const ms = performance.now() - from;
   const { user, system } = process.cpuUsage(cpu);
   return { keysPerSecond: n / ms * 1000, cpuUs: (user + system) / n };
+}
+
+/** Several runs as one. */
+function together(some: Run[]): Run {
+  const mean = (of: (run: Run) => number) => some.reduce((sum, run) => sum + of(run), 0) / some.length;
+  return { keysPerSecond: 1 / mean(({ keysPerSecond }) => 1 / keysPerSecond), cpuUs: mean(({ cpuUs }) => cpuUs) };
 }
 
 function rowsOf(runs: Runs, bare: Peer, others: Peer[], delayMs: number): Row[] {
