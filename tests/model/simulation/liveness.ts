@@ -25,7 +25,7 @@ import {
   START_US,
   type Subject,
 } from "./simulation.ts";
-import { call, command, dirty, ensure, type SimulatedBench, tick } from "./workload.ts";
+import { call, command, dirty, ensure, evict, type SimulatedBench, tick } from "./workload.ts";
 
 type Play = (box: Sandbox) => Promise<void>;
 
@@ -54,7 +54,7 @@ export async function runLiveness(subject: Subject, choices: Choices, log?: stri
   const { mode, keys, play } = pickPlay(choices);
   const box = makeSandbox(subject, choices, keys, START_US, log);
   box.retries = choices.pick([0, 1]);
-  box.packBytes = choices.pick(PACK_BYTES);
+  box.packSizes = [choices.pick(PACK_BYTES)];
   log?.push(`mode ${mode}`);
   const played = await playOut(box, async () => {
     await drainOnce(box, "first", MINUTE_US); // the index has its id
@@ -194,6 +194,29 @@ const yearAhead: Play = async (box) => {
   if (left.length > 0) throw new Violation("7 idle keys leave Redis", `${left}`);
 };
 
+/** A key expires while it is dirty, and is written anew without a mark: its older versions are superseded, not removed. */
+const madeAnew: Play = async (box) => {
+  const [key] = SOME as [string];
+  const exp = Math.floor(box.world.redisUs() / 1000) + 7_200_000;
+  const append = async (bench: SimulatedBench) => {
+    await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
+    await dirty(bench, [key]);
+  };
+  await act(box, "writer", async (bench) => {
+    await command(bench, [key], () => bench.store.redis.set(key, bench.fresh(), { pxat: exp }));
+    await dirty(bench, [key]);
+  });
+  await drain(box, "network", []);
+  await act(box, "writer", append);
+  pass(box, 3 * HOUR_US);
+  await drain(box, "network", []);
+  await act(box, "writer", async (bench) => {
+    await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()));
+    await evict(bench, [key]);
+  });
+  await drain(box, "network", []);
+};
+
 /** Names so long that neither all that is due nor all that is idle fits into a reply. */
 const longNames: Play = async (box) => {
   const { redis, network: { faults }, world: { choices } } = box;
@@ -221,5 +244,6 @@ const PLAYS: [mode: string, keys: readonly string[], play: Play][] = [
   ["refusal", SOME, refusal],
   ["year ahead", SOME, yearAhead],
   ["long names", LONG, longNames],
+  ["made anew", SOME, madeAnew],
   ...[10, 30, 60].map((n): [string, readonly string[], Play] => ["crowd", crowdOf(n), crowd]),
 ];

@@ -139,6 +139,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a search for lost records does not look again for what is newer by now",
+    met: 1245,
     where: "src/tick/lost_packed.ts",
     patches: [["of packed.filter(({ key, ver }) => now.has(`${ver} ${key}`))", "of now.size < 0 ? [] : packed"]],
   },
@@ -321,13 +322,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   // ---- other guards of the scripts
   {
     name: "an inferred removal purges",
+    met: 152,
     guard: "absence is not intent",
     where: "commit",
     patches: [["if over then r.old = r.ver else r.exp = 0 end", "r.old, r.exp = r.ver, 0"]],
   },
   {
     name: "commit takes a key that is missing for one that was removed on purpose",
-    met: 135,
+    met: 313,
     where: "commit",
     patches: [["if not there[i] then\n    push(queue", "if not there[i] then\n    r.flag = 'g'\n    push(queue"]],
   },
@@ -338,7 +340,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "what could not be deleted is not tried again",
-    met: 105,
+    met: 934,
     where: "purged",
     patches: [["upto == asked and deleted then", "upto == asked then"]],
   },
@@ -363,7 +365,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "commit writes a tombstone over a key that is there again",
-    met: 3529,
+    met: 119,
     where: "commit",
     patches: [["if there[i] then\n      push(queue", "if false then\n      push(queue"]],
   },
@@ -384,17 +386,19 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a marked removal deletes an evicted value",
+    met: 76,
     where: "mark",
     patches: [["if evicted then\n      except(i, 'B')\n    elseif r.flag == 'm' or r.flag == 'r'", "if r.flag ~= 'g'"]],
   },
   {
     name: "evict does not compare the own expiry",
+    met: 170,
     where: "evict",
     patches: [["if math.max(0, redis.call('PEXPIRETIME', key)) ~= r.exp then", "if false then"]],
   },
   {
     name: "a tick evicts what was archived just now",
-    met: 50,
+    met: 110,
     where: "evict",
     patches: [["if limit and made > now - HOUR_MS and made < now + DAY_MS then", "if false then"]],
   },
@@ -406,13 +410,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a tick evicts keys that were touched after its claim",
-    met: 1454,
+    met: 2222,
     where: "evict",
     patches: [["if limit and not (touched[i] and tonumber(touched[i]) <= limit) then", "if false then"]],
   },
   {
     name: "del removes before it has written the record, and dies in between",
-    met: 6056,
+    met: 1582,
     where: "remove",
     patches: [[
       "save(changes)\nzadd(DIRTY, 'NX', queue)",
@@ -475,23 +479,25 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "whatever putKey() resolves with says that the object is stored",
-    met: 1588,
+    met: 418,
     where: "src/datastores/guarded.ts",
     patches: [["if (stored === true) return true;", "return true;"]],
   },
   {
     name: "a datastore that never answers is waited for",
-    met: 106,
+    met: 61,
     where: "src/datastores/guarded.ts",
     patches: [['link.limit(ms, () => failure(what, "answer in time", `it has not in ${ms} ms`));', ""]],
   },
   {
     name: "the upload's failure is ignored",
+    met: 67,
     where: "src/tick/uploads.ts",
     patches: [["await put(run, lease, name, object);", "await put(run, lease, name, object).catch(() => {});"]],
   },
   {
     name: "a tick reads values before their records, in two requests",
+    met: 322,
     where: "src/scripts/snapshot.ts",
     patches: [[
       'return await connection.multi([\n      ["MGET", ...records],\n      ...keys.flatMap((key) => [["PEXPIRETIME", key], ["DUMP", key]]),\n    ], call);',
@@ -514,7 +520,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "concurrent calls thaw the same bytes",
-    met: 800,
+    met: 246,
     where: "src/archive/seal.ts",
     patches: [["chain.length > 0 ? new Uint8Array(frozen) : frozen", "frozen"]],
   },
@@ -555,7 +561,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "what had expired is deleted at once when the key is made anew",
-    met: 2872,
+    play: "liveness",
     where: "evict",
     patches: [["  made_anew(r)\n", ""]],
   },
@@ -631,7 +637,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a proposal is not withdrawn",
-    met: 385,
+    met: 700,
     play: "several",
     where: "src/core/identity.ts",
     patches: [["|| (begins && obstacle.isRival)) return false;", "|| (begins && !obstacle)) return false;"]],
