@@ -10,7 +10,7 @@ import { build } from "esbuild";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The budget of the whole Worker with all dependencies, in KB of 1,024 bytes. */
-export const WORKER_BUDGET_KB = 80.8; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
+export const WORKER_BUDGET_KB = 82.4; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
 /** The budget of Tundra's own code in it, in KB of 1,024 bytes. */
 export const OWN_BUDGET_KB = 47.8; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
 /** The entry points of the package, each to be weighed alone. */

@@ -18,7 +18,7 @@ const kb = (bytes: number) => (bytes / KB).toFixed(1).padStart(5);
 
 /** In KB of 1,024 bytes, with all dependencies. Why they are what they are: docs/decisions/dependencies.md. */
 const ENTRY_POINT_LIMITS: Record<string, number> = {
-  ".": 90,
+  ".": 90.5,
   "./cloudflare": 5,
   "./http": 3,
   "./operations": 10,

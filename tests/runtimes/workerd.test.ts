@@ -65,16 +65,16 @@ describe("the Worker of examples/cloudflare-worker in workerd", () => {
       assertLess(++ticks, 60);
       const redisRequests = await trigger();
       await until("the tick is logged", () => reports().length === ticks);
-      const { subrequests, frozen, ok } = reports().at(-1)!;
+      const { subrequests, ok } = reports().at(-1)!;
       assert(ok && subrequests <= 45, JSON.stringify(reports().at(-1)));
-      // what the report counts is what was sent: requests that Redis saw, and an upload a key
-      assert(redisRequests + frozen <= subrequests, `${redisRequests} + ${frozen} of ${subrequests}`);
+      // what the report counts is what was sent: requests that Redis saw, and uploads
+      assert(redisRequests < subrequests, `${redisRequests} of ${subrequests}`);
     }
     assertEquals(reports().reduce((sum, { frozen }) => sum + frozen, 0), 1000);
-    assert(ticks >= 23 && reports().every(({ frozen }) => frozen <= 45), `${ticks} ticks`);
+    assertLess(ticks, 4); // small values share packs
     const bucket = await mf.getR2Bucket<Parameters<typeof r2Datastore>[0]>("ARCHIVE");
     const { objects } = await bucket.list({ prefix: "default/", limit: 1000 });
-    assert(objects.length === 1000, String(objects.length));
+    assertLess(objects.length, 10); // packs, and the owner
 
     await stack.leaveAlone(8 * DAY_MS, ...keys.slice(0, 10));
     await trigger();

@@ -28,7 +28,7 @@ describe("the simulation of what must go on", () => {
     const { seed } = seededRandom("the first schedule: deno task simulate --play=liveness --replay");
     const { modes } = await play(seed, SCHEDULES);
     console.log(JSON.stringify(modes));
-    if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 6);
+    if (SCHEDULES > 20) assertEquals(Object.keys(modes).length, 7);
   });
 
   it("finds that it does with hundreds of keys and few requests a tick", async () => {
