@@ -213,7 +213,7 @@ async function thawNewer(
     );
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
-  const [newest = "", rival] = await newestVersions(context, key, { than: ver, packs });
+  const [newest = "", rival] = await newestVersions(context, key, packs, ver);
   if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [fetched] = await fetchArchived(context, [{ key, record, ver: newest }]);

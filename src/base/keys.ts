@@ -205,9 +205,12 @@ export function versionMicros(ver: string): number {
   return /^\d{16}-[0-9a-f]+(@|$)/.test(ver) ? Number(ver.slice(0, 16)) : 0;
 }
 
-/** A name for the next version: Redis time in microseconds, later than the version before, and a nonce. */
-export function versionAfter(nowUs: number, previous: string): string {
-  const micros = Math.max(nowUs, versionMicros(previous) + 1);
+/**
+ * A name for the next version: Redis time in microseconds, later than the version before, and a nonce. `tries`: names
+ * for it that were used in vain, each of which is a microsecond earlier.
+ */
+export function versionAfter(nowUs: number, previous: string, tries = 0): string {
+  const micros = Math.max(nowUs, versionMicros(previous) + 1) + tries;
   return `${String(micros).padStart(16, "0")}-${nonce()}`;
 }
 

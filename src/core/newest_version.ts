@@ -27,16 +27,6 @@ export interface KnownPacks {
 /** Makes one call of the datastore: a tick counts each. */
 export type EachRead = <T>(act: (call: DatastoreCallOptions | undefined) => Promise<T>) => Promise<T>;
 
-/** Limits of a search. */
-export interface SearchOptions {
-  /** Packs are searched if they are younger than this version. */
-  than?: string;
-  packs?: KnownPacks;
-  /** The most directories that this search may read. */
-  most?: number;
-  call?: DatastoreCallOptions;
-}
-
 /**
  * Finds the newest versions of a key, as {@linkcode newestOf} has them, by the words that name their places: among the
  * objects of its own, and in the directories of packs that are younger than a version. Cost: a request for each 1,000
@@ -44,22 +34,24 @@ export interface SearchOptions {
  *
  * @throws TundraError `UNAVAILABLE` if there are more packs than it may read
  */
-export async function newestVersions(context: Context, key: string, options: SearchOptions = {}): Promise<string[]> {
-  const { tqname } = context;
-  const { than = "", most = MOST_DIRECTORIES, call } = options;
-  const packs: KnownPacks = options.packs ?? { directories: new Map() };
-  let newest = await newestOwn(context, key, call);
+export async function newestVersions(
+  context: Context,
+  key: string,
+  packs: KnownPacks,
+  than = "",
+): Promise<string[]> {
+  let newest = await newestOwn(context, key);
   const since = () => Math.max(versionMicros(than) + 1, versionMicros(newest[0] ?? ""));
-  packs.listed ??= listPacks(context, packPrefix(tqname), call);
+  packs.listed ??= listPacks(context, packPrefix(context.tqname));
   const younger = (await packs.listed).filter((pack) => versionMicros(pack) >= since());
   let read = 0;
   for (const pack of younger.toReversed()) { // the youngest first: an older one holds nothing newer than its own name
     if (versionMicros(pack) < since()) break;
-    if (read++ >= most) {
-      const must = `at most ${most} packs may be younger than ${show(than)}: there are more`;
+    if (read++ >= MOST_DIRECTORIES) {
+      const must = `at most ${MOST_DIRECTORIES} packs may be younger than ${show(than)}: there are more`;
       throw new TundraError("UNAVAILABLE", `Cannot search the archive for ${show(key)} as ${must}`, { keys: [key] });
     }
-    const { entries } = await readDirectory(context, pack, packs.directories, (act) => act(call));
+    const { entries } = await readDirectory(context, pack, packs.directories, (act) => act(undefined));
     newest = newestOf([...newest, ...entries.filter((entry) => entry.key === key).map((entry) => wordOf(pack, entry))]);
   }
   return newest;

@@ -188,7 +188,7 @@ export async function lookInArchive(
   const packs: KnownPacks = { directories: new Map() };
   await inParallel(keys, WAVE, async (key) => {
     try {
-      const newest = await newestVersions(context, key, { packs });
+      const newest = await newestVersions(context, key, packs);
       found.push(...newest.map((ver) => ({ key, ver })));
     } catch (thrown) {
       failures.set(key, asTundraError(thrown, "look in the archive"));

@@ -60,8 +60,7 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
       if (first && overlap === 0) {
         // uploads would leave none of a bounded number of requests: those spent here are missing for the last keys
         await underWay[0];
-        const uploads = Math.max(0, run.requestsLeft() - 2);
-        const kept = lease.suspects ? lease.keys.length : Math.floor(uploads / run.uploadsPerKey);
+        const kept = lease.suspects ? lease.keys.length : Math.max(0, run.requestsLeft() - 2);
         await giveBack(run, lease, lease.keys.splice(kept));
       }
       if (lease.purge.length > 0) {

@@ -6,7 +6,7 @@ import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { freezeRecord } from "../archive/record.ts";
 import { TundraError } from "../base/errors.ts";
-import { newestOf, objectName, packName, versionAfter, versionMicros } from "../base/keys.ts";
+import { newestOf, objectName, packName, versionAfter } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { archiveRecord, type Change, putOf } from "./changes.ts";
 import type { PutObject } from "./commits.ts";
@@ -35,12 +35,11 @@ export function isPackable({ packBytes, maxPackedBytes }: Context, lease: Lease,
 /** The name of the version that replaces those of some changes; `tries`: uploads under this lease that have failed. */
 function versionFor(lease: Lease, changes: Change[], tries: number): string {
   const [previous = ""] = newestOf(changes.map((change) => change.previous));
-  const nowUs = Math.max(lease.nowUs, versionMicros(previous) + 1);
-  return versionAfter(nowUs + tries, previous); // a failed upload may be stored all the same: what follows it is newer
+  return versionAfter(lease.nowUs, previous, tries); // a failed upload may be stored all the same
 }
 
 /** Puts one change under a name that was never used before. */
-export async function putOwn(run: TickRun, lease: Lease, change: Change, tries = 0): Promise<PutObject> {
+export async function putOwn(run: TickRun, lease: Lease, change: Change, tries: number): Promise<PutObject> {
   const { tqname, freezers } = run.context;
   const ver = versionFor(lease, [change], tries);
   const name = await objectName(tqname, change.key, ver);

@@ -41,8 +41,8 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "liveness",
     where: "src/tick/uploads.ts",
     patches: [[
-      "return versionAfter(nowUs + tries, previous);",
-      'return `${String(nowUs).padStart(16, "0")}-00000000`;',
+      "return versionAfter(lease.nowUs, previous, tries);",
+      'return `${String(lease.nowUs).padStart(16, "0")}-00000000`;',
     ]],
   },
   {
@@ -76,10 +76,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a version is not above the one that it replaces",
     met: 134,
     where: "src/tick/uploads.ts",
-    patches: [["Math.max(lease.nowUs, versionMicros(previous) + 1)", "lease.nowUs"], [
-      "versionAfter(nowUs + tries, previous)",
-      'versionAfter(nowUs + tries, "")',
-    ]],
+    patches: [["versionAfter(lease.nowUs, previous, tries)", 'versionAfter(lease.nowUs, "", tries)']],
   },
   {
     name: "a pack's version is above that of its first key alone",
@@ -99,7 +96,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "the halves of a pack that failed have its time",
     met: 1137,
     where: "src/tick/uploads.ts",
-    patches: [["versionAfter(nowUs + tries, previous)", "versionAfter(nowUs, previous)"]],
+    patches: [["versionAfter(lease.nowUs, previous, tries)", "versionAfter(lease.nowUs, previous)"]],
   },
   {
     name: "a record with a place has the first layout",
