@@ -54,7 +54,7 @@ export async function runLiveness(subject: Subject, choices: Choices, log?: stri
   const { mode, keys, play } = pickPlay(choices);
   const box = makeSandbox(subject, choices, keys, START_US, log);
   box.retries = choices.pick([0, 1]);
-  box.packSizes = [choices.pick(PACK_BYTES)];
+  box.packBytes = choices.pick(PACK_BYTES);
   log?.push(`mode ${mode}`);
   const played = await playOut(box, async () => {
     await drainOnce(box, "first", MINUTE_US); // the index has its id

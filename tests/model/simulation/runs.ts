@@ -10,16 +10,8 @@ import { minimise } from "./minimise.ts";
 import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
 
-/** Any faults, in stores that make no packs: then what is to be deleted is an object of its own. */
-const runObjects: Play = (subject, choices, log) => runSchedule(subject, choices, log, [0]);
-
-/** Kinds of schedules: any faults, the same without packs, what must go on, several databases. */
-export const PLAYS: Record<string, Play> = {
-  any: (subject, choices, log) => runSchedule(subject, choices, log),
-  objects: runObjects,
-  liveness: runLiveness,
-  several: runSeveral,
-};
+/** Kinds of schedules: any faults, what must go on, several databases. */
+export const PLAYS: Record<string, Play> = { any: runSchedule, liveness: runLiveness, several: runSeveral };
 
 /** A broken promise, and how to see it again. */
 export interface Finding {

@@ -106,8 +106,7 @@ export interface Sandbox {
   /** The server dies now and then while it runs a script. */
   breaking: boolean;
   freezeDelayMs: number;
-  /** The sizes of packs that stores make; the first is that of most. */
-  packSizes: readonly number[];
+  packBytes: number;
   retries: number;
   /** The longest request that Redis takes, as far as processes know; those that only read know nothing. */
   maxRequestBytes: number | undefined;
@@ -164,7 +163,7 @@ export function makeSandbox(
     forgetful: false,
     breaking: false,
     freezeDelayMs: 0,
-    packSizes: PACK_BYTES,
+    packBytes: PACK_BYTES[0],
     retries: 1,
     maxRequestBytes: undefined,
     maxReplyBytes: undefined,
@@ -204,7 +203,7 @@ export function makeBench(
     freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
     freezeDelayMs: box.freezeDelayMs,
-    packBytes: options.lookInArchive ? 0 : box.packSizes[0]!,
+    packBytes: options.lookInArchive ? 0 : box.packBytes,
     ...options,
   });
   return { world, oracle, choices: world.choices, keys, store, process, fresh };
@@ -250,11 +249,10 @@ export interface Warm {
   nowUs: number;
 }
 
-const warm = new Map<number, Promise<Warm>>();
+let warm: Promise<Warm> | undefined;
 
-async function makeWarm(packBytes: number): Promise<Warm> {
+async function makeWarm(): Promise<Warm> {
   const box = makeSandbox(SHIPPED, replayedChoices([]), WARM_KEYS, START_US);
-  box.packSizes = [packBytes];
   const bench = makeBench(box, "warm");
   const { redis } = bench.store;
   const exp = START_US / 1000 + 80 * HOUR_MS;
@@ -285,11 +283,9 @@ async function makeWarm(packBytes: number): Promise<Warm> {
   return { redis: box.redis.save(), oracle: box.oracle.save(), nowUs: box.world.nowUs };
 }
 
-/** That state, made once with packs of that size. */
-export function warmStart(packBytes: number = PACK_BYTES[0]): Promise<Warm> {
-  let made = warm.get(packBytes);
-  if (!made) warm.set(packBytes, made = makeWarm(packBytes));
-  return made;
+/** That state, made once. */
+export function warmStart(): Promise<Warm> {
+  return warm ??= makeWarm();
 }
 
 /** Only these keys: what a schedule does not use it need not carry. */
@@ -313,20 +309,14 @@ export function narrowed(state: RedisState, keys: readonly string[]): RedisState
 export type Play = (subject: Subject, choices: Choices, log?: string[]) => Promise<Outcome>;
 
 /** Plays one schedule; the same choices, the same schedule. */
-export async function runSchedule(
-  subject: Subject,
-  choices: Choices,
-  log?: string[],
-  packSizes: readonly number[] = PACK_BYTES,
-): Promise<Outcome> {
-  const start = await warmStart(packSizes[0]);
+export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+  const start = await warmStart();
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
   const pool = fromNothing ? ["k0", "k1", "k2"] : [...WARM_KEYS, "fresh", "fresh", "old"];
   const keys = new Set([choices.pick(pool)]);
   for (let more = choices.pick([1, 0, 2, 3]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);
-  box.packSizes = packSizes;
   log?.push(`mode ${mode}, keys ${[...keys]}`);
   const played = await playOut(box, async () => {
     if (!fromNothing) {
@@ -432,7 +422,7 @@ export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreF
     const length = isTick ? choices.pick([2, 1, 3]) : choices.pick([3, 2, 5]);
     const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : applicationOperation(choices));
     // stores with and without packs share a queue; some packs are so small that each value is a block
-    const packBytes = choices.pick(box.packSizes);
+    const packBytes = choices.pick(PACK_BYTES);
     let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`, archive, { packBytes });
     // two requests of one process share its store, and with it fetches that are under way
     if (i === 1 && applications > 1 && choices.chance(300)) {
