@@ -19,20 +19,22 @@ function noise(length: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** Evicted keys with values of these sizes. */
+async function evictedKeys(stack: ReturnType<typeof withArchive>, sizes: number[]): Promise<string[]> {
+  const keys = names(sizes.length);
+  for (const [i, key] of keys.entries()) await stack.raw("SET", key, noise(sizes[i]!));
+  const store = stack.store({ freezer: null });
+  await store.dirty(keys);
+  for (let done = false; !done;) ({ done } = await store.tick());
+  assertEquals((await store.evict(keys)).evicted.length, keys.length);
+  return keys;
+}
+
 describe("the bytes in flight of ensureKs()", () => {
   const stack = withArchive({ packBytes: 0 });
   beforeEach(() => stack.flush());
 
-  /** Evicted keys of these sizes. */
-  async function evicted(sizes: number[]): Promise<string[]> {
-    const keys = names(sizes.length);
-    for (const [i, key] of keys.entries()) await stack.raw("SET", key, noise(sizes[i]!));
-    const store = stack.store({ freezer: null });
-    await store.dirty(keys);
-    for (let done = false; !done;) ({ done } = await store.tick());
-    assertEquals((await store.evict(keys)).evicted.length, keys.length);
-    return keys;
-  }
+  const evicted = (sizes: number[]) => evictedKeys(stack, sizes);
 
   /** A store that counts bytes that its datastore has handed out, until the request that restores them is answered. */
   function watched(options: StoreOptions): TundraStore & { peak: number; fetches: number[]; restores: number } {
@@ -140,12 +142,7 @@ describe("the bytes in flight of ensureKs() from packs", () => {
 
   /** Evicted keys of these sizes, and the unit of the archive that holds each: its block, or an object of its own. */
   async function evicted(sizes: number[]): Promise<Map<string, string>> {
-    const keys = names(sizes.length);
-    for (const [i, key] of keys.entries()) await stack.raw("SET", key, noise(sizes[i]!));
-    const store = stack.store({ freezer: null });
-    await store.dirty(keys);
-    for (let done = false; !done;) ({ done } = await store.tick());
-    assertEquals((await store.evict(keys)).evicted.length, keys.length);
+    const keys = await evictedKeys(stack, sizes);
     const units = await Promise.all(keys.map(async (key) => {
       const { pack, offset } = placeOf((await stack.record(key))!.ver);
       return pack === "" ? key : `${pack} ${offset}`;
