@@ -53,7 +53,7 @@ const STEPS: Record<string, () => unknown> = {
   "tick: CBOR of the directory": () => keys.map((key) => encodeMap({ key, ver, exp: 0, gone: 0, block: 3 })),
   "tick: DEFLATE of blocks": () => blocks.map((block) => freezers[0]!.freeze(block, { name })),
   "tick: SHA-256 of blocks": () => Promise.all(frozen.map((block) => sealContainer(["deflate"], block))),
-  "tick: whole pack": () => freezePack(records, name, freezers, 1 << 20),
+  "tick: whole pack": () => freezePack(records, name, freezers, 1 << 20, ""),
   "tick: JSON of the commit": () => JSON.stringify([...keys.map(names.record), ...keys, ...committed]),
   "ensureKs: blocks": () => Promise.all(frozen.map((block) => thawBlock(block, name, freezers, []))),
   "ensureKs: records": () =>

@@ -46,6 +46,8 @@ export interface PackEntry {
   exp: number;
   /** For a tombstone: if the key was removed on purpose. */
   gone?: Tombstone["gone"];
+  /** The place of the version before; "" for none. */
+  prev: string;
   /** Offset and length of its block. */
   offset: number;
   length: number;
@@ -65,12 +67,13 @@ export interface Directory {
   entries: PackEntry[];
 }
 
-/** Makes a pack of the first records, as many as fit into `maxBytes`, but at least a block. */
+/** Makes a pack of the first records, as many as fit into `maxBytes`, but at least a block; `index` puts it. */
 export async function freezePack(
   records: readonly (ArchiveRecord | Tombstone)[],
   name: string,
   freezers: readonly Freezer[],
   maxBytes: number,
+  index: string,
 ): Promise<Pack> {
   const parts: Uint8Array[] = [];
   const entries: PackEntry[] = [];
@@ -81,14 +84,14 @@ export async function freezePack(
     const block = await freezeBlock(some.map(({ bytes }) => bytes), name, freezers, keys);
     if (parts.length > 0 && end + block.length > maxBytes) break;
     for (const { record } of some) {
-      const { key, ver } = record;
+      const { key, ver, prev = "" } = record;
       const own = "gone" in record ? { exp: 0, gone: record.gone } : { exp: record.exp };
-      entries.push({ key, ver, ...own, offset: end, length: block.length });
+      entries.push({ key, ver, ...own, prev, offset: end, length: block.length });
     }
     parts.push(block);
     end += block.length;
   }
-  const maps = directoryMaps(name, records[0]!.index ?? "", entries);
+  const maps = directoryMaps(name, index, entries);
   const directory = await seal(join(maps), name, freezers, "freeze the directory of a pack", []);
   return { bytes: join([head(end, directory.length), ...parts, directory]), entries };
 }
@@ -127,8 +130,8 @@ function directoryMaps(pack: string, index: string, entries: readonly PackEntry[
   return [
     encodeMap({ v: DIRECTORY_VERSION, pack, index, blocks: blocks.length }),
     ...blocks.map(({ offset, length }) => encodeMap({ offset, length })),
-    ...entries.map(({ key, ver, exp, gone, offset }) =>
-      encodeMap({ key, ver, exp, gone: gone ?? 0, block: numbers.get(offset)! })
+    ...entries.map(({ key, ver, exp, gone, prev, offset }) =>
+      encodeMap({ key, ver, exp, gone: gone ?? 0, prev, block: numbers.get(offset)! })
     ),
   ];
 }
@@ -182,11 +185,11 @@ export async function thawDirectory(
 type Fields = Map<unknown, unknown> | undefined;
 
 function entryOf(map: Fields, blocks: Fields[]): PackEntry | undefined {
-  const [key, ver, exp, gone] = ["key", "ver", "exp", "gone"].map((field) => map?.get(field));
+  const [key, ver, exp, gone, prev] = ["key", "ver", "exp", "gone", "prev"].map((field) => map?.get(field));
   const block = blocks[map?.get("block") as number];
   const [offset, length] = [block?.get("offset"), block?.get("length")];
-  if (typeof key !== "string" || typeof ver !== "string" || !isTime(exp)) return undefined;
+  if (typeof key !== "string" || typeof ver !== "string" || typeof prev !== "string" || !isTime(exp)) return undefined;
   if (!isTime(offset) || !isTime(length)) return undefined;
   if (gone !== 0 && gone !== true && gone !== "inferred") return undefined;
-  return { key, ver, exp, ...(gone !== 0 && { gone }), offset, length };
+  return { key, ver, exp, ...(gone !== 0 && { gone }), prev, offset, length };
 }

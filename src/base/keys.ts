@@ -15,6 +15,7 @@
  * | `tick` | string | when a tick last began (ms); the seal of the id |
  * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and the next search's cursor |
  * | `stats` | hash | totals since the beginning |
+ * | `cursor:<name>` | string | where an operation goes on that a bound has interrupted |
  *
  * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and the owners,
  * `<tqname>/~owner/...`. The segment of a key:
@@ -123,6 +124,8 @@ export interface RedisKeys {
   readonly lostRecordsCursor: string;
   readonly stats: string;
   record(key: string): string;
+  /** Of an operation that a bound has interrupted. */
+  cursor(name: string): string;
   /** For one script's own use, with a TTL. */
   temporary(name: string): string;
 }
@@ -140,6 +143,7 @@ export function redisKeys(tqname: string): RedisKeys {
     lostRecordsCursor: prefix + "lost_records_cursor",
     stats: prefix + "stats",
     record: (key) => `${prefix}rec:${key}`,
+    cursor: (name) => `${prefix}cursor:${name}`,
     temporary: (name) => `${prefix}tmp:${name}`,
   };
 }
@@ -212,6 +216,20 @@ export function versionMicros(ver: string): number {
 export function versionAfter(nowUs: number, previous: string, tries = 0): string {
   const micros = Math.max(nowUs, versionMicros(previous) + 1) + tries;
   return `${String(micros).padStart(16, "0")}-${nonce()}`;
+}
+
+/**
+ * The version of a tombstone in an object of its own: a ninth digit behind the nonce, so that its name tells a listing
+ * that the key was removed, on purpose (`d`) or not (`e`). A pack's directory says so of what is in the pack.
+ */
+export function tombstoneVersion(ver: string, onPurpose: boolean): string {
+  return ver + (onPurpose ? "d" : "e");
+}
+
+/** The kind of tombstone that the name of an object of its own tells; `undefined` for a value. */
+export function goneOf(ver: string): true | "inferred" | undefined {
+  const [, mark] = /^\d{16}-[0-9a-f]{8}([de])$/.exec(ver) ?? [];
+  return mark === undefined ? undefined : mark === "d" || "inferred";
 }
 
 /** The newest of some versions. It is several if they have the same time: nothing says which of them came last. */

@@ -21,7 +21,7 @@ export async function putMarkers(run: TickRun, id: string, nowUs: number, purges
   });
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
-  const { bytes } = await freezePack(records, name, context.freezers, Infinity);
+  const { bytes } = await freezePack(records, name, context.freezers, Infinity, id);
   await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
   run.report.bytesWritten += bytes.length;
 }

@@ -6,7 +6,7 @@ import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { freezeRecord } from "../archive/record.ts";
 import { TundraError } from "../base/errors.ts";
-import { newestOf, objectName, packName, versionAfter } from "../base/keys.ts";
+import { newestOf, objectName, packName, tombstoneVersion, versionAfter } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { archiveRecord, type Change, putOf } from "./changes.ts";
 import type { PutObject } from "./commits.ts";
@@ -41,7 +41,8 @@ function versionFor(lease: Lease, changes: Change[], tries: number): string {
 /** Puts one change under a name that was never used before. */
 export async function putOwn(run: TickRun, lease: Lease, change: Change, tries: number): Promise<PutObject> {
   const { tqname, freezers } = run.context;
-  const ver = versionFor(lease, [change], tries);
+  const next = versionFor(lease, [change], tries);
+  const ver = change.dump === undefined ? tombstoneVersion(next, change.gone === "removed") : next;
   const name = await objectName(tqname, change.key, ver);
   const object = await theirs(() => freezeRecord(archiveRecord(lease, change, ver), name, freezers));
   const committed = await putOf(change, ver, object.length);
@@ -63,7 +64,7 @@ export async function makePack(run: TickRun, lease: Lease, changes: Change[], tr
   const ver = versionFor(lease, changes, tries);
   const name = packName(tqname, ver);
   const records = changes.map((change) => archiveRecord(lease, change, ver));
-  const { bytes, entries } = await theirs(() => freezePack(records, name, freezers, packBytes));
+  const { bytes, entries } = await theirs(() => freezePack(records, name, freezers, packBytes, lease.id));
   const share = Math.floor(bytes.length / entries.length);
   const first = bytes.length - share * (entries.length - 1); // the shares of all are its size
   return {

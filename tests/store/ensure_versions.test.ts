@@ -164,7 +164,7 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
     const mine = value === undefined ? { ...head, key: KEY, gone: true as const } : { ...head, key: KEY, exp: 0, dump };
     const others = ["a", "z"].map((key) => ({ ...head, key, exp: 0, dump }));
     const records = [others[0]!, mine, others[1]!];
-    const { bytes } = await freezePack(records, PACKS + name, [], 1_048_576);
+    const { bytes } = await freezePack(records, PACKS + name, [], 1_048_576, "an-id");
     await archive.putKey(PACKS + name, bytes);
   }
 
@@ -199,6 +199,7 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
       PACKS + version(12),
       [],
       1_048_576,
+      "an-id",
     );
     await archive.putKey(PACKS + version(12), other.bytes);
     assertEquals((await cause()).code, "LOST");

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
 import { thawRecord } from "../../src/archive/record.ts";
 import { placeOf } from "../../src/archive/place.ts";
-import { versionMicros } from "../../src/base/keys.ts";
+import { goneOf, versionMicros } from "../../src/base/keys.ts";
 import { names, withArchive } from "../support/fixtures.ts";
 import { blocksOf, notedArchive, recordsOfPack } from "../support/packs.ts";
 import { seededRandom } from "../support/random.ts";
@@ -94,6 +94,7 @@ describe("packs", () => {
         const expected = { key: `k:${i}`, ver: (await stack.record(`k:${i}`))!.ver };
         const found = await thawRecord(archive.objects.get(name)!, expected, name, [deflateFreezer()]);
         assert("gone" in found && found.gone === "inferred" && placeOf(found.prev!).pack !== "", JSON.stringify(found));
+        assertEquals(goneOf(expected.ver), "inferred");
       }
     });
 

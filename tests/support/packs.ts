@@ -86,7 +86,13 @@ export async function recordsOfPack(
 /** Copies the records of a pack into another one, as a sweep will, and removes it; its new entries. */
 export async function movePack({ objects }: NotedArchive, from: string, to: string): Promise<PackEntry[]> {
   const freezers = [deflateFreezer()];
-  const { bytes, entries } = await freezePack(await recordsOfPack(objects.get(from)!, from), to, freezers, Infinity);
+  const { bytes, entries } = await freezePack(
+    await recordsOfPack(objects.get(from)!, from),
+    to,
+    freezers,
+    Infinity,
+    "",
+  );
   objects.set(to, bytes);
   objects.delete(from);
   return entries;

@@ -5,6 +5,7 @@ import {
   checkKeys,
   checkTqname,
   fromUrlsafe,
+  goneOf,
   keyOfObject,
   newestOf,
   objectName,
@@ -12,6 +13,7 @@ import {
   ownerObject,
   redisKeys,
   showKeys,
+  tombstoneVersion,
   toUrlsafe,
   versionAfter,
   versionMicros,
@@ -148,7 +150,7 @@ describe("checkTqname", () => {
 
 describe("the keys and objects of a store", () => {
   it("are spelled as the protocol says", async () => {
-    const { record, temporary, ...keys } = redisKeys("default");
+    const { record, temporary, cursor, ...keys } = redisKeys("default");
     assertEquals(keys, {
       dirty: "tundra:default:dirty",
       idle: "tundra:default:idle",
@@ -162,6 +164,7 @@ describe("the keys and objects of a store", () => {
     assertEquals(record("user:1"), "tundra:default:rec:user:1");
     assertEquals(record(""), "tundra:default:rec:");
     assertEquals(temporary("x"), "tundra:default:tmp:x");
+    assertEquals(cursor("sweep"), "tundra:default:cursor:sweep");
     assertEquals(ownerObject("default", "first"), "default/~owner/first");
     assertEquals(await objectPrefix("default", "user:1"), "default/user.3A1/");
     assertEquals(await objectName("default", "user:1", "17-ab"), "default/user.3A1/17-ab");
@@ -170,8 +173,8 @@ describe("the keys and objects of a store", () => {
 
   it("give stores of other names nothing in common", () => {
     const all = ["a", "b", "a-b"].flatMap((tqname) => {
-      const { record, temporary: _, ...keys } = redisKeys(tqname);
-      return [...Object.values(keys), record("dirty"), record("x"), ownerObject(tqname, "first")];
+      const { record, temporary: _, cursor, ...keys } = redisKeys(tqname);
+      return [...Object.values(keys), record("dirty"), record("x"), cursor("x"), ownerObject(tqname, "first")];
     });
     assertEquals(new Set(all).size, all.length);
   });
@@ -267,5 +270,12 @@ describe("versions", () => {
     ]);
     assertEquals(versionMicros(versionAfter(7, "")), 7);
     assert(versionAfter(us, early) !== versionAfter(us, early));
+  });
+
+  it("of tombstones in objects of their own say so, and if the key was removed on purpose", () => {
+    const [removed, inferred] = [true, false].map((onPurpose) => tombstoneVersion(late, onPurpose));
+    assertEquals([late, removed!, inferred!].map(goneOf), [undefined, true, "inferred"]);
+    assertEquals([late, removed!, inferred!].map(versionMicros), new Array(3).fill(versionMicros(late)));
+    assertEquals(["", "x", `${late}0`, `${late}dd`].map(goneOf), new Array(4).fill(undefined));
   });
 });

@@ -59,7 +59,7 @@ interface Made extends Pack {
 }
 
 async function made(records: AnyRecord[], freezers: readonly Freezer[], maxBytes: number, name = NAME): Promise<Made> {
-  const pack = await freezePack(records, name, freezers, maxBytes);
+  const pack = await freezePack(records, name, freezers, maxBytes, INDEX);
   return { ...pack, records: records.slice(0, pack.entries.length) };
 }
 
@@ -167,9 +167,9 @@ describe("a pack", () => {
 
   it("is the same bytes on every runtime", async () => {
     const records = [value("a", Uint8Array.from([1, 2, 3])), tombstone("b", "inferred")];
-    const plain = await freezePack(records, NAME, [], 1_048_576);
+    const plain = await freezePack(records, NAME, [], 1_048_576, INDEX);
     assertEquals(hex(plain.bytes), PLAIN_PACK);
-    const deflated = await freezePack(records, NAME, deflate, 1_048_576);
+    const deflated = await freezePack(records, NAME, deflate, 1_048_576, INDEX);
     assertEquals(hex(deflated.bytes), DEFLATED_PACK);
   });
 });
@@ -296,7 +296,7 @@ describe("an intact block", () => {
 });
 
 describe("an intact directory", () => {
-  const ENTRY = { key: "k", ver: VER, exp: 0, gone: 0, block: 0 };
+  const ENTRY = { key: "k", ver: VER, exp: 0, gone: 0, prev: "", block: 0 };
   const HEAD = { v: 2, pack: VER, index: INDEX, blocks: 1 };
   const PART = { offset: PACK_HEAD, length: 9 };
   const directory = (...maps: object[]) => seal(join(maps.map(encodeMap)), NAME, [], "test", []);
@@ -312,7 +312,7 @@ describe("an intact directory", () => {
 
   it("is CORRUPT if it holds anything but its entries in their one form", async () => {
     const good = await directory({ ...HEAD, pack: NAME }, PART, ENTRY);
-    assertEquals((await thawDirectory(good, NAME, [])).entries, [{ key: "k", ver: VER, exp: 0, ...PART }]);
+    assertEquals((await thawDirectory(good, NAME, [])).entries, [{ key: "k", ver: VER, exp: 0, prev: "", ...PART }]);
     const wrong: [string, object[]][] = [
       ["nothing", []],
       ["another pack's name", [{ ...HEAD, pack: "default/~packs/1" }, PART, ENTRY]],
@@ -321,9 +321,10 @@ describe("an intact directory", () => {
       ["fewer blocks", [{ ...HEAD, pack: NAME, blocks: 2 }, PART, ENTRY]],
       ["a block that is not there", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, block: 1 }]],
       ["another field", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, more: 1 }]],
-      ["another order", [{ ...HEAD, pack: NAME }, PART, { ver: VER, key: "k", exp: 0, gone: 0, block: 0 }]],
+      ["another order", [{ ...HEAD, pack: NAME }, PART, { ver: VER, key: "k", exp: 0, gone: 0, prev: "", block: 0 }]],
       ["another removal", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, gone: "perhaps" }]],
       ["a negative expiry", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, exp: 0.5 }]],
+      ["a version before that is no text", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, prev: 0 }]],
       ["a key that is no text", [{ ...HEAD, pack: NAME }, PART, { ...ENTRY, key: 1 }]],
       ["an offset that is no number", [{ ...HEAD, pack: NAME }, { offset: "16", length: 9 }, ENTRY]],
     ];
@@ -450,27 +451,28 @@ describe("a place", () => {
 });
 
 const PLAIN_PACK =
-  "544e4450010000000000015600000126544e4452cb80f6adb39f6daa551fe5b5d2fe136b351972303ab3a83d094a0e3745b95dad0100a861" +
+  "544e445001000000000001560000014c544e4452cb80f6adb39f6daa551fe5b5d2fe136b351972303ab3a83d094a0e3745b95dad0100a861" +
   "7602636b65796161637665727819313736343030303030303030303030312d3061316232633364626174fb4279ab697e80000065696e6465" +
   "78783230303030303030302d303030302d343030302d383030302d3030303030303030303030304072656469732e6578616d706c65647072" +
   "65766063657870006464756d7043010203a7617602636b65796162637665727819313736343030303030303030303030312d306131623263" +
   "3364626174fb4279ab697e80000065696e646578783230303030303030302d303030302d343030302d383030302d30303030303030303030" +
   "30304072656469732e6578616d706c6564707265767819313736333030303030303030303030302d303030303030306164676f6e6568696e" +
-  "666572726564544e4452aa2309b037b219da45a17236198e099dcb6b54b6467da1b4170659b562ef4c940100a4617602647061636b782864" +
+  "666572726564544e4452ce2d7851f58ef4d486d73a2d61c8317be010d8e7dd65894e971464811774307b0100a4617602647061636b782864" +
   "656661756c742f7e7061636b732f313736343030303030303030303030312d306131623263336465696e646578783230303030303030302d" +
   "303030302d343030302d383030302d3030303030303030303030304072656469732e6578616d706c6566626c6f636b7301a2666f66667365" +
-  "7410666c656e677468190146a5636b65796161637665727819313736343030303030303030303030312d3061316232633364636578700064" +
-  "676f6e650065626c6f636b00a5636b65796162637665727819313736343030303030303030303030312d3061316232633364636578700064" +
-  "676f6e6568696e66657272656465626c6f636b00";
+  "7410666c656e677468190146a6636b65796161637665727819313736343030303030303030303030312d3061316232633364636578700064" +
+  "676f6e650064707265766065626c6f636b00a6636b65796162637665727819313736343030303030303030303030312d3061316232633364" +
+  "636578700064676f6e6568696e66657272656464707265767819313736333030303030303030303030302d303030303030306165626c6f63" +
+  "6b00";
 const DEFLATED_PACK =
-  "544e445001000000000000c4000000c6544e44528129419a99dde289419760d5a349b3c77e7aa5d0fb47d31dd7fa1b380c35d0fa01010764" +
+  "544e445001000000000000c4000000d6544e44528129419a99dde289419760d5a349b3c77e7aa5d0fb47d31dd7fa1b380c35d0fa01010764" +
   "65666c61746501000001205b9158c6949c9d5a9998985c965a542169686e6662800086ba0689864946c9c629498925bf9d2a5767d6353030" +
   "a466e6a5a4565418c154e98209903e5d0b1817061c8a5253328bf5522b12730b7252530a8a52cb1292532b0a1852524a730b9c19999897c3" +
-  "9c90443f27806d31465604d39198929e9f979a919997965a04d40700544e44527db3b1ee6302fab7ffa7c6fdd551c3cebab3e3bda98aa989" +
-  "9140438cd4e916d40101076465666c61746501000000ff5b9258c6945290989c5da191929a96589a53a25f07e216eb1b9a9b99182080a1ae" +
-  "41a2619251b2714a6a665e4a6a4585114c46174c80d4ea5ac0b830e050949a9259ac975a91985b90939a9694930f349a71515a7e5a5a716a" +
-  "89405a4e6a5e7a4986c496a5c9d9a9958989c965a9451592386d4e4ead28604849cfcf4b6548051bc500d19744b4be8cccbcb4d422a0a3a0" +
-  "fa01";
+  "9c90443f27806d31465604d39198929e9f979a919997965a04d40700544e445275aabfa96c4e449d7226db959875472ddf6144f69c4f1040" +
+  "e7eff7500ae4a8f60101076465666c61746501000001258d8f4d0e82301085d113b8d41bb841fe8cbaf4280eed2b106a690a92baf130c678" +
+  "020f28541bdd98388b495e66de376f6ed44fb92656db2587a093eca2cb28db28d96ed6f1a79230a6244f59c651290e6b533f095d1b77c39d" +
+  "97bef606bc6a57b074d4122297cd809e5c4523448b6e262454d195f3c79dd53813b11ec62e7e5e66b03ae045a310706dd01fe080c1cb9dff" +
+  "ed2e2b256086688ee22cd9776aff02bdf94f";
 const RECORD_2 =
   "544e4452a3a1758eaa1a12fc64b1aeff0a83496f5aeda9bfb316fc847f11ebb315eda4170100a8617602636b657966757365723a31637665" +
   "727819313736343030303030303030303030312d3061316232633364626174fb4279ab697e80000065696e64657878323030303030303030" +

@@ -61,6 +61,8 @@ export function readEntries(name: string, bytes: Uint8Array, wrong: (what: strin
   const [fields, ...more] = mapsIn(bytes);
   const entry = entryOf(fields!, (ver) => ver);
   if (more.length > 0 || name !== `default/${entry.key}/${entry.ver}`) wrong(`${name}: ${entry.ver} of ${entry.key}`);
+  const mark = { true: "d", inferred: "e" }[String(fields!.get("gone"))] ?? "";
+  if (name.slice(name.lastIndexOf("-") + 9) !== mark) wrong(`${name} holds gone: ${fields!.get("gone")}`);
   return [entry];
 }
 
@@ -92,10 +94,10 @@ function readPack(pack: string, bytes: Uint8Array, wrong: (what: string) => neve
   if (end !== at || at + length !== bytes.length) wrong(`${pack} has ${bytes.length} bytes, not ${at} and ${length}`);
   const listed = rest.map((each) => {
     const offset = blocks[each.get("block") as number]!.get("offset");
-    return [each.get("key"), each.get("ver"), each.get("exp"), each.get("gone") === 0, offset].join();
+    return [each.get("key"), each.get("ver"), each.get("exp"), each.get("gone") === 0, each.get("prev"), offset].join();
   });
-  const held = entries.map(({ key, ver, state, word }) =>
-    [key, ver, state?.exp ?? 0, state !== null, word.split(":").at(-2)].join()
+  const held = entries.map(({ key, ver, state, prev, word }) =>
+    [key, ver, state?.exp ?? 0, state !== null, prev, word.split(":").at(-2)].join()
   );
   if (listed.join(" ") !== held.join(" ")) wrong(`the directory of ${pack} says ${listed}, its blocks hold ${held}`);
   if (entries.length < 2 && entries[0]?.ver === pack) wrong(`${pack} is a pack of one`);

@@ -1,0 +1,139 @@
+/**
+ * The bounds of an operation: its options, its clock, its requests, its progress.
+ * @module
+ */
+import { checkFunction, checkNames, checkNumber, checkSignal } from "../base/arguments.ts";
+import { ignoreErrors } from "../base/callbacks.ts";
+import { TundraError } from "../base/errors.ts";
+import { leastDurationMs, monotonicMs } from "../base/platform.ts";
+import type { Context, RequestOptions } from "../core/context.ts";
+import type { DatastoreCallOptions } from "../datastores/datastore.ts";
+
+/**
+ * Bounds of one call of an operation. It ends at the first bound that it reaches; the next call goes on from there.
+ */
+export interface OperationOptions {
+  /**
+   * No work is begun after this many milliseconds: 1,000 to 43,200,000 (12 h). Work under way is completed.
+   *
+   * @default {25_000}
+   */
+  deadlineMs?: number;
+  /**
+   * HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50).
+   *
+   * @default {Infinity}
+   * @see https://developers.cloudflare.com/workers/platform/limits/
+   */
+  maxSubrequests?: number;
+  /** Aborts: work under way is given up, and nothing is half done that a second call would not complete. */
+  signal?: AbortSignal;
+  /** Called as it goes on. An error that it throws is ignored. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** The progress of an operation. */
+export interface Progress {
+  /** The number of keys, objects or packs that this call has dealt with. */
+  done: number;
+  /** Their number in all, where it is known. */
+  total?: number;
+  /** `done` per second. */
+  perSecond: number;
+}
+
+/** The part of its report that all operations have in common. */
+export interface OperationReport {
+  /** `false` if a bound was reached: call it again. */
+  done: boolean;
+  /** HTTP requests made. */
+  subrequests: number;
+  /** Redis commands run, those inside scripts too, as Upstash bills them; without those whose reply was lost. */
+  commands: number;
+  /** Duration in milliseconds. */
+  durationMs: number;
+}
+
+/** Names of {@linkcode OperationOptions}. */
+export const BOUND_NAMES: readonly string[] = ["deadlineMs", "maxSubrequests", "signal", "onProgress"];
+
+const MOST_MS = 12 * 60 * 60 * 1000;
+const DEADLINE_MS = 25_000;
+const LEAST_REQUESTS = 12;
+/** Requests that are kept back for the cursor and the end of what is under way. */
+const CLOSING_REQUESTS = 4;
+
+/** One run of an operation. */
+export interface Bounds {
+  readonly context: Context;
+  readonly signal: AbortSignal | undefined;
+  /** For requests that work. */
+  readonly call: RequestOptions;
+  /** For requests that end work: never aborted, and never refused. */
+  readonly closing: RequestOptions;
+  /** Calls the datastore; counts one request if the datastore counts none. */
+  counted<T>(act: (call: DatastoreCallOptions) => Promise<T>): Promise<T>;
+  /** Tells if work may be begun that takes so many requests. */
+  mayBegin(requests?: number): boolean;
+  /** Requests left for work. */
+  requestsLeft(): number;
+  /** Reports progress. */
+  progress(done: number, total?: number): void;
+  /** The report's common part. */
+  report(done: boolean): OperationReport;
+}
+
+/** Checks the options that all operations have, and begins: the clock runs from now on. */
+export function beginOperation(
+  what: string,
+  context: Context,
+  options: OperationOptions,
+  names: readonly string[],
+): Bounds {
+  checkNames(what, options, [...BOUND_NAMES, ...names]);
+  const { signal, onProgress } = options;
+  const { deadlineMs = DEADLINE_MS, maxSubrequests = Infinity } = options;
+  checkNumber(what, "deadlineMs", deadlineMs, leastDurationMs(), MOST_MS, " of milliseconds");
+  checkNumber(what, "maxSubrequests", maxSubrequests, LEAST_REQUESTS, Infinity);
+  checkSignal(what, "signal", signal);
+  checkFunction(what, "onProgress", onProgress);
+  const startedAt = monotonicMs();
+  const elapsedMs = () => monotonicMs() - startedAt;
+  let made = 0;
+  let commands = 0;
+  const spend = (kept: number) => {
+    if (made >= maxSubrequests - kept) {
+      const must = `send at most maxSubrequests requests: current value is ${maxSubrequests}`;
+      throw new TundraError("UNAVAILABLE", `Cannot ${what} further as it may ${must}`);
+    }
+    made++;
+  };
+  const onCommands = (count: number) => void (commands += count);
+  const requestsLeft = () => Math.max(0, maxSubrequests - CLOSING_REQUESTS - made);
+  return {
+    context,
+    signal,
+    call: { signal, onRequest: () => spend(CLOSING_REQUESTS), onCommands },
+    closing: { onRequest: () => void made++, onCommands },
+    async counted(act) {
+      let counts = false;
+      const onRequest = () => {
+        counts = true;
+        spend(CLOSING_REQUESTS);
+      };
+      if (requestsLeft() <= 0) spend(CLOSING_REQUESTS);
+      try {
+        return await act({ signal, onRequest });
+      } finally {
+        if (!counts) made++;
+      }
+    },
+    mayBegin: (requests = 1) => signal?.aborted !== true && elapsedMs() < deadlineMs && requestsLeft() >= requests,
+    requestsLeft,
+    progress(done, total) {
+      const perSecond = done / Math.max(0.001, elapsedMs() / 1000);
+      ignoreErrors(() => onProgress?.({ done, ...(total !== undefined && { total }), perSecond }));
+    },
+    report: (done) => ({ done, subrequests: made, commands, durationMs: Math.round(elapsedMs()) }),
+  };
+}
