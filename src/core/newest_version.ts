@@ -105,7 +105,8 @@ async function readUncached(context: Context, pack: string, each: EachRead): Pro
   const read = async (offset: number, length: number) => {
     const [bytes] = await each((call) => readRanges(context, [{ name, offset, length }], call));
     if (isNotFound(bytes)) {
-      throw new TundraError("UNAVAILABLE", `Cannot read the directory of ${show(name)} as the pack went meanwhile`);
+      const why = `Cannot read the directory of ${show(name)} as the pack went meanwhile`;
+      throw new TundraError("UNAVAILABLE", why, { cause: bytes });
     }
     if (bytes instanceof Error) throw bytes;
     return bytes!;

@@ -11,4 +11,6 @@
  * ```
  * @module
  */
+export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
+export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";

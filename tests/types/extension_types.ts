@@ -18,7 +18,7 @@ import {
 } from "@tundra/store";
 import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
 import { cronHandler } from "@tundra/store/http";
-import { moveIndex, type MoveIndexReport } from "@tundra/store/operations";
+import { moveIndex, type MoveIndexReport, type Versions, versions } from "@tundra/store/operations";
 import { type LocalStack, localStack } from "@tundra/store/testing";
 import type { Assert, Equal } from "./equal.ts";
 
@@ -121,6 +121,7 @@ export function handlers(): void {
 /** Operations, the local stack, names. */
 export function others(signal: AbortSignal): void {
   moveIndex(store, { signal });
+  versions(store, "k", { maxVersions: 10, maxPacks: 0, maxSubrequests: 50, signal });
   localStack({ ports: { redis: 1 }, token: "secret", bucket: "cold", redisServer: "/usr/bin/redis-server" });
   fromUrlsafe(toUrlsafe("user:1")).length;
 
@@ -128,6 +129,10 @@ export function others(signal: AbortSignal): void {
   moveIndex();
   // @ts-expect-error there is no option force
   moveIndex(store, { force: true });
+  // @ts-expect-error a key must be there
+  versions(store);
+  // @ts-expect-error there is no option dryRun, as nothing is changed
+  versions(store, "k", { dryRun: true });
   // @ts-expect-error there is no option port
   localStack({ port: 1 });
   // @ts-expect-error a name is a string
@@ -149,6 +154,7 @@ export type Results = [
   Assert<Equal<ReturnType<typeof r2Datastore>, Required<Archive>>>,
   Assert<Equal<ReturnType<typeof cronHandler>, (request: Request) => Promise<Response>>>,
   Assert<Equal<Awaited<ReturnType<typeof moveIndex>>, MoveIndexReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof versions>>, Versions>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
   Assert<Equal<ReturnType<typeof toUrlsafe>, string>>,
 ];

@@ -1,0 +1,195 @@
+/**
+ * The history of one key: the versions that the archive holds, wherever they lie.
+ *
+ * Objects of the key's own are listed, and the youngest packs are asked by their directories. What lies in older packs
+ * is found by the chain: each version names the one before.
+ * @module
+ */
+import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import { placeOf } from "../archive/place.ts";
+import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { goneOf, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
+import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
+import { listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
+import { listPages } from "../datastores/guarded.ts";
+import { inParallel } from "../datastores/parallel.ts";
+import type { Bounds } from "./bounds.ts";
+
+/** Directories or versions that are read at a time: a Worker has six connections. */
+const WAVE = 6;
+/** Requests that are kept back for reading versions, if their number is bounded. */
+const KEPT_REQUESTS = 4;
+/** The packs whose directories are read, unless an option says otherwise. */
+export const MOST_PACKS = 256;
+
+/** One version of a key. */
+export interface Kept {
+  ver: string;
+  /** Words that name its places: several if it lies in two packs, as it was moved. */
+  words: string[];
+  gone?: Tombstone["gone"];
+  /** The key's own expiry; `undefined`: not known. */
+  exp?: number;
+  /** The word of the version before; `undefined`: not known. */
+  prev?: string;
+  /** Bytes of the payload, once it was read. */
+  bytes?: number;
+  /** The reason why its bytes cannot be read. */
+  error?: TundraError;
+}
+
+/** The versions of one key. */
+export interface History {
+  /** The newest first. */
+  kept: Kept[];
+  /** Packs whose directories were not read; `Infinity` if the datastore cannot list. */
+  unreadPacks: number;
+}
+
+/** Chooses from the versions found so far, the newest first, those to read next. */
+export type Choice = (kept: Kept[], unreadPacks: number) => Kept[];
+
+/**
+ * Finds the versions of a key. `named` gives the word that its record names, once listings and directories have been
+ * read; `choose` says which versions are read. One that proves to be absent is left out.
+ *
+ * @throws TundraError `UNAVAILABLE` if the archive does not answer, or the requests do not suffice
+ */
+export async function historyOf(
+  bounds: Bounds,
+  key: string,
+  named: () => Promise<string>,
+  maxPacks: number,
+  choose: Choice,
+): Promise<History> {
+  const found = new Map<string, Kept>();
+  const unreadPacks = await findShown(bounds, key, found, maxPacks);
+  add(found, await named());
+  const tried = new Set<string>();
+  const isRead = ({ bytes, error }: Kept) => bytes !== undefined || error !== undefined;
+  const isTried = ({ words }: Kept) => words.every((word) => tried.has(word));
+  for (;;) {
+    for (const { prev } of [...found.values()]) if (prev) add(found, prev);
+    const kept = newestFirst(found).filter((each) => isRead(each) || !isTried(each)); // without those that are absent
+    const wave = choose(kept, unreadPacks).filter((each) => !isRead(each)).slice(0, WAVE);
+    if (wave.length === 0) return { kept, unreadPacks };
+    checkTime(bounds, key);
+    await inParallel(wave, WAVE, async (each) => {
+      for (const word of each.words) tried.add(word);
+      await readVersion(bounds, key, each);
+    });
+    bounds.progress(tried.size);
+  }
+}
+
+/** Finds what a listing of the key's objects and directories of packs show; returns how many packs were not read. */
+async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, maxPacks: number): Promise<number> {
+  const { context } = bounds;
+  const { datastore, tqname } = context;
+  if (!datastore.listKeys) return Infinity;
+  const prefix = await objectPrefix(tqname, key);
+  await bounds.counted(async (call) => {
+    for await (const names of listPages(datastore, prefix, call)) {
+      for (const name of names) {
+        const ver = name.slice(prefix.length);
+        const gone = goneOf(ver);
+        const kept = add(found, ver);
+        if (kept && gone) kept.gone = gone;
+      }
+    }
+  });
+  const packs = await bounds.counted((call) => listPacks(context, packPrefix(tqname), call));
+  const affordable = Math.floor((bounds.requestsLeft() - KEPT_REQUESTS) / 2);
+  const read = Math.max(0, Math.min(maxPacks, packs.length, affordable));
+  let unread = packs.length - read;
+  await inParallel(read > 0 ? packs.slice(-read).toReversed() : [], WAVE, async (pack) => {
+    if (!await findInPack(bounds, key, pack, found)) unread++;
+  });
+  return unread;
+}
+
+/** Finds a key's versions in one pack; `false` if its directory is damaged. Cost: 2 requests. */
+export async function findInPack(
+  bounds: Bounds,
+  key: string,
+  pack: string,
+  found: Map<string, Kept>,
+): Promise<boolean> {
+  checkTime(bounds, key);
+  try {
+    // each is read for itself: all directories together may be larger than the memory
+    const { entries } = await readDirectory(bounds.context, pack, new Map(), (act) => bounds.counted(act));
+    for (const entry of entries) {
+      if (entry.key !== key) continue;
+      const { exp, prev, gone } = entry;
+      const kept = add(found, wordOf(pack, entry));
+      if (kept) Object.assign(kept, { exp, prev }, gone && { gone });
+    }
+    return true;
+  } catch (thrown) {
+    const error = asTundraError(thrown, "read the directory of a pack");
+    if (isNotFound(error.cause)) return true; // it was moved, and its versions with it
+    if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") throw error;
+    return false;
+  }
+}
+
+function checkTime(bounds: Bounds, key: string): void {
+  if (bounds.mayBegin(0)) return;
+  const { aborted, reason: cause } = bounds.signal ?? {};
+  const must = `be found within deadlineMs: ${aborted ? "the call was aborted" : "they are not"}`;
+  throw new TundraError("UNAVAILABLE", `Cannot go on as the versions of ${show(key)} must ${must}`, {
+    keys: [key],
+    cause,
+  });
+}
+
+function add(found: Map<string, Kept>, word: string): Kept | undefined {
+  const { ver, pack } = placeOf(word);
+  if (versionMicros(ver) === 0) return undefined;
+  let kept = found.get(ver);
+  if (!kept) found.set(ver, kept = { ver, words: [] });
+  if (!kept.words.includes(word)) {
+    if (pack === "") kept.words.unshift(word);
+    else kept.words.push(word);
+  }
+  return kept;
+}
+
+/** Versions in order; of two with the same time nothing says which came last. */
+function newestFirst(found: Map<string, Kept>): Kept[] {
+  return [...found.values()].sort((a, b) => versionMicros(b.ver) - versionMicros(a.ver) || (a.ver < b.ver ? 1 : -1));
+}
+
+/** Reads one version, wherever it lies. It stays as it is if none of its places holds it. */
+async function readVersion(bounds: Bounds, key: string, kept: Kept): Promise<void> {
+  const archived = await thawFirst(bounds, key, kept);
+  if (archived === undefined) return;
+  delete kept.error;
+  kept.prev = archived.prev ?? "";
+  if ("gone" in archived) Object.assign(kept, { gone: archived.gone, exp: 0, bytes: 0 });
+  else Object.assign(kept, { exp: archived.exp, bytes: archived.dump.length });
+}
+
+/**
+ * The archived record of a version, from the first of its places that has it; `undefined` if none has, and then its
+ * `error` says if any is damaged.
+ */
+export async function thawFirst(
+  bounds: Bounds,
+  key: string,
+  kept: Pick<Kept, "words" | "error">,
+): Promise<ArchiveRecord | Tombstone | undefined> {
+  const { context } = bounds;
+  for (const ver of kept.words) {
+    try {
+      const [fetched] = await bounds.counted((call) => fetchArchived(context, [{ key, ver }], { call }));
+      if (!isNotFound(fetched!.object)) return await thawArchived(context, fetched!);
+    } catch (thrown) {
+      const error = asTundraError(thrown, "read a version");
+      if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") throw error;
+      kept.error = error;
+    }
+  }
+  return undefined;
+}

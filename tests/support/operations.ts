@@ -1,0 +1,49 @@
+/**
+ * What tests of operations share: looks at all that Redis and the bucket hold, and stores that must be refused.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { assertEquals } from "@std/assert";
+import type { TundraStore } from "../../mod.ts";
+import { BUCKET, type ColdStack, tundraError } from "./fixtures.ts";
+
+/** Everything that Redis and the bucket hold. */
+export async function allThatIsThere(stack: ColdStack): Promise<unknown> {
+  const objects = [...stack.s3.objects(BUCKET)].map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]);
+  return { redis: await stack.everything(), objects: objects.sort() };
+}
+
+/** Runs `act` and fails if Redis or the bucket hold anything else afterwards. */
+export async function changesNothing<T>(stack: ColdStack, act: () => Promise<T>): Promise<T> {
+  const before = await allThatIsThere(stack);
+  try {
+    return await act();
+  } finally {
+    assertEquals(await allThatIsThere(stack), before);
+  }
+}
+
+/** A call is refused with `LOST`, and changes nothing: if the index is another database's, and if it was lost. */
+export async function refusedIfNotItsOwn(
+  stack: ColdStack,
+  act: (store: TundraStore) => Promise<unknown>,
+): Promise<void> {
+  const store = stack.store();
+  const id = await stack.raw("GET", "tundra:default:id");
+  for (const other of ["1@another.example", undefined]) {
+    if (other === undefined) await stack.raw("DEL", "tundra:default:id");
+    else await stack.raw("SET", "tundra:default:id", other);
+    await changesNothing(stack, () => tundraError("LOST", () => act(store)));
+  }
+  await stack.raw("SET", "tundra:default:id", String(id));
+}
+
+/** The requests and billable commands of a call. */
+export async function costOf(
+  stack: ColdStack,
+  act: () => Promise<unknown>,
+): Promise<{ redis: number; billable: number }> {
+  await stack.server.resetCounters();
+  await act();
+  return { redis: stack.server.requests, billable: await stack.server.billable() };
+}
