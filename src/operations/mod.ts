@@ -13,4 +13,7 @@
  */
 export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
+export { sweep, type SweepOptions } from "./sweep.ts";
+export type { Reason as SweepReason } from "./sweep_rules.ts";
+export type { SweepReport } from "./sweep_run.ts";
 export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";
