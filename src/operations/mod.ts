@@ -11,9 +11,10 @@
  * ```
  * @module
  */
+export { adopt, type AdoptOptions, type AdoptReport } from "./adopt.ts";
 export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
+export type { KeyError } from "./key_errors.ts";
+export { type KeyStateName, list, type ListedKey, type ListOptions } from "./list.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
-export { sweep, type SweepOptions } from "./sweep.ts";
-export type { Reason as SweepReason } from "./sweep_rules.ts";
-export type { SweepReport } from "./sweep_run.ts";
 export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";
+export { warm, type WarmOptions, type WarmReport } from "./warm.ts";

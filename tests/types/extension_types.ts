@@ -18,7 +18,17 @@ import {
 } from "@tundra/store";
 import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
 import { cronHandler } from "@tundra/store/http";
-import { moveIndex, type MoveIndexReport, type Versions, versions } from "@tundra/store/operations";
+import {
+  adopt,
+  type AdoptReport,
+  list,
+  moveIndex,
+  type MoveIndexReport,
+  type Versions,
+  versions,
+  warm,
+  type WarmReport,
+} from "@tundra/store/operations";
 import { type LocalStack, localStack } from "@tundra/store/testing";
 import type { Assert, Equal } from "./equal.ts";
 
@@ -122,6 +132,10 @@ export function handlers(): void {
 export function others(signal: AbortSignal): void {
   moveIndex(store, { signal });
   versions(store, "k", { maxVersions: 10, maxPacks: 0, maxSubrequests: 50, signal });
+  adopt(store, { match: "a:*", type: "hash", minBytes: 1, idleOnly: 1_000, maxKeys: 1, dryRun: true, signal });
+  list(store, { match: "a:*", state: "evicted", signal });
+  warm(store, { match: "a:*", maxKeys: 1, maxBytes: 1, dryRun: true, onProgress: ({ done }) => void done });
+  warm(store, ["a"], { maxKeys: 1 });
   localStack({ ports: { redis: 1 }, token: "secret", bucket: "cold", redisServer: "/usr/bin/redis-server" });
   fromUrlsafe(toUrlsafe("user:1")).length;
 
@@ -133,6 +147,12 @@ export function others(signal: AbortSignal): void {
   versions(store);
   // @ts-expect-error there is no option dryRun, as nothing is changed
   versions(store, "k", { dryRun: true });
+  // @ts-expect-error there is no option force
+  adopt(store, { force: true });
+  // @ts-expect-error there is no such state
+  list(store, { state: "clean" });
+  // @ts-expect-error keys are a list
+  warm(store, "a");
   // @ts-expect-error there is no option port
   localStack({ port: 1 });
   // @ts-expect-error a name is a string
@@ -155,6 +175,8 @@ export type Results = [
   Assert<Equal<ReturnType<typeof cronHandler>, (request: Request) => Promise<Response>>>,
   Assert<Equal<Awaited<ReturnType<typeof moveIndex>>, MoveIndexReport>>,
   Assert<Equal<Awaited<ReturnType<typeof versions>>, Versions>>,
+  Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
   Assert<Equal<ReturnType<typeof toUrlsafe>, string>>,
 ];

@@ -1,0 +1,259 @@
+/**
+ * warm: brings evicted keys back ahead of need.
+ * @module
+ */
+import { checkBoolean, checkNumber } from "../base/arguments.ts";
+import { badArgument, TundraError } from "../base/errors.ts";
+import { checkKeys } from "../base/keys.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { unitOf } from "../core/fetch_archived.ts";
+import { ensureKs } from "../ensure.ts";
+import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { readTexts } from "../scripts/read_records.ts";
+import { SCAN_START } from "../scripts/scan.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { boundedContext } from "./bounded_context.ts";
+import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
+import { checkIndex } from "./check_index.ts";
+import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
+import { scanRecords } from "./known_keys.ts";
+import { checkMatch } from "./matching.ts";
+import { untilBound } from "./until_bound.ts";
+
+/** Options of {@linkcode warm}. */
+export interface WarmOptions extends OperationOptions {
+  /** Keys to bring back, as a pattern of Redis' `SCAN`: `user:*`. Not together with a list of keys. */
+  match?: string;
+  /**
+   * Keys to bring back in one call: at least 1. A dry run has no limit by default.
+   *
+   * @default {10_000}
+   */
+  maxKeys?: number;
+  /**
+   * Bytes to bring back in one call, as Redis' `DUMP` has them: at least 1. It stops before the value that would pass
+   * it, unless it is the first. A dry run has no limit by default.
+   *
+   * @default {268_435_456}
+   */
+  maxBytes?: number;
+  /**
+   * `true`: brings nothing back, and says how much there is.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+}
+
+/** The result of {@linkcode warm}. */
+export interface WarmReport extends OperationReport {
+  /** Evicted keys that were brought back, or would be. */
+  warmed: number;
+  /** The size of their values, as Redis' `DUMP` has them, each rounded up to 1,024 bytes. */
+  bytes: number;
+  /** Keys that are not evicted. */
+  left: number;
+  /** The number of keys that could not be brought back. */
+  failed: number;
+  /** At most 100 of them. */
+  errors: KeyError[];
+}
+
+const NAMES = ["match", "maxKeys", "maxBytes", "dryRun"];
+const MAX_KEYS = 10_000;
+const MAX_BYTES = 256 * 1024 * 1024;
+/** Keys, and objects and blocks, that are brought back at a time: between two such groups a bound may end it. */
+const GROUP_KEYS = 1_000;
+const GROUP_UNITS = 128;
+/** Requests of a group besides those for objects and blocks, and for values that are large. */
+const GROUP_REQUESTS = 2;
+/** Requests of a step: the scan and the records. */
+const STEP_REQUESTS = 2;
+
+/** One run. */
+interface Run {
+  what: string;
+  bounds: Bounds;
+  context: Context;
+  options: { maxKeys: number; maxBytes: number; dryRun: boolean };
+  report: { warmed: number; bytes: number; left: number };
+  errors: KeyErrors;
+}
+
+/** An evicted key. */
+interface Wanted {
+  key: string;
+  bytes: number;
+  unit: string;
+}
+
+/**
+ * Brings evicted keys back into Redis, as `ensureKs()` does and by the same code, but bounded, so that a database can be
+ * filled before its users come. What it brings back counts as just used: it stays for `redisTtlMs`.
+ *
+ * Call it again until `done`: with `match` it goes on from a cursor in Redis, one for each pattern; of a list of keys it
+ * passes over those that are back. Keys that fail are reported, and the next call goes on behind them.
+ *
+ * Cost: for each 1,000 keys of the database, or of the list, 1 request and 2 commands; then that of `ensureKs()`: for
+ * each 1,000 evicted keys 2 requests or a few more, 2 commands a key and 12, and a fetch for each object or block.
+ *
+ * @param keys a list of keys, or options with `match`; without either, all keys that are evicted
+ * @throws {TundraError} `LOST` if the index was lost or is a copy; `UNAVAILABLE`; `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { warm } from "@tundra/store/operations";
+ *
+ * export async function beforeTheSale(): Promise<void> {
+ *   while (!(await warm(tundraFromEnv(), { match: "product:*" })).done);
+ * }
+ * ```
+ */
+export async function warm(
+  store: TundraStore,
+  keys: readonly string[] | WarmOptions = {},
+  options: WarmOptions = Array.isArray(keys) ? {} : keys as WarmOptions,
+): Promise<WarmReport> {
+  const what = "warm keys";
+  const context = contextOf(what, store);
+  const bounds = beginOperation(what, context, options, NAMES);
+  const { match, dryRun = false } = options;
+  const { maxKeys = dryRun ? Infinity : MAX_KEYS, maxBytes = dryRun ? Infinity : MAX_BYTES } = options;
+  const list = Array.isArray(keys) ? checkKeys(what, [keys]) : undefined;
+  checkMatch(what, match);
+  if (list !== undefined && match !== undefined) throw badArgument(what, "match beside a list of keys", "none", match);
+  checkNumber(what, "maxKeys", maxKeys, 1, Infinity);
+  checkNumber(what, "maxBytes", maxBytes, 1, Infinity);
+  checkBoolean(what, "dryRun", dryRun);
+  const run: Run = {
+    what,
+    bounds,
+    context: boundedContext(bounds),
+    options: { maxKeys, maxBytes, dryRun },
+    report: { warmed: 0, bytes: 0, left: 0 },
+    errors: keyErrors(),
+  };
+  const done = await untilBound(bounds, async () => {
+    if (list?.length === 0) return true;
+    if (dryRun) await checkIndex(context, bounds.call); // else ensureKs() does
+    return list ? await warmList(run, list) : await warmMatching(run, match);
+  });
+  return { ...bounds.report(done), ...run.report, ...run.errors.report() };
+}
+
+/** Brings the keys of a list back; `false` if a bound was reached. */
+async function warmList(run: Run, list: string[]): Promise<boolean> {
+  const { bounds, context } = run;
+  for (let i = 0; i < list.length; i += GROUP_KEYS) {
+    if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS)) return false;
+    const keys = list.slice(i, i + GROUP_KEYS);
+    const texts = await readTexts(context, keys, bounds.call);
+    if (await warmSome(run, keys.map((key, i) => [key, texts[i] ?? undefined])) !== undefined) return false;
+  }
+  return true;
+}
+
+/** Brings keys back that match; `false` if a bound was reached. */
+async function warmMatching(run: Run, match: string | undefined): Promise<boolean> {
+  const { bounds, context, options: { dryRun }, what } = run;
+  const name = `warm:${JSON.stringify([match])}`;
+  const kept = dryRun ? undefined : await readCursor(context, name, bounds.call);
+  let [cursor, behind] = JSON.parse(kept ?? `["${SCAN_START}", null]`) as [string, string | null];
+  let done = false;
+  try {
+    if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS + 1)) return false;
+    for await (const { texts, next } of scanRecords(context, what, match, cursor, bounds.call)) {
+      // by name, so that the next call knows where this one has ended
+      const found = [...texts].filter(([key]) => behind === null || key > behind).sort(([a], [b]) => a < b ? -1 : 1);
+      const last = await warmSome(run, found);
+      if (last !== undefined) {
+        behind = last === "" ? behind : last;
+        return false;
+      }
+      behind = null;
+      if (next === undefined) return done = true;
+      cursor = next;
+      if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS + 1)) return false;
+    }
+    return done = true;
+  } finally {
+    const now = done ? undefined : JSON.stringify([cursor, behind]);
+    if (!dryRun && now !== kept) await writeCursor(context, name, now, bounds.closing);
+  }
+}
+
+/**
+ * Brings the evicted ones of some keys back, in their order. Returns the last key before a bound, "" for none;
+ * `undefined` if it came to their end.
+ */
+async function warmSome(run: Run, some: [key: string, text: string | undefined][]): Promise<string | undefined> {
+  const { bounds, options: { dryRun }, report } = run;
+  const wanted: Wanted[] = [];
+  for (const [key, text] of some) {
+    const record = text === undefined ? undefined : parseRecord(text);
+    // a record of another version is ensureKs()' to report
+    if (text === undefined || (record && record.flag !== "e")) report.left++;
+    else wanted.push({ key, bytes: 1024 * (record?.kb ?? 0), unit: record ? unitOf({ key, ver: record.ver }) : "" });
+  }
+  let last = "";
+  for (let group = wanted; group.length > 0;) {
+    if (!dryRun && !bounds.mayBegin(GROUP_REQUESTS + 1)) return last;
+    const size = fitting(run, group);
+    if (size === 0) return last;
+    const part = group.slice(0, size);
+    group = group.slice(size);
+    if (dryRun) count(run, part);
+    else await bringBack(run, part);
+    last = part.at(-1)!.key;
+  }
+  return undefined;
+}
+
+/** The number of the first keys that the bounds leave room for. */
+function fitting({ bounds, context, options, report }: Run, some: Wanted[]): number {
+  const { dryRun, maxBytes, maxKeys } = options;
+  const units = new Set<string>();
+  const most = Math.min(maxKeys - report.warmed, GROUP_KEYS);
+  const requests = dryRun ? Infinity : bounds.requestsLeft() - GROUP_REQUESTS;
+  let bytes = 0;
+  let size = 0;
+  for (const each of some) {
+    bytes += each.bytes;
+    units.add(each.unit);
+    // a byte takes two of a request at most
+    const takes = units.size + Math.floor(2 * bytes / context.connection.requestLimit());
+    const fits = takes <= requests && units.size <= GROUP_UNITS && report.bytes + bytes <= maxBytes;
+    if (size === most || (!fits && (size > 0 || report.bytes > 0))) break;
+    size++;
+  }
+  return size;
+}
+
+async function bringBack(run: Run, wanted: Wanted[]): Promise<void> {
+  let back = wanted;
+  try {
+    await ensureKs(run.context, undefined, wanted.map(({ key }) => key));
+  } catch (thrown) {
+    if (!(thrown instanceof TundraError) || isOver(run, thrown, wanted)) throw thrown;
+    const failed = new Set(thrown.keys);
+    for (const key of failed) {
+      const cause = thrown.causes[key];
+      run.errors.add(key, cause instanceof TundraError ? cause : thrown);
+    }
+    back = wanted.filter(({ key }) => !failed.has(key));
+  }
+  count(run, back);
+}
+
+/** Tells if an error is that of the whole call: a bound, an abort, servers that are down, an index that was lost. */
+function isOver({ bounds }: Run, { code, keys, retryable }: TundraError, wanted: Wanted[]): boolean {
+  if (keys.length === 0 || bounds.signal?.aborted || bounds.requestsLeft() <= 0) return true;
+  return keys.length === wanted.length && (code === "LOST" || (retryable && wanted.length > 1));
+}
+
+function count({ bounds, errors, report }: Run, keys: Wanted[]): void {
+  report.warmed += keys.length;
+  report.bytes += keys.reduce((sum, { bytes }) => sum + bytes, 0);
+  bounds.progress(report.warmed + errors.report().failed);
+}
