@@ -21,7 +21,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   ".": 90.5,
   "./cloudflare": 5,
   "./http": 3,
-  "./operations": 10,
+  "./operations": 60,
   "./testing": 30,
 };
 
