@@ -9,13 +9,14 @@
  * | code | next |
  * | --- | --- |
  * | `BAD_ARGUMENT` | fix the call; nothing was sent |
- * | `MISSING` | `dirty()` named keys that do not exist; the others are marked |
+ * | `MISSING` | `dirty()` named keys that do not exist; the others are marked; `restoreVersion()`: no value at that time |
  * | `ENSURE_FAILED` | look into `causes`, key by key |
  * | `UNAVAILABLE` | retry: a server, the network or a time limit failed |
- * | `CONFLICT` | written while evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: the name is taken |
+ * | `CONFLICT` | written while evicted: `ensureKs()` first, or `{ overwrite: true }`; in a datastore: the name is taken; |
+ * | | `restoreVersion()` would replace what is not archived: run a tick first |
  * | `CORRUPT` | archive bytes are wrong: alert an operator |
  * | `LOST` | a key is evicted, yet the archive has no object; or the index is lost: alert an operator |
- * | `NOT_FOUND` | a datastore has no such object |
+ * | `NOT_FOUND` | a datastore has no such object; the archive has no such version |
  * | `TOO_LARGE` | the value cannot be moved; it stays in Redis |
  * | `UNSUPPORTED` | the server, the datastore or this version lacks something |
  */

@@ -24,6 +24,8 @@ import {
   list,
   moveIndex,
   type MoveIndexReport,
+  restoreVersion,
+  type RestoreVersionReport,
   type Versions,
   versions,
   warm,
@@ -131,6 +133,8 @@ export function handlers(): void {
 /** Operations, the local stack, names. */
 export function others(signal: AbortSignal): void {
   moveIndex(store, { signal });
+  restoreVersion(store, "k", "1764000000000001-0a1b2c3d", { to: "other", expired: true, dryRun: true, maxPacks: 9 });
+  restoreVersion(store, "k", new Date(0), { maxSubrequests: 50, signal });
   versions(store, "k", { maxVersions: 10, maxPacks: 0, maxSubrequests: 50, signal });
   adopt(store, { match: "a:*", type: "hash", minBytes: 1, idleOnly: 1_000, maxKeys: 1, dryRun: true, signal });
   list(store, { match: "a:*", state: "evicted", signal });
@@ -145,6 +149,8 @@ export function others(signal: AbortSignal): void {
   moveIndex(store, { force: true });
   // @ts-expect-error a key must be there
   versions(store);
+  // @ts-expect-error a version is a name or a Date
+  restoreVersion(store, "k", 1764000000000);
   // @ts-expect-error there is no option dryRun, as nothing is changed
   versions(store, "k", { dryRun: true });
   // @ts-expect-error there is no option force
@@ -177,6 +183,7 @@ export type Results = [
   Assert<Equal<Awaited<ReturnType<typeof versions>>, Versions>>,
   Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
   Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof restoreVersion>>, RestoreVersionReport>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
   Assert<Equal<ReturnType<typeof toUrlsafe>, string>>,
 ];

@@ -14,6 +14,7 @@ import {
   RedisError as RealError,
   type Reply,
 } from "../../../src/testing/resp.ts";
+import { restoreVersion, versions } from "../../../src/operations/mod.ts";
 import { type SeededRandom, seededRandom } from "../../support/random.ts";
 import { HOUR_MS } from "../../support/times.ts";
 import { answerFrom, requestCommands, responseOf } from "./endpoint.ts";
@@ -81,6 +82,7 @@ const EVERY_CODE: Record<string, string> = {
   evict: "EMNDRC",
   restore: "R",
   remove: "DA",
+  restore_version: "RADWCX",
   fail: "QDS",
 };
 
@@ -291,6 +293,13 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
     () => store.tick(),
     () => store.ensureKs(...keys()),
     () => store.ensureKs(...KEYS),
+    async () => {
+      const key = random.pick(KEYS);
+      const all = (await versions(store, key)).filter(({ gone }) => gone === false);
+      if (all.length === 0) return;
+      const to = random.int(3) === 0 ? random.pick(KEYS.filter((other) => other !== key)) : undefined;
+      await restoreVersion(store, key, random.pick(all).version, { to, expired: random.int(2) === 0 });
+    },
     () => store.status(),
     () => store.deadLetters(),
     () => store.retryDead(...keys()),

@@ -180,17 +180,19 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       return value === undefined ? null : dumpString(value);
     },
     RESTORE([key, ttl, payload, ...options]) {
-      let absolute = false;
+      let [absolute, replace] = [false, false];
       for (const option of options) {
         if (option.toUpperCase() === "ABSTTL") absolute = true;
+        else if (option.toUpperCase() === "REPLACE") replace = true;
         else throw new RedisError("ERR syntax error");
       }
-      if (entry(key!)) throw new RedisError("BUSYKEY Target key name already exists.");
+      if (entry(key!) && !replace) throw new RedisError("BUSYKEY Target key name already exists.");
       const value = parseDump(payload!);
       if (value === undefined) throw new RedisError("ERR DUMP payload version or checksum are wrong");
       const ms = integer(ttl);
       const exp = ms === 0 ? 0 : absolute ? ms : nowMs() + ms;
       if (exp === 0 || exp > nowMs()) data.set(key!, { type: "string", value, exp });
+      else data.delete(key!);
       return OK;
     },
     ZADD([key, ...args]) {

@@ -1,0 +1,255 @@
+/**
+ * restoreVersion: an archived version becomes a key's value again.
+ * @module
+ */
+import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import { holderName, placeOf } from "../archive/place.ts";
+import { checkBoolean, checkNumber } from "../base/arguments.ts";
+import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
+import { checkKeys, newestOf, versionMicros } from "../base/keys.ts";
+import { nonce } from "../base/platform.ts";
+import { contextOf } from "../core/context.ts";
+import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { type KeyState, readState } from "../scripts/read_state.ts";
+import { restoreVersion as restoreScript, type Revival, type RevivalOutcome } from "../scripts/restore_version.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { encodePayload, payloadBytes } from "../upstash/payload.ts";
+import { keyBytes, roomIn } from "../upstash/requests.ts";
+import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
+import { findInPack, historyOf, type Kept, MOST_PACKS, thawFirst } from "./history.ts";
+import { indexWent, ownedIndex } from "./owned_index.ts";
+
+/** Options of {@linkcode restoreVersion}. */
+export interface RestoreVersionOptions extends OperationOptions {
+  /** Another key that is to hold the value; the present one is left alone. That key must hold nothing. */
+  to?: string;
+  /**
+   * `true`: a version that is past its own expiry is restored as well, without an expiry. `false`: it is refused.
+   *
+   * @default {false}
+   */
+  expired?: boolean;
+  /**
+   * Packs whose directories are searched, the youngest ones: at least 0. What lies in older packs is found if other
+   * versions name it.
+   *
+   * @default {256}
+   */
+  maxPacks?: number;
+  /**
+   * `true`: finds the version and checks all conditions, and writes nothing.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+}
+
+/** The result of {@linkcode restoreVersion}. */
+export interface RestoreVersionReport extends OperationReport {
+  /** The key that holds the value now. */
+  key: string;
+  /** The version that was restored. */
+  version: string;
+  /** The time at which it had been archived, by Redis' clock: milliseconds since 1970. */
+  atMs: number;
+  /** Bytes of the value, as Redis' `DUMP` gives it. */
+  bytes: number;
+  /** Its own expiry, which it keeps: milliseconds since 1970; 0 for none. */
+  expMs: number;
+}
+
+const WHAT = "restore a version";
+const VERSION = /^\d{16}-[0-9a-f]{8,9}$/;
+
+/**
+ * Makes an archived version a key's value again, as a new change: the key is marked, and a tick archives it as a newer
+ * version. The value that it replaces stays in the history. It keeps its own expiry.
+ *
+ * The key may hold what is archived, be evicted, removed or unknown. A change that no tick has archived yet is never
+ * replaced: `CONFLICT`; run a tick first. What `del` removed is still deleted from the archive, the version that is
+ * restored too: its value then lives on as the newer version.
+ *
+ * A `Date` chooses the version that was the newest at that time, also one whose commit Redis has lost. A version's time
+ * is when a tick claimed the key, which comes after the change itself.
+ *
+ * It may be repeated: a call that was interrupted has restored the value, or changed nothing.
+ *
+ * Cost: 3 requests to Redis, 16 billable commands; one request more if the script is new to the server. To the archive:
+ * the owner object, the version, and if the key holds a value one question for its present version. If neither the
+ * key's record nor an object of its own is this version, the directory of the pack of that name. For a `Date`, or if it
+ * was moved, a search as {@linkcode versions} does it.
+ *
+ * @param version its name, as {@linkcode versions} lists it; or a time
+ * @throws {TundraError} `CONFLICT` if the key holds a change that is not archived, was written while evicted, or `to`
+ * names a key that holds something; `NOT_FOUND` if the archive does not hold the version, or none of that time;
+ * `MISSING` if the key was removed then, or the value is past its own expiry; `CORRUPT` or `UNSUPPORTED` if the version
+ * cannot be read; `TOO_LARGE` if no request can carry it; `LOST` if the index or the archive is not this store's;
+ * `UNAVAILABLE`; `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { restoreVersion } from "@tundra/store/operations";
+ *
+ * const DAY_MS = 24 * 60 * 60 * 1000;
+ * export const asYesterday = (key: string) =>
+ *   restoreVersion(tundraFromEnv(), key, new Date(Date.now() - DAY_MS), { to: `${key}:yesterday` });
+ * ```
+ */
+export async function restoreVersion(
+  store: TundraStore,
+  key: string,
+  version: string | Date,
+  options: RestoreVersionOptions = {},
+): Promise<RestoreVersionReport> {
+  const context = contextOf(WHAT, store);
+  checkKeys(WHAT, [[key]]);
+  const bounds = beginOperation(WHAT, context, options, ["to", "expired", "maxPacks", "dryRun"]);
+  const { to = key, expired = false, maxPacks = MOST_PACKS, dryRun = false } = options;
+  checkKeys(WHAT, [[to]]);
+  if (options.to === key) throw badArgument(WHAT, "to", "another key", to);
+  checkBoolean(WHAT, "expired", expired);
+  checkBoolean(WHAT, "dryRun", dryRun);
+  checkNumber(WHAT, "maxPacks", maxPacks, 0, Infinity);
+  const time = checkVersion(version);
+
+  const owned = await ownedIndex(bounds, to === key ? [key] : [key, to]);
+  if (owned === undefined) throw notHeld(key, version);
+  const [source, target = source] = owned.states;
+  const named = parseRecord(source!.record || null);
+  if (named === undefined) throw unsupportedRecord("restore a version of", key);
+  const value = typeof version === "string"
+    ? await findNamed(bounds, key, version, named.ver, maxPacks)
+    : await findByTime(bounds, key, time, named.ver, maxPacks);
+  if (value === undefined) throw notHeld(key, version);
+  const { ver, dump, exp } = valueOf(value, key);
+  const room = roomIn(context.connection.requestLimit()) - keyBytes(to);
+  const size = payloadBytes(dump);
+  if (size > room) {
+    const must = `fit into one request, at most ${room} bytes: it takes ${size}`;
+    throw new TundraError("TOO_LARGE", `Cannot restore ${show(to)} as its value must ${must}`, { keys: [to] });
+  }
+  const note = `RESTORED ${ver} ${nonce()}`;
+  const revival = { key: to, note, exp, expired, fresh: to !== key, dryRun, payload: encodePayload(dump) };
+  const expMs = await bringBack(bounds, revival, target!);
+  const atMs = Math.floor(versionMicros(ver) / 1000);
+  return { key: to, version: ver, atMs, bytes: dump.length, expMs, ...bounds.report(true) };
+}
+
+/** A time in microseconds, all of its millisecond included; 0 for a name. */
+function checkVersion(version: unknown): number {
+  if (version instanceof Date && Number.isFinite(version.getTime())) return 1000 * version.getTime() + 999;
+  if (typeof version === "string" && VERSION.test(version)) return 0;
+  throw badArgument(WHAT, "version", "a name that versions() lists, or a valid Date", version);
+}
+
+/** Finds a version by its name: by the record, in an object of its own, in the pack of that name, by a search. */
+async function findNamed(bounds: Bounds, key: string, version: string, named: string, maxPacks: number) {
+  const kept: Pick<Kept, "words" | "error"> = { words: placeOf(named).ver === version ? [named, version] : [version] };
+  const near = await thawFirst(bounds, key, kept);
+  if (near) return near;
+  const found = new Map<string, Kept>();
+  await findInPack(bounds, key, version, found);
+  const packed = found.get(version) && await thawFirst(bounds, key, found.get(version)!);
+  if (packed) return packed;
+  const history = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(versionMicros(version)));
+  const moved = history.kept.find(({ ver }) => ver === version);
+  const value = moved && await thawFirst(bounds, key, moved);
+  if (value) return value;
+  const error = kept.error ?? moved?.error;
+  if (error) throw error;
+  return undefined;
+}
+
+/** Finds the version that was the newest at a time, microseconds. */
+async function findByTime(bounds: Bounds, key: string, timeUs: number, named: string, maxPacks: number) {
+  const { kept } = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(timeUs));
+  const [newest, ...rivals] = newestOf(
+    kept.map(({ ver }) => ver).filter((ver) => versionMicros(ver) <= timeUs),
+  );
+  if (newest === undefined) return undefined;
+  if (rivals.length > 0) {
+    const must = `be told which of the newest versions of that time is meant: ${newest} or ${rivals.join(" or ")}`;
+    throw new TundraError("CONFLICT", `Cannot restore a version of ${show(key)} as it must ${must}`, { keys: [key] });
+  }
+  const chosen = kept.find(({ ver }) => ver === newest)!;
+  const value = await thawFirst(bounds, key, chosen);
+  if (value) return value;
+  throw chosen.error ?? notHeld(key, newest);
+}
+
+/** Reads the chain down to a time, if there are packs that no directory tells of. */
+function chainTo(timeUs: number) {
+  return (kept: Kept[], unreadPacks: number): Kept[] =>
+    unreadPacks === 0 ? [] : kept.filter(({ ver, prev }) => prev === undefined && versionMicros(ver) > timeUs);
+}
+
+function valueOf(found: ArchiveRecord | Tombstone, key: string): ArchiveRecord {
+  if (!("gone" in found)) return found;
+  const is = found.gone === true ? "it was removed then" : "a tick did not find the key then";
+  const must = `hold a value at that time: ${is} (version ${found.ver})`;
+  throw new TundraError("MISSING", `Cannot restore a version of ${show(key)} as it must ${must}`, { keys: [key] });
+}
+
+function notHeld(key: string, version: string | Date): TundraError {
+  const is = typeof version === "string" ? `version ${version}` : `a version of ${version.toISOString()} or before`;
+  const must = `hold ${is}: it does not. A sweep or a removal may have deleted it, or maxPacks may be too low`;
+  return new TundraError("NOT_FOUND", `Cannot restore ${show(key)} as the archive must ${must}`, { keys: [key] });
+}
+
+/** Writes the value by compare-and-set; the own expiry that it has. */
+async function bringBack(bounds: Bounds, revival: Omit<Revival, "expected">, seen: KeyState): Promise<number> {
+  const { context, call } = bounds;
+  const { key } = revival;
+  let state = seen;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    await checkPresent(bounds, state);
+    const { id, outcome } = await restoreScript(context.index, { ...revival, expected: state.record }, call);
+    if (outcome === "no index") throw indexWent(id);
+    if (typeof outcome === "object" && "expMs" in outcome) return outcome.expMs;
+    if (outcome !== "again") throw refusal(key, revival.exp, outcome);
+    state = (await readState(context.index, [key], call)).states[0]!;
+  }
+  throw movedOn("restore a version of", key);
+}
+
+/** Throws if the archive has lost the version that is to be replaced: it would drop out of the history. */
+async function checkPresent(bounds: Bounds, { key, record, exists }: KeyState): Promise<void> {
+  const { datastore, tqname } = bounds.context;
+  const { rev, ver } = parseRecord(record || null) ?? { rev: 0, ver: "" };
+  if (!exists || rev !== 0 || ver === "" || !datastore.hasKeys) return;
+  const name = await holderName(tqname, key, ver);
+  const [there] = await bounds.counted((call) => datastore.hasKeys!([name], call));
+  if (there === false || isNotFound(there)) {
+    throw conflict(key, `its present version must be in the archive: ${show(name)} is not there. ${RUN_A_TICK}`);
+  }
+  if (there instanceof Error) throw there;
+}
+
+const RUN_A_TICK = "Call dirty() and run a tick first";
+
+function conflict(key: string, rest: string): TundraError {
+  return new TundraError("CONFLICT", `Cannot restore a version to ${show(key)} as ${rest}`, { keys: [key] });
+}
+
+function refusal(key: string, exp: number, outcome: Exclude<RevivalOutcome, { expMs: number }>): TundraError {
+  if (typeof outcome === "object") {
+    const must = `accept its payload: ${outcome.refused}`;
+    return new TundraError("UNSUPPORTED", `Cannot restore ${show(key)} as Redis must ${must}`, { keys: [key] });
+  }
+  if (outcome === "unsupported") return unsupportedRecord("restore a version to", key);
+  if (outcome === "dirty") {
+    return conflict(key, "it must hold no change that is not archived: it does. Run a tick first");
+  }
+  if (outcome === "blind write") {
+    return conflict(key, "it must not be written while evicted: call ensureKs() and see its error");
+  }
+  if (outcome === "occupied") return conflict(key, "no key may have that name: there is one, or it is evicted");
+  if (outcome === "expired") {
+    const must = `not be past its own expiry, ${
+      new Date(exp).toISOString()
+    }: pass { expired: true } to restore it without`;
+    return new TundraError("MISSING", `Cannot restore ${show(key)} as the version must ${must}`, { keys: [key] });
+  }
+  return conflict(key, `it must hold what was archived: it was changed without a mark. ${RUN_A_TICK}`);
+}
