@@ -8,7 +8,7 @@ import { FIRST, readOwner, uuidOf } from "../core/owner.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import type { Bounds } from "./bounds.ts";
 
-/** What an operation begins with. */
+/** The index as an operation finds it. */
 export interface OwnedIndex {
   id: string;
   /** The states of the keys that were asked for. */
