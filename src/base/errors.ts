@@ -117,7 +117,7 @@ export function show(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "number") return String(value); // JSON has no NaN
-  const text = textOf(value);
+  const text = typeof value === "string" ? JSON.stringify(value) : textOf(value);
   const { length } = typeof value === "string" ? value : text;
   return text.length > 120 ? `${text.slice(0, 100)}... (${length} characters)` : text;
 }

@@ -132,8 +132,10 @@ async function once<T>(
 ): Promise<{ value: T } | Failure> {
   const link = linkSignals(exchange.signals);
   const { signal } = link;
-  const timeout = new DOMException("The time is over", "TimeoutError");
-  if (exchange.timeoutMs > 0) link.limit(exchange.timeoutMs, () => timeout);
+  let timeout: DOMException | undefined; // made when the time is over: its stack costs more than the rest of an attempt
+  if (exchange.timeoutMs > 0) {
+    link.limit(exchange.timeoutMs, () => timeout = new DOMException("The time is over", "TimeoutError"));
+  }
   let kept = false;
   try {
     const response = await post(settings, sync, exchange, url, body, signal);
@@ -161,7 +163,7 @@ async function once<T>(
     }
   } catch (error) {
     if (error instanceof TundraError && !signal.aborted) throw error;
-    if (signal.reason === timeout) {
+    if (timeout !== undefined && signal.reason === timeout) {
       return { why: `no answer within ${exchange.timeoutMs} ms`, cause: error };
     }
     // The message of a foreign error is left out: it may show the URL or the request.
