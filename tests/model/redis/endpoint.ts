@@ -22,7 +22,8 @@ export const TRANSACTION_REFUSED: Answer = {
 export function requestCommands(body: string): string[][] {
   const json = JSON.parse(body) as unknown[];
   const commands = Array.isArray(json[0]) ? json as unknown[][] : [json];
-  return commands.map((command) => command.map((argument) => utf8(String(argument))));
+  const text = ASCII.test(body) && !body.includes("\\u") ? String : (argument: unknown) => utf8(String(argument));
+  return commands.map((command) => command.map(text));
 }
 
 /** Runs a request's commands, one after the other, and answers; `run` runs one of them. */
@@ -55,7 +56,7 @@ export function answerFrom(redis: ModelRedis, body: string): Answer {
 
 /** The answer as `fetch` gives it: only what the connection reads of it. */
 export function responseOf({ status, body, token }: Answer): Response {
-  let left: Uint8Array | undefined = new TextEncoder().encode(body);
+  let left: Uint8Array | undefined = encoder.encode(body);
   const reader = {
     read() {
       const value = left;

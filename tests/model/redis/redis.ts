@@ -14,6 +14,17 @@ interface Entry {
   readonly value: Value;
   /** ms since 1970; 0: none */
   readonly exp: number;
+  /** The string as peek() shows it. */
+  readonly shown?: { readonly value: string; readonly exp: number };
+}
+
+function stringEntry(value: string, exp: number): Entry {
+  return { type: "string", value, exp, shown: { value, exp } };
+}
+
+/** The same with another expiry. */
+function withExpiry({ type, value }: Entry, exp: number): Entry {
+  return type === "string" ? stringEntry(value as string, exp) : { type, value, exp };
 }
 
 /** A reply; a status reply is `{ ok }`. */
@@ -47,7 +58,7 @@ export interface ModelRedis {
   save(): RedisState;
   load(state: RedisState): void;
   /** The string at a key, without side effects; its expiry in ms, 0 for none. */
-  peek(key: string): { value: string; exp: number } | undefined;
+  peek(key: string): { readonly value: string; readonly exp: number } | undefined;
   score(key: string, member: string): number | undefined;
   members(key: string): ReadonlyMap<string, number>;
   /** A hash's fields. */
@@ -70,7 +81,7 @@ export type RedisState = ReadonlyMap<string, Entry>;
 export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRedis {
   let data = new Map<string, Entry>();
   const scripts = new Map<string, string>();
-  const chunks = hooks.patch ? new Map<string, LuaChunk>() : unpatched;
+  const chunks = hooks.patch ? patchedChunks(hooks.patch) : unpatched;
   let inScript: "no" | "write" | "read" = "no";
 
   const nowMs = () => Math.floor(nowUs() / 1000);
@@ -138,16 +149,16 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         else if (option === "KEEPTTL") exp = entry(key)?.exp ?? 0;
         else throw new RedisError("ERR syntax error");
       }
-      data.set(key, { type: "string", value, exp });
+      data.set(key, stringEntry(value, exp));
       return OK;
     },
     MSET(args) {
-      for (let i = 0; i < args.length; i += 2) data.set(args[i]!, { type: "string", value: args[i + 1]!, exp: 0 });
+      for (let i = 0; i < args.length; i += 2) data.set(args[i]!, stringEntry(args[i + 1]!, 0));
       return OK;
     },
     APPEND([key, more]) {
       const value = (stringAt(key!) ?? "") + more;
-      data.set(key!, { type: "string", value, exp: entry(key!)?.exp ?? 0 });
+      data.set(key!, stringEntry(value, entry(key!)?.exp ?? 0));
       return value.length;
     },
     GETDEL([key]) {
@@ -166,13 +177,13 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       if (!found) return 0;
       const exp = integer(at);
       if (exp <= nowMs()) data.delete(key!);
-      else data.set(key!, { ...found, exp });
+      else data.set(key!, withExpiry(found, exp));
       return 1;
     },
     PERSIST([key]) {
       const found = entry(key!);
       if (!found || found.exp === 0) return 0;
-      data.set(key!, { ...found, exp: 0 });
+      data.set(key!, withExpiry(found, 0));
       return 1;
     },
     DUMP([key]) {
@@ -191,7 +202,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       if (value === undefined) throw new RedisError("ERR DUMP payload version or checksum are wrong");
       const ms = integer(ttl);
       const exp = ms === 0 ? 0 : absolute ? ms : nowMs() + ms;
-      if (exp === 0 || exp > nowMs()) data.set(key!, { type: "string", value, exp });
+      if (exp === 0 || exp > nowMs()) data.set(key!, stringEntry(value, exp));
       else data.delete(key!);
       return OK;
     },
@@ -276,10 +287,9 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
 
   function evaluate(source: string, args: readonly string[], readOnly: boolean): RedisReply {
     scripts.set(sha1(source), source);
-    const flags = /^#!lua(?: flags=(\S*))?\n/.exec(source)?.[1]?.split(",") ?? [];
-    const noWrites = flags.includes("no-writes");
+    const { noWrites, allowsOom, isCounted } = headOf(source);
     if (readOnly && !noWrites) throw new RedisError("ERR Can not execute a script with write flag using *_ro command.");
-    if (self.full && !noWrites && !flags.includes("allow-oom")) {
+    if (self.full && !noWrites && !allowsOom) {
       throw new RedisError(
         "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
       );
@@ -313,7 +323,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         redis: { call, pcall, sha1hex: (value) => sha1(textOf(value)) },
       });
       const reply = fromLua(result);
-      return source.endsWith(COUNTED) ? [calls, reply] : reply;
+      return isCounted ? [calls, reply] : reply;
     } finally {
       inScript = "no";
     }
@@ -341,7 +351,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
     },
     peek(key) {
       const found = entry(key);
-      return found?.type === "string" ? { value: found.value as string, exp: found.exp } : undefined;
+      return found?.shown;
     },
     score: (key, member) => zsetAt(key).get(member),
     members: (key) => zsetAt(key),
@@ -353,6 +363,30 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
 
 const COUNTED = "return { _n, reply }";
 
+interface ScriptHead {
+  noWrites: boolean;
+  allowsOom: boolean;
+  /** It replies how many commands it ran, and then its reply. */
+  isCounted: boolean;
+}
+
+const heads = new Map<string, ScriptHead>();
+
+/** What a script's text says of it; read once. */
+function headOf(source: string): ScriptHead {
+  let head = heads.get(source);
+  if (!head) {
+    const flags = /^#!lua(?: flags=(\S*))?\n/.exec(source)?.[1]?.split(",") ?? [];
+    head = {
+      noWrites: flags.includes("no-writes"),
+      allowsOom: flags.includes("allow-oom"),
+      isCounted: source.endsWith(COUNTED),
+    };
+    heads.set(source, head);
+  }
+  return head;
+}
+
 /**
  * A script without the Lua by which it counts its commands: that is outside of the subset that is translated, and the
  * model counts by itself. differential.test.ts holds the count equal to a real server's.
@@ -363,6 +397,14 @@ function uncounted(source: string): string {
 }
 
 const unpatched = new Map<string, LuaChunk>();
+/** Of each patch: a schedule translates no script that one before it has translated. */
+const patchedBy = new WeakMap<(source: string) => string, Map<string, LuaChunk>>();
+
+function patchedChunks(patch: (source: string) => string): Map<string, LuaChunk> {
+  let chunks = patchedBy.get(patch);
+  if (!chunks) patchedBy.set(patch, chunks = new Map());
+  return chunks;
+}
 const EMPTY = new Map<never, never>();
 const OK = { ok: "OK" };
 const REMOVALS = ["DEL", "UNLINK", "GETDEL", "ZREM", "PEXPIREAT", "PERSIST", "FLUSHALL"];

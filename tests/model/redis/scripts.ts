@@ -16,9 +16,23 @@ export const digest: Platform["digest"] = (algorithm, data) => {
     const source = String.fromCharCode(...data);
     loadedScripts.set(sha1(source), source);
   }
-  const hash = createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest();
-  return Promise.resolve(new Uint8Array(hash).buffer as ArrayBuffer);
+  return Promise.resolve(digestOf(algorithm, data).slice().buffer);
 };
+
+/** Digests of what is hashed again and again, such as a container each time it is read. */
+const digests = new Map<string, Uint8Array<ArrayBuffer>>();
+const SMALL = 1_000;
+
+function digestOf(algorithm: "SHA-1" | "SHA-256", data: Uint8Array): Uint8Array<ArrayBuffer> {
+  const name = data.length > SMALL ? undefined : algorithm + String.fromCharCode(...data);
+  let found = name === undefined ? undefined : digests.get(name);
+  if (!found) {
+    found = new Uint8Array(createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest());
+    if (digests.size > 20_000) digests.clear();
+    if (name !== undefined) digests.set(name, found);
+  }
+  return found;
+}
 
 const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|INFO|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
 
@@ -27,10 +41,16 @@ export function onlyRead(commands: readonly (readonly string[])[]): boolean {
   return commands.every(([name]) => READS.test(name!));
 }
 
-/** The name that the script has in src/scripts. */
+const names = new Map<string, string>();
+
+/** The name that the script has in src/scripts; each text is read once. */
 export function scriptName(source: string): string {
-  const name = /^(?:#!.*)?\n-- (\w+)\n/.exec(source)?.[1];
-  if (name === undefined) throw new Error(`No script of src/scripts begins like this: ${source.slice(0, 100)}`);
+  let name = names.get(source);
+  if (name === undefined) {
+    name = /^(?:#!.*)?\n-- (\w+)\n/.exec(source)?.[1];
+    if (name === undefined) throw new Error(`No script of src/scripts begins like this: ${source.slice(0, 100)}`);
+    names.set(source, name);
+  }
   return name;
 }
 

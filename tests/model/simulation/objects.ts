@@ -50,8 +50,9 @@ export function versionsOf(archive: ReadonlyMap<string, ArchiveObject>, key: str
 
 /** The name of the object that holds what a record names so. */
 export function holderOf(key: string, word: string): string {
-  const [ver = "", place] = word.split("@");
-  return place === undefined ? `default/${key}/${ver}` : PACKS + (place.split(":")[0] || ver);
+  const at = word.indexOf("@");
+  if (at < 0) return `default/${key}/${word}`;
+  return PACKS + (word.slice(at + 1, word.indexOf(":", at)) || word.slice(0, at));
 }
 
 /** The versions in an object; owner objects hold none. `wrong` is told what must not be. */

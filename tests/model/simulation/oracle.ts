@@ -166,6 +166,27 @@ export const EXPIRED_MS = 48 * 3_600_000;
 /** After a lease has ended for so long, nothing may be committed under it. */
 const LATE_MS = 12 * 3_600_000;
 const PREFIX = "tundra:default:";
+const [ID, DIRTY, DEAD, PURGE, STATS] = ["id", "dirty", "dead", "purge", "stats"].map((name) => PREFIX + name) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+
+const parsed = new Map<string | undefined, Readonly<KeyRecord>>();
+
+/** A record, read; each text once, as it is asked after every command. */
+function read(text: string | undefined): Readonly<KeyRecord> {
+  let record = parsed.get(text);
+  if (!record) {
+    record = parseRecord(text ?? null);
+    if (!record) throw new Violation("record", `unreadable: ${text}`);
+    if (parsed.size > 20_000) parsed.clear();
+    parsed.set(text, record);
+  }
+  return record;
+}
 
 /** Makes one; it watches these keys. */
 export function makeOracle(
@@ -195,6 +216,7 @@ export function makeOracle(
     severalIndexes: false,
   };
   const named = new Set<string>();
+  const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
   let time = 0;
   let latestMs = 0;
@@ -204,17 +226,15 @@ export function makeOracle(
     latestMs = Math.max(latestMs, now);
     return now;
   };
-  const recordName = (key: string) => `${PREFIX}rec:${key}`;
-  const read = (text: string | undefined): KeyRecord =>
-    parseRecord(text ?? null) ?? fail("record", `unreadable: ${text}`);
+  const recordNames = new Map(keys.map((key) => [key, `${PREFIX}rec:${key}`]));
+  const recordName = (key: string) => recordNames.get(key) ?? `${PREFIX}rec:${key}`;
   const expired = (exp: number): boolean => exp !== 0 && exp <= nowMs();
   const evicted = (record: KeyRecord): boolean => record.flag === "e" && !expired(record.exp);
   const archived = (key: string, word: string): ArchiveEntry | undefined =>
     archive.get(holderOf(key, word))?.entries.find((entry) => entry.key === key && entry.word === word);
 
   function held(key: string): ValueState {
-    const found = redis.peek(key);
-    return found ? { value: found.value, exp: found.exp } : null;
+    return redis.peek(key) ?? null;
   }
 
   function fail(check: string, detail: string): never {
@@ -307,8 +327,8 @@ export function makeOracle(
     leases: { key: string; score: number | undefined; record: string | undefined; dead: number | undefined }[],
   ): void {
     for (const { key, score, record, dead } of leases) {
-      const same = redis.score(PREFIX + "dirty", key) === score && redis.peek(recordName(key))?.value === record &&
-        redis.score(PREFIX + "dead", key) === dead;
+      const same = redis.score(DIRTY, key) === score && redis.peek(recordName(key))?.value === record &&
+        redis.score(DEAD, key) === dead;
       if (!same) fail("3 fencing", `${script} changed ${key} without its latest token`);
     }
     for (const [key, truth] of truths) {
@@ -328,12 +348,16 @@ export function makeOracle(
 
   /** Keys that are archived by their records, and those of them that are evicted; and what status() says. */
   function counts(): [archived: number, evicted: number, countedArchived: number, countedEvicted: number] {
-    const records = [...truths.keys()].map((key) => read(redis.peek(recordName(key))?.value));
-    const archived = records.filter(({ flag, fp, ver, old }) => /[re]/.test(flag) && fp !== "" && ver !== old);
-    const fields = redis.fields(PREFIX + "stats");
+    let [archived, evicted] = [0, 0];
+    for (const key of truths.keys()) {
+      const { flag, fp, ver, old } = read(redis.peek(recordName(key))?.value);
+      if ((flag !== "r" && flag !== "e") || fp === "" || ver === old) continue;
+      archived++;
+      if (flag === "e") evicted++;
+    }
+    const fields = redis.fields(STATS);
     const total = (name: string) => Number(fields.get(name) ?? 0);
-    const evicted = total("evicted") - total("restored") - total("left");
-    return [archived.length, archived.filter(({ flag }) => flag === "e").length, total("archived"), evicted];
+    return [archived, evicted, total("archived"), total("evicted") - total("restored") - total("left")];
   }
 
   /** Counts of status() for keys that this oracle does not watch, such as those that a schedule leaves out. */
@@ -525,7 +549,7 @@ export function makeOracle(
   /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
   function entryIsRight({ key, ver, index, prev }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
     const truth = truths.get(key);
-    const id = redis.peek(PREFIX + "id")?.value;
+    const id = redis.peek(ID)?.value;
     if (!truth || leniency.rolledBack || leniency.severalIndexes) return;
     if (id !== undefined && index !== id) fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
@@ -550,7 +574,7 @@ export function makeOracle(
   function purgeIsQueued(key: string, { rev, flag, ver, exp, old }: KeyRecord): void {
     const waits = (old !== "" && old !== ver) || (rev === 0 && exp > 0 && (flag === "r" || flag === "e"));
     if (!waits || leniency.brokenScripts || leniency.apart) return;
-    if (redis.score(PREFIX + "purge", key) === undefined) {
+    if (redis.score(PURGE, key) === undefined) {
       fail("4 what is to be deleted is queued", `${key} is not: ${redis.peek(recordName(key))?.value}`);
     }
   }
@@ -559,7 +583,10 @@ export function makeOracle(
   function standing(key: string, truth: Truth): void {
     const record = read(truth.record);
     noteExpiry(truth);
-    if (record.ver !== "") named.add(`default/${key}/${record.ver}`);
+    if (record.ver !== "" && lastNamed.get(key) !== record.ver) {
+      named.add(`default/${key}/${record.ver}`);
+      lastNamed.set(key, record.ver);
+    }
     truth.namedAt = record.ver === "" ? Infinity : Math.min(truth.namedAt, time);
     if (truth.record !== undefined && truth.record.startsWith("2 ") !== /@/.test(record.ver + record.old)) {
       fail("a place has layout 2", truth.record);
@@ -575,8 +602,8 @@ export function makeOracle(
       }
     }
     if (record.rev !== 0) {
-      const queued = redis.score(PREFIX + "dirty", key) !== undefined ||
-        redis.score(PREFIX + "dead", key) !== undefined;
+      const queued = redis.score(DIRTY, key) !== undefined ||
+        redis.score(DEAD, key) !== undefined;
       if (!queued && !leniency.brokenScripts && !leniency.apart) {
         fail("7 a dirty key is queued", `${key} is in neither queue: ${truth.record}`);
       }
@@ -588,16 +615,16 @@ export function makeOracle(
     const leased = LEASED[script]!(command);
     // a release may name a key twice: for an old lease, and for the one that it is under
     const rightly = new Set(
-      leased.filter(({ key, token }) => redis.score(PREFIX + "dirty", key) === Number(token)).map(({ key }) => key),
+      leased.filter(({ key, token }) => redis.score(DIRTY, key) === Number(token)).map(({ key }) => key),
     );
     return leased.filter(({ key }) => !rightly.has(key)).flatMap(({ key, token }) => {
-      const score = redis.score(PREFIX + "dirty", key);
+      const score = redis.score(DIRTY, key);
       const record = redis.peek(recordName(key))?.value;
       if (script === "fail") {
         const [before, after] = (record ?? "").split(" ").slice(8, 10);
         if (before === token && score === Number(after)) return []; // begun by the same tick
       }
-      return [{ key, score, record, dead: redis.score(PREFIX + "dead", key) }];
+      return [{ key, score, record, dead: redis.score(DEAD, key) }];
     });
   }
 
@@ -770,7 +797,7 @@ function isGone({ flag }: KeyRecord): boolean {
 
 /** Tells if two values are the same. */
 export function sameState(a: ValueState, b: ValueState): boolean {
-  if (a === null || b === null) return a === b;
+  if (a === b || a === null || b === null) return a === b;
   return a.value === b.value && a.exp === b.exp;
 }
 

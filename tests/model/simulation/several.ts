@@ -85,34 +85,25 @@ export async function runSeveral(subject: Subject, choices: Choices, log?: strin
 }
 
 /** Nothing is put or deleted but by the index that the archive belongs to. */
-function guard(box: Sandbox, territory: Territory): void {
-  const inner = Object.getPrototypeOf(box.oracle) as Sandbox["oracle"];
+function guard({ database, oracle }: Sandbox, territory: Territory): void {
+  const { put, drop, archive } = oracle;
   const works = (names: readonly string[], what: string) => {
     const name = names.find((each) => !each.includes("/~owner/"));
     if (name === undefined) return;
-    territory.owner ??= box.database;
-    if (territory.owner === box.database) return;
-    throw new Violation(
-      "10 one index works on an archive",
-      `${box.database} ${what} ${name}: it is ${territory.owner}'s`,
-    );
+    territory.owner ??= database;
+    if (territory.owner === database) return;
+    throw new Violation("10 one index works on an archive", `${database} ${what} ${name}: it is ${territory.owner}'s`);
   };
-  Object.defineProperties(box.oracle, {
-    put: {
-      value(name: string, bytes: Uint8Array, ops: Parameters<typeof inner.put>[2]) {
-        works([name], "puts");
-        // an archive that knows no conditions lets a late copy of another's take its place
-        if (name.includes("/~owner/")) inner.archive.set(name, { bytes, entries: [] });
-        else inner.put(name, bytes, ops);
-      },
-    },
-    drop: {
-      value(names: readonly string[]) {
-        works(names.filter((name) => inner.archive.has(name)), "deletes");
-        inner.drop(names);
-      },
-    },
-  });
+  oracle.put = (name, bytes, ops) => {
+    works([name], "puts");
+    // an archive that knows no conditions lets a late copy of another's take its place
+    if (name.includes("/~owner/")) archive.set(name, { bytes, entries: [] });
+    else put(name, bytes, ops);
+  };
+  oracle.drop = (names) => {
+    works(names.filter((name) => archive.has(name)), "deletes");
+    drop(names);
+  };
 }
 
 function load(box: Sandbox, { redis, oracle }: Pick<Warm, "redis" | "oracle">): void {
@@ -276,11 +267,12 @@ const anotherBucket: Story = async (stage) => {
   const touched = (what: string, names: readonly string[]) => {
     throw new Violation("10 nothing happens in another's archive", `${what} ${names}`);
   };
-  const misled = Object.create(oracle, {
-    archive: { value: other },
-    put: { value: (name: string) => touched("put", [name]) },
-    drop: { value: (names: readonly string[]) => touched("drop", names) },
-  });
+  const misled: Sandbox["oracle"] = {
+    ...oracle,
+    archive: other,
+    put: (name) => touched("put", [name]),
+    drop: (names) => touched("drop", names),
+  };
   const wrong = makeNetwork(world, redis, misled, errorsOf(first.subject));
   Object.assign(wrong.faults, { redis: 30, store: 30, left: world.choices.pick([0, 2]) });
   await together(first, [second], [...startProcesses(first), ...startProcesses(first, wrong)]);

@@ -131,22 +131,19 @@ export function makeSandbox(
       if (--writesLeft < 0) throw new ScriptKilled("ERR the server went away");
     },
   });
-  const inner = makeOracle(redis, world.redisUs, keys, site.archive);
-  const oracle: Oracle = Object.create(inner, {
-    run: {
-      value(command: readonly string[], ops: Parameters<Oracle["run"]>[1]) {
-        if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(120)) {
-          writesLeft = choices.int(8);
-          world.note(() => `the server dies after ${writesLeft} writes`);
-        }
-        try {
-          return inner.run(command, ops);
-        } finally {
-          writesLeft = Infinity;
-        }
-      },
-    },
-  });
+  const oracle = makeOracle(redis, world.redisUs, keys, site.archive);
+  const { run } = oracle;
+  oracle.run = (command, ops) => {
+    if (self.breaking && /^EVAL/i.test(command[0]!) && choices.chance(120)) {
+      writesLeft = choices.int(8);
+      world.note(() => `the server dies after ${writesLeft} writes`);
+    }
+    try {
+      return run(command, ops);
+    } finally {
+      writesLeft = Infinity;
+    }
+  };
   const network = makeNetwork(world, redis, oracle, errorsOf(subject));
   subject.setPlatform(world.platform);
   let values = 0;
