@@ -23,16 +23,18 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
     const acts = new Set<() => void>();
     const aborted = () => acts.forEach((each) => each());
     signal.addEventListener("abort", aborted, { once: true });
-    watch = { acts, end: () => signal.removeEventListener("abort", aborted) };
+    const end = () => {
+      signal.removeEventListener("abort", aborted);
+      watches.delete(signal);
+    };
+    watch = { acts, end };
     watches.set(signal, watch);
   }
   const { acts, end } = watch;
   const own = () => act(); // the same function may be given twice
   acts.add(own);
   return () => {
-    if (!acts.delete(own) || acts.size > 0) return;
-    end();
-    watches.delete(signal);
+    if (acts.delete(own) && acts.size === 0) end();
   };
 }
 
@@ -48,13 +50,20 @@ export interface LinkedSignal {
 /** Links a new signal to `signals`. (Not every runtime has AbortSignal.any.) */
 export function linkSignals(signals: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController();
+  const acts = new Set<() => void>();
+  watches.set(controller.signal, { acts, end: () => {} }); // nobody else aborts it: it needs no listener
+  const abort = (reason: unknown) => {
+    if (controller.signal.aborted) return;
+    controller.abort(reason);
+    acts.forEach((each) => each());
+  };
   let cancel = () => {};
-  const ends = signals.map((signal) => signal && onAbort(signal, () => controller.abort(signal.reason)));
+  const ends = signals.map((signal) => signal && onAbort(signal, () => abort(signal.reason)));
   return {
     signal: controller.signal,
     limit(ms, reason) {
       cancel();
-      cancel = after(ms, () => controller.abort(reason()));
+      cancel = after(ms, () => abort(reason()));
     },
     release() {
       cancel();
