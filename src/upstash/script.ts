@@ -62,7 +62,7 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     const without = new Set(refused);
     for (;;) {
       const flags = script.flags.filter((flag) => !without.has(flag));
-      const source = sourceOf(script.name, script.counting, flags);
+      const source = sourceOf(script, "counting", flags);
       const suffix = flags.includes("no-writes") && !without.has(READ_ONLY_COMMANDS) ? "_RO" : "";
       let answer = await connection.command([`EVALSHA${suffix}`, await sha1Hex(source), ...rest], options);
       if (saidOf(answer)?.startsWith("NOSCRIPT")) {
@@ -89,8 +89,8 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     inlineSource(script, insideMulti) {
       const locking = keyLockingWorks && !insideMulti;
       return sourceOf(
-        script.name,
-        script.lua,
+        script,
+        "lua",
         script.flags.filter((flag) => !refused.has(flag) && (locking || flag !== "allow-key-locking")),
       );
     },
@@ -114,9 +114,19 @@ function whatItRefuses(said: string, flags: readonly ScriptFlag[], readOnly: boo
   return optional.length > 0 ? optional : [...flags];
 }
 
-/** Without flags there is no shebang either: every server takes that. */
-function sourceOf(name: string, lua: string, flags: readonly ScriptFlag[]): string {
-  return `${flags.length > 0 ? `#!lua flags=${flags.join(",")}` : ""}\n-- ${name}\n${lua}`;
+const sources = new WeakMap<Script, Map<string, string>>();
+
+/**
+ * The text to send, of some kilobytes: made once for each set of flags. Without flags there is no shebang either: every
+ * server takes that.
+ */
+function sourceOf(script: Script, kind: "counting" | "lua", flags: readonly ScriptFlag[]): string {
+  const shebang = flags.length > 0 ? `#!lua flags=${flags.join(",")}` : "";
+  let made = sources.get(script);
+  if (!made) sources.set(script, made = new Map());
+  let source = made.get(kind + shebang);
+  if (source === undefined) made.set(kind + shebang, source = `${shebang}\n-- ${script.name}\n${script[kind]}`);
+  return source;
 }
 
 /**

@@ -92,26 +92,23 @@ export function defaultBackoff(retryCount: number): number {
 /** Makes the function that does exchanges. No I/O. */
 export function httpClient(settings: HttpSettings, sync: SyncToken): Send {
   return async function send<T>(exchange: Exchange<T>): Promise<T> {
-    const what = `Cannot run ${commandNames(exchange.commands)}`;
     const url = [settings.url, ...exchange.path.map(pathSegment)].join("/");
     const body = JSON.stringify(exchange.body);
     for (let attempt = 0;; attempt++) {
-      stopIfAborted(exchange, what);
+      stopIfAborted(exchange);
       exchange.onRequest?.();
-      const outcome = await once(settings, sync, exchange, url, body, what).catch((error) => {
+      const outcome = await once(settings, sync, exchange, url, body).catch((error) => {
         const limit = limitOf(error);
         if (limit !== undefined) settings.tooLarge(new TextEncoder().encode(body).length, limit);
         throw error;
       });
       if ("value" in outcome) return outcome.value;
-      stopIfAborted(exchange, what);
+      stopIfAborted(exchange);
       const { why, cause, final, retryable, retryAfterMs = 0 } = outcome;
       if (final || attempt >= (exchange.retries ?? settings.retries) || retryAfterMs > MAX_RETRY_AFTER_MS) {
         const times = attempt === 0 ? "" : ` after ${attempt + 1} attempts`;
-        throw new TundraError("UNAVAILABLE", `${what} as the server must answer: current value is ${why}${times}`, {
-          cause,
-          retryable,
-        });
+        const what = `${cannotRun(exchange)} as the server must answer`;
+        throw new TundraError("UNAVAILABLE", `${what}: current value is ${why}${times}`, { cause, retryable });
       }
       const backoffMs = Number(settings.backoff(attempt));
       const waitMs = Math.max(retryAfterMs, backoffMs > 0 ? Math.min(backoffMs, 2 ** 31 - 1) : 0);
@@ -128,7 +125,6 @@ async function once<T>(
   exchange: Exchange<T>,
   url: string,
   body: string,
-  what: string,
 ): Promise<{ value: T } | Failure> {
   const link = linkSignals(exchange.signals);
   const { signal } = link;
@@ -146,15 +142,15 @@ async function once<T>(
         const { maxReplyBytes } = settings;
         const text = await readText(response, signal, maxReplyBytes);
         if (text !== undefined) return parseJson(text);
-        const is = `current value is more (HTTP ${response.status})`;
-        throw new TundraError("TOO_LARGE", `${what} as the reply must be at most ${maxReplyBytes} bytes: ${is}`);
+        const what = `${cannotRun(exchange)} as the reply must be at most ${maxReplyBytes} bytes`;
+        throw new TundraError("TOO_LARGE", `${what}: current value is more (HTTP ${response.status})`);
       },
       keep: () => {
         kept = true;
         return link.release;
       },
     };
-    if (!response.ok) return await refused(settings, exchange, what, reply);
+    if (!response.ok) return await refused(settings, exchange, reply);
     try {
       return { value: await exchange.read(reply) };
     } catch (error) {
@@ -205,7 +201,6 @@ async function post(
 async function refused<T>(
   settings: HttpSettings,
   exchange: Exchange<T>,
-  what: string,
   reply: ReplyBody,
 ): Promise<{ value: T } | Failure> {
   const { response, signal } = reply;
@@ -224,7 +219,7 @@ async function refused<T>(
   }
   const said = message === undefined ? "" : ` (${scrub(message, exchange.commands, [settings.token])})`;
   if (status === 413) {
-    const shown = `${what} as the request must be smaller: current value is HTTP 413${said}`;
+    const shown = `${cannotRun(exchange)} as the request must be smaller: current value is HTTP 413${said}`;
     throw keepLimit(new TundraError("TOO_LARGE", shown), message);
   }
   if (status === 401 || status === 403) {
@@ -250,9 +245,14 @@ function errorName(error: unknown): string {
   return error instanceof Error && /^\w{1,40}$/.test(error.name) ? ` (${error.name})` : "";
 }
 
-function stopIfAborted(exchange: Exchange<unknown>, what: string): void {
+function cannotRun({ commands }: Exchange<unknown>): string {
+  return `Cannot run ${commandNames(commands)}`;
+}
+
+function stopIfAborted(exchange: Exchange<unknown>): void {
   const aborted = exchange.signals.find((signal) => signal.aborted);
   if (!aborted) return;
+  const what = cannotRun(exchange);
   throw new TundraError("UNAVAILABLE", `${what} as its signal must not be aborted: current value is aborted`, {
     cause: aborted.reason,
   });
