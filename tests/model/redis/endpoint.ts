@@ -74,9 +74,23 @@ export function responseOf({ status, body, token }: Answer): Response {
   return response as unknown as Response;
 }
 
+const encoded = new Map<string, string>();
+
+/** Base64; what is short is encoded once, as replies repeat each other. */
+function base64(text: string): string {
+  if (text.length > 500) return btoa(text);
+  let found = encoded.get(text);
+  if (found === undefined) {
+    found = btoa(text);
+    if (encoded.size > 20_000) encoded.clear();
+    encoded.set(text, found);
+  }
+  return found;
+}
+
 function encode(reply: RedisReply): unknown {
   if (reply === null || typeof reply === "number") return reply;
-  if (typeof reply === "string") return btoa(reply);
+  if (typeof reply === "string") return base64(reply);
   return Array.isArray(reply) ? reply.map(encode) : reply.ok === "OK" ? "OK" : btoa(reply.ok);
 }
 

@@ -27,21 +27,44 @@ export interface LuaEnvironment {
 /** A translated script. */
 export type LuaChunk = (environment: LuaEnvironment) => LuaValue;
 
-/** A table: a list from 1 and everything else. */
+/**
+ * A table: a list from 1, fields whose names stand in the script, and everything else. No table has both fields and
+ * names that are computed: fields are properties, which is several times as fast.
+ */
 export class LuaTable {
   list: LuaValue[];
+  private fields: Record<string, LuaValue> | undefined;
   private rest: Map<LuaValue, LuaValue> | undefined;
 
-  constructor(list: LuaValue[] = []) {
+  constructor(list: LuaValue[] = [], fields?: Record<string, LuaValue>) {
     this.list = list;
+    this.fields = fields;
+    this.rest = undefined;
   }
 
   get(key: LuaValue): LuaValue {
     if (typeof key === "number") {
       const value = this.list[key - 1];
       if (value !== undefined) return value;
-    }
+    } else if (this.fields !== undefined && typeof key === "string") throw new Error(FIELDS_AND_NAMES);
     return this.rest?.get(key);
+  }
+
+  /** Its fields, to read them. */
+  read(): Record<string, LuaValue> {
+    if (this.fields !== undefined) return this.fields;
+    if (this.rest !== undefined) this.refuseNames();
+    return NONE;
+  }
+
+  /** Its fields, to change them. */
+  write(): Record<string, LuaValue> {
+    if (this.rest !== undefined) this.refuseNames();
+    return this.fields ??= {};
+  }
+
+  private refuseNames(): void {
+    for (const key of this.rest!.keys()) if (typeof key === "string") throw new Error(FIELDS_AND_NAMES);
   }
 
   set(key: LuaValue, value: LuaValue): void {
@@ -61,10 +84,14 @@ export class LuaTable {
       return;
     }
     if (key === undefined) throw new Error("table index is nil");
+    if (this.fields !== undefined && typeof key === "string") throw new Error(FIELDS_AND_NAMES);
     if (value === undefined) this.rest?.delete(key);
     else (this.rest ??= new Map()).set(key, value);
   }
 }
+
+const FIELDS_AND_NAMES = "not in the subset of Lua: a table that has both fields and computed names";
+const NONE: Record<string, LuaValue> = Object.freeze({});
 
 const chunks = new Map<string, LuaChunk>();
 
@@ -98,9 +125,20 @@ function truthy(value: LuaValue): boolean {
   return value !== undefined && value !== false;
 }
 
+/** Digits only, so few that no number is rounded: what nearly all numbers in Redis are. */
+function isShortInteger(text: string): boolean {
+  if (text.length === 0 || text.length > 15) return false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 48 || code > 57) return false;
+  }
+  return true;
+}
+
 function toNumber(value: LuaValue): number | undefined {
   if (typeof value === "number") return value;
   if (typeof value !== "string") return undefined;
+  if (isShortInteger(value)) return +value;
   const text = value.trim();
   return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : undefined;
 }
@@ -132,6 +170,7 @@ function typeName(value: LuaValue): string {
 }
 
 function fixed(value: number, digits: number): string {
+  if (digits === 0 && Number.isSafeInteger(value)) return String(value);
   const scale = 10 ** digits;
   const scaled = value * scale;
   // C rounds halves to even, toFixed rounds them up
@@ -184,6 +223,32 @@ function pattern(lua: string): RegExp {
   return found;
 }
 
+type Part = string | ((value: LuaValue) => string);
+
+const formats = new Map<string, Part[]>();
+
+/** A format as text and what becomes of each argument in between; each is read once. */
+function partsOf(format: string): Part[] {
+  let parts = formats.get(format);
+  if (!parts) {
+    parts = [];
+    let end = 0;
+    for (const match of format.matchAll(/%(?:\.(\d))?([\s\S]?)/g)) {
+      const [whole, digits, kind] = match;
+      parts.push(format.slice(end, match.index));
+      end = match.index + whole.length;
+      if (kind === "%") parts.push("%");
+      else if (kind === "s" && digits === undefined) parts.push(text);
+      else if (kind === "d" && digits === undefined) parts.push((value) => String(Math.trunc(number(value))));
+      else if (kind === "f" && digits !== undefined) parts.push((value) => fixed(number(value), Number(digits)));
+      else throw new Error(`format %${digits ?? ""}${kind} is not in the subset`);
+    }
+    parts.push(format.slice(end));
+    formats.set(format, parts);
+  }
+  return parts;
+}
+
 const text = (value: LuaValue): string => {
   if (typeof value === "string") return value;
   if (typeof value === "number") return numberText(value);
@@ -199,9 +264,17 @@ const runtime = {
     if (!(object instanceof LuaTable)) throw new Error(`attempt to index a ${typeName(object)} value (${String(key)})`);
     object.set(key, value);
   },
-  call(f: LuaValue, ...args: LuaValue[]): LuaValue {
+  read(object: LuaValue, field: string): Record<string, LuaValue> {
+    if (object instanceof LuaTable) return object.read();
+    throw new Error(`attempt to index a ${typeName(object)} value (${field})`);
+  },
+  write(object: LuaValue, field: string): Record<string, LuaValue> {
+    if (object instanceof LuaTable) return object.write();
+    throw new Error(`attempt to index a ${typeName(object)} value (${field})`);
+  },
+  callable(f: LuaValue): LuaFunction {
     if (typeof f !== "function") throw new Error(`attempt to call a ${typeName(f)} value`);
-    return f(...args);
+    return f;
   },
   one: (value: LuaValue): LuaValue => value instanceof Multi ? value.values[0] : value,
   all: (value: LuaValue): LuaValue[] => value instanceof Multi ? value.values : [value],
@@ -236,15 +309,10 @@ const runtime = {
   },
   string: {
     format(format: LuaValue, ...args: LuaValue[]): LuaValue {
+      let formatted = "";
       let next = 0;
-      return text(format).replace(/%(?:\.(\d))?([\s\S]?)/g, (_, digits: string | undefined, kind: string) => {
-        if (kind === "%") return "%";
-        const value = args[next++];
-        if (kind === "s" && digits === undefined) return text(value);
-        if (kind === "d" && digits === undefined) return String(Math.trunc(number(value)));
-        if (kind === "f" && digits !== undefined) return fixed(number(value), Number(digits));
-        throw new Error(`format %${digits ?? ""}${kind} is not in the subset`);
-      });
+      for (const part of partsOf(text(format))) formatted += typeof part === "string" ? part : part(args[next++]);
+      return formatted;
     },
     match(subject: LuaValue, lua: LuaValue): LuaValue {
       const expression = pattern(text(lua));
@@ -692,22 +760,22 @@ function translate(source: string): { js: string; numbers: string[] } {
   function constructor(): Code {
     expect("{");
     const listed: Code[] = [];
-    let set = "";
+    const set: string[] = [];
     while (!is("}")) {
       if (peek().kind === "name" && list[at + 1]?.text === "=" && list[at + 1]?.kind === "symbol") {
         const key = name();
         at++;
         const given = expression();
         storeField(key, given);
-        set += `t.set(${JSON.stringify(key)}, ${value(given)}); `;
+        set.push(`${propertyOf(key).slice(1)}: ${value(given)}`);
       } else if (is("[")) throw new Error("not in the subset of Lua: a computed field in a constructor");
       else listed.push(expression());
       if (!accept(",") && !accept(";")) break;
     }
     expect("}");
-    const made = `new LuaTable([${spread(listed)}])`;
     const flow = { noNumber: () => true, holdsNone: () => listed.every(isNoNumber) };
-    return { js: set ? `((t) => { ${set}return t; })(${made})` : made, flow };
+    const fieldsToo = set.length > 0 ? `, { ${set.join(", ")} }` : "";
+    return { js: `new LuaTable([${spread(listed)}]${fieldsToo})`, flow };
   }
 
   function storeField(key: string, given: Code): void {
@@ -721,7 +789,7 @@ function translate(source: string): { js: string; numbers: string[] } {
         const field = name();
         const store = (given: Code) => storeField(field, given);
         const noNumber = once(() => fields.get(field)?.every(isNoNumber) ?? false);
-        code = { ...member(code, JSON.stringify(field)), flow: { noNumber, store } };
+        code = { ...member(code, JSON.stringify(field), true), flow: { noNumber, store } };
       } else if (accept("[")) {
         const key = value(expression());
         expect("]");
@@ -790,12 +858,15 @@ function translate(source: string): { js: string; numbers: string[] } {
   }
 
   function called(code: Code, args: string): string {
-    return code.js.startsWith("G.")
-      ? `${code.js}(${args})`
-      : `R.call(${[value(code), args].filter(Boolean).join(", ")})`;
+    return code.js.startsWith("G.") ? `${code.js}(${args})` : `R.callable(${value(code)})(${args})`;
   }
 
-  function member(code: Code, key: string): Code {
+  function propertyOf(field: string): string {
+    if (field in NONE) throw new Error(`not in the subset of Lua: a field of the name ${field}`);
+    return `.${field}`;
+  }
+
+  function member(code: Code, key: string, isField = false): Code {
     const library = /^R\.(\w+)$/.exec(code.js)?.[1];
     if (library && library in LIBRARIES) {
       const member = JSON.parse(key) as string;
@@ -804,7 +875,12 @@ function translate(source: string): { js: string; numbers: string[] } {
     }
     if (code.js === "G.redis") return { js: `G.redis.${JSON.parse(key)}` };
     const object = value(code);
-    return { js: `R.index(${object}, ${key})`, assign: (to) => `R.setIndex(${object}, ${key}, ${to})` };
+    if (!isField) return { js: `R.index(${object}, ${key})`, assign: (to) => `R.setIndex(${object}, ${key}, ${to})` };
+    const property = propertyOf(JSON.parse(key));
+    return {
+      js: `R.read(${object}, ${key})${property}`,
+      assign: (to) => `R.write(${object}, ${key})${property} = ${to}`,
+    };
   }
 
   function primary(): Code {

@@ -310,9 +310,7 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         return call(...values);
       } catch (error) {
         if (!(error instanceof RedisError) || error instanceof ScriptKilled) throw error;
-        const table = new LuaTable();
-        table.set("err", error.message);
-        return table;
+        return new LuaTable([], { err: error.message });
       }
     };
     inScript = noWrites ? "read" : "write";
@@ -467,9 +465,7 @@ function toLua(reply: RedisReply): LuaValue {
   if (reply === null) return false;
   if (typeof reply !== "object") return reply;
   if (Array.isArray(reply)) return new LuaTable(reply.map(toLua));
-  const table = new LuaTable();
-  table.set("ok", reply.ok);
-  return table;
+  return new LuaTable([], { ok: reply.ok });
 }
 
 function fromLua(value: LuaValue): RedisReply {
@@ -478,9 +474,8 @@ function fromLua(value: LuaValue): RedisReply {
   if (typeof value === "number") return Math.trunc(value);
   if (typeof value === "string") return value;
   if (!(value instanceof LuaTable)) throw new Error("a script must return a value");
-  const error = value.get("err");
-  if (typeof error === "string") throw new RedisError(error);
-  const ok = value.get("ok");
+  const { err, ok } = value.read();
+  if (typeof err === "string") throw new RedisError(err);
   if (typeof ok === "string") return { ok };
   const list: RedisReply[] = [];
   for (const item of value.list) {
