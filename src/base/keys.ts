@@ -10,7 +10,7 @@
  * | `idle` | zset | clean archived key -> its last touch (ms) |
  * | `dead` | zset | dead key -> when it died (ms) |
  * | `purge` | zset | key with objects to delete -> time (ms) from which that may be tried |
- * | `tmp:<uuid>` | any | an archived value to compare with, for the time of one script |
+ * | `tmp:<uuid>` | any | an archived value to compare with or to read, with a TTL |
  * | `id` | string | id of this index; the archive's owner object holds the same |
  * | `tick` | string | when a tick last began (ms); the seal of the id |
  * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and the next search's cursor |
@@ -126,7 +126,7 @@ export interface RedisKeys {
   record(key: string): string;
   /** Of an operation that a bound has interrupted. */
   cursor(name: string): string;
-  /** For one script's own use, with a TTL. */
+  /** With a TTL. */
   temporary(name: string): string;
 }
 

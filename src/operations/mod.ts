@@ -16,6 +16,7 @@ export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
 export type { KeyError } from "./key_errors.ts";
 export { type KeyStateName, list, type ListedKey, type ListOptions } from "./list.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
+export { peek, type PeekOptions } from "./peek.ts";
 export { restoreVersion, type RestoreVersionOptions, type RestoreVersionReport } from "./restore_version.ts";
 export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";
 export { warm, type WarmOptions, type WarmReport } from "./warm.ts";

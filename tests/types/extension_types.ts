@@ -24,6 +24,7 @@ import {
   list,
   moveIndex,
   type MoveIndexReport,
+  peek,
   restoreVersion,
   type RestoreVersionReport,
   type Versions,
@@ -134,6 +135,7 @@ export function handlers(): void {
 export function others(signal: AbortSignal): void {
   moveIndex(store, { signal });
   restoreVersion(store, "k", "1764000000000001-0a1b2c3d", { to: "other", expired: true, dryRun: true, maxPacks: 9 });
+  peek(store, "k", (redis, name) => redis.hgetall<{ a: string }>(name), { ttlMs: 1_000, maxSubrequests: 50, signal });
   restoreVersion(store, "k", new Date(0), { maxSubrequests: 50, signal });
   versions(store, "k", { maxVersions: 10, maxPacks: 0, maxSubrequests: 50, signal });
   adopt(store, { match: "a:*", type: "hash", minBytes: 1, idleOnly: 1_000, maxKeys: 1, dryRun: true, signal });
@@ -149,6 +151,8 @@ export function others(signal: AbortSignal): void {
   moveIndex(store, { force: true });
   // @ts-expect-error a key must be there
   versions(store);
+  // @ts-expect-error read must be there
+  peek(store, "k");
   // @ts-expect-error a version is a name or a Date
   restoreVersion(store, "k", 1764000000000);
   // @ts-expect-error there is no option dryRun, as nothing is changed
@@ -184,6 +188,7 @@ export type Results = [
   Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
   Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,
   Assert<Equal<Awaited<ReturnType<typeof restoreVersion>>, RestoreVersionReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof peek<number>>>, number | undefined>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
   Assert<Equal<ReturnType<typeof toUrlsafe>, string>>,
 ];

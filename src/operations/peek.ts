@@ -1,0 +1,147 @@
+/**
+ * peek: reads an evicted value without bringing it back.
+ * @module
+ */
+import type { Redis } from "@upstash/redis";
+import { checkFunction, checkNumber } from "../base/arguments.ts";
+import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
+import { checkKeys } from "../base/keys.ts";
+import { uuid } from "../base/platform.ts";
+import { contextOf } from "../core/context.ts";
+import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
+import { checkIdentity } from "../core/identity.ts";
+import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import { archivePlace } from "../core/owner.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { type KeyState, readState } from "../scripts/read_state.ts";
+import { dropTemporary, putTemporary } from "../scripts/temporary.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { encodePayload, payloadBytes } from "../upstash/payload.ts";
+import { keyBytes, roomIn } from "../upstash/requests.ts";
+import { beginOperation, type Bounds, type OperationOptions } from "./bounds.ts";
+
+/** Options of {@linkcode peek}. */
+export interface PeekOptions extends OperationOptions {
+  /**
+   * The temporary key goes after this many milliseconds even if this process dies: 1,000 to 3,600,000 (an hour). Let it
+   * outlast `read`.
+   *
+   * @default {60_000}
+   */
+  ttlMs?: number;
+}
+
+const WHAT = "peek at";
+const TTL_MS = 60_000;
+const [LEAST_TTL_MS, MOST_TTL_MS] = [1_000, 3_600_000];
+
+/**
+ * Reads a key's value, evicted or not, and leaves the key where it is: an evicted one stays evicted, and reading it is no
+ * use of it. `read` is given the client and the name under which the value is: a temporary key that goes when `read` has
+ * ended, or the key itself if that is in Redis. It must only read.
+ *
+ * If a key that was in Redis is evicted while it is read, `read` is called again. Of a key that was written while it was
+ * evicted, the archived value is shown. A value's own expiry is that of the temporary key.
+ *
+ * Cost: a key in Redis: 2 requests, 8 billable commands. An evicted one: 3 requests, 8 billable commands, and an object or
+ * a block of the archive. What `read` does comes on top, and counts for no bound.
+ *
+ * @param read it is not called for a key that is absent; what it throws is thrown
+ * @returns what `read` returns; `undefined` for a key that is absent: never archived and not in Redis, removed, or
+ * expired
+ * @throws {TundraError} `LOST` if the archive does not hold the value (`ensureKs()` searches for a newer version), or if
+ * the index is lost or another database's; `CORRUPT` or `UNSUPPORTED` if the value cannot be read; `TOO_LARGE` if no
+ * request can carry it; `UNAVAILABLE`; `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { peek } from "@tundra/store/operations";
+ *
+ * export const cart = (id: string) =>
+ *   peek(tundraFromEnv(), `cart:${id}`, (redis, name) => redis.hgetall<Record<string, string>>(name));
+ * ```
+ */
+export async function peek<T>(
+  store: TundraStore,
+  key: string,
+  read: (redis: Redis, name: string) => T | Promise<T>,
+  options: PeekOptions = {},
+): Promise<T | undefined> {
+  const context = contextOf(WHAT, store);
+  checkKeys(WHAT, [[key]]);
+  if (read === undefined) throw badArgument(WHAT, "read", "a function", read);
+  checkFunction(WHAT, "read", read);
+  const bounds = beginOperation(WHAT, context, options, ["ttlMs"]);
+  const { ttlMs = TTL_MS } = options;
+  checkNumber(WHAT, "ttlMs", ttlMs, LEAST_TTL_MS, MOST_TTL_MS, " of milliseconds");
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const state = await stateOf(bounds, key);
+    if (state.isArchived) {
+      const name = context.index.keys.temporary(uuid());
+      const shown = await putArchived(bounds, state, name, ttlMs);
+      if (shown === "changed") continue;
+      if (shown === "there") {
+        try {
+          return await read(store.redis, name);
+        } finally {
+          await dropTemporary(context.connection, name, bounds.closing).catch(() => {}); // it goes by its TTL
+        }
+      }
+    }
+    if (!state.exists) return undefined;
+    const found = await read(store.redis, key);
+    const now = await stateOf(bounds, key);
+    // one that was archived at the beginning, too, has expired and was made anew
+    if (now.exists && (!now.isArchived || state.isArchived)) return found;
+  }
+  throw movedOn(WHAT, key);
+}
+
+/** A key, and where its value is. */
+interface Found extends KeyState {
+  ver: string;
+  /** The value is the archived one, whatever is in Redis, unless it has expired. */
+  isArchived: boolean;
+}
+
+async function stateOf({ context, call }: Bounds, key: string): Promise<Found> {
+  let { id, states } = await readState(context.index, [key], call);
+  if (await checkIdentity(context, id, call)) ({ id, states } = await readState(context.index, [key], call));
+  const state = states[0]!;
+  const record = parseRecord(state.record === "" ? null : state.record);
+  if (record === undefined) throw unsupportedRecord(WHAT, key);
+  const { ver, rev, flag } = record;
+  return { ...state, ver, isArchived: state.evictable || (state.exists && rev === 0 && flag === "e" && ver !== "") };
+}
+
+/** Puts the archived value under a temporary key; or says why there is none, or that the record has changed. */
+async function putArchived(
+  bounds: Bounds,
+  { key, record, ver }: Found,
+  name: string,
+  ttlMs: number,
+): Promise<"there" | "absent" | "changed"> {
+  const { context } = bounds;
+  const [fetched] = await bounds.counted((call) => fetchArchived(context, [{ key, ver }], { call }));
+  if (isNotFound(fetched!.object)) {
+    if ((await stateOf(bounds, key)).record !== record) return "changed"; // it was moved, removed or archived anew
+    const must = `hold its version ${ver}: it does not. ensureKs() searches for a newer one`;
+    throw new TundraError("LOST", `Cannot ${WHAT} ${show(key)} as ${archivePlace(context)} must ${must}`, {
+      keys: [key],
+    });
+  }
+  const archived = await thawArchived(context, fetched!);
+  if ("gone" in archived) return "absent";
+  const { dump, exp } = archived;
+  const [size, room] = [payloadBytes(dump), roomIn(context.connection.requestLimit()) - keyBytes(key)];
+  if (size > room) {
+    const must = `fit into one request, at most ${room} bytes: it takes ${size}`;
+    throw new TundraError("TOO_LARGE", `Cannot ${WHAT} ${show(key)} as its value must ${must}`, { keys: [key] });
+  }
+  const outcome = await putTemporary(context.index, name, { ttlMs, exp, payload: encodePayload(dump) }, bounds.call);
+  if (typeof outcome === "object") {
+    const must = `accept its payload: ${outcome.refused}`;
+    throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} ${show(key)} as Redis must ${must}`, { keys: [key] });
+  }
+  return outcome === "there" ? "there" : "absent";
+}
