@@ -214,7 +214,10 @@ async function thawNewer(
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
   const [newest = "", rival] = await newestVersions(context, key, packs, ver);
-  if (versionMicros(newest) <= versionMicros(ver)) throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  const isMoved = placeOf(newest).ver === placeOf(ver).ver; // a sweep has copied it into another pack
+  if (versionMicros(newest) <= versionMicros(ver) && !isMoved) {
+    throw lost(newest ? `its newest is ${newest}` : "it holds none");
+  }
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [fetched] = await fetchArchived(context, [{ key, record, ver: newest }]);
   if (isNotFound(fetched!.object)) throw lost(`its newest, ${newest}, went before it was fetched`);

@@ -29,8 +29,8 @@ export type EachRead = <T>(act: (call: DatastoreCallOptions | undefined) => Prom
 
 /**
  * Finds the newest versions of a key, as {@linkcode newestOf} has them, by the words that name their places: among the
- * objects of its own, and in the directories of packs that are younger than a version. Cost: a request for each 1,000
- * objects of the key, a request for each 1,000 packs, two for each younger pack.
+ * objects of its own, and in the directories of packs that are younger than a version, or hold that one, as it was
+ * moved. Cost: a request for each 1,000 objects of the key, a request for each 1,000 packs, two for each younger pack.
  *
  * @throws TundraError `UNAVAILABLE` if there are more packs than it may read
  */
@@ -41,7 +41,7 @@ export async function newestVersions(
   than = "",
 ): Promise<string[]> {
   let newest = await newestOwn(context, key);
-  const since = () => Math.max(versionMicros(than) + 1, versionMicros(newest[0] ?? ""));
+  const since = () => Math.max(versionMicros(than), versionMicros(newest[0] ?? ""));
   packs.listed ??= listPacks(context, packPrefix(context.tqname));
   const younger = (await packs.listed).filter((pack) => versionMicros(pack) >= since());
   let read = 0;

@@ -20,7 +20,8 @@ export interface OperationOptions {
    */
   deadlineMs?: number;
   /**
-   * HTTP requests in all, to Redis and to the archive, retries included: at least 12 (Workers' free plan: 50).
+   * HTTP requests in all, to Redis and to the archive, retries included: at least 12, for a sweep 20 (Workers' free
+   * plan: 50).
    *
    * @default {Infinity}
    * @see https://developers.cloudflare.com/workers/platform/limits/
@@ -59,9 +60,8 @@ export const BOUND_NAMES: readonly string[] = ["deadlineMs", "maxSubrequests", "
 
 const MOST_MS = 12 * 60 * 60 * 1000;
 const DEADLINE_MS = 25_000;
-const LEAST_REQUESTS = 12;
-/** Requests that are kept back for the cursor and the end of what is under way. */
-const CLOSING_REQUESTS = 4;
+/** The least `maxSubrequests`, and how many of them are kept back for the cursor and the end of what is under way. */
+const REQUESTS = { least: 12, closing: 4 };
 
 /** One run of an operation. */
 export interface Bounds {
@@ -89,12 +89,13 @@ export function beginOperation(
   context: Context,
   options: OperationOptions,
   names: readonly string[],
+  { least, closing } = REQUESTS,
 ): Bounds {
   checkNames(what, options, [...BOUND_NAMES, ...names]);
   const { signal, onProgress } = options;
   const { deadlineMs = DEADLINE_MS, maxSubrequests = Infinity } = options;
   checkNumber(what, "deadlineMs", deadlineMs, leastDurationMs(), MOST_MS, " of milliseconds");
-  checkNumber(what, "maxSubrequests", maxSubrequests, LEAST_REQUESTS, Infinity);
+  checkNumber(what, "maxSubrequests", maxSubrequests, least, Infinity);
   checkSignal(what, "signal", signal);
   checkFunction(what, "onProgress", onProgress);
   const startedAt = monotonicMs();
@@ -109,19 +110,19 @@ export function beginOperation(
     made++;
   };
   const onCommands = (count: number) => void (commands += count);
-  const requestsLeft = () => Math.max(0, maxSubrequests - CLOSING_REQUESTS - made);
+  const requestsLeft = () => Math.max(0, maxSubrequests - closing - made);
   return {
     context,
     signal,
-    call: { signal, onRequest: () => spend(CLOSING_REQUESTS), onCommands },
+    call: { signal, onRequest: () => spend(closing), onCommands },
     closing: { onRequest: () => void made++, onCommands },
     async counted(act) {
       let counts = false;
       const onRequest = () => {
         counts = true;
-        spend(CLOSING_REQUESTS);
+        spend(closing);
       };
-      if (requestsLeft() <= 0) spend(CLOSING_REQUESTS);
+      if (requestsLeft() <= 0) spend(closing);
       try {
         return await act({ signal, onRequest });
       } finally {

@@ -18,5 +18,8 @@ export { type KeyStateName, list, type ListedKey, type ListOptions } from "./lis
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
 export { peek, type PeekOptions } from "./peek.ts";
 export { restoreVersion, type RestoreVersionOptions, type RestoreVersionReport } from "./restore_version.ts";
+export { sweep, type SweepOptions } from "./sweep.ts";
+export type { Reason as SweepReason } from "./sweep_rules.ts";
+export type { SweepReport } from "./sweep_run.ts";
 export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";
 export { warm, type WarmOptions, type WarmReport } from "./warm.ts";

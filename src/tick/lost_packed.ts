@@ -1,6 +1,7 @@
 /**
  * Values in the youngest packs, for the search for lost records. What became of an entry since is in younger packs, or
- * in an object of the key's own: so older packs cannot be searched without reading all that are younger.
+ * in an object of the key's own: so older packs cannot be searched without reading all that are younger. Of a version
+ * that a sweep has moved into a young pack, later ones may lie in older packs: it proves nothing.
  * @module
  */
 import { packPrefix, versionMicros } from "../base/keys.ts";
@@ -27,17 +28,18 @@ export async function newestPacked(
 ): Promise<Named[]> {
   const { context } = run;
   const directories: Directories = new Map();
-  const newest = new Map<string, Named | undefined>();
+  const newest = new Map<string, Named & { isLost: boolean }>();
   const packs = lastNames ? packsIn(context, lastNames) : await listYoungest(run, nowMs, signal);
   for (const pack of packs.slice(-PACKS).toReversed()) {
     const { entries } = await readDirectory(context, pack, directories, (act) => run.counted(act, signal));
     for (const entry of entries) {
       const { key, gone, exp } = entry;
-      const isValue = gone === undefined && (exp === 0 || exp > nowMs);
-      if (!newest.has(key)) newest.set(key, isValue ? { key, ver: wordOf(pack, entry) } : undefined);
+      const isLost = gone === undefined && (exp === 0 || exp > nowMs) && entry.ver === pack;
+      if (versionMicros(newest.get(key)?.ver ?? "") >= versionMicros(entry.ver)) continue;
+      newest.set(key, { key, ver: wordOf(pack, entry), isLost });
     }
   }
-  return [...newest.values()].filter((each) => each !== undefined);
+  return [...newest.values()].filter(({ isLost }) => isLost).map(({ key, ver }) => ({ key, ver }));
 }
 
 /** Lists those of the last hours; if there are too few, those of a longer time. */

@@ -448,7 +448,10 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
             }),
           "never",
         ),
-      deleteKeys: (names, options) => ask(process, options, `DELETE ${names}`, () => oracle.drop(names), "late"),
+      deleteKeys(names, options) {
+        const ops = [...process.ops];
+        return ask(process, options, `DELETE ${names}`, () => oracle.drop(names, ops), "late");
+      },
       hasKeys: (names, options) =>
         ask(process, options, `HEAD ${names}`, () => names.map((name) => oracle.archive.has(name)), "never"),
       listKeys: (prefix, _cursor, options) =>

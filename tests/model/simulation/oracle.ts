@@ -71,8 +71,9 @@ export interface Truth {
    * Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted.
    */
   deletableUs: number;
-  /** Of those: the ones removed on purpose, which must be deleted. */
+  /** Of those: the ones removed on purpose, which must be deleted, and when that was, microseconds. */
   removedUs: number;
+  removedAtUs: number;
   /** Versions that its record has named, and that are to expire: they may be deleted from `atMs` on. */
   expiring: { us: number; atMs: number };
 }
@@ -91,6 +92,8 @@ export interface Leniency {
   smallRequests: boolean;
   /** The archive may be another index's: `LOST` is right. */
   severalIndexes: boolean;
+  /** Sweeps delete too: versions that nothing names, after these times, microseconds. */
+  sweeps: { keepUs: number; keepOrphansUs: number } | undefined;
 }
 
 /** A saved oracle. */
@@ -102,8 +105,8 @@ export interface Oracle {
   run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply;
   /** An object is put, by these operations; it was sent at that moment of Redis' time, microseconds. */
   put(name: string, bytes: Uint8Array, ops: readonly SimulatedOp[]): void;
-  /** Objects are deleted. */
-  drop(names: readonly string[]): void;
+  /** Objects are deleted, by these operations. */
+  drop(names: readonly string[], ops?: readonly SimulatedOp[]): void;
   readonly archive: Archive;
   /** Counts commands: the oracle's time. */
   readonly time: number;
@@ -122,6 +125,8 @@ export interface Oracle {
    * deleted.
    */
   undeleted(key: string): string[];
+  /** Tells if this version of a key was removed on purpose. */
+  isRemoved(key: string, ver: string): boolean;
   /**
    * Tells if its newest version is a value that no record ever named, and there is no record now. An upload that nobody
    * committed may come after the version that expired, if Redis' clock went back, or after the
@@ -163,6 +168,7 @@ export interface OracleMark {
 
 /** The time for which the objects of an expired key stay in the archive. */
 export const EXPIRED_MS = 48 * 3_600_000;
+const EXPIRED_US = EXPIRED_MS * 1000;
 /** After a lease has ended for so long, nothing may be committed under it. */
 const LATE_MS = 12 * 3_600_000;
 const PREFIX = "tundra:default:";
@@ -204,6 +210,7 @@ export function makeOracle(
     namedAt: Infinity,
     deletableUs: 0,
     removedUs: 0,
+    removedAtUs: 0,
     expiring: { us: 0, atMs: 0 },
   }]));
   const running = new Set<SimulatedOp>();
@@ -214,7 +221,10 @@ export function makeOracle(
     lostObjects: false,
     smallRequests: false,
     severalIndexes: false,
+    sweeps: undefined,
   };
+  /** When a record last named a place or a version of its key, microseconds. */
+  const namedAtUs = new Map<string, number>();
   const named = new Set<string>();
   const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
@@ -285,6 +295,7 @@ export function makeOracle(
         truth.held = now;
       }
       truth.record = redis.peek(recordName(key))?.value;
+      noteNamed(key, read(truth.record));
       note(key, truth);
     }
   }
@@ -406,6 +417,7 @@ export function makeOracle(
     const meanwhile = script === "commit" && was.flag === "g" && is.rev !== 0; // removed while a tick archived it
     if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
       // what the record named when a call said that the key is removed, and what is older
+      if (versionMicros(is.ver) > truth.removedUs) truth.removedAtUs = redisUs();
       truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
       truth.deletableUs = Math.max(truth.deletableUs, truth.removedUs);
     }
@@ -523,6 +535,18 @@ export function makeOracle(
           }
         }
         break;
+      case "relocate": {
+        const moved = { ...was, ver: is.ver, old: was.old === was.ver ? is.ver : was.old };
+        const copy = archived(key, is.ver);
+        if (JSON.stringify(is) !== JSON.stringify(moved) || is.ver.split("@")[0] !== was.ver.split("@")[0]) {
+          fail("R7 nothing but the place changes", `${JSON.stringify(was)} of ${key} became ${JSON.stringify(is)}`);
+        }
+        if (!copy) fail("R7 the new place holds the version", `${is.ver} of ${key}`);
+        if (redisUs() > versionMicros(is.ver.split(/[@:]/)[1]!) + LATE_MS * 1000) {
+          fail("R7 no old pack is named anew", `${is.ver} of ${key}`);
+        }
+        break;
+      }
       default:
         if (is.flag !== was.flag || is.ver !== was.ver || is.fp !== was.fp || is.exp !== was.exp) {
           fail("records change for a reason", `${script} made ${JSON.stringify(was)} of ${key} ${JSON.stringify(is)}`);
@@ -540,14 +564,57 @@ export function makeOracle(
   }
 
   /** An object is deleted on purpose only: its version was removed by del() or by a marked removal. */
-  function deletionIsRight({ key, ver, state }: ArchiveEntry, truth: Truth): void {
+  function deletionIsRight({ key, ver, state }: ArchiveEntry, truth: Truth, bySweep: boolean): void {
     noteExpiry(truth);
-    if (versionMicros(ver) <= truth.deletableUs) return;
+    if (bySweep || versionMicros(ver) <= truth.deletableUs) return;
     fail("9 absence is not intent", `${ver} of ${key} was deleted, which was not removed on purpose: ${show(state)}`);
   }
 
+  /** Notes which places and versions records name now: Redis may go back to that for 48 hours. */
+  function noteNamed(key: string, { ver: word }: KeyRecord): void {
+    if (word === "" || leniency.sweeps === undefined) return;
+    for (const name of [word, word.split("@")[0]!]) namedAtUs.set(`${key} ${name}`, redisUs());
+  }
+
+  /**
+   * A sweep deletes only what nothing names, nothing can come to name within 48 hours, and no history needs: by what
+   * records have named, whatever it was that the sweep went by.
+   */
+  function sweepIsRight(name: string, entry: ArchiveEntry): void {
+    const { key, ver, word, state } = entry;
+    const truth = truths.get(key);
+    if (!truth) return;
+    const nowUs = redisUs();
+    const us = versionMicros(ver);
+    const wrong = (why: string) => fail("R5 a sweep deletes only what nothing needs", `${word} of ${key}: ${why}`);
+    const ago = (what: string) => nowUs - (namedAtUs.get(`${key} ${what}`) ?? -Infinity);
+    const ageUs = nowUs - versionMicros(name.slice(name.lastIndexOf("/") + 1));
+    if (ageUs < EXPIRED_US) wrong("it is young");
+    if (ago(word) < EXPIRED_US) wrong("a record names it, or did so within 48 hours");
+    const others = versionsOf(archive, key).filter((other) => other !== entry);
+    if (others.some((other) => other.ver === ver)) return; // moved
+    const older = others.filter((other) => versionMicros(other.ver) < us);
+    const newer = others.filter((other) => versionMicros(other.ver) > us);
+    const record = read(truth.record);
+    if (state === null) {
+      if (older.length > 0) wrong("a tombstone with older versions");
+      if (ageUs < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
+      return;
+    }
+    if (us <= truth.removedUs && nowUs - truth.removedAtUs >= EXPIRED_US) return;
+    if (truth.record === undefined && newer.length === 0 && older.some((other) => other.state !== null)) {
+      wrong("an older value would be the newest");
+    }
+    if (state.exp > 0 && state.exp * 1000 + EXPIRED_US <= nowUs && record.ver !== word) return;
+    if (ageUs >= leniency.sweeps!.keepOrphansUs && ago(ver) >= leniency.sweeps!.keepUs + EXPIRED_US) return;
+    const isHistory = versionMicros(record.ver) > us || newer.length > 0;
+    if (!isHistory) wrong("it may be the last copy of an acknowledged value");
+    if (ago(ver) < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it was its key's value within keepMs");
+    if (ageUs < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it is younger than keepMs");
+  }
+
   /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
-  function entryIsRight({ key, ver, index, prev }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
+  function entryIsRight({ key, ver, index, prev, state }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
     const truth = truths.get(key);
     const id = redis.peek(ID)?.value;
     if (!truth || leniency.rolledBack || leniency.severalIndexes) return;
@@ -555,6 +622,8 @@ export function makeOracle(
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
     const { ver: now } = read(truth.record);
     if (now !== "" && prev === "" && known) fail("a version names the one before", `${ver} of ${key}, after ${now}`);
+    const copied = versionsOf(archive, key).find((other) => other.ver === ver);
+    if (copied && !sameState(copied.state, state)) fail("R7 a copy holds the same value", `${ver} of ${key}`);
     const rival = versionsOf(archive, key).find((other) => versionMicros(other.ver) === versionMicros(ver));
     // a clock that went back gives the version after the one before, again and again
     const went = Math.floor(redisUs() / 1000) < latestMs;
@@ -583,6 +652,7 @@ export function makeOracle(
   function standing(key: string, truth: Truth): void {
     const record = read(truth.record);
     noteExpiry(truth);
+    noteNamed(key, record);
     if (record.ver !== "" && lastNamed.get(key) !== record.ver) {
       named.add(`default/${key}/${record.ver}`);
       lastNamed.set(key, record.ver);
@@ -646,11 +716,13 @@ export function makeOracle(
       if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
       archive.set(name, { bytes, entries });
     },
-    drop(names) {
+    drop(names, ops = []) {
+      const bySweep = leniency.sweeps !== undefined && ops.some(({ kind }) => kind === "sweep");
       for (const name of names) {
         for (const entry of archive.get(name)?.entries ?? []) {
           const truth = truths.get(entry.key);
-          if (truth) deletionIsRight(entry, truth);
+          if (bySweep) sweepIsRight(name, entry);
+          if (truth) deletionIsRight(entry, truth, bySweep);
         }
         archive.delete(name);
         dropped.add(name); // a late copy may put it again
@@ -696,6 +768,7 @@ export function makeOracle(
         return versionMicros(own.ver) <= lastUs && !dropped.has(name);
       });
     },
+    isRemoved: (key, ver) => versionMicros(ver) <= (truths.get(key)?.removedUs ?? 0),
     hasOrphan(key) {
       if (redis.peek(recordName(key))) return false;
       const all = versionsOf(archive, key);

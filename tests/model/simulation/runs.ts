@@ -9,9 +9,15 @@ import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
 import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
+import { runSweeps } from "./sweeps.ts";
 
-/** Kinds of schedules: any faults, what must go on, several databases. */
-export const PLAYS: Record<string, Play> = { any: runSchedule, liveness: runLiveness, several: runSeveral };
+/** Kinds of schedules: any faults, what must go on, several databases, sweeps over weeks. */
+export const PLAYS: Record<string, Play> = {
+  any: runSchedule,
+  liveness: runLiveness,
+  several: runSeveral,
+  sweeps: runSweeps,
+};
 
 /** A broken promise, and how to see it again. */
 export interface Finding {

@@ -777,7 +777,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
     stdin: {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-        `export { moveIndex } from "./src/operations/mod.ts";`,
+        `export { moveIndex, sweep } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
     },

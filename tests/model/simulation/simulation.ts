@@ -5,7 +5,7 @@
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
-import { moveIndex } from "../../../src/operations/mod.ts";
+import { moveIndex, sweep } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
@@ -35,12 +35,13 @@ export interface Subject {
   TundraError: typeof TundraError;
   notFound: typeof notFound;
   moveIndex: typeof moveIndex;
+  sweep: typeof sweep;
   /** Changes a script on its way to Redis. */
   patchScript?: (source: string) => string;
 }
 
 /** The shipped code. */
-export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex };
+export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex, sweep };
 
 /** The check that fails if something else than a promise is broken. */
 export const UNEXPECTED = "nothing else breaks";
@@ -653,11 +654,14 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   );
 }
 
-/** A tick's search sees its newest version: an object of its own, or one of the two youngest packs. */
+/**
+ * A tick's search sees its newest version: an object of its own, or one of the two youngest packs, if that put it first.
+ */
 function isInReach({ oracle: { archive } }: Sandbox, key: string): boolean {
   const packs = [...archive.keys()].filter((name) => name.includes("/~packs/")).sort().slice(-2);
   const entries = versionsOf(archive, key).toSorted((a, b) => a.ver < b.ver ? -1 : 1);
-  return !entries.at(-1)!.word.includes("@") || packs.includes(holderOf(key, entries.at(-1)!.word));
+  const { word } = entries.at(-1)!;
+  return !word.includes("@") || (word.includes("@:") && packs.includes(holderOf(key, word)));
 }
 
 /** Redis knows nothing of it, and its newest object holds a value. */

@@ -1,0 +1,118 @@
+/**
+ * Walks through an archive: the objects of keys' own in the order of their names, and packs.
+ * @module
+ */
+import { labelOf } from "../archive/encoding.ts";
+import type { PackEntry } from "../archive/pack.ts";
+import { unseal } from "../archive/seal.ts";
+import { isNotFound } from "../base/errors.ts";
+import { keyOfObject, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
+import { type Directories, listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
+import type { Bounds } from "./bounds.ts";
+
+/** One version in an object of a key's own. */
+export interface OwnVersion {
+  key: string;
+  ver: string;
+  /** The object's name. */
+  name: string;
+}
+
+/** A page of the listing: whole keys, and where the next one begins; `undefined` at the end. */
+export interface OwnPage {
+  versions: OwnVersion[];
+  /** Names that no Tundra has put there, or whose key cannot be read. */
+  unknown: string[];
+  next: OwnCursor | undefined;
+}
+
+/** The point at which such a listing goes on: the datastore's cursor, and names of a key of which more follow. */
+export interface OwnCursor {
+  cursor: string | undefined;
+  rest: string[];
+}
+
+/** The most names of one key that are kept for the next page. */
+const MOST_REST = 2_000;
+
+/** The beginning of the listing. */
+export const OWN_START: OwnCursor = { cursor: undefined, rest: [] };
+
+/**
+ * One page of objects of keys' own. The last key of a page is left to the next one, which may have more of it. Cost: a
+ * request, and one for each key whose name is shortened.
+ */
+export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Promise<OwnPage> {
+  const { datastore, tqname } = bounds.context;
+  const page = await bounds.counted((call) => datastore.listKeys!(`${tqname}/`, cursor, call));
+  // "~" comes after all other characters of names: what begins with it and goes on is Tundra's own
+  const isOwn = (name: string) => !/^~./.test(name.slice(tqname.length + 1).split("/")[0]!);
+  const names = [...rest, ...page.names.filter(isOwn)];
+  const more = page.cursor !== undefined && page.names.every(isOwn);
+  const groups = new Map<string, string[]>();
+  for (const name of names) {
+    const prefix = name.slice(0, name.lastIndexOf("/") + 1);
+    const group = groups.get(prefix) ?? [];
+    group.push(name);
+    groups.set(prefix, group);
+  }
+  let kept: string[] = [];
+  if (more && groups.size > 0) {
+    const [last, group] = [...groups].at(-1)!;
+    if (group.length < MOST_REST) {
+      groups.delete(last);
+      kept = group;
+    }
+  }
+  const versions: OwnVersion[] = [];
+  const unknown: string[] = [];
+  for (const [prefix, group] of groups) {
+    const understood = group.filter((name) => versionMicros(name.slice(prefix.length)) > 0);
+    unknown.push(...group.filter((name) => !understood.includes(name)));
+    if (understood.length === 0) continue;
+    const key = await keyOfObject(prefix) ?? await keyInside(bounds, prefix, understood);
+    if (key === undefined) unknown.push(...understood);
+    else versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
+  }
+  return { versions, unknown, next: more ? { cursor: page.cursor, rest: kept } : undefined };
+}
+
+/** The key that an object of a shortened name holds; `undefined` if that cannot be told. */
+async function keyInside(bounds: Bounds, prefix: string, names: string[]): Promise<string | undefined> {
+  const { datastore, freezers, tqname } = bounds.context;
+  for (const name of names.slice(-2)) {
+    try {
+      const [object] = await bounds.counted((call) => datastore.fetchKeys([name], call));
+      if (!(object instanceof Uint8Array)) continue;
+      const { key } = labelOf(await unseal(object, name, freezers, "read a key", []));
+      if (typeof key === "string" && await objectPrefix(tqname, key) === prefix) return key;
+    } catch {
+      // the next one may be readable
+    }
+  }
+  return undefined;
+}
+
+/** All packs, the youngest first. */
+export async function packsYoungestFirst(bounds: Bounds): Promise<string[]> {
+  const { context } = bounds;
+  return (await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call))).reverse();
+}
+
+/** An entry of a pack's directory, and the word for its place. */
+export type Listed = PackEntry & { word: string };
+
+/** The directory of a pack; `undefined` if the pack is gone. Cost: 2 requests. */
+export async function packEntries(
+  bounds: Bounds,
+  pack: string,
+  directories: Directories,
+): Promise<{ index: string; entries: Listed[] } | undefined> {
+  try {
+    const { index, entries } = await readDirectory(bounds.context, pack, directories, (act) => bounds.counted(act));
+    return { index, entries: entries.map((entry) => ({ ...entry, word: wordOf(pack, entry) })) };
+  } catch (thrown) {
+    if (isNotFound((thrown as Error).cause)) return undefined;
+    throw thrown;
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * sweep: deletes from the archive what nothing names and nothing can come to name, and moves what lives out of packs
+ * of which little is left.
+ *
+ * A sweep goes through the archive in batches, first objects of keys' own, then packs. For each batch it
+ *
+ *   gathers  what might go, by the records alone
+ *   searches all versions of the keys for which the records do not tell
+ *   acts     after a second look at the records
+ *
+ * What it knows between two calls is in a cursor in Redis, and in an object of the archive if it is much.
+ * @module
+ */
+import { checkBoolean, checkNumber } from "../base/arguments.ts";
+import { asTundraError, TundraError } from "../base/errors.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { checkIdentity, isConfirmed, ownedByAnother, wrongArchive } from "../core/identity.ts";
+import { readOwner, uuidOf } from "../core/owner.ts";
+import { readIndex } from "../scripts/read_index.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { beginOperation, type OperationOptions } from "./bounds.ts";
+import { actOnBatch } from "./sweep_act.ts";
+import { gatherOwn, gatherPacks } from "./sweep_gather.ts";
+import { dropState, readState, saveState, type SweepReport, type SweepRun, type SweepState } from "./sweep_run.ts";
+import { searchWanted } from "./sweep_search.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const MOST_MS = 10 * 365 * DAY_MS;
+
+const NAMES = ["keepMs", "keepOrphansMs", "maxKeys", "dryRun"];
+/** Requests with which it gets on, and those to put a pack, to relocate its versions and to keep the state. */
+const REQUESTS = { least: 20, closing: 6 };
+
+/** Options of {@linkcode sweep}. */
+export interface SweepOptions extends OperationOptions {
+  /**
+   * Superseded versions are kept for so many milliseconds longer than 48 hours: 0 to 315,360,000,000 (ten years). So
+   * long `restoreVersion()` can bring them back.
+   *
+   * @default {604_800_000}
+   */
+  keepMs?: number;
+  /**
+   * Versions that no record names although none supersedes them, and tombstones, are kept for so many milliseconds:
+   * 172,800,000 (48 hours) to 315,360,000,000. Redis may have lost the commit of such a version.
+   *
+   * @default {2_592_000_000}
+   */
+  keepOrphansMs?: number;
+  /**
+   * Versions to look at in this call, at least 1: it ends after the object that passes this number.
+   *
+   * @default {Infinity}
+   */
+  maxKeys?: number;
+  /**
+   * `true`: nothing is deleted, moved or noted; the report says what would be. It is one call, from the beginning.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+}
+
+/**
+ * Deletes from the archive what nothing names and nothing can come to name. Call it again until `done`; or give ticks
+ * `sweepMs`.
+ *
+ * What goes is older than 48 hours, and is superseded for longer than `keepMs`, removed by `del()`, expired, or an orphan
+ * for longer than `keepOrphansMs`. A removed key's bytes are gone 48 hours and one sweep after the sweep that first
+ * meets its tombstone. Packs of which less than half is needed, or that hold what was removed, are rewritten.
+ *
+ * Cost: for each 1,000 objects of keys' own a request to the archive and one to Redis of 3 commands; for each pack 2
+ * and 1. If versions may go of which the records do not tell, the same once more for all packs. A pack that is rewritten
+ * takes a request for each MB, a PUT, and a command for each 1,000 keys.
+ *
+ * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive: then nothing is deleted;
+ * `UNSUPPORTED` if the datastore cannot list or delete; `UNAVAILABLE`, `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { sweep } from "@tundra/store/operations";
+ *
+ * export async function clean() {
+ *   const store = tundraFromEnv();
+ *   while (!(await sweep(store, { onProgress: ({ done }) => console.log(done) })).done);
+ * }
+ * ```
+ */
+export async function sweep(store: TundraStore, options: SweepOptions = {}): Promise<SweepReport> {
+  return await sweepArchive(contextOf("sweep", store), options);
+}
+
+/** Sweeps the archive of a context; see {@linkcode sweep}. */
+export async function sweepArchive(context: Context, options: SweepOptions): Promise<SweepReport> {
+  const what = "sweep";
+  const { keepMs = 7 * DAY_MS, keepOrphansMs = 30 * DAY_MS, maxKeys = Infinity, dryRun = false } = options;
+  const bounds = beginOperation(what, context, options, NAMES, REQUESTS);
+  checkNumber(what, "keepMs", keepMs, 0, MOST_MS, " of milliseconds");
+  checkNumber(what, "keepOrphansMs", keepOrphansMs, 2 * DAY_MS, MOST_MS, " of milliseconds");
+  checkNumber(what, "maxKeys", maxKeys, 1, Infinity);
+  checkBoolean(what, "dryRun", dryRun);
+  const { datastore, index } = context;
+  if (!datastore.listKeys || !datastore.deleteKeys) {
+    throw new TundraError("UNSUPPORTED", "Cannot sweep as the datastore must be able to list and delete: it is not");
+  }
+  const { id, nowUs } = await readIndex(index, [], bounds.call);
+  await checkIdentity(context, id, bounds.call);
+  const report: SweepReport = {
+    ...bounds.report(false),
+    ...{ deleted: 0, moved: 0, kept: 0, objects: 0, deletedFor: {}, keptFor: {}, errors: [] },
+  };
+  const end = (done: boolean) => Object.assign(report, bounds.report(done));
+  if (!isConfirmed(id)) return end(true); // a new store
+  const owner = await bounds.counted((call) => readOwner(context, uuidOf(id), call));
+  if (owner !== id) throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
+  const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };
+  const run: SweepRun = {
+    ...{ context, bounds, id, times, dryRun, maxKeys, report },
+    ...{ directories: new Map(), looked: 0, clockUs: nowUs },
+  };
+  const state = await readState(run);
+  try {
+    const done = await goOn(run, state);
+    if (done) await dropState(run, state);
+    else await saveState(run, state);
+    return end(done);
+  } catch (thrown) {
+    const error = asTundraError(thrown, what);
+    await saveState(run, state).catch(() => {}); // what is known is still known
+    if (error.code !== "UNAVAILABLE" || bounds.mayBegin()) throw error;
+    return end(false);
+  }
+}
+
+/** Goes on until the archive's end, `true`, or a bound. */
+async function goOn(run: SweepRun, state: SweepState): Promise<boolean> {
+  for (;;) {
+    if (state.step === "gather") {
+      const gathered = state.part === "own" ? await gatherOwn(run, state) : await gatherPacks(run, state);
+      if (!gathered) return false;
+      state.step = state.notes.wanted.size > 0 ? "search" : "act";
+    }
+    if (state.step === "search") {
+      if (!await searchWanted(run, state)) return false;
+      state.step = "act";
+    }
+    if (!await actOnBatch(run, state)) return false;
+    if (state.own === undefined && state.part === "own") state.part = "packs";
+    else if (state.part === "packs" && state.pack === undefined) return true;
+    state.step = "gather";
+    state.notes.wanted.clear();
+    state.notes.complete = false;
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Acts on a batch of a sweep: looks at the records once more, deletes, and moves what lives.
+ * @module
+ */
+import { holderName } from "../archive/place.ts";
+import { TundraError } from "../base/errors.ts";
+import { objectName, packName, versionMicros } from "../base/keys.ts";
+import { monotonicMs } from "../base/platform.ts";
+import { readOwner, uuidOf } from "../core/owner.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { readIndex } from "../scripts/read_index.ts";
+import { inGroups } from "../upstash/requests.ts";
+import { packEntries } from "./archive_walk.ts";
+import { ownHeld, packHeld } from "./sweep_gather.ts";
+import { type Move, type Mover, moverOf } from "./sweep_move.ts";
+import { factsOf, tombstonesOf } from "./sweep_notes.ts";
+import { type Held, judge, type Reason, SAFE_US, type Verdict } from "./sweep_rules.ts";
+import { count, reportKept, type SweepRun, type SweepState } from "./sweep_run.ts";
+
+/** Requests to act on a group of keys or a pack: two parts of it, records, proofs, the owner, the deletion. */
+const REQUESTS = 8;
+/** Keys whose objects are deleted together; S3 takes 1,000 names in a request. */
+const GROUP = 500;
+/** A look at the records counts for so long. */
+const LOOK_MS = 60_000;
+/** A pack that a sweep has made is not rewritten again for what was removed within a day. */
+const REST_US = SAFE_US / 2;
+
+/** A version that is to be deleted, and the reason. */
+interface Doomed {
+  held: Held;
+  reason: Reason;
+}
+
+/** Versions that may go, by the records as they are now. */
+interface Look {
+  verdicts: Map<Held, Verdict>;
+  /** The time at which it was taken, by the monotonic clock. */
+  atMs: number;
+}
+
+/** Acts on all that the batch has gathered; `false` if a bound was reached. */
+export async function actOnBatch(run: SweepRun, state: SweepState): Promise<boolean> {
+  const { bounds } = run;
+  while (state.ownActs.length > 0) {
+    if (!bounds.mayBegin(REQUESTS)) return false;
+    await actOnOwn(run, state, state.ownActs.slice(0, GROUP));
+    state.ownActs.splice(0, GROUP);
+  }
+  const mover = moverOf(run);
+  let reached = true;
+  while (reached && state.packActs.length > 0) {
+    reached = bounds.mayBegin(REQUESTS + mover.requests);
+    if (!reached) break;
+    await actOnPack(run, state, state.packActs[0]!, mover);
+    state.packActs.shift();
+  }
+  await mover.flush();
+  return reached;
+}
+
+/** The verdicts on versions, by records and clock of this moment. */
+async function look(run: SweepRun, state: SweepState, versions: Held[]): Promise<Look> {
+  const atMs = monotonicMs();
+  const keys = [...new Set(versions.map(({ key }) => key))];
+  const { id, nowUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
+  if (id !== run.id) throw changedHands(run);
+  run.clockUs = nowUs;
+  const recordOf = new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
+  const judged = (besideRemoved: boolean) =>
+    new Map(versions.map((held) => {
+      const { key } = held;
+      return [held, judge(held, recordOf.get(key), factsOf(state.notes, held), run.times, besideRemoved)];
+    }));
+  const first = judged(false);
+  const besideRemoved = [...first.values()].some(({ reason }) => reason === "removed");
+  return { verdicts: besideRemoved ? judged(true) : first, atMs };
+}
+
+async function actOnOwn(run: SweepRun, state: SweepState, acts: [string, string[]][]): Promise<void> {
+  const versions = acts.flatMap(([key, vers]) => vers.map((ver) => ownHeld({ key, ver })));
+  const { verdicts, atMs } = await look(run, state, versions);
+  const doomed: Doomed[] = [];
+  for (const [held, { goes, reason }] of verdicts) {
+    if (goes) doomed.push({ held, reason });
+    else keep(run, reason);
+  }
+  const proved = await withProof(run, state, doomed);
+  for (const group of inGroups(proved, () => 1, Infinity)) {
+    const names = await Promise.all(group.map(({ held: { key, ver } }) => objectName(run.context.tqname, key, ver)));
+    await remove(run, names, group, atMs);
+  }
+}
+
+async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: Mover): Promise<void> {
+  let directory;
+  try {
+    directory = await packEntries(run.bounds, pack, run.directories);
+  } catch (thrown) {
+    if (!run.bounds.mayBegin()) throw thrown;
+    return reportKept(run, pack, thrown);
+  }
+  if (directory === undefined) return; // another sweep has deleted it
+  const { entries } = directory;
+  const held = entries.map((entry) => packHeld(pack, entry));
+  const { verdicts, atMs } = await look(run, state, held);
+  const all = held.map((each) => ({ held: each, ...verdicts.get(each)! }));
+  const doomed = all.filter(({ goes }) => goes);
+  const proved = doomed.length === all.length ? await withProof(run, state, doomed) : [];
+  if (proved.length === all.length) {
+    run.directories.delete(pack);
+    return await remove(run, [packName(run.context.tqname, pack)], proved, atMs);
+  }
+  for (const { reason } of all) keep(run, reason);
+  const live = all.filter(({ ends, goes }) => !ends && !goes);
+  if (live.length === 0 || !isWorthIt(run, pack, all)) return;
+  const moves = live.map(({ held: { key, word }, reason }): Move => ({ key, ver: word, isNamed: reason === "named" }));
+  await mover.add(pack, moves);
+}
+
+/**
+ * Tells if a pack is to be rewritten: less than half of it is needed, or it holds what was removed. The second only
+ * once a day for what a sweep has moved before.
+ */
+function isWorthIt({ times, context }: SweepRun, pack: string, all: (Verdict & { held: Held })[]): boolean {
+  if (!context.datastore.fetchRanges) return false;
+  const ageUs = times.nowUs - versionMicros(pack);
+  const wasMoved = all.some(({ held }) => held.ver !== pack);
+  if (all.some(({ reason }) => reason === "removed")) return !wasMoved || ageUs > REST_US;
+  return ageUs > SAFE_US && all.filter(({ goes }) => !goes).length * 2 < all.length;
+}
+
+function keep({ report }: SweepRun, reason: Reason): void {
+  report.kept++;
+  count(report.keptFor, reason);
+}
+
+/** Those for which what they go for is still in the archive: a tombstone, or a copy in another pack. */
+async function withProof(run: SweepRun, { notes }: SweepState, doomed: Doomed[]): Promise<Doomed[]> {
+  const { context, bounds } = run;
+  const proofs = new Map<Doomed, string[]>();
+  for (const each of doomed) {
+    const { held, reason } = each;
+    const { copy } = factsOf(notes, held);
+    const words = reason === "removed" || (reason === "superseded") ? tombstonesOf(notes, held.key) : [];
+    const names = await Promise.all(words.map((word) => holderName(context.tqname, held.key, word)));
+    if (reason === "moved" && copy !== "") names.push(packName(context.tqname, copy));
+    proofs.set(each, names);
+  }
+  const asked = [...new Set([...proofs.values()].flat())];
+  if (asked.length === 0) return doomed;
+  const { datastore } = context;
+  const answers = datastore.hasKeys
+    ? await bounds.counted((call) => datastore.hasKeys!(asked, call))
+    : (await bounds.counted((call) => datastore.fetchKeys(asked, call))).map((object) => object instanceof Uint8Array);
+  const there = new Set(asked.filter((_, i) => answers[i] === true));
+  return doomed.filter((each) => {
+    const proved = proofs.get(each)!.every((name) => there.has(name));
+    if (!proved) keep(run, each.reason);
+    return proved;
+  });
+}
+
+/** Deletes objects, if the archive is still this index's and the look at the records is not old. */
+async function remove(run: SweepRun, names: string[], doomed: Doomed[], lookedAtMs: number): Promise<void> {
+  const { context, bounds, report } = run;
+  if (names.length === 0) return;
+  if (!run.dryRun) {
+    const owner = await bounds.counted((call) => readOwner(context, uuidOf(run.id), call));
+    if (owner !== run.id) throw changedHands(run);
+    if (monotonicMs() - lookedAtMs > LOOK_MS) { // it was frozen meanwhile: the next call looks again
+      throw new TundraError("UNAVAILABLE", "Cannot delete what was looked at more than a minute ago");
+    }
+    await bounds.counted((call) => context.datastore.deleteKeys!(names, call));
+  }
+  report.objects += names.length;
+  report.deleted += doomed.length;
+  for (const { reason } of doomed) count(report.deletedFor, reason);
+}
+
+/** The error if the index has another id, or the archive another owner. */
+function changedHands({ id }: SweepRun): TundraError {
+  return new TundraError(
+    "LOST",
+    `Cannot sweep further as the archive must stay this index's, ${id}: it has changed hands`,
+  );
+}

@@ -1,0 +1,123 @@
+/**
+ * Gathers, by the records alone, what a sweep might delete or move.
+ * @module
+ */
+import { goneOf } from "../base/keys.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { readTexts } from "../scripts/read_records.ts";
+import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
+import { factsOf, MOST_ACTS, MOST_NOTES, noteVersion, want } from "./sweep_notes.ts";
+import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
+import { count, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
+
+/** Requests of a page or a pack: the listing or two parts of it, records, and a few keys of shortened names. */
+const REQUESTS = 6;
+/** Keys of which a batch may have all versions searched for. */
+const MOST_WANTED = MOST_NOTES / 2;
+
+/** A version in an object of a key's own. */
+export function ownHeld({ key, ver }: Pick<OwnVersion, "key" | "ver">): Held {
+  return { key, ver, word: ver, pack: "", exp: 0, gone: goneOf(ver) };
+}
+
+/** A version in a pack. */
+export function packHeld(pack: string, { key, ver, word, exp, gone }: Listed): Held {
+  return { key, ver, word, pack, exp, gone };
+}
+
+/** Records of keys, each read once; `undefined` for one of another version, `null` for none. */
+export async function recordsOf(run: SweepRun, keys: string[]) {
+  const unique = [...new Set(keys)];
+  const texts = await readTexts(run.context, unique, run.bounds.call);
+  return new Map(unique.map((key, i) => [key, texts[i] === null ? null : parseRecord(texts[i])]));
+}
+
+function mayGoOn({ bounds, looked, maxKeys }: SweepRun): boolean {
+  return bounds.mayBegin(REQUESTS) && looked < maxKeys;
+}
+
+function isFull({ ownActs, packActs, notes }: SweepState): boolean {
+  return ownActs.length + packActs.length >= MOST_ACTS || notes.wanted.size >= MOST_WANTED;
+}
+
+/** Gathers objects of keys' own, until the end or until the batch is full; `false` if a bound was reached. */
+export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boolean> {
+  const { times, bounds } = run;
+  if (state.ownActs.length === 0) state.begunUs = times.nowUs;
+  while (state.own !== undefined && !isFull(state)) {
+    if (!mayGoOn(run)) return false;
+    const { versions, unknown, next } = await ownPage(bounds, state.own);
+    const records = await recordsOf(run, versions.map(({ key }) => key));
+    const acts = new Map<string, string[]>();
+    for (const version of versions) {
+      const held = ownHeld(version);
+      const record = records.get(held.key);
+      noteVersion(state.notes, held, record?.ver === held.word);
+      const verdict = judge(held, record, factsOf(state.notes, held), times);
+      const wants = !verdict.goes && wantsFacts(held, record, times);
+      if (wants) want(state.notes, held.key);
+      if (verdict.goes || wants) acts.set(held.key, [...acts.get(held.key) ?? [], held.ver]);
+      else keep(run, verdict.reason);
+    }
+    for (const name of unknown) reportKept(run, name, new Error("its name, or its key, is not understood"));
+    state.ownActs.push(...acts);
+    state.own = next;
+    run.looked += versions.length;
+    bounds.progress(run.looked);
+  }
+  return true;
+}
+
+function keep({ report }: SweepRun, reason: Parameters<typeof count>[1]): void {
+  report.kept++;
+  count(report.keptFor, reason);
+}
+
+/**
+ * Gathers packs, the youngest first, so that a removal is met before what was removed; `false` if a bound was reached.
+ */
+export async function gatherPacks(run: SweepRun, state: SweepState): Promise<boolean> {
+  const { bounds } = run;
+  if (state.packActs.length === 0) state.begunUs = run.times.nowUs;
+  if (!mayGoOn(run)) return false;
+  const packs = await packsYoungestFirst(bounds);
+  const from = state.pack === "" ? packs : packs.filter((pack) => pack <= state.pack!);
+  for (const [i, pack] of from.entries()) {
+    state.pack = pack;
+    if (isFull(state)) return true;
+    if (!mayGoOn(run)) return false;
+    await gatherPack(run, state, pack);
+    trimDirectories(run);
+    bounds.progress(run.looked);
+    state.pack = from[i + 1];
+  }
+  state.pack = undefined;
+  return true;
+}
+
+async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promise<void> {
+  let directory;
+  try {
+    directory = await packEntries(run.bounds, pack, run.directories);
+  } catch (thrown) {
+    if (!run.bounds.mayBegin()) throw thrown;
+    return reportKept(run, pack, thrown);
+  }
+  if (directory === undefined) return;
+  const { entries } = directory;
+  run.looked += entries.length;
+  const records = await recordsOf(run, entries.map(({ key }) => key));
+  let mayChange = false;
+  const reasons = entries.map((entry) => {
+    const held = packHeld(pack, entry);
+    const record = records.get(held.key);
+    noteVersion(state.notes, held, record?.ver === held.word);
+    const verdict = judge(held, record, factsOf(state.notes, held), run.times);
+    const wants = !verdict.goes && wantsFacts(held, record, run.times);
+    if (wants) want(state.notes, held.key);
+    mayChange ||= verdict.goes || verdict.ends || wants;
+    return verdict.reason;
+  });
+  if (mayChange) state.packActs.push(pack);
+  else for (const reason of reasons) keep(run, reason);
+}

@@ -1,0 +1,110 @@
+/**
+ * Moves versions out of packs of which little is left: into new packs, under their own names. A record that names a
+ * version is told of its new place by compare-and-set.
+ * @module
+ */
+import type { Block } from "../archive/block.ts";
+import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import { freezePack } from "../archive/pack.ts";
+import { placeWord } from "../archive/place.ts";
+import { newestOf, packName, versionAfter } from "../base/keys.ts";
+import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
+import { relocate } from "../scripts/relocate.ts";
+import { reportKept, type SweepRun } from "./sweep_run.ts";
+
+/** A version that lives. */
+export interface Move {
+  key: string;
+  /** The word for its place now. */
+  ver: string;
+  /** `true`: its record names it. */
+  isNamed: boolean;
+}
+
+interface Copied extends Move {
+  record: ArchiveRecord | Tombstone;
+}
+
+/** Versions that wait for a pack. */
+export interface Mover {
+  /** Requests that it will need for those that wait. */
+  readonly requests: number;
+  /** Reads versions of a pack, and moves them once there are enough for a new one. */
+  add(pack: string, moves: Move[]): Promise<void>;
+  /** Moves the rest. */
+  flush(): Promise<void>;
+}
+
+/** Bytes of a new pack if this store makes none by itself, and the most of values that wait for one. */
+const PACK_BYTES = 1_048_576;
+/** Requests to put a pack and to relocate its versions. */
+const REQUESTS = 4;
+
+/** Begins to move; at most about the size of two packs is in memory. */
+export function moverOf(run: SweepRun): Mover {
+  const packBytes = run.context.packBytes || PACK_BYTES;
+  let waiting: Copied[] = [];
+  let size = 0;
+  const flush = async () => {
+    const versions = waiting;
+    waiting = [];
+    size = 0;
+    if (versions.length > 0) await putMoved(run, versions, packBytes);
+  };
+  return {
+    get requests() {
+      return waiting.length > 0 ? REQUESTS : 0;
+    },
+    flush,
+    async add(pack, moves) {
+      if (run.dryRun) return void (run.report.moved += moves.length);
+      const copied = await readMoves(run, pack, moves);
+      for (const each of copied) {
+        waiting.push(each);
+        size += "dump" in each.record ? each.record.dump.length + each.key.length : each.key.length;
+        if (size >= packBytes) await flush();
+      }
+    },
+  };
+}
+
+/** Reads and checks versions. If one of them is damaged, the pack stays as it is: none of them is moved. */
+async function readMoves(run: SweepRun, pack: string, moves: Move[]): Promise<Copied[]> {
+  const { context, bounds } = run;
+  const blocks = new Map<string, Promise<Block>>();
+  try {
+    const fetched: (Move & Fetched)[] = await bounds.counted((call) => fetchArchived(context, moves, { call }));
+    return await Promise.all(fetched.map(async (each) => {
+      const { key, ver, isNamed } = each;
+      return { key, ver, isNamed, record: await thawArchived(context, each, blocks) };
+    }));
+  } catch (thrown) {
+    if (!bounds.mayBegin()) throw thrown;
+    reportKept(run, pack, thrown);
+    return [];
+  }
+}
+
+async function putMoved(run: SweepRun, versions: Copied[], packBytes: number): Promise<void> {
+  const { context, bounds, report } = run;
+  for (let rest = versions; rest.length > 0;) {
+    const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
+    const pack = versionAfter(run.clockUs, newest);
+    const name = packName(context.tqname, pack);
+    const { bytes, entries } = await freezePack(
+      rest.map(({ record }) => record),
+      name,
+      context.freezers,
+      packBytes,
+      run.id,
+    );
+    await context.datastore.putKey(name, bytes, bounds.closing);
+    const moved = rest.splice(0, entries.length);
+    const named = moved.flatMap(({ key, ver: from, isNamed }, i) => {
+      const { ver, offset, length } = entries[i]!;
+      return isNamed ? [{ key, from, to: placeWord({ ver, pack, offset, length }) }] : [];
+    });
+    await relocate(context.index, pack, named, bounds.closing);
+    report.moved += moved.length;
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * One call of a sweep, and what it keeps for the next one: a cursor in Redis, and an object of the archive if that
+ * would be long.
+ * @module
+ */
+import { seal, unseal } from "../archive/seal.ts";
+import { asTundraError, show, type TundraError, type TundraErrorCode } from "../base/errors.ts";
+import { versionAfter, versionMicros } from "../base/keys.ts";
+import type { Context } from "../core/context.ts";
+import type { Directories } from "../core/newest_version.ts";
+import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { OWN_START, type OwnCursor } from "./archive_walk.ts";
+import type { Bounds, OperationReport } from "./bounds.ts";
+import { decodeNotes, emptyNotes, encodeNotes, type Notes } from "./sweep_notes.ts";
+import { type Reason, SAFE_US, type Times } from "./sweep_rules.ts";
+
+/** The report of `sweep()`. Numbers are of versions. */
+export interface SweepReport extends OperationReport {
+  /** Versions deleted. A pack goes once none of its versions is needed. */
+  deleted: number;
+  /** Versions moved into another pack. */
+  moved: number;
+  /** Versions that stay. */
+  kept: number;
+  /** Objects deleted, packs included. */
+  objects: number;
+  /** The reasons for which versions were deleted, and their numbers. */
+  deletedFor: Partial<Record<Reason, number>>;
+  /** The reasons for which versions stay or wait, and their numbers. `orphan`: newer than what the record names. */
+  keptFor: Partial<Record<Reason, number>>;
+  /** Objects that stay as they could not be read or understood, or as another index put them; at most 100. */
+  errors: { name: string; code: TundraErrorCode; message: string }[];
+}
+
+/** One call. */
+export interface SweepRun {
+  readonly context: Context;
+  readonly bounds: Bounds;
+  readonly id: string;
+  readonly times: Times;
+  readonly dryRun: boolean;
+  readonly maxKeys: number;
+  readonly report: SweepReport;
+  /** Directories that this call has read. */
+  readonly directories: Directories;
+  /** Versions that this call has looked at. */
+  looked: number;
+  /** Redis time of the last look at the records, microseconds. `times` keeps that of the call's begin. */
+  clockUs: number;
+}
+
+/** The progress of a sweep through the archive. */
+export interface SweepState {
+  part: "own" | "packs";
+  step: "gather" | "search" | "act";
+  /** The point at which the listing of objects of keys' own goes on; `undefined` at its end. */
+  own: OwnCursor | undefined;
+  /** The youngest pack that was not looked at; "" for the youngest of all, `undefined` at the end. */
+  pack: string | undefined;
+  /** The point at which the search goes on, in the listing or at a pack. `blind`: it has met a pack that it could not read. */
+  search: { own: OwnCursor | undefined; pack: string; blind: boolean };
+  /** The subjects of this batch: versions in objects of keys' own by key, and packs. */
+  ownActs: [key: string, vers: string[]][];
+  packActs: string[];
+  /** The time at which the batch began: what it knows is of no use a day later. */
+  begunUs: number;
+  notes: Notes;
+  /** The object that holds the state since the last call; "" for none. */
+  object: string;
+}
+
+const CURSOR = "sweep";
+/** A state of so many characters stands in Redis. */
+const SHORT = 8_192;
+/** The findings of a batch are used for so long. */
+const KNOWN_US = SAFE_US / 2;
+const PREFIX = "~sweep/";
+/** Directories that are kept for a second look. */
+const MOST_DIRECTORIES = 64;
+
+function newState({ times }: SweepRun): SweepState {
+  return {
+    part: "own",
+    step: "gather",
+    own: OWN_START,
+    pack: "",
+    search: { own: OWN_START, pack: "", blind: false },
+    ownActs: [],
+    packActs: [],
+    begunUs: times.nowUs,
+    notes: emptyNotes(),
+    object: "",
+  };
+}
+
+/** The state that the last call has left, or a new one. What cannot be read, or is too old, is done again. */
+export async function readState(run: SweepRun): Promise<SweepState> {
+  const { context, bounds, times } = run;
+  if (run.dryRun) return newState(run);
+  const cursor = await readCursor(context, CURSOR, bounds.call);
+  if (cursor === undefined) return newState(run);
+  let object = "";
+  try {
+    let text = cursor;
+    if (!cursor.startsWith("{")) {
+      object = cursor;
+      const name = nameOf(run, object);
+      const [bytes] = await bounds.counted((call) => context.datastore.fetchKeys([name], call));
+      if (!(bytes instanceof Uint8Array)) throw bytes;
+      text = new TextDecoder().decode(await unseal(bytes, name, context.freezers, "read a sweep's state", []));
+    }
+    const { notes, ...rest } = JSON.parse(text);
+    const state: SweepState = { ...rest, notes: decodeNotes(notes), object };
+    if (state.begunUs + KNOWN_US < times.nowUs || state.begunUs > times.nowUs) return { ...newState(run), object };
+    return state;
+  } catch {
+    return { ...newState(run), object };
+  }
+}
+
+/** Keeps the state for the next call. */
+export async function saveState(run: SweepRun, state: SweepState): Promise<void> {
+  const { context, bounds, times } = run;
+  if (run.dryRun) return;
+  const { object: before, notes, ...rest } = state;
+  const text = JSON.stringify({ ...rest, notes: encodeNotes(notes) });
+  let cursor = text;
+  if (text.length > SHORT) {
+    cursor = versionAfter(times.nowUs, before);
+    const name = nameOf(run, cursor);
+    const bytes = await seal(new TextEncoder().encode(text), name, context.freezers, "keep a sweep's state", []);
+    await context.datastore.putKey(name, bytes, bounds.closing);
+    state.object = cursor;
+  }
+  await writeCursor(context, CURSOR, cursor, bounds.closing);
+  if (before !== "" && before !== cursor) await context.datastore.deleteKeys!([nameOf(run, before)], bounds.closing);
+}
+
+/** Forgets the state at the end, and removes objects that calls which died have left. */
+export async function dropState(run: SweepRun, { object }: SweepState): Promise<void> {
+  const { context, bounds, times } = run;
+  if (run.dryRun) return;
+  await writeCursor(context, CURSOR, undefined, bounds.closing);
+  const { names } = await context.datastore.listKeys!(nameOf(run, ""), undefined, bounds.closing);
+  const old = names.filter((name) => {
+    const ver = name.slice(name.lastIndexOf("/") + 1);
+    return ver === object || (versionMicros(ver) > 0 && versionMicros(ver) + SAFE_US < times.nowUs);
+  });
+  if (old.length > 0) await context.datastore.deleteKeys!(old, bounds.closing);
+}
+
+function nameOf({ context }: SweepRun, object: string): string {
+  return `${context.tqname}/${PREFIX}${object}`;
+}
+
+/** Counts versions that go, stay or wait. */
+export function count(counts: Partial<Record<Reason, number>>, reason: Reason): void {
+  counts[reason] = (counts[reason] ?? 0) + 1;
+}
+
+/** Reports an object that stays as it is. */
+export function reportKept({ report }: SweepRun, name: string, thrown: unknown): void {
+  if (report.errors.length >= 100) return;
+  const { code, message }: TundraError = asTundraError(thrown, `read ${show(name)}`);
+  report.errors.push({ name, code, message });
+}
+
+/** Keeps few directories in memory. */
+export function trimDirectories({ directories }: SweepRun): void {
+  for (const pack of directories.keys()) {
+    if (directories.size <= MOST_DIRECTORIES) return;
+    directories.delete(pack);
+  }
+}

@@ -1,0 +1,330 @@
+/**
+ * Sweeps on a real Redis and an archive whose versions are of days ago.
+ */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import type { TundraStore } from "../../mod.ts";
+import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
+import { placeOf } from "../../src/archive/place.ts";
+import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
+import { withIndex } from "../support/index.ts";
+import { type OldArchive, oldArchive } from "../support/old_archive.ts";
+import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { DAY_MS } from "../support/times.ts";
+
+describe("sweep()", () => {
+  const stack = withArchive();
+  const tools = withIndex(stack);
+  let archive: NotedArchive;
+  let store: TundraStore;
+  let old: OldArchive;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = notedArchive();
+    store = stack.store({ datastore: archive.datastore });
+    await store.tick(); // gives the index its id
+    old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+  });
+
+  /** Evicted keys whose records name these versions. */
+  async function evicted(words: Record<string, string>): Promise<void> {
+    const record = (ver: string) => ({ ver, flag: "e" as const, fp: "a".repeat(40) });
+    await tools.setRecords(Object.fromEntries(Object.entries(words).map(([key, ver]) => [key, record(ver)])));
+  }
+
+  /** Sweeps to the end, in calls with these options. */
+  async function sweepAll(options: SweepOptions = {}): Promise<SweepReport & { calls: number }> {
+    const sums = { deleted: 0, moved: 0, kept: 0, objects: 0 };
+    for (let calls = 1;; calls++) {
+      assertLessOrEqual(calls, 200, "it does not end");
+      const report = await sweep(store, options);
+      assertLessOrEqual(report.subrequests, options.maxSubrequests ?? Infinity);
+      for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
+      if (report.done) return { ...report, ...sums, calls };
+    }
+  }
+
+  const withoutPlace = (version: string) => version.split("@")[0]!;
+  const everythingThere = async () => [await tools.everything(), new Map(archive.objects)] as const;
+  const left = () => archive.names().map((name) => name.replace("default/", ""));
+
+  describe("of objects of keys' own", () => {
+    it("deletes what was superseded longer ago than keepMs and 48 hours, and keeps what was later", async () => {
+      for (const days of [20, 10, 8]) await old.own(days, { key: "k" });
+      await evicted({ k: await old.own(9.5, { key: "k" }) });
+      const report = await sweepAll();
+      assertEquals([report.deleted, report.objects, report.deletedFor], [2, 2, { superseded: 2 }]);
+      // 8 days: newer than what is named, so it may be the last copy of an acknowledged value
+      assertEquals([left().length, report.keptFor], [2, { named: 1, orphan: 1 }]);
+    });
+
+    it("keeps everything as long as the version that is named is younger than 48 hours and keepMs", async () => {
+      await old.own(20, { key: "k" });
+      await evicted({ k: await old.own(8.9, { key: "k" }) });
+      assertEquals((await sweepAll()).deleted, 0);
+      assertEquals((await sweepAll({ keepMs: 6 * DAY_MS })).deleted, 1);
+    });
+
+    it("keeps what is named, however old, and what is newer for keepOrphansMs", async () => {
+      await old.own(29, { key: "k" });
+      await evicted({ k: await old.own(400, { key: "k" }) });
+      assertEquals((await sweepAll()).deleted, 0);
+      const report = await sweepAll({ keepOrphansMs: 28 * DAY_MS });
+      assertEquals([report.deleted, report.deletedFor], [1, { orphan: 1 }]);
+    });
+
+    it("deletes what nothing names after keepOrphansMs, the newest one only once it is the oldest", async () => {
+      await old.own(40, { key: "k" });
+      await old.own(35, { key: "k" });
+      await old.own(10, { key: "young" });
+      assertEquals([(await sweepAll()).deleted, left().length], [1, 2]);
+      assertEquals([(await sweepAll()).deleted, left()], [1, [`young/${old.version(10)}`]]);
+    });
+
+    it("deletes versions of a key that changes all the time, by what its versions say was named before", async () => {
+      let prev = "";
+      for (let days = 20; days > 0; days -= 0.5) prev = await old.own(days, { key: "hot", prev });
+      await evicted({ hot: prev });
+      const report = await sweepAll();
+      // the newest one that is 9 days old names the one before: all before that go
+      assertEquals([report.deleted, left().length, report.deletedFor], [21, 19, { superseded: 21 }]);
+      assertEquals((await sweepAll()).deleted, 0);
+    });
+
+    it("keeps a version of such a key that Redis has gone back to", async () => {
+      const first = await old.own(20, { key: "hot" });
+      const lost = await old.own(19, { key: "hot", prev: first });
+      await old.own(18, { key: "hot", prev: lost }); // then Redis forgot both
+      await evicted({ hot: await old.own(1, { key: "hot", prev: first }) });
+      assertEquals((await sweepAll()).deleted, 0);
+    });
+
+    it("keeps objects whose names are not understood, and those of records of another layout", async () => {
+      archive.objects.set("default/k/readme", new Uint8Array(1));
+      archive.objects.set("default/%/1600000000000000-00000000", new Uint8Array(1));
+      await old.own(100, { key: "odd" });
+      await tools.setRecords({ odd: "3 whatever" });
+      const report = await sweepAll({ keepOrphansMs: 2 * DAY_MS });
+      assertEquals([report.deleted, left().length, report.keptFor], [0, 3, { unsupported: 1 }]);
+      assertEquals(report.errors.map(({ name }) => name).sort(), [
+        "default/%/1600000000000000-00000000",
+        "default/k/readme",
+      ]);
+    });
+
+    it("knows keys whose names are shortened", async () => {
+      const key = "Long".repeat(200);
+      await old.own(20, { key });
+      await evicted({ [key]: await old.own(10, { key }) });
+      assertEquals((await sweepAll()).deleted, 1);
+    });
+  });
+
+  describe("of packs", () => {
+    it("deletes a pack once none of its versions is needed, and not before", async () => {
+      await old.pack(20, [{ key: "a" }, { key: "b" }, { key: "c" }, { key: "d" }]);
+      const [a, b] = await old.pack(15, [{ key: "a" }, { key: "b" }]);
+      const [c, d] = await old.pack(8, [{ key: "c" }, { key: "d" }]);
+      await evicted({ a: a!, b: b!, c: c!, d: d! });
+      assertEquals([(await sweepAll()).deleted, archive.packs().length], [0, 3]);
+      const report = await sweepAll({ keepMs: 5 * DAY_MS });
+      assertEquals([report.deleted, report.objects, archive.packs().length], [4, 1, 2]);
+    });
+
+    it("moves what lives out of a pack of which less than half is needed, and deletes that 48 hours and keepMs later", async () => {
+      const words = await old.pack(20, names(10).map((key) => ({ key })));
+      const later = await old.pack(15, names(6).map((key) => ({ key })));
+      await evicted(Object.fromEntries(names(10).map((key, i) => [key, later[i] ?? words[i]!])));
+      const before = archive.packs();
+      const report = await sweepAll();
+      assertEquals([report.moved, report.deleted, archive.packs().length], [4, 0, 3]);
+      const moved = archive.packs().find((name) => !before.includes(name))!;
+      for (const key of names(10).slice(6)) {
+        const { ver, pack } = placeOf((await stack.record(key))!.ver);
+        assertEquals([ver, `default/~packs/${pack}`], [old.version(20), moved]);
+      }
+      assertEquals([(await sweepAll()).moved, archive.packs().length], [0, 3]); // it waits
+    });
+
+    it("deletes what was moved once the new place is old", async () => {
+      const [, last] = await old.pack(20, [{ key: "a" }, { key: "b" }, { key: "c" }]);
+      const [moved] = await old.pack(9.1, [{ key: "b", ver: placeOf(last!).ver }]);
+      const [a, c] = await old.pack(12, [{ key: "a" }, { key: "c" }]);
+      await evicted({ a: a!, b: moved!, c: c! });
+      const report = await sweepAll();
+      assertEquals([report.deletedFor, archive.packs().length], [{ superseded: 2, moved: 1 }, 2]);
+    });
+
+    it("removes every trace of deleted keys 48 hours after their tombstones, wherever they lie", async () => {
+      const keys = names(100);
+      await old.pack(300, keys.map((key) => ({ key })));
+      const words = await old.pack(20, keys.map((key) => ({ key })));
+      await old.pack(5, keys.slice(1).map((key) => ({ key, gone: true })));
+      await evicted({ [keys[0]!]: words[0]! });
+      const first = await sweepAll();
+      // of the older pack nothing is needed; of the other one the version that lives is moved
+      assertEquals([first.moved, first.deletedFor], [1, { removed: 99, superseded: 1 }]);
+      // as if 48 hours had passed
+      const moved = archive.packs().at(-1)!;
+      const aged = await old.pack(2.1, (await archive.entries(moved)).map(({ key, ver }) => ({ key, ver })));
+      archive.objects.delete(moved);
+      await evicted({ [keys[0]!]: aged.find((word) => word.startsWith(old.version(20)))! });
+      const second = await sweepAll();
+      assertEquals([second.objects, second.deletedFor], [1, { removed: 99, moved: 1 }]);
+      assertEquals(archive.packs().length, 2); // the tombstones, and what lives
+    });
+
+    it("keeps what was removed if the key was made anew from it: what the record names stays", async () => {
+      const [a] = await old.pack(20, [{ key: "a" }, { key: "b" }]);
+      await old.pack(10, [{ key: "a", gone: true }, { key: "b", gone: true }]);
+      await evicted({ a: a! }); // Redis went back to before the removal
+      const report = await sweepAll();
+      assertEquals([report.deleted, report.moved], [0, 1]);
+    });
+
+    it("takes a removal that a tick inferred for superseding only", async () => {
+      await old.pack(20, [{ key: "a" }, { key: "b" }]);
+      await old.pack(8, [{ key: "a", gone: "inferred" }, { key: "b", gone: "inferred" }]);
+      assertEquals((await sweepAll()).deleted, 0);
+      const report = await sweepAll({ keepMs: 5 * DAY_MS });
+      assertEquals([report.deleted, report.deletedFor], [2, { superseded: 2 }]);
+    });
+
+    it("deletes tombstones after keepOrphansMs, once no older version of their keys is left", async () => {
+      const [, b] = await old.pack(90, [{ key: "a" }, { key: "b" }, { key: "c" }]);
+      const [c] = await old.pack(80, [{ key: "c" }, { key: "d" }]);
+      await old.pack(50, [{ key: "a", gone: true }, { key: "d", gone: true }]);
+      const alone = await old.own(50, { key: "e", gone: true });
+      await evicted({ b: b!, c: c! });
+      const first = await sweepAll();
+      // a and d have older versions still
+      assertEquals([first.deletedFor, left().includes(`e/${alone}`), archive.packs().length], [
+        { tombstone: 1 },
+        false,
+        4,
+      ]);
+    });
+
+    it("deletes what expired, unless an older version would become its key's newest", async () => {
+      const exp = Date.now() - 3 * DAY_MS;
+      await old.pack(20, [{ key: "a", exp }, { key: "b", exp }]);
+      assertEquals((await sweepAll()).deletedFor, { expired: 2 });
+      await old.pack(25, [{ key: "a" }, { key: "b" }]);
+      await old.pack(20, [{ key: "a", exp }, { key: "b", exp }]);
+      assertEquals((await sweepAll()).deleted, 0);
+      assertEquals((await sweepAll({ keepOrphansMs: 24 * DAY_MS })).deletedFor, { orphan: 2 });
+      assertEquals((await sweepAll()).deletedFor, { expired: 2 });
+    });
+
+    it("keeps a pack of which a block is damaged, and its directory, and says so", async () => {
+      const words = await old.pack(20, names(10).map((key) => ({ key })));
+      const later = await old.pack(15, names(6).map((key) => ({ key })));
+      await evicted(Object.fromEntries(names(10).map((key, i) => [key, later[i] ?? words[i]!])));
+      const [pack] = archive.packs();
+      archive.objects.get(pack!)![60]! ^= 1;
+      const report = await sweepAll();
+      assertEquals([report.moved, archive.packs().length, report.errors.map(({ code }) => code)], [0, 2, ["CORRUPT"]]);
+      const bytes = archive.objects.get(pack!)!;
+      bytes[bytes.length - 1]! ^= 1;
+      assertEquals((await sweepAll({ keepMs: 0, keepOrphansMs: 2 * DAY_MS })).objects, 0);
+    });
+  });
+
+  it("leaves another queue's objects alone, and those of a store that it is a copy of", async () => {
+    const other = stack.store({ datastore: archive.datastore, tqname: "other" });
+    await stack.raw("SET", "k", "1");
+    await other.dirty("k");
+    await other.tick();
+    const before = new Map(archive.objects);
+    assertEquals((await sweepAll({ keepMs: 0, keepOrphansMs: 2 * DAY_MS })).kept, 0);
+    assertEquals(new Map(archive.objects), before);
+  });
+
+  it("deletes nothing if the index is gone, not confirmed, a copy, or not the archive's owner", async () => {
+    await old.own(20, { key: "k" });
+    await evicted({ k: await old.own(10, { key: "k" }) });
+    const id = String(await stack.raw("GET", "tundra:default:id"));
+    const owner = archive.objects.get(`default/~owner/${id.split("@")[0]}`)!;
+    for (const wrong of ["", `new:${id}`, id.replace(/@.*/, "@elsewhere"), id.replace(/^./, "x")]) {
+      await stack.raw("SET", "tundra:default:id", wrong);
+      await tundraError("LOST", () => sweep(store));
+    }
+    await stack.raw("SET", "tundra:default:id", id);
+    archive.objects.delete(`default/~owner/${id.split("@")[0]}`);
+    await tundraError("LOST", () => sweep(store));
+    assertEquals(left().length, 2);
+    archive.objects.set(`default/~owner/${id.split("@")[0]}`, owner);
+    assertEquals((await sweepAll()).deleted, 1);
+  });
+
+  /** An archive with something of everything; the records of what lives. */
+  async function mixed(): Promise<void> {
+    const keys = names(40);
+    const words: Record<string, string> = {};
+    const put = (some: string[], list: string[]) => some.forEach((key, i) => words[key] = list[i]!);
+    put(keys, await old.pack(40, keys.map((key) => ({ key }))));
+    const half = keys.slice(0, 30);
+    put(half, await old.pack(30, half.map((key) => ({ key, prev: words[key]! }))));
+    await old.pack(20, keys.slice(0, 4).map((key) => ({ key, gone: true, prev: words[key]! })));
+    for (const key of keys.slice(0, 4)) delete words[key];
+    for (const key of keys.slice(10, 20)) words[key] = await old.own(12, { key, prev: words[key]! });
+    const many = names(12, "m");
+    for (const days of [60, 50]) await old.pack(days, many.map((key) => ({ key })));
+    put(many, await old.pack(25, many.map((key) => ({ key }))));
+    let prev = "";
+    for (let days = 20; days > 0; days--) {
+      prev = (await old.pack(days + 0.5, [{ key: "hot", prev }, { key: `x${days}` }]))[0]!;
+    }
+    words.hot = prev;
+    await evicted(words);
+  }
+
+  it("in calls of few requests does what one call does, and goes on where the last one ended", async () => {
+    const outcome = async () => {
+      const words = (await stack.raw("KEYS", "tundra:default:rec:*") as unknown[]).map(String).sort();
+      const named = await Promise.all(
+        words.map(async (name) => (await stack.record(name.slice(19)))!.ver.split("@")[0]),
+      );
+      return { named, versions: [...new Set((await versionsIn(archive.objects)).map(withoutPlace))].sort() };
+    };
+    await mixed();
+    const first = await sweepAll({ keepMs: 0 });
+    assert(first.deleted > 10 && first.moved > 0, JSON.stringify(first));
+    const expected = await outcome();
+    for (const options of [{ maxSubrequests: 20 }, { maxKeys: 1, maxSubrequests: 40 }]) {
+      for (const name of archive.names()) archive.objects.delete(name);
+      await mixed();
+      const report = await sweepAll({ keepMs: 0, ...options });
+      assert(report.calls > 5, `${report.calls} calls`);
+      assertEquals([report.deleted, report.objects], [first.deleted, first.objects]);
+      assertEquals(await outcome(), expected);
+      assertEquals(await stack.raw("EXISTS", "tundra:default:cursor:sweep"), 0);
+    }
+  });
+
+  it("changes nothing in a dry run, and says what a sweep would do", async () => {
+    await mixed();
+    const before = await everythingThere();
+    const planned = await sweep(store, { dryRun: true });
+    assertEquals(await everythingThere(), before);
+    const done = await sweep(store);
+    assertEquals([planned.deleted, planned.moved, planned.objects, planned.done], [
+      done.deleted,
+      done.moved,
+      done.objects,
+      true,
+    ]);
+  });
+
+  it("refuses options that it does not know, before anything is sent", async () => {
+    for (
+      const wrong of [{ keepMs: -1 }, { keepOrphansMs: DAY_MS }, { maxKeys: 0 }, { dryRun: 1 }, { keep: 1 }, {
+        maxSubrequests: 3,
+      }]
+    ) {
+      await tundraError("BAD_ARGUMENT", () => sweep(store, wrong as SweepOptions));
+    }
+    await tundraError("BAD_ARGUMENT", () => sweep({} as TundraStore));
+  });
+});

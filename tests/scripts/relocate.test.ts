@@ -1,0 +1,107 @@
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { readIndex } from "../../src/scripts/read_index.ts";
+import { relocate } from "../../src/scripts/relocate.ts";
+import { assertBetween, textOf, withIndex } from "../support/index.ts";
+import { names } from "../support/fixtures.ts";
+import { withStack } from "../support/stack.ts";
+import { HOUR_US } from "../support/times.ts";
+
+const VER = "1700000000000000-00000000";
+const FROM = `${VER}@:16:100`;
+
+describe("relocate", () => {
+  const stack = withStack();
+  const { raw } = stack;
+  const tools = withIndex(stack);
+  let pack: string;
+  let to: string;
+
+  const packOf = async (hoursAgo: number) => `${Math.round(await tools.nowUs() - hoursAgo * HOUR_US)}-0000000a`;
+
+  beforeEach(async () => {
+    await stack.flush();
+    pack = await packOf(0);
+    to = `${VER}@${pack}:16:50`;
+  });
+
+  const move = (...keys: string[]) => relocate(tools.index, pack, keys.map((key) => ({ key, from: FROM, to })));
+
+  it("changes the place that a record names, and nothing else", async () => {
+    await tools.setRecords({ r: { ver: FROM, rev: 7, touch: 9, kb: 3, error: "X y" }, e: { ver: FROM, flag: "e" } });
+    const before = [await tools.readRecord("r"), await tools.readRecord("e")];
+    assertEquals(await move("r", "e"), ["moved", "moved"]);
+    assertEquals([await tools.readRecord("r"), await tools.readRecord("e")], before.map((r) => ({ ...r, ver: to })));
+    assertEquals(await tools.expiry("tundra:default:rec:e"), -1);
+  });
+
+  it("keeps the record's TTL", async () => {
+    await tools.setRecords({ k: { ver: FROM, flag: "g" } });
+    await raw("PEXPIRE", "tundra:default:rec:k", 60_000);
+    const at = await tools.expiry("tundra:default:rec:k");
+    assertEquals(await move("k"), ["moved"]);
+    assertEquals([(await tools.readRecord("k")).ver, await tools.expiry("tundra:default:rec:k")], [to, at]);
+  });
+
+  it("lets what is to be deleted up to this version stay so: nothing newer is archived yet", async () => {
+    await tools.setRecords({ k: { ver: FROM, old: FROM, flag: "g", rev: 5 }, l: { ver: FROM, old: VER } });
+    assertEquals(await move("k", "l"), ["moved", "moved"]);
+    assertEquals([(await tools.readRecord("k")).old, (await tools.readRecord("l")).old], [to, VER]);
+  });
+
+  it("leaves a record that names another place by now, none, or one of another layout", async () => {
+    await tools.setRecords({ other: { ver: `${VER}@:16:99` }, none: {}, odd: "3 x" });
+    await tools.changesNothing(async () =>
+      assertEquals(await move("other", "none", "odd", "unknown"), ["again", "again", "unsupported", "again"])
+    );
+  });
+
+  it("names no pack that is older than 12 hours", async () => {
+    await tools.setRecords({ k: { ver: FROM } });
+    pack = await packOf(12.1);
+    await tools.changesNothing(async () => assertEquals(await move("k"), ["late"]));
+    pack = await packOf(11.9);
+    assertEquals(await move("k"), ["moved"]);
+  });
+
+  it("changes nothing the second time", async () => {
+    await tools.setRecords({ k: { ver: FROM } });
+    const { again } = await tools.copied(() => move("k"));
+    await tools.changesNothing(again);
+  });
+
+  it("costs one request and 4 commands for 1,000 keys", async () => {
+    const keys = names(1000);
+    await tools.setRecords(Object.fromEntries(keys.map((key) => [key, { ver: FROM }])));
+    await move("x");
+    const { requests, billable } = await tools.bill(() => move(...keys));
+    assertEquals([requests, billable], [1, 4]);
+    assertEquals((await tools.readRecord(keys.at(-1)!)).ver, to);
+  });
+});
+
+describe("read_index", () => {
+  const stack = withStack();
+  const tools = withIndex(stack);
+  beforeEach(() => stack.flush());
+
+  it("replies id, clock and records of one moment, and changes nothing", async () => {
+    await stack.raw("MSET", "tundra:default:id", "u@db", "tundra:default:tick", "5");
+    const text = await tools.writeRecord("a", { ver: VER });
+    const nowUs = await tools.nowUs();
+    const found = await tools.changesNothing(() => readIndex(tools.index, ["a", "none"]));
+    assertEquals([found.id, found.records, text], ["u@db", [text, ""], textOf({ ver: VER })]);
+    assertBetween(found.nowUs, nowUs, nowUs + 5_000_000);
+  });
+
+  it("replies no id that has no seal, and asks in parts for keys of any number", async () => {
+    await stack.raw("SET", "tundra:default:id", "u@db");
+    const keys = names(2500);
+    await tools.setRecords({ [keys[2400]!]: { ver: VER } });
+    const { id, records } = await readIndex(tools.index, keys);
+    assertEquals([id, records.length, records[2400]], ["", 2500, textOf({ ver: VER })]);
+    await readIndex(tools.index, []);
+    assertEquals(await tools.bill(() => readIndex(tools.index, keys.slice(0, 1000))), { requests: 1, billable: 3 });
+    assert((await tools.bill(() => readIndex(tools.index, []))).billable === 3);
+  });
+});
