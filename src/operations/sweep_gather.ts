@@ -2,7 +2,7 @@
  * Gathers, by the records alone, what a sweep might delete or move.
  * @module
  */
-import { goneOf } from "../base/keys.ts";
+import { goneOf, versionMicros } from "../base/keys.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
@@ -17,12 +17,13 @@ const MOST_WANTED = MOST_NOTES / 2;
 
 /** A version in an object of a key's own. */
 export function ownHeld({ key, ver }: Pick<OwnVersion, "key" | "ver">): Held {
-  return { key, ver, word: ver, pack: "", exp: 0, gone: goneOf(ver) };
+  return { key, ver, word: ver, pack: "", exp: 0, gone: goneOf(ver), isMarker: false };
 }
 
 /** A version in a pack. */
-export function packHeld(pack: string, { key, ver, word, exp, gone }: Listed): Held {
-  return { key, ver, word, pack, exp, gone };
+export function packHeld(pack: string, { key, ver, word, exp, gone, prev }: Listed): Held {
+  const isMarker = gone !== undefined && versionMicros(ver) === versionMicros(prev) + 1;
+  return { key, ver, word, pack, exp, gone, isMarker };
 }
 
 /** Records of keys, each read once; `undefined` for one of another version, `null` for none. */

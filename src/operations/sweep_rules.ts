@@ -25,6 +25,8 @@ export interface Held {
   /** The key's own expiry, ms since 1970; 0 for none, or not known. */
   exp: number;
   gone: Tombstone["gone"] | undefined;
+  /** `true` for a tombstone that a purge has put: its version is a microsecond above the one that it stands for. */
+  isMarker: boolean;
 }
 
 /** Knowledge of the key's other versions. Times are microseconds, 0 for none. */
@@ -111,8 +113,7 @@ export function judge(
     return goes("moved", before(versionMicros(facts.copy), besideRemoved ? 0 : keepUs), true);
   }
   if (held.gone !== undefined) {
-    // one that marks an expired key has that version's time: it is as young as its pack
-    const sinceUs = held.gone === true ? us : Math.max(us, versionMicros(held.pack));
+    const sinceUs = held.isMarker ? Math.max(us, versionMicros(held.pack)) : us; // a marker is as young as its pack
     return goes("tombstone", isLast && sinceUs + keepOrphansUs <= times.nowUs);
   }
   const removedUs = Math.max(facts.removedUs, record?.flag === "g" && record.rev === 0 ? namedUs : 0);

@@ -72,7 +72,10 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
     );
     outcomes.forEach((outcome, i) => {
       const { key, old } = archived[i]!;
-      if (old !== "" && (outcome === "clean" || outcome === "removed")) run.purges.push({ key, upTo: old });
+      if (old !== "" && (outcome === "clean" || outcome === "removed")) {
+        run.purges.push({ key, upTo: old, ...(outcome === "clean" && { anew: archived[i]!.ver }) });
+        run.lease = lease;
+      }
       if (outcome === "clean") report.frozen++;
       else if (outcome === "requeued" && archived[i]!.fp !== "") {
         report.frozen++;

@@ -15,7 +15,7 @@ import type { Claim } from "../scripts/claim.ts";
 import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { inGroups } from "../upstash/requests.ts";
-import { putMarkers } from "./expired_markers.ts";
+import { putMarkers } from "./markers.ts";
 import type { TickRun } from "./run.ts";
 
 /** Requests of a round besides one to list each key: their records, markers, a deletion, the script, and its source. */
@@ -40,7 +40,7 @@ export function keepForPurges(run: TickRun, keys: number): void {
 /** Deletes objects that this tick has superseded, with all requests that are left. Never throws. */
 export async function purgeRest(run: TickRun): Promise<void> {
   if (run.settings.maxSubrequests < Infinity) run.requests.keptForPurges += Math.max(0, run.requestsLeft());
-  await purge(run, run.purges);
+  await purge(run, run.purges, run.lease);
 }
 
 /** Purges keys that a claim found in the queue; never throws. */
@@ -52,8 +52,10 @@ export async function purgeClaimed(run: TickRun, { purge: keys, id, nowUs }: Cla
     const purges = keys.flatMap((key, i): Purge[] => {
       const record = records[i];
       if (record === undefined) return []; // of another version: left to that version
+      const { ver, flag } = record;
       const upTo = purgeableUpTo(record, nowUs / 1000);
-      return [{ key, upTo, expired: upTo !== "" && upTo === record.ver }];
+      const anew = upTo !== "" && upTo !== ver && (flag === "r" || flag === "e") ? ver : undefined;
+      return [{ key, upTo, expired: upTo !== "" && upTo === ver, ...(anew && { anew }) }];
     });
     await purge(run, purges, { id, nowUs });
   } catch (thrown) {
@@ -91,14 +93,14 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
       }
     }));
     let done = listed.filter((one) => one !== undefined);
-    const expired = done.filter(({ each, names }) => each.expired && names.length > 0);
-    if (claim && expired.length > 0) {
+    const marked = done.filter(({ each, names }) => (each.expired && names.length > 0) || each.anew !== undefined);
+    if (claim && marked.length > 0) {
       try {
-        await putMarkers(run, claim.id, claim.nowUs, expired.map(({ each }) => each), signal);
+        await putMarkers(run, claim.id, claim.nowUs, marked.map(({ each }) => each), signal);
       } catch (thrown) {
-        failed.push(...expired.map(({ each }) => each));
+        failed.push(...marked.map(({ each }) => each));
         failure ??= thrown;
-        done = done.filter((one) => !expired.includes(one));
+        done = done.filter((one) => !marked.includes(one));
       }
     }
     for (const group of inGroups(done, ({ names }) => names.length, MOST_NAMES)) {

@@ -25,8 +25,9 @@ export interface TickRun {
   readonly purging: RequestOptions;
   /** The requests that it has made and may still make. */
   readonly requests: RequestBudget;
-  /** Keys for which this tick has archived an object that supersedes others. */
+  /** Keys for which this tick has archived an object that supersedes others, under this lease or before. */
   readonly purges: Purge[];
+  lease?: { readonly id: string; readonly nowUs: number };
   /** Uploads at once. */
   readonly uploads: Semaphore;
   /** Keys to read at a time; fewer if their values are large. */

@@ -145,6 +145,21 @@ describe("keys that expire by themselves, with packs", () => {
     }
   });
 
+  it("nor removed keys that are made anew before a tick comes: their marker says that what was before is to go", async () => {
+    await archived(["k", "other"], "removed");
+    const [word] = [(await record("k"))!.ver];
+    await store.del("k");
+    await archived(["k"], "anew");
+    const marker = archive.packs().at(-1)!;
+    const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+    assertEquals(records.map((each) => [each.key, each.prev, "gone" in each && each.gone]), [["k", word, true]]);
+    assertEquals(versionMicros(records[0]!.ver), versionMicros(word) + 1);
+    assertEquals([(await record("k"))!.old, await stack.members("purge")], ["", []]);
+    await store.evict("k");
+    await store.ensureKs("k");
+    assertEquals(await stack.get("k"), "anew");
+  });
+
   it("many at once share one marker pack, whatever their versions", async () => {
     const keys = names(4);
     await archived([...keys, "other"], "older, for ever");

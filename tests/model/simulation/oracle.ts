@@ -598,7 +598,8 @@ export function makeOracle(
     const record = read(truth.record);
     if (state === null) {
       if (older.length > 0) wrong("a tombstone with older versions");
-      if (ageUs < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
+      const isMarker = us === versionMicros(entry.prev) + 1; // as old as what it stands for, and put later
+      if ((isMarker ? ageUs : nowUs - us) < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
       return;
     }
     if (us <= truth.removedUs && nowUs - truth.removedAtUs >= EXPIRED_US) return;

@@ -122,7 +122,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "an expired key leaves no marker",
     met: 82,
     where: "src/tick/purge.ts",
-    patches: [["if (claim && expired.length > 0) {", "if (claim && expired.length < 0) {"]],
+    patches: [["(each.expired && names.length > 0) ||", "(each.expired && names.length < 0) ||"]],
   },
   {
     name: "a search for lost records takes a packed tombstone for a value",

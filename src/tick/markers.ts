@@ -1,6 +1,9 @@
 /**
- * Markers: a tombstone in a pack for each expired key whose own objects are deleted. Older versions of the key may lie
- * in packs; without a newer one they would be its newest, and a search would take them for its value.
+ * Markers: tombstones in a pack for keys whose own objects are deleted while older versions may lie in packs.
+ *
+ * - Of an expired key: without one, an older version would be its newest, and a search would take it for its value.
+ * - Of a key that was removed on purpose and made anew before a tick came: nothing else in the archive says that the
+ *   versions before were removed, so that a sweep deletes them.
  * @module
  */
 import { freezePack } from "../archive/pack.ts";
@@ -9,15 +12,31 @@ import { packName, packPrefix, versionAfter, versionMicros } from "../base/keys.
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
 
-/** Puts a pack of tombstones, each just above the version that expired, and so below whatever the key becomes later. */
-export async function putMarkers(run: TickRun, id: string, nowUs: number, purges: Purge[], signal: AbortSignal) {
+/** Tells if something newer than a marker would be is in the archive, or will be: nothing may have its time. */
+function hasRoom({ upTo, anew }: Purge): boolean {
+  return anew === undefined || versionMicros(anew) > versionMicros(upTo) + 1;
+}
+
+/**
+ * Puts a pack of tombstones, each just above the version that expired or was removed, and so below whatever the key is
+ * or becomes later.
+ */
+export async function putMarkers(run: TickRun, id: string, nowUs: number, marked: Purge[], signal: AbortSignal) {
   const { context } = run;
-  if (!await mayHoldPacks(run, signal)) return;
-  const records = purges.map(({ key, upTo }) => {
+  const purges = marked.filter(hasRoom);
+  if (purges.length === 0 || !await mayHoldPacks(run, signal)) return;
+  const records = purges.map(({ key, upTo, anew }) => {
     const { ver } = placeOf(upTo);
     // the same name each time: whoever marks the same key meanwhile, marks it alike
     const after = String(versionMicros(ver) + 1).padStart(16, "0") + ver.slice(16);
-    return { key, ver: after, at: Math.floor(nowUs / 1000), index: id, prev: upTo, gone: "inferred" as const };
+    return {
+      key,
+      ver: after,
+      at: Math.floor(nowUs / 1000),
+      index: id,
+      prev: upTo,
+      gone: anew !== undefined || "inferred" as const,
+    };
   });
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
