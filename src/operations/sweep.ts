@@ -16,6 +16,7 @@ import { asTundraError, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { checkIdentity, isConfirmed, ownedByAnother, wrongArchive } from "../core/identity.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
+import { registerUpkeep } from "../core/upkeep.ts";
 import { readIndex } from "../scripts/read_index.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions } from "./bounds.ts";
@@ -90,8 +91,15 @@ export async function sweep(store: TundraStore, options: SweepOptions = {}): Pro
   return await sweepArchive(contextOf("sweep", store), options);
 }
 
+registerUpkeep({
+  async sweepMs(context, bounds) {
+    const { subrequests, commands, deleted } = await sweepArchive(context, bounds);
+    return { subrequests, commands, found: { swept: deleted } };
+  },
+});
+
 /** Sweeps the archive of a context; see {@linkcode sweep}. */
-export async function sweepArchive(context: Context, options: SweepOptions): Promise<SweepReport> {
+async function sweepArchive(context: Context, options: SweepOptions): Promise<SweepReport> {
   const what = "sweep";
   const { keepMs = 7 * DAY_MS, keepOrphansMs = 30 * DAY_MS, maxKeys = Infinity, dryRun = false } = options;
   const bounds = beginOperation(what, context, options, NAMES, REQUESTS);

@@ -6,6 +6,7 @@ import { checkFunction, checkNames, checkNumber, checkSignal } from "../base/arg
 import { ignoreErrors } from "../base/callbacks.ts";
 import type { TundraError, TundraErrorCode } from "../base/errors.ts";
 import { leastDurationMs } from "../base/platform.ts";
+import { type Upkeep, upkeepOf } from "../core/upkeep.ts";
 
 /**
  * Bounds of one {@linkcode TundraStore.tick}. A tick ends at the first bound that it reaches; the next one does the
@@ -71,6 +72,21 @@ export interface TickOptions {
    * @default {1 s, doubled each time, at most an hour}
    */
   retryBackoffMs?: number | ((attempt: number) => number);
+  /**
+   * Milliseconds of `deadlineMs` that are kept for a sweep, which deletes from the archive what is no longer needed:
+   * 0, or 1,000 to `deadlineMs`. It goes on where the last one ended. It needs `import "@tundra/store/operations"` and, if requests
+   * are bounded, 20 that are left.
+   *
+   * @default {0}
+   */
+  sweepMs?: number;
+  /**
+   * Keys whose archived versions are read and checked in this tick: 0 to 1,000,000. It needs
+   * `import "@tundra/store/operations"`.
+   *
+   * @default {0}
+   */
+  verifyKeys?: number;
   /** Aborts: uploads under way are given up, all claimed keys go back to the queue, the report is returned. */
   signal?: AbortSignal;
   /** Called for each failure. An error that it throws is ignored. */
@@ -109,6 +125,11 @@ export interface TickReport {
   bytesRead: number;
   /** Bytes of archive objects written. */
   bytesWritten: number;
+  /** Versions that a sweep has deleted, if `sweepMs` was given. */
+  swept?: number;
+  /** Versions that were read and checked, and those found damaged or missing, if `verifyKeys` was given. */
+  verified?: number;
+  damaged?: number;
   /** Duration in milliseconds. */
   durationMs: number;
   /**
@@ -141,9 +162,10 @@ const BOUNDS = {
 const WITH_PACKS: Partial<Record<Bounded, number>> = { maxKeys: 10_000, batchKeys: 1_000 };
 
 type Bounded = keyof typeof BOUNDS;
+type UpkeepName = keyof Upkeep;
 
 /** Checked options, with all defaults filled in. */
-export type TickSettings = Record<Bounded, number> & {
+export type TickSettings = Record<Bounded | UpkeepName, number> & {
   backoffMs: (attempt: number) => number;
   signal: AbortSignal | undefined;
   onError: (error: TundraError) => void;
@@ -152,6 +174,8 @@ export type TickSettings = Record<Bounded, number> & {
 /** The names of all tick options. */
 export const TICK_OPTION_NAMES: readonly string[] = [
   ...Object.keys(BOUNDS),
+  "sweepMs",
+  "verifyKeys",
   "retryBackoffMs",
   "signal",
   "onError",
@@ -168,11 +192,18 @@ export function checkTickOptions(options: TickOptions = {}, what = "tick", packs
       ? checkDuration(what, name, value, leastDurationMs())
       : checkNumber(what, name, value, least, most);
   }
-  const { retryBackoffMs, signal, onError } = options;
+  const { retryBackoffMs, signal, onError, sweepMs = 0, verifyKeys = 0 } = options;
+  if (sweepMs !== 0) checkNumber(what, "sweepMs", sweepMs, leastDurationMs(), settings.deadlineMs, " of milliseconds");
+  checkNumber(what, "verifyKeys", verifyKeys, 0, 1_000_000);
+  if (sweepMs > 0) upkeepOf("sweepMs", sweepMs);
+  if (verifyKeys > 0) upkeepOf("verifyKeys", verifyKeys);
   checkSignal(what, "signal", signal);
   checkFunction(what, "onError", onError);
   return {
     ...settings,
+    deadlineMs: settings.deadlineMs - sweepMs,
+    sweepMs,
+    verifyKeys,
     backoffMs: checkBackoff(what, "retryBackoffMs", retryBackoffMs, 3_600_000),
     signal,
     onError: (error) => ignoreErrors(() => onError?.(error)),

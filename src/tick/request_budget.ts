@@ -18,6 +18,10 @@ export interface RequestBudget {
   keptForPurges: number;
   /** Requests left for work. */
   left(): number;
+  /** All requests left, those that are kept back included. */
+  unspent(): number;
+  /** Counts requests that others have made. */
+  add(requests: number): void;
   /** A request that begins work. */
   work(): void;
   /** A request that purges: it may be one of those kept back for purging. */
@@ -46,6 +50,8 @@ export function requestBudget(most: number): RequestBudget {
     },
     keptForPurges: 0,
     left: () => most - CLOSING_REQUESTS - budget.keptForPurges - made,
+    unspent: () => most - made,
+    add: (requests) => void (made += requests),
     work: () => spend(CLOSING_REQUESTS + budget.keptForPurges),
     purge() {
       spend(CLOSING_REQUESTS);

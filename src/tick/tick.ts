@@ -9,6 +9,7 @@ import { monotonicMs, random } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { claimLease, keysToClaim, type Seen, type Wanted } from "./claim_lease.ts";
 import { evictClaimed, EVICTION_REQUESTS } from "./evict_idle.ts";
+import { keepUp } from "./keep_up.ts";
 import { giveBack, releaseAll } from "./leases.ts";
 import { searchLostRecords } from "./lost_records.ts";
 import { checkTickOptions, type TickOptions, type TickReport } from "./options.ts";
@@ -39,8 +40,9 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
     await purgeRest(run);
     report.remaining = seen.left + run.queuedAgain;
     report.done = report.remaining === 0 && !seen.idle && report.purging === 0 && !run.unfinished && !stopped;
-    report.durationMs = Math.round(monotonicMs() - startedAt);
   }
+  await keepUp(run);
+  report.durationMs = Math.round(monotonicMs() - startedAt);
   return { ...report };
 }
 

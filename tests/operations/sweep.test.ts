@@ -317,6 +317,24 @@ describe("sweep()", () => {
     ]);
   });
 
+  it("takes its part of a tick, and the tick its part of the requests", async () => {
+    await mixed();
+    await stack.raw("SET", "k:new", "1");
+    await store.dirty("k:new");
+    const billed = await tools.bill(async () => {
+      const report = await store.tick({ sweepMs: 5_000, maxSubrequests: 200 });
+      assertEquals([report.frozen, report.errors], [1, []]);
+      assert(report.swept! >= 12, `${report.swept}`);
+      assertLessOrEqual(report.subrequests, 200);
+    });
+    assert(billed.requests > 10);
+    const { commands, swept } = await store.tick({ sweepMs: 5_000 });
+    assertEquals(swept, 0);
+    assert(commands > 20, "those of the sweep count");
+    assertEquals((await store.tick({ sweepMs: 5_000, maxSubrequests: 12 })).swept, undefined); // not begun
+    await tundraError("BAD_ARGUMENT", () => store.tick({ sweepMs: 5_000, deadlineMs: 4_000 }));
+  });
+
   it("refuses options that it does not know, before anything is sent", async () => {
     for (
       const wrong of [{ keepMs: -1 }, { keepOrphansMs: DAY_MS }, { maxKeys: 0 }, { dryRun: 1 }, { keep: 1 }, {

@@ -90,7 +90,7 @@ export type Names = [
       keyof TickReport,
       | ("claimed" | "frozen" | "requeued" | "evicted" | "rescued" | "missing" | "failed" | "dead" | "remaining")
       | ("purged" | "purging" | "subrequests" | "commands" | "bytesRead" | "bytesWritten" | "durationMs" | "done")
-      | "errors"
+      | ("swept" | "verified" | "damaged" | "errors")
     >
   >,
   Assert<Equal<keyof TickReport["errors"][number], "key" | "code" | "message" | "attempt">>,
