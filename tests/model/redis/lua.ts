@@ -335,7 +335,8 @@ const runtime = {
       const at = (i: number) => i < 0 ? Math.max(s.length + i + 1, 0) : i;
       return s.slice(Math.max(at(number(from)), 1) - 1, at(number(to)));
     },
-    char: (...codes: LuaValue[]): LuaValue => String.fromCharCode(...codes.map(number)),
+    char: (...codes: LuaValue[]): LuaValue =>
+      codes.length === 1 ? String.fromCharCode(number(codes[0])) : String.fromCharCode(...codes.map(number)),
   },
   math: {
     floor: (value: LuaValue): LuaValue => Math.floor(number(value)),

@@ -22,9 +22,10 @@ export const digest: Platform["digest"] = (algorithm, data) => {
 /** Digests of what is hashed again and again, such as a container each time it is read. */
 const digests = new Map<string, Uint8Array<ArrayBuffer>>();
 const SMALL = 1_000;
+const binary = (bytes: Uint8Array): string => String.fromCharCode.apply(null, bytes as unknown as number[]);
 
 function digestOf(algorithm: "SHA-1" | "SHA-256", data: Uint8Array): Uint8Array<ArrayBuffer> {
-  const name = data.length > SMALL ? undefined : algorithm + String.fromCharCode(...data);
+  const name = data.length > SMALL ? undefined : algorithm + binary(data);
   let found = name === undefined ? undefined : digests.get(name);
   if (!found) {
     found = new Uint8Array(createHash(algorithm === "SHA-1" ? "sha1" : "sha256").update(data).digest());

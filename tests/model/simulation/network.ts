@@ -4,6 +4,7 @@
  * @module
  */
 import type { Freezer } from "../../../src/archive/freezer.ts";
+import { onAbort } from "../../../src/base/abort.ts";
 import type { Datastore, DatastoreCallOptions } from "../../../src/datastores/datastore.ts";
 import {
   type Answer,
@@ -340,7 +341,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       const { signal } = options ?? {};
       if (signal?.aborted) return reject(signal.reason);
       const unavailable = (message: string) => errors.unavailable(message, true);
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      if (signal) onAbort(signal, () => reject(signal.reason));
       const answered = (then: () => void) => world.ready.push({ owner: process, run: then });
       const execute = (): T => {
         world.note(() => `${process.name}: ${what}`);

@@ -240,8 +240,12 @@ export function makeOracle(
   const recordName = (key: string) => recordNames.get(key) ?? `${PREFIX}rec:${key}`;
   const expired = (exp: number): boolean => exp !== 0 && exp <= nowMs();
   const evicted = (record: KeyRecord): boolean => record.flag === "e" && !expired(record.exp);
-  const archived = (key: string, word: string): ArchiveEntry | undefined =>
-    archive.get(holderOf(key, word))?.entries.find((entry) => entry.key === key && entry.word === word);
+  const holders = new Map<string, { word: string; name: string }>();
+  const archived = (key: string, word: string): ArchiveEntry | undefined => {
+    let holder = holders.get(key);
+    if (holder?.word !== word) holders.set(key, holder = { word, name: holderOf(key, word) });
+    return archive.get(holder.name)?.entries.find((entry) => entry.key === key && entry.word === word);
+  };
 
   function held(key: string): ValueState {
     return redis.peek(key) ?? null;
