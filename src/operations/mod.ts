@@ -21,5 +21,7 @@ export { restoreVersion, type RestoreVersionOptions, type RestoreVersionReport }
 export { sweep, type SweepOptions } from "./sweep.ts";
 export type { Reason as SweepReason } from "./sweep_rules.ts";
 export type { SweepReport } from "./sweep_run.ts";
+export { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
+export type { DamagedVersion, MissingVersion } from "./verify_state.ts";
 export { type Version, type Versions, versions, type VersionsOptions } from "./versions.ts";
 export { warm, type WarmOptions, type WarmReport } from "./warm.ts";

@@ -27,6 +27,8 @@ import {
   peek,
   restoreVersion,
   type RestoreVersionReport,
+  verify,
+  type VerifyReport,
   type Versions,
   versions,
   warm,
@@ -137,6 +139,7 @@ export function others(signal: AbortSignal): void {
   restoreVersion(store, "k", "1764000000000001-0a1b2c3d", { to: "other", expired: true, dryRun: true, maxPacks: 9 });
   peek(store, "k", (redis, name) => redis.hgetall<{ a: string }>(name), { ttlMs: 1_000, maxSubrequests: 50, signal });
   restoreVersion(store, "k", new Date(0), { maxSubrequests: 50, signal });
+  verify(store, { share: 0.5, seed: 1, repair: true, maxKeys: 1, dryRun: true, maxSubrequests: 50, signal });
   versions(store, "k", { maxVersions: 10, maxPacks: 0, maxSubrequests: 50, signal });
   adopt(store, { match: "a:*", type: "hash", minBytes: 1, idleOnly: 1_000, maxKeys: 1, dryRun: true, signal });
   list(store, { match: "a:*", state: "evicted", signal });
@@ -149,6 +152,8 @@ export function others(signal: AbortSignal): void {
   moveIndex();
   // @ts-expect-error there is no option force
   moveIndex(store, { force: true });
+  // @ts-expect-error a seed is a number
+  verify(store, { seed: "1" });
   // @ts-expect-error a key must be there
   versions(store);
   // @ts-expect-error read must be there
@@ -184,6 +189,7 @@ export type Results = [
   Assert<Equal<ReturnType<typeof r2Datastore>, Required<Archive>>>,
   Assert<Equal<ReturnType<typeof cronHandler>, (request: Request) => Promise<Response>>>,
   Assert<Equal<Awaited<ReturnType<typeof moveIndex>>, MoveIndexReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof verify>>, VerifyReport>>,
   Assert<Equal<Awaited<ReturnType<typeof versions>>, Versions>>,
   Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
   Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,

@@ -1,0 +1,147 @@
+/**
+ * Checks of versions that were read: bytes, key and version, and that the record's fingerprint is theirs.
+ * @module
+ */
+import { labelOf } from "../archive/encoding.ts";
+import { type ArchiveRecord, thawRecord, type Tombstone } from "../archive/record.ts";
+import { placeOf } from "../archive/place.ts";
+import { unseal } from "../archive/seal.ts";
+import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { keyOfObject, objectPrefix, versionMicros } from "../base/keys.ts";
+import { thawArchived } from "../core/fetch_archived.ts";
+import type { Fetched } from "../core/fetch_archived.ts";
+import { evict } from "../scripts/evict.ts";
+import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
+import { readTexts } from "../scripts/read_records.ts";
+import { inRequests, keyBytes } from "../upstash/requests.ts";
+import { sha1Hex } from "../upstash/script.ts";
+import type { Bounds } from "./bounds.ts";
+import { type DamagedVersion, noteAnswers, type VerifyRun } from "./verify_state.ts";
+
+/** A version that was read: its archived record, or why there is none. */
+export interface ReadVersion {
+  /** "" if it cannot be told. */
+  key: string;
+  /** Without its place. */
+  ver: string;
+  /** The object that holds it. */
+  object: string;
+  archived: ArchiveRecord | Tombstone | TundraError | undefined;
+  /** The reason why the archive did not answer. */
+  unanswered?: Error;
+}
+
+/** Thaws an object of a key's own; `undefined` if it went meanwhile. */
+export async function thawOwn(
+  { context }: Bounds,
+  name: string,
+  bytes: Uint8Array | Error,
+  known?: string,
+): Promise<ReadVersion | undefined> {
+  if (isNotFound(bytes)) return undefined;
+  const end = name.lastIndexOf("/") + 1;
+  const ver = name.slice(end);
+  let key = known ?? await keyOfObject(name.slice(0, end));
+  if (bytes instanceof Error) return { key: key ?? "", ver, object: name, archived: undefined, unanswered: bytes };
+  try {
+    key ??= await keyInside(context, name, bytes);
+    return { key, ver, object: name, archived: await thawRecord(bytes, { key, ver }, name, context.freezers) };
+  } catch (thrown) {
+    return { key: key ?? "", ver, object: name, archived: asTundraError(thrown, `read ${show(name)}`) };
+  }
+}
+
+/** The key that an object names whose own name is shortened; its name must be that of this key. */
+async function keyInside({ freezers, tqname }: Bounds["context"], name: string, bytes: Uint8Array): Promise<string> {
+  const what = `read ${show(name)}`;
+  const record = await unseal(bytes, name, freezers, what, []);
+  let key: unknown;
+  try {
+    ({ key } = labelOf(record));
+  } catch {
+    // no record at all
+  }
+  if (typeof key === "string" && name.startsWith(await objectPrefix(tqname, key))) return key;
+  throw new TundraError("CORRUPT", `Cannot ${what} as it must hold a record of a key of that name: it does not`);
+}
+
+/** Thaws a version of a pack; `undefined` if the pack went meanwhile. */
+export async function thawPacked(
+  { context }: Bounds,
+  fetched: Fetched,
+  blocks: Parameters<typeof thawArchived>[2],
+): Promise<ReadVersion | undefined> {
+  const { key, ver, name, object } = fetched;
+  if (isNotFound(object)) return undefined;
+  const version = { key, ver: placeOf(ver).ver, object: name };
+  if (object instanceof Error) return { ...version, archived: undefined, unanswered: object };
+  try {
+    return { ...version, archived: await thawArchived(context, fetched, blocks) };
+  } catch (thrown) {
+    return { ...version, archived: asTundraError(thrown, `read ${show(key)}`) };
+  }
+}
+
+/** Reports those of some versions that are damaged, and repairs them if told. */
+export async function checkVersions(run: VerifyRun, read: (ReadVersion | undefined)[]): Promise<void> {
+  const found = read.filter((each) => each !== undefined);
+  noteAnswers(run, found.map(({ key }) => key), found.map(({ unanswered }) => unanswered));
+  const known = found.filter(({ unanswered }) => unanswered === undefined);
+  const named = known.filter(({ key, archived }) => key !== "" || !(archived instanceof TundraError));
+  const { context, call } = run.bounds;
+  const texts = named.length > 0 ? await readTexts(context, named.map(({ key }) => key), call) : [];
+  const textOf = new Map(named.map((each, i) => [each, texts[i]!]));
+  const damaged: (DamagedVersion & { named: string })[] = [];
+  for (const each of known) {
+    const record = textOf.has(each) ? parseRecord(textOf.get(each)) : undefined;
+    const error = each.archived instanceof TundraError ? each.archived : await fingerprintError(each, record);
+    if (error === undefined) continue;
+    const { key, ver: version, object } = each;
+    if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") { // a freezer's failure is no damage
+      run.errors.add(key, error);
+      continue;
+    }
+    const current = record !== undefined && placeOf(record.ver).ver === version;
+    const { code, message } = error;
+    damaged.push({ key, code, version, object, current, repaired: false, message, named: record?.ver ?? "" });
+  }
+  await repair(run, damaged.filter(({ current }) => current));
+  run.checked += known.length;
+  run.damaged.push(...damaged.map(({ named: _, ...each }) => each));
+}
+
+/**
+ * The error if the record's fingerprint is not that of the bytes. It is compared only if the key was not used since it
+ * was archived: a restored value may have another DUMP, and then the fingerprint is that one's.
+ */
+async function fingerprintError(
+  { key, ver, object, archived }: ReadVersion,
+  record: KeyRecord | undefined,
+): Promise<TundraError | undefined> {
+  if (record === undefined || archived === undefined || !("dump" in archived) || placeOf(record.ver).ver !== ver) {
+    return undefined;
+  }
+  const { fp, touch } = record;
+  if (!/^[0-9a-f]{40}$/.test(fp) || 1000 * touch > versionMicros(ver)) return undefined;
+  const is = await sha1Hex(archived.dump);
+  if (is === fp) return undefined;
+  const must = `hold the value whose SHA-1 is ${fp}: it has ${is}`;
+  return new TundraError("CORRUPT", `Cannot rely on ${show(object)} as it must ${must}`, { keys: [key] });
+}
+
+/**
+ * Marks those of some keys that are still in Redis, if told: a tick archives them again. One request, which is never
+ * refused: else what follows a damaged object might never be reached.
+ */
+export async function repair(
+  { bounds, repair: told }: VerifyRun,
+  some: { key: string; named: string; repaired: boolean }[],
+): Promise<void> {
+  if (!told) return;
+  const { connection, index } = bounds.context;
+  const outcomes = await inRequests(some, ({ key }) => keyBytes(key), connection.requestLimit, async (batch) => {
+    const candidates = batch.map(({ key, named }) => ({ key, action: "mark" as const, ver: named }));
+    return (await evict(index, candidates, undefined, bounds.closing)).outcomes;
+  });
+  some.forEach((each, i) => each.repaired = outcomes[i] === "rescued" || outcomes[i] === "dirty");
+}

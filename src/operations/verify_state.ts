@@ -1,0 +1,144 @@
+/**
+ * One run of a verification: what it has found, and where it goes on.
+ * @module
+ */
+import { asTundraError, type TundraErrorCode } from "../base/errors.ts";
+import { random } from "../base/platform.ts";
+import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import type { Bounds } from "./bounds.ts";
+import type { KeyErrors } from "./key_errors.ts";
+
+/** A version whose bytes are wrong. */
+export interface DamagedVersion {
+  /** The key; "" if the object does not tell it, or is a pack whose directory is damaged. */
+  key: string;
+  /** `CORRUPT`: other bytes than those that were put. `UNSUPPORTED`: of another format, or a freezer is missing. */
+  code: TundraErrorCode;
+  /** The version's name; that of the pack, if its directory is damaged. */
+  version: string;
+  /** The object that holds it. */
+  object: string;
+  /** `true` if the key's record names this version; `false` for an older one, or an orphan. */
+  current: boolean;
+  /** `true` if the key will be archived again. */
+  repaired: boolean;
+  /** The message of its error. */
+  message: string;
+}
+
+/** A version that a record names, and that the archive does not hold. */
+export interface MissingVersion {
+  /** The key. */
+  key: string;
+  /** The version's name. */
+  version: string;
+  /** The object that is missing. */
+  object: string;
+  /** `true` if the key will be archived again. */
+  repaired: boolean;
+}
+
+/** The position at which it goes on. */
+export interface VerifyPosition {
+  /** Objects of the archive first, then records. */
+  part: "objects" | "records";
+  /** The datastore's cursor of the page, or that of the scan; "" for the first. */
+  page: string;
+  /** The last name of that page that was dealt with, or "=" and the last key; "" for none. */
+  after: string;
+  /** Blocks of the next pack that were read: those before this offset. */
+  offset: number;
+  share: number;
+  seed: number;
+}
+
+/** One call. */
+export interface VerifyRun {
+  readonly bounds: Bounds;
+  readonly repair: boolean;
+  readonly maxKeys: number;
+  readonly position: VerifyPosition;
+  readonly errors: KeyErrors;
+  readonly damaged: DamagedVersion[];
+  readonly missing: MissingVersion[];
+  /** Packs that are known to be there. */
+  readonly present: Set<string>;
+  /** The position when the archive last answered anything. */
+  answeredAt: VerifyPosition;
+  /** Objects in a row of which it has answered none. */
+  unanswered: number;
+  /** Versions read, and records of which the archive was asked. */
+  checked: number;
+  records: number;
+}
+
+/** A call ends when it has found so many: the next one tells the rest. */
+const MOST_FOUND = 1_000;
+
+/** Tells if work may be begun that takes so many requests. */
+export function mayGoOn({ bounds, maxKeys, checked, records, damaged, missing }: VerifyRun, requests: number): boolean {
+  return bounds.mayBegin(requests) && checked + records < maxKeys && damaged.length + missing.length < MOST_FOUND;
+}
+
+/** So many objects in a row that the archive does not answer mean that it is down, and not that some are special. */
+const MOST_UNANSWERED = 12;
+
+/**
+ * Notes which objects the archive has answered. It throws if a bound was the reason, or if the archive seems to be down;
+ * else what it does not answer is an error of the keys.
+ */
+export function noteAnswers(run: VerifyRun, keys: readonly string[], errors: readonly (unknown | undefined)[]): void {
+  const { bounds } = run;
+  const failed = errors.flatMap((error, i) => error === undefined ? [] : [{ key: keys[i]!, error }]);
+  const error = failed.length > 0 ? asTundraError(failed[0]!.error, "ask the archive") : undefined;
+  if (error && (bounds.signal?.aborted || bounds.requestsLeft() <= 0)) throw error;
+  if (failed.length < errors.length) {
+    run.unanswered = 0;
+    run.answeredAt = { ...run.position };
+  } else run.unanswered += failed.length;
+  if (error && run.unanswered >= MOST_UNANSWERED) throw error;
+  for (const each of failed) run.errors.add(each.key, asTundraError(each.error, "ask the archive"));
+}
+
+/** Tells if an object is in the share: the same for each part of a run, and for each that has this seed. */
+export function isInShare({ position: { share, seed } }: VerifyRun, name: string): boolean {
+  if (share === 1) return true;
+  let hash = 0x811c9dc5 ^ seed; // FNV-1a, and a last mix: names that differ in their last digits must not be neighbours
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) < share * 2 ** 32;
+}
+
+/** The position that a call before has left, if it had the same share and seed; else the beginning. */
+export async function readPosition(
+  bounds: Bounds,
+  name: string | undefined,
+  share: number,
+  seed: number | undefined,
+): Promise<VerifyPosition> {
+  const start = { part: "objects" as const, page: "", after: "", offset: 0, share };
+  const anew = () => ({ ...start, seed: seed ?? Math.floor(random() * 2 ** 32) });
+  if (name === undefined) return anew();
+  try {
+    const kept = JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}") as VerifyPosition;
+    if (kept.share === share && (seed === undefined || kept.seed === seed)) return { ...start, ...kept };
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown;
+  }
+  return anew();
+}
+
+/** Keeps the position for the next call; at the end it is removed. */
+export async function keepPosition(
+  { bounds }: VerifyRun,
+  name: string,
+  position: VerifyPosition,
+  done: boolean,
+): Promise<void> {
+  const text = JSON.stringify(position).replace(
+    /[^\x20-\x7e]/g,
+    (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
+  await writeCursor(bounds.context, name, done ? undefined : text, bounds.closing);
+}
