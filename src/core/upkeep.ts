@@ -3,7 +3,7 @@
  * carry them, so they tell of themselves when they are imported.
  * @module
  */
-import { badArgument } from "../base/errors.ts";
+import { badArgument, type TundraError } from "../base/errors.ts";
 import type { Context } from "./context.ts";
 
 /** The bounds of one upkeep within a tick. */
@@ -19,6 +19,8 @@ export interface UpkeepReport {
   commands: number;
   /** Fields of the tick's report. */
   found: Record<string, number>;
+  /** Failures that a tick reports as its own. */
+  errors?: TundraError[];
 }
 
 /** Operations by the tick's option that asks for them. */

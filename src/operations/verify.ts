@@ -3,8 +3,9 @@
  * @module
  */
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
-import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
+import { asTundraError, badArgument, show, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { registerUpkeep } from "../core/upkeep.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { type KeyError, keyErrors } from "./key_errors.ts";
@@ -77,6 +78,8 @@ export interface VerifyReport extends OperationReport {
 }
 
 const WHAT = "verify";
+/** A tick tells so many. */
+const MOST_ERRORS = 100;
 
 /**
  * Verifies the archive, all of it or a share drawn by lot, in two parts. It reads objects and blocks, and checks seal,
@@ -114,8 +117,35 @@ export async function verify(store: TundraStore, options: VerifyOptions = {}): P
   return await verifyArchive(contextOf(WHAT, store), options, "verify");
 }
 
+registerUpkeep({
+  async verifyKeys(context, bounds, keys) {
+    const report = await verifyArchive(context, { ...bounds, repair: true, maxKeys: keys }, "verify:tick");
+    const { subrequests, commands, checked, records, damaged, missing } = report;
+    const found = { verified: checked + records, damaged: damaged.length + missing.length };
+    return { subrequests, commands, found, errors: errorsOf(report).slice(0, MOST_ERRORS) };
+  },
+});
+
+/** The failures that a tick tells of a report: each version that is damaged or missing, and what could not be verified. */
+function errorsOf({ damaged, missing, errors }: VerifyReport): TundraError[] {
+  const again = (repaired: boolean) => repaired ? ". The key is in Redis and will be archived again" : "";
+  const keysOf = (key: string) => key === "" ? {} : { keys: [key] };
+  return [
+    ...damaged.map(({ key, code, message, repaired }) =>
+      new TundraError(code, `${message}${again(repaired)}`, keysOf(key))
+    ),
+    ...missing.map(({ key, object, repaired }) => {
+      const must = `hold ${show(object)}, which its record names: it does not`;
+      return new TundraError("LOST", `Cannot rely on ${show(key)} as the archive must ${must}${again(repaired)}`, {
+        keys: [key],
+      });
+    }),
+    ...errors.map(({ key, code, message }) => new TundraError(code, message, keysOf(key))),
+  ];
+}
+
 /** Verifies the archive of a context from the position of this name on; see {@linkcode verify}. */
-export async function verifyArchive(context: Context, options: VerifyOptions, name: string): Promise<VerifyReport> {
+async function verifyArchive(context: Context, options: VerifyOptions, name: string): Promise<VerifyReport> {
   const bounds = beginOperation(WHAT, context, options, ["share", "seed", "repair", "maxKeys", "dryRun"]);
   const { share = 1, seed, repair = false, maxKeys = Infinity, dryRun = false } = options;
   if (typeof share !== "number" || !(share > 0 && share <= 1)) {

@@ -19,10 +19,11 @@ export async function keepUp(run: TickRun): Promise<void> {
     const maxSubrequests = run.requests.unspent();
     if (signal?.aborted || maxSubrequests < LEAST_REQUESTS) return;
     try {
-      const { subrequests, commands, found } = await act({ deadlineMs, maxSubrequests, signal });
+      const { subrequests, commands, found, errors = [] } = await act({ deadlineMs, maxSubrequests, signal });
       run.requests.add(subrequests);
       run.report.commands += commands;
       Object.assign(run.report, found);
+      for (const error of errors) run.fail(error);
     } catch (thrown) {
       if (!signal?.aborted) run.fail(asTundraError(thrown, what));
     }

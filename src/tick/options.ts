@@ -81,8 +81,10 @@ export interface TickOptions {
    */
   sweepMs?: number;
   /**
-   * Keys whose archived versions are read and checked in this tick: 0 to 1,000,000. It needs
-   * `import "@tundra/store/operations"`.
+   * Archived versions, and then records, that are verified in this tick, as `verify()` does it: 0 to 1,000,000. The next
+   * tick goes on from there, and begins anew at the end. What is damaged or missing is one of the tick's errors; if it is
+   * in Redis, it is marked. It needs `import "@tundra/store/operations"`, up to 5 s more, and if requests are bounded, 20
+   * that are left.
    *
    * @default {0}
    */
@@ -127,8 +129,9 @@ export interface TickReport {
   bytesWritten: number;
   /** Versions that a sweep has deleted, if `sweepMs` was given. */
   swept?: number;
-  /** Versions that were read and checked, and those found damaged or missing, if `verifyKeys` was given. */
+  /** Versions and records that were verified, if `verifyKeys` was given. */
   verified?: number;
+  /** Versions that were found damaged or missing. */
   damaged?: number;
   /** Duration in milliseconds. */
   durationMs: number;

@@ -6,6 +6,7 @@ import { freezeRecord } from "../../src/archive/record.ts";
 import { deflateFreezer } from "../../mod.ts";
 import { type DamagedVersion, verify, type VerifyOptions, type VerifyReport } from "../../src/operations/mod.ts";
 import { BUCKET, isOwner, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { seededRandom } from "../support/random.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
 const LONG = "long ".repeat(60);
@@ -336,6 +337,32 @@ describe("verify", () => {
     // the owner, 12 objects, head, directory and blocks of the pack; 12 questions and one
     assertEquals([stack.s3Count("ListObjectsV2") - lists, stack.s3Count("GetObject") - gets], [1, 1 + 12 + 3 + 13]);
     assertEquals(report!.subrequests, 8 + 1 + 29);
+  });
+
+  it("is done by ticks, a little each time: they go on one after the other, tell what is wrong, and repair it", async () => {
+    const store = stack.store();
+    const random = seededRandom("verified by ticks");
+    const noise = Array.from({ length: 700 }, () => random.int(36).toString(36)).join(""); // Redis shrinks other text
+    await archived(store, names(200), noise);
+    await archived(stack.store({ packBytes: 0 }), ["a", "b"]);
+    flip(await ownName("a"), 60);
+    objects().delete(await ownName("b"));
+    await store.evict("b");
+    let [verified, damaged, ticks] = [0, 0, 0];
+    const told = new Map<string, string>();
+    while (verified < 201 + 202) {
+      const report = await store.tick({ verifyKeys: 60, maxSubrequests: 50 });
+      assertEquals(report.verified! > 0 && report.verified! <= 120, true, String(report.verified));
+      assertEquals(report.subrequests <= 50, true);
+      verified += report.verified!;
+      damaged += report.damaged!;
+      for (const { key, code } of report.errors) told.set(key, code);
+      assert(ticks++ < 20, String(verified));
+    }
+    assertEquals([damaged, Object.fromEntries(told)], [2, { a: "CORRUPT", b: "LOST" }]);
+    assertEquals((await verify(store)).damaged.map(({ current }) => current), [false]); // archived anew
+    assertEquals((await store.tick()).verified, undefined);
+    assertEquals((await store.tick({ verifyKeys: 60, maxSubrequests: 12 })).verified, undefined); // not begun
   });
 
   it("is done at once with a new store, and twice at once finds the same", async () => {
