@@ -5,12 +5,14 @@
  */
 import type { Block } from "./archive/block.ts";
 import { placeOf } from "./archive/place.ts";
+import type { ArchiveRecord, Tombstone } from "./archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
 import { versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
 import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
+import { formerIds } from "./core/former.ts";
 import { type KnownPacks, newestVersions } from "./core/newest_version.ts";
-import { archivePlace } from "./core/owner.ts";
+import { archivePlace, uuidOf } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { parseRecord } from "./scripts/prelude.ts";
 import { readState } from "./scripts/read_state.ts";
@@ -29,6 +31,8 @@ type Failures = Map<string, TundraError>;
 
 /** Blocks and directories that a call has read already. */
 interface Known {
+  /** The id of the index. */
+  id: string;
   blocks: Map<string, Promise<Block>>;
   packs: KnownPacks;
 }
@@ -59,6 +63,7 @@ interface Ready extends Thawed {
  */
 export async function bringBack(
   context: Context,
+  id: string,
   flights: SingleFlight | undefined,
   findings: CheckFinding[],
   failures: Failures,
@@ -84,7 +89,7 @@ export async function bringBack(
   // versions of one block together, so that it is read once
   const waiting = findings.map(({ key, record }) => evicted(context, key, record))
     .sort((a, b) => a.unit < b.unit ? -1 : a.unit > b.unit ? 1 : 0);
-  const known: Known = { blocks: new Map(), packs: { directories: new Map() } };
+  const known: Known = { id, blocks: new Map(), packs: { directories: new Map() } };
   const { blocks } = known;
   let ready: Ready[] = [];
   while (waiting.length > 0) {
@@ -176,14 +181,12 @@ async function hasMovedOn(context: Context, { key, record }: Evicted): Promise<b
   }
 }
 
-async function thaw(
-  context: Context,
-  fetched: Fetched & { record: string },
-  { blocks, packs }: Known,
-): Promise<Ready> {
-  const { key, record, ver } = fetched;
-  if (isNotFound(fetched.object)) return await thawNewer(context, key, record, ver, packs);
-  const archived = await thawArchived(context, fetched, blocks);
+async function thaw(context: Context, fetched: Fetched & { record: string }, known: Known): Promise<Ready> {
+  if (isNotFound(fetched.object)) return await thawNewer(context, fetched, known);
+  return readyOf(fetched, await thawArchived(context, fetched, known.blocks));
+}
+
+function readyOf({ key, record, ver }: Fetched & { record: string }, archived: ArchiveRecord | Tombstone): Ready {
   const head = { key, expected: record, ver };
   if ("gone" in archived) {
     return { ...head, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
@@ -195,14 +198,13 @@ async function thaw(
 
 /**
  * Thaws a newer version than the record names, as the archive lacks that one: Redis lost acknowledged writes, or the
- * bucket lost objects. A newer version was acknowledged later; an older one is never taken.
+ * bucket lost objects. A newer version was acknowledged later; an older one is never taken, nor one that the index of
+ * another archive wrote.
  */
 async function thawNewer(
   context: Context,
-  key: string,
-  record: string,
-  ver: string,
-  packs: KnownPacks,
+  { key, record, ver }: { key: string; record: string; ver: string },
+  { id, packs }: Known,
 ): Promise<Ready> {
   const lost = (rest: string) =>
     new TundraError(
@@ -221,7 +223,12 @@ async function thawNewer(
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);
   const [fetched] = await fetchArchived(context, [{ key, record, ver: newest }]);
   if (isNotFound(fetched!.object)) throw lost(`its newest, ${newest}, went before it was fetched`);
-  return await thaw(context, fetched!, { blocks: new Map(), packs });
+  const archived = await thawArchived(context, fetched!);
+  const { index } = archived; // none in records of version 1
+  if (index !== undefined && uuidOf(index) !== uuidOf(id) && !(await formerIds(context)).includes(uuidOf(index))) {
+    throw lost(`another index, ${index}, has written its newest, ${newest}`);
+  }
+  return readyOf(fetched!, archived);
 }
 
 function refused(key: string, message: string): TundraError {

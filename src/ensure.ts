@@ -78,7 +78,7 @@ async function ensureBatch(
     again.push(...await lookInArchive(context, unknown.map(({ key }) => key), nowMs, failures));
   }
 
-  again.push(...await bringBack(context, flights, needing("evicted"), failures));
+  again.push(...await bringBack(context, id, flights, needing("evicted"), failures));
   return again;
 }
 

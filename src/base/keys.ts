@@ -17,8 +17,8 @@
  * | `stats` | hash | totals since the beginning |
  * | `cursor:<name>` | string | where an operation goes on that a bound has interrupted |
  *
- * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and the owners,
- * `<tqname>/~owner/...`. The segment of a key:
+ * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and small ones
+ * that say whose it is: `<tqname>/~owner/...`, `<tqname>/~former/...`, `<tqname>/~copying/...`. The segment of a key:
  *
  * | key | segment |
  * | --- | --- |
@@ -27,7 +27,7 @@
  * | longer | its first 167 characters, `~`, and the digits: a part of a path may have 255 bytes on a disk |
  * | empty | `~` |
  *
- * No key's segment begins with `~` and goes on: such names (`~owner`, `~packs`) are Tundra's own.
+ * No key's segment begins with `~` and goes on: such names (`~owner`, `~packs`, ...) are Tundra's own.
  * @module
  */
 import { badArgument, show } from "./errors.ts";
@@ -158,6 +158,16 @@ export function ownerPrefix(tqname: string): string {
 /** The name of one owner object: `uuid` is its index's, or `first` for the one that the first index puts. */
 export function ownerObject(tqname: string, uuid: string): string {
   return ownerPrefix(tqname) + uuid;
+}
+
+/** The prefix of the names of objects that name ids which the archive had before: `<prefix><uuid>`. */
+export function formerPrefix(tqname: string): string {
+  return `${tqname}/~former/`;
+}
+
+/** The prefix of the name of the object that is there while the archive is a copy that is not complete. */
+export function copyingPrefix(tqname: string): string {
+  return `${tqname}/~copying/`;
 }
 
 /** The common beginning of the names of all versions of one key, and of no other's, whatever their case. */

@@ -8,7 +8,7 @@
  * @module
  */
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { ownerObject, ownerPrefix } from "../base/keys.ts";
+import { formerPrefix, ownerObject, ownerPrefix } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 import type { Context } from "./context.ts";
@@ -28,16 +28,22 @@ export function archivePlace({ datastore, tqname }: Context): string {
 export interface Owners {
   /** Uuids of the indexes that have put an owner object, `first` aside. */
   uuids: string[];
-  /** `true` if it holds anything else, such as versions of keys; `undefined` if this datastore cannot list. */
+  /**
+   * `true` if it holds anything but owners and former ids, such as versions of keys; `undefined` if this datastore
+   * cannot list.
+   */
   used: boolean | undefined;
 }
 
 /** The beginning of an id that is not confirmed. */
 export const PROPOSED = "new:";
 
+/** The beginning of an id whose records are being made of the archive. No other than a rebuild confirms it. */
+export const REBUILDING = PROPOSED + "rebuild:";
+
 /** The uuid of an id, confirmed or not. */
 export function uuidOf(id: string): string {
-  return id.slice(id.startsWith(PROPOSED) ? PROPOSED.length : 0, id.lastIndexOf("@"));
+  return id.slice(0, id.lastIndexOf("@")).replace(/^new:(rebuild:)?/, "");
 }
 
 /** The uuid after this one, if that is withdrawn: <uuid>, <uuid>.1, <uuid>.2 */
@@ -102,8 +108,9 @@ export async function listOwners(context: Context, call?: DatastoreCallOptions):
   try {
     // "~" comes after all other characters of names: the first page shows whether there are any
     const { names, cursor } = await datastore.listKeys(`${tqname}/`, undefined, call);
-    const used = names.some((name) => !name.startsWith(under));
-    let owners = names;
+    const isOwner = (name: string) => name.startsWith(under);
+    const used = names.some((name) => !isOwner(name) && !name.startsWith(formerPrefix(tqname)));
+    let owners = names.filter(isOwner);
     if (used || cursor !== undefined) {
       owners = [];
       for await (const page of listPages(datastore, under, call)) owners.push(...page);
@@ -114,7 +121,7 @@ export async function listOwners(context: Context, call?: DatastoreCallOptions):
   }
 }
 
-/** The first owner that is of none of these databases; `undefined` if there is none. */
+/** The first owner that is of none of these databases, and none of these ids; `undefined` if there is none. */
 export async function ownerElsewhere(
   context: Context,
   uuids: string[],
@@ -123,7 +130,7 @@ export async function ownerElsewhere(
 ): Promise<string | undefined> {
   for (const uuid of uuids) {
     const owner = await readOwner(context, uuid, call);
-    if (owner !== undefined && !databases.includes(databaseOf(owner))) return owner;
+    if (owner !== undefined && !databases.includes(databaseOf(owner)) && !databases.includes(owner)) return owner;
   }
   return undefined;
 }

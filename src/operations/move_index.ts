@@ -5,6 +5,7 @@
 import { checkNames, checkSignal } from "../base/arguments.ts";
 import { TundraError } from "../base/errors.ts";
 import { contextOf } from "../core/context.ts";
+import { putFormer } from "../core/former.ts";
 import { holdsNamed } from "../core/held_versions.ts";
 import { idChanged, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
 import {
@@ -42,7 +43,7 @@ export interface MoveIndexReport {
  *
  * The call may be interrupted and repeated. It changes nothing if this database owns its archive already.
  *
- * Cost: 2 requests to Redis and some 8 to the archive.
+ * Cost: 2 requests to Redis and some 9 to the archive.
  *
  * @param store a store on the database that the index has moved to
  * @returns the former owner of the archive and the present one; both are this database if nothing was to be done
@@ -85,6 +86,7 @@ export async function moveIndex(store: TundraStore, options: MoveIndexOptions = 
       throw new TundraError("UNSUPPORTED", "Cannot move an index as its datastore must be able to delete: it is not");
     }
     await provesItself(context, id, call);
+    await putFormer(context, [id], call); // what it has archived stays the archive's own
     const rival = await standAlone(context, moved, [from], call);
     if (rival !== undefined) {
       await deleteOwners(context, [uuidOf(moved)], call);

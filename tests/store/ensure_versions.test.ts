@@ -28,14 +28,19 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
   });
 
   /** Puts a version that holds `value`, or a tombstone. */
-  async function put(ver: string, value: string | undefined, own: { exp?: number; key?: string } = {}): Promise<void> {
-    const { exp = 0, key = KEY } = own;
-    let record: Parameters<typeof freezeRecord>[0] = { key, ver, at: 5, gone: true };
+  async function put(
+    ver: string,
+    value: string | undefined,
+    own: { exp?: number; key?: string; index?: string } = {},
+  ): Promise<void> {
+    const { exp = 0, key = KEY, index } = own;
+    const head = { key, ver, at: 5, ...(index !== undefined && { index, prev: "" }) };
+    let record: Parameters<typeof freezeRecord>[0] = { ...head, gone: true };
     if (value !== undefined) {
       await raw("SET", "scratch", value);
       const dump = new Uint8Array(await raw("DUMP", "scratch") as Buffer);
       await raw("DEL", "scratch");
-      record = { key, ver, at: 5, exp, dump };
+      record = { ...head, exp, dump };
     }
     await archive.putKey(PREFIX + ver, await freezeRecord(record, []));
   }
@@ -65,6 +70,23 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
     assertEquals(await value(), "newer");
     const { ver, fp, flag, rev } = await tools.readRecord(KEY);
     assertEquals([ver, fp, flag, rev], [version(11), await tools.fingerprint(KEY), "r", 0]);
+  });
+
+  it("uses one of an index that the archive had before, as it was moved or rebuilt, and of no other", async () => {
+    const [own, former, foreign] = ["an-id", "a-former-id", "a-foreign-id"].map((uuid) => stack.id(uuid));
+    await put(version(11), "newer", { index: foreign! });
+    assertMatch((await cause()).message, /another index, a-foreign-id@.* has written its newest/);
+    await put(version(12), "newer still", { index: former! });
+    assertMatch((await cause()).message, /another index, a-former-id@/);
+    await archive.putKey("default/~former/a-former-id", new TextEncoder().encode(former));
+    await ensure();
+    assertEquals(await value(), "newer still");
+    await raw("FLUSHALL");
+    await stack.confirmId("an-id");
+    await tools.evicted(KEY, "named by the record", { ver: version(10, "55555555") });
+    await put(version(13), "newest", { index: own! });
+    await ensure();
+    assertEquals(await value(), "newest");
   });
 
   it("uses the newest of several, over any number of pages", async () => {
@@ -160,11 +182,11 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
     await raw("SET", "scratch", value ?? "");
     const dump = new Uint8Array(await raw("DUMP", "scratch") as Buffer);
     await raw("DEL", "scratch");
-    const head = { ver: name, at: 5, index: "an-id", prev: "" };
+    const head = { ver: name, at: 5, index: stack.id("an-id"), prev: "" };
     const mine = value === undefined ? { ...head, key: KEY, gone: true as const } : { ...head, key: KEY, exp: 0, dump };
     const others = ["a", "z"].map((key) => ({ ...head, key, exp: 0, dump }));
     const records = [others[0]!, mine, others[1]!];
-    const { bytes } = await freezePack(records, PACKS + name, [], 1_048_576, "an-id");
+    const { bytes } = await freezePack(records, PACKS + name, [], 1_048_576, stack.id("an-id"));
     await archive.putKey(PACKS + name, bytes);
   }
 
@@ -195,11 +217,11 @@ describe("ensureKs, if the record names an object that the archive lacks,", () =
       assertEquals((await cause()).code, "LOST");
     }
     const other = await freezePack(
-      [{ key: "a", ver: version(12), at: 5, index: "an-id", prev: "", exp: 0, dump: new Uint8Array(10) }],
+      [{ key: "a", ver: version(12), at: 5, index: stack.id("an-id"), prev: "", exp: 0, dump: new Uint8Array(10) }],
       PACKS + version(12),
       [],
       1_048_576,
-      "an-id",
+      stack.id("an-id"),
     );
     await archive.putKey(PACKS + version(12), other.bytes);
     assertEquals((await cause()).code, "LOST");
