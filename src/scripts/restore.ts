@@ -91,10 +91,11 @@ for i = 1, n do
       r = parse(texts[i])
     else
       local dump = redis.call('DUMP', key)
+      local exp = tonumber(ARGV[4 * i - 1])
+      if exp > 0 and (r.ver ~= ARGV[4 * i - 2] or r.exp ~= exp) then push(purge, int(exp + EXPIRED_MS), key) end
       r.fp, r.kb = redis.sha1hex(dump), math.floor((#dump + 1023) / 1024)
-      r.ver, r.exp = ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
+      r.ver, r.exp = ARGV[4 * i - 2], exp
       push(idle, int(now), key)
-      if r.ver ~= parse(texts[i]).ver and r.exp > 0 then push(purge, int(r.exp + EXPIRED_MS), key) end
     end
     push(changes, KEYS[3 + i], r)
   end
