@@ -7,7 +7,8 @@ import { badArgument, show, TundraError } from "./base/errors.ts";
 import { checkKeys } from "./base/keys.ts";
 import { failed, forBatches } from "./core/batches.ts";
 import type { Context } from "./core/context.ts";
-import { copiedIndex, MAX_ROUNDS, movedOn, unsupportedRecord } from "./core/key_errors.ts";
+import { isRebuilding } from "./core/identity.ts";
+import { copiedIndex, MAX_ROUNDS, movedOn, rebuildUnderWay, unsupportedRecord } from "./core/key_errors.ts";
 import { mark, type MarkException } from "./scripts/mark.ts";
 
 /** Options of `dirty()` and `dirtyIn()`. */
@@ -44,7 +45,7 @@ export function markError({ key, why, record }: MarkException): TundraError {
   const details = { keys: [key] };
   switch (why) {
     case "copy":
-      return copiedIndex(record);
+      return isRebuilding(record) ? rebuildUnderWay(record) : copiedIndex(record);
     case "missing":
       return new TundraError("MISSING", `Cannot mark ${show(key)} as it must exist: it is not in Redis`, details);
     case "blind write":

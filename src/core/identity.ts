@@ -7,6 +7,7 @@
  *
  *   id missing, archive unused     a new store: SET id NX new:<id>, put the owner objects, confirm the id
  *   id new:<id>, archive unused    another call began so: put what is missing, confirm the id
+ *   id new:rebuild:<id>            LOST: a rebuild makes the records anew, and alone confirms the id
  *   id missing or new, archive used, or an owner of another database
  *                                  LOST: the index was lost, or the archive is another's
  *   id of another database         LOST: this database is a copy
@@ -23,7 +24,7 @@ import { uuid } from "../base/platform.ts";
 import { proposeId, replaceId } from "../scripts/id.ts";
 import { readState } from "../scripts/read_state.ts";
 import type { Context, RequestOptions } from "./context.ts";
-import { copiedIndex } from "./key_errors.ts";
+import { copiedIndex, rebuildUnderWay } from "./key_errors.ts";
 import {
   archivePlace,
   databaseOf,
@@ -36,6 +37,7 @@ import {
   PROPOSED,
   putOwner,
   readOwner,
+  REBUILDING,
   uuidOf,
 } from "./owner.ts";
 
@@ -46,6 +48,11 @@ const WAIT_MS = 250;
 /** Tells if this id was confirmed. Nothing is put or evicted before. */
 export function isConfirmed(id: string): boolean {
   return id !== "" && !id.startsWith(PROPOSED);
+}
+
+/** Tells if a rebuild makes the records of the index with this id. */
+export function isRebuilding(id: string): boolean {
+  return id.startsWith(REBUILDING);
 }
 
 /**
@@ -63,6 +70,7 @@ export async function checkIdentity(
 ): Promise<boolean> {
   if (id !== "" && databaseOf(id) !== context.index.database) throw copiedIndex(id);
   if (isConfirmed(id)) return false;
+  if (isRebuilding(id)) throw rebuildUnderWay(id);
   const obstacle = await obstacleToBegin(context, id, call);
   if (obstacle === undefined || (begins && obstacle.isRival)) return false;
   const now = (await readState(context.index, [], call)).id;
@@ -186,8 +194,8 @@ async function claimArchive(context: Context, id: string, call?: RequestOptions)
 }
 
 /**
- * Puts the owner object of `id` and returns another owner of the archive; `undefined` if there is none but databases
- * that it replaces, and this one. Other owner objects of this database go only if they are known to be withdrawn:
+ * Puts the owner object of `id` and returns another owner of the archive; `undefined` if there is none but databases or
+ * ids that it replaces, and this database. Other owner objects of this database go only if they are known to be withdrawn:
  * another process may just have confirmed one of them.
  */
 export async function standAlone(
@@ -220,7 +228,8 @@ function indexLost(context: Context, why: string): TundraError {
     `Cannot use the index tundra:${context.tqname}:* of database ${context.index.database} as it must own ` +
       `${archivePlace(context)}: ${why}. ` +
       `If another database or store uses this archive, give this one a tqname, bucket or prefix of its own. ` +
-      `If this index was lost (FLUSHDB, an empty database), write no id by hand: rebuild first. ` +
+      `If this index was lost (FLUSHDB, an empty database), write no id by hand: rebuild first, by rebuild() of ` +
+      `@tundra/store/operations. ` +
       `To begin anew on purpose, use another tqname or prefix, or remove the objects that are there`,
   );
 }

@@ -36,3 +36,14 @@ export function copiedIndex(id: string): TundraError {
       `the old one and call moveIndex() of @tundra/store/operations. If just its URL differs, pass databaseId`,
   );
 }
+
+/** The error while the index's records are made of the archive; `id` is its id. */
+export function rebuildUnderWay(id: string): TundraError {
+  return new TundraError(
+    "LOST",
+    `Cannot use this index as its records must be complete: a rebuild is under way (${
+      show(id)
+    }). Nothing was changed. ` +
+      `Call rebuild() of @tundra/store/operations until its report says done`,
+  );
+}

@@ -22,7 +22,7 @@ export interface MarkOptions {
 
 /**
  * A key that was not marked, and why: `record` is its record if the record is the reason, or the index's id if that is
- * another database's (`copy`).
+ * another database's, or says that a rebuild is under way (`copy`).
  */
 export interface MarkException {
   key: string;
@@ -36,8 +36,8 @@ export interface MarkException {
  *     KEYS  dirty, dead, stats, id, n records, n keys
  *     ARGV  database, freezeDelayMs, missing (throw del), overwrite (never report cas now),
  *             with cas: n expected records
- *     OUT   the id if it is another database's: nothing was marked; else for each key that was not marked: index, code,
- *             record
+ *     OUT   the id if it is another database's, or if a rebuild is under way: nothing was marked; else for each key
+ *             that was not marked: index, code, record
  *             M missing   C conflict: written while evicted   B conflict: removed while evicted
  *             A the record moved on: read it again   U record of another version
  *           (a missing key that is evicted counts as marked: those bytes are archived)
@@ -53,7 +53,7 @@ local DIRTY, DEAD = KEYS[1], KEYS[2]
 local n = (#KEYS - 4) / 2
 local delay, missing, overwrite = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local found, texts = redis.call('MGET', unpack(KEYS, 4, 4 + n)), {}
-if foreign(found[1], ARGV[1]) then return found[1] end
+if foreign(found[1], ARGV[1]) or string.match(found[1] or '', '^new:rebuild:') then return found[1] end
 for i = 1, n do texts[i] = found[i + 1] end
 local there = existing(5 + n, n)
 local out, changes, queue, failed = {}, {}, {}, {}

@@ -13,7 +13,7 @@ import type { ArchiveRecord, Tombstone } from "../../src/archive/record.ts";
 export interface NotedArchive {
   readonly objects: Map<string, Uint8Array>;
   readonly datastore: Required<Datastore>;
-  /** Names of objects but owners, ascending. */
+  /** Names of objects but those that say whose the archive is, ascending. */
   names(): string[];
   /** Names of packs, ascending. */
   packs(): string[];
@@ -40,7 +40,7 @@ export function notedArchive(hooks: (inner: Required<Datastore>) => Partial<Data
     fetchKeys: (names, ...rest) => (gets.push(...names), hooked.fetchKeys(names, ...rest)),
     fetchRanges: (reads, ...rest) => (ranges.push(...reads), hooked.fetchRanges(reads, ...rest)),
   };
-  const names = () => [...objects.keys()].filter((name) => !name.includes("/~owner/")).sort();
+  const names = () => [...objects.keys()].filter((name) => !/\/~(owner|former|copying)\//.test(name)).sort();
   return {
     objects,
     datastore,

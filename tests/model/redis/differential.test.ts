@@ -8,6 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type RedisServer, startRedis } from "../../../dev/servers/redis_server.ts";
 import { memoryDatastore, notFound, TundraError, tundraStore } from "../../../mod.ts";
+import { rebuild } from "../../../src/operations/mod.ts";
 import {
   type RedisConnection,
   redisConnection,
@@ -84,6 +85,7 @@ const EVERY_CODE: Record<string, string> = {
   remove: "DA",
   restore_version: "RADWCX",
   fail: "QDS",
+  raise: "MRK",
 };
 
 interface Pair {
@@ -308,6 +310,12 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
     () => pair.repeat(),
     () => pair.repeat(),
     () => Promise.resolve(pair.passTime(random.pick([0, 1, 1000, 61_000, 3 * HOUR_MS, 11 * HOUR_MS]))),
+    async () => { // the index is lost, and some values with it
+      if (random.int(3) > 0) return;
+      await redis.del(...pair.model.keys().filter((key) => key.startsWith("tundra:")), ...keys(), "none");
+      await rebuild(store);
+    },
+    () => rebuild(store),
     () => Promise.resolve(broken = random.pick(["no", "no", "store", "key"] as const)),
   ];
   for (let i = 0; i < operations; i++) {

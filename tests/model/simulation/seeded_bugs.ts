@@ -574,7 +574,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a copy marks keys",
     play: "several",
     where: "mark",
-    patches: [["if foreign(found[1], ARGV[1]) then return found[1] end", ""]],
+    patches: [["foreign(found[1], ARGV[1]) or", ""]],
   },
   {
     name: "a tick does not ask whose its archive is",

@@ -1,0 +1,260 @@
+/**
+ * rebuild: makes an index anew of what its archive holds, after Redis has lost it.
+ * @module
+ */
+import { checkBoolean, checkMethods } from "../base/arguments.ts";
+import { badArgument, show, TundraError } from "../base/errors.ts";
+import { contextOf } from "../core/context.ts";
+import { idChanged } from "../core/identity.ts";
+import { unsupportedRecord } from "../core/key_errors.ts";
+import type { Datastore } from "../datastores/datastore.ts";
+import { guardedDatastore } from "../datastores/guarded.ts";
+import { raise, type RaiseOutcome } from "../scripts/raise.ts";
+import { confirmRebuild, type RebuildCounts, type RebuildState } from "../scripts/rebuild.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
+import { beginRebuild, checkStillOwner, copyMarks, examine, idToBe, type Wishes } from "./rebuild_begin.ts";
+import { copyArchive } from "./rebuild_copy.ts";
+import { type KeyError, keyErrors } from "./key_errors.ts";
+import { planRebuild } from "./rebuild_plan.ts";
+import { type Position, type Step, walkArchive } from "./rebuild_walk.ts";
+import { untilBound } from "./until_bound.ts";
+
+/** Options of {@linkcode rebuild}. `maxSubrequests` is at least 40. */
+export interface RebuildOptions extends OperationOptions {
+  /**
+   * `true`: the archive may belong to another database, and belongs to this one from now on: that one's ticks are
+   * refused. Stop them before: a tick that is under way goes on to its end.
+   *
+   * @default {false}
+   */
+  takeOver?: boolean;
+  /**
+   * Another archive of the same tqname. Its objects are copied into the store's own archive, which must be unused, and
+   * the index is rebuilt of these. Nothing is ever written to the other one, and its index works on. Pass it in each
+   * call until the report says `done`.
+   */
+  from?: Datastore;
+  /**
+   * `true`: changes nothing, and reports what a rebuild would do. It is one call, and keeps some 200 bytes a key in
+   * memory.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+  /**
+   * `true`: objects and packs that cannot be read, though their keys must be learned from them, are passed over and
+   * reported. Of their keys an older version may count as the newest. `false`: the call fails and names the object.
+   *
+   * @default {false}
+   */
+  skipDamaged?: boolean;
+}
+
+/** The result of {@linkcode rebuild}: counts since the rebuild began, calls before this one included. */
+export interface RebuildReport extends OperationReport {
+  /** Keys of which Redis had no record, and has one now. Each is one of the next four. */
+  keys: number;
+  /** Keys that `ensureKs()` brings back. */
+  evicted: number;
+  /** Keys that were removed, or expired over 48 hours ago. */
+  gone: number;
+  /** Keys that are in Redis: they are archived again, as a newer version. */
+  resident: number;
+  /** Keys with several newest versions of the same time: `ensureKs()` fails for them with `LOST`. */
+  lost: number;
+  /** Versions in objects of their own. */
+  objects: number;
+  /** Packs. */
+  packs: number;
+  /** Objects copied from the archive `from`. */
+  copied: number;
+  /**
+   * Errors of this call: `lost` keys, keys with a record of another version, what was passed over (without a key); the
+   * first 100.
+   */
+  errors: KeyError[];
+  /** Their number. */
+  failed: number;
+}
+
+const WHAT = "rebuild an index";
+const LEAST_REQUESTS = 40;
+/** Requests that end a rebuild. */
+const END_REQUESTS = 5;
+const WALK: Position = { stage: "walk" };
+const END = textOf({ stage: "end" });
+
+/**
+ * Rebuilds the index in Redis of the archive alone: after `FLUSHDB`, after Redis has lost its data, or for a new
+ * database. No value is read. Of each key the newest version counts; what was deleted stays deleted, and what is in
+ * Redis already stays as it is and is archived again. From the first call on until the last one reports `done`, all
+ * other calls of stores on this index fail with `LOST`, and ticks archive nothing.
+ *
+ * A call may be interrupted, repeated, and made by several processes at once: the result is the same. It changes
+ * nothing if the index is whole (`done`, no keys) or the archive was never used.
+ *
+ * What is lost with Redis and was not archived stays lost: values that no tick had archived, marks, dead letters, totals.
+ *
+ * Cost: for each 1,000 objects of keys' own a listing and a request to Redis; for each pack 2 reads and a request to
+ * Redis for each 1,000 of its keys, with about 12 billable commands and one for each removed key; a read for each key
+ * whose name is shortened; some 20 requests more. Copying: 2 requests an object.
+ *
+ * @param store a store on the database that the index is to be in
+ * @throws {TundraError} `LOST` if the archive belongs to another database, or the index to another archive; `CORRUPT` or
+ * `UNSUPPORTED` for what must be read and cannot be; `UNAVAILABLE` if servers fail, or Redis was emptied meanwhile;
+ * `UNSUPPORTED` if the datastore cannot list and delete; `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { rebuild } from "@tundra/store/operations";
+ *
+ * export async function afterTheLossOfRedis() {
+ *   const store = tundraFromEnv();
+ *   console.log("plan:", await rebuild(store, { dryRun: true }));
+ *   let report = await rebuild(store);
+ *   while (!report.done) report = await rebuild(store);
+ *   console.log(report.evicted, "keys can be brought back");
+ * }
+ * ```
+ */
+export async function rebuild(store: TundraStore, options: RebuildOptions = {}): Promise<RebuildReport> {
+  const context = contextOf(WHAT, store);
+  const bounds = beginOperation(WHAT, context, options, ["takeOver", "from", "dryRun", "skipDamaged"]);
+  const { from, takeOver = false, dryRun = false, skipDamaged = false, maxSubrequests = Infinity } = options;
+  for (const [name, value] of Object.entries({ takeOver, dryRun, skipDamaged })) checkBoolean(WHAT, name, value);
+  if (maxSubrequests < LEAST_REQUESTS) {
+    throw badArgument(WHAT, "maxSubrequests", `at least ${LEAST_REQUESTS}`, maxSubrequests);
+  }
+  if (from !== undefined) {
+    checkMethods(WHAT, "from", from, ["fetchKeys", "listKeys"], "a datastore that lists");
+    if (takeOver) throw badArgument(WHAT, "takeOver with from", "false", takeOver);
+  }
+  const source = from && guardedDatastore(from);
+  const run = new Rebuild(bounds, { takeOver, source }, skipDamaged);
+  if (dryRun) return await run.plan();
+  return run.report(await untilBound(bounds, () => run.go()));
+}
+
+/** One call. */
+class Rebuild {
+  readonly #bounds: Bounds;
+  readonly #wishes: Wishes;
+  readonly #skipDamaged: boolean;
+  #counts: RebuildCounts = {
+    ...{ keys: 0, evicted: 0, gone: 0, resident: 0, lost: 0 },
+    objects: 0,
+    packs: 0,
+    copied: 0,
+  };
+  readonly #errors = keyErrors();
+
+  constructor(bounds: Bounds, wishes: Wishes, skipDamaged: boolean) {
+    this.#bounds = bounds;
+    this.#wishes = wishes;
+    this.#skipDamaged = skipDamaged;
+  }
+
+  report(done: boolean): RebuildReport {
+    return { ...this.#bounds.report(done), ...this.#counts, ...this.#errors.report() };
+  }
+
+  async plan(): Promise<RebuildReport> {
+    const { nothing } = await examine(this.#bounds, this.#wishes);
+    if (nothing) return this.report(true);
+    const { context } = this.#bounds;
+    const { source = context.datastore } = this.#wishes;
+    const read = { bounds: this.#bounds, context: { ...context, datastore: source }, skipDamaged: this.#skipDamaged };
+    const { counts, damaged, done, rivals } = await planRebuild(read);
+    this.#counts = counts;
+    for (const key of rivals) this.#note(rivalsOf(key));
+    for (const error of damaged) this.#note(error);
+    return this.report(done);
+  }
+
+  /** Goes on until the end, or until a bound is reached: `false`. */
+  async go(): Promise<boolean> {
+    for (;;) {
+      const situation = await examine(this.#bounds, this.#wishes);
+      if (situation.nothing) return true;
+      const start = textOf(this.#wishes.source ? { stage: "copy" } : WALK);
+      const begun = situation.state ?? await beginRebuild(this.#bounds, situation, this.#wishes, start);
+      const state = await this.#advance(begun);
+      if (state.id !== begun.id) return this.#hasEnded(begun.id, state.id);
+      if (state.at === "") continue; // Redis has lost how far it had come
+      if (state.at !== END || !this.#bounds.mayBegin(END_REQUESTS)) return false;
+      const now = await this.#end(state.id);
+      if (now !== state.id) return this.#hasEnded(state.id, now);
+    } // Redis went back, and the rebuild with it
+  }
+
+  /** Takes steps until the end, or until a bound is reached; where the rebuild stands then. */
+  async #advance(begun: RebuildState): Promise<RebuildState> {
+    const { call, context } = this.#bounds;
+    const { id } = begun;
+    let state = begun;
+    let came = true;
+    this.#counts = state.counts;
+    while (came && state.id === id && state.at !== "" && state.at !== END) {
+      came = false;
+      const position: Position = JSON.parse(state.at);
+      const again = position.stage === "copy" ? "" : textOf(WALK);
+      for await (const { found, objects, packs, copied, damaged, next } of this.#steps(position)) {
+        const step = { id, at: state.at, next: textOf(next), again, adds: { objects, packs, copied } };
+        const raised = await raise(context.index, step, found, call);
+        state = raised;
+        if (raised.id !== id) break;
+        came = true;
+        for (const error of damaged) this.#note(error);
+        raised.outcomes.forEach((outcome, i) => this.#noteOutcome(found[i]!.key, outcome));
+        this.#counts = raised.counts;
+        this.#bounds.progress(raised.counts.keys);
+        if (raised.at !== step.next) break; // another process has gone further, or Redis went back
+      }
+    }
+    return state;
+  }
+
+  /** Ends a rebuild that has come to its end; the id as it is now. */
+  async #end(id: string): Promise<string> {
+    const { call, context, counted } = this.#bounds;
+    await checkStillOwner(this.#bounds, idToBe(id));
+    const marks = await copyMarks(this.#bounds);
+    if (marks.length > 0) await counted((each) => context.datastore.deleteKeys!(marks, each));
+    return await confirmRebuild(context.index, id, idToBe(id), END, call);
+  }
+
+  /** True if the rebuild `id` is what has given the index its id. */
+  #hasEnded(id: string, now: string): boolean {
+    if (now === idToBe(id)) return true;
+    throw idChanged();
+  }
+
+  #steps(position: Position): AsyncGenerator<Step, void, void> {
+    const bounds = this.#bounds;
+    const { source } = this.#wishes;
+    if (position.stage === "copy") return copyArchive({ bounds, source: source! }, position);
+    return walkArchive({ bounds, context: bounds.context, skipDamaged: this.#skipDamaged }, position);
+  }
+
+  #noteOutcome(key: string, outcome: RaiseOutcome): void {
+    if (outcome === "rivals") this.#note(rivalsOf(key));
+    if (outcome === "unsupported") this.#note(unsupportedRecord("rebuild", key));
+  }
+
+  #note(error: TundraError): void {
+    this.#errors.add(error.keys[0] ?? "", error);
+  }
+}
+
+/** A position as Redis keeps it. */
+function textOf(position: Position): string {
+  return JSON.stringify(position);
+}
+
+function rivalsOf(key: string): TundraError {
+  const message =
+    `Cannot tell which version of ${show(key)} came last as its newest ones must differ in their times: ` +
+    `they have the same one. ensureKs() fails for it with LOST; del() it, or write it anew with { overwrite: true }`;
+  return new TundraError("LOST", message, { keys: [key] });
+}

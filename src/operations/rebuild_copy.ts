@@ -1,0 +1,61 @@
+/**
+ * The copy of an archive: each version, pack and former id, put under the same name.
+ * @module
+ */
+import { asTundraError, isNotFound } from "../base/errors.ts";
+import { formerPrefix, packPrefix } from "../base/keys.ts";
+import type { Datastore } from "../datastores/datastore.ts";
+import { inParallel } from "../datastores/parallel.ts";
+import type { Bounds } from "./bounds.ts";
+import type { Position, Step } from "./rebuild_walk.ts";
+
+/** Objects in memory at once; two requests for each. */
+const AT_ONCE = 4;
+const STEP_REQUESTS = 2 * AT_ONCE + 2;
+
+/**
+ * The steps of copying all objects under the store's tqname, until a bound is reached; the last one leads to the walk.
+ * An object that is there already is left as it is: a step that was interrupted has put it.
+ */
+export async function* copyArchive(
+  { bounds, source }: { bounds: Bounds; source: Datastore },
+  from: Position,
+): AsyncGenerator<Step, void, void> {
+  const { tqname } = bounds.context;
+  for (let at = from; bounds.mayBegin(STEP_REQUESTS + 1);) {
+    const { names, cursor } = await bounds.counted((call) => source.listKeys!(`${tqname}/`, at.page, call));
+    const left = names.filter((name) => name > (at.after ?? "") && belongsInCopy(tqname, name));
+    const end: Position = cursor === undefined ? { stage: "walk" } : { stage: "copy", page: cursor };
+    do {
+      if (!bounds.mayBegin(STEP_REQUESTS)) return;
+      const some = left.splice(0, AT_ONCE);
+      const copied = await inParallel(some, AT_ONCE, (name) => copyObject(bounds, source, name));
+      const next = left.length > 0 ? { ...at, after: some.at(-1)! } : end;
+      const count = copied.filter(Boolean).length;
+      yield { found: [], damaged: [], objects: 0, packs: 0, copied: count, next };
+    } while (left.length > 0);
+    if (end.stage === "walk") return;
+    at = end;
+  }
+}
+
+/** Tells if it is a version, a pack or a former id. Owners and notes of a sweep concern the other index alone. */
+function belongsInCopy(tqname: string, name: string): boolean {
+  const own = [packPrefix(tqname), formerPrefix(tqname)];
+  return !name.startsWith(`${tqname}/~`) || name.startsWith(`${tqname}/~/`) ||
+    own.some((each) => name.startsWith(each));
+}
+
+/** Copies one object; `false` if it is no more, or there already. */
+async function copyObject({ context, counted }: Bounds, source: Datastore, name: string): Promise<boolean> {
+  const [object] = await counted((call) => source.fetchKeys([name], call));
+  if (isNotFound(object)) return false; // deleted meanwhile, by its own index
+  if (!(object instanceof Uint8Array)) throw asTundraError(object, "copy an archive");
+  try {
+    return await counted((call) => context.datastore.putKey(name, object, { ...call, ifAbsent: true }));
+  } catch (thrown) {
+    const error = asTundraError(thrown, "copy an archive");
+    if (error.code === "CONFLICT") return false;
+    throw error;
+  }
+}

@@ -1,0 +1,246 @@
+/** rebuild: the index from the archive alone. */
+import { beforeEach, describe, it } from "node:test";
+import { Buffer } from "node:buffer";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { TundraError, type TundraStore } from "../../mod.ts";
+import { rebuild, type RebuildOptions, type RebuildReport } from "../../src/operations/mod.ts";
+import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { assertBetween } from "../support/index.ts";
+import { withStack } from "../support/stack.ts";
+import { archiveOf, type Fault, faulty, indexOf, type LostIndex, smallPacks, worthNow } from "./lost_index.ts";
+
+/** Calls until it is done; the last report. */
+async function untilDone(store: TundraStore, options: RebuildOptions = {}): Promise<RebuildReport> {
+  for (let calls = 1;; calls++) {
+    const report = await rebuild(store, options);
+    if (report.done) return report;
+    assert(calls < 100, "it never ends");
+  }
+}
+
+describe("rebuild, after FLUSHDB", () => {
+  const stack = withStack();
+  let archive: NotedArchive;
+  let lost: LostIndex;
+  let saved: Map<string, Uint8Array> | undefined;
+  let store: TundraStore;
+
+  beforeEach(async () => {
+    await stack.flush();
+    if (!saved) {
+      archive = notedArchive();
+      lost = await archiveOf(stack, archive, 600);
+      saved = new Map(archive.objects);
+    }
+    archive.objects.clear();
+    for (const [name, bytes] of saved) archive.objects.set(name, bytes);
+    await stack.flush();
+    store = smallPacks(stack, archive.datastore);
+  });
+
+  it("brings every key back as it was, and what was removed stays removed", async () => {
+    const { worth, gone } = lost;
+    const report = await rebuild(store);
+    const evicted = worth.size - gone.length;
+    assertEquals([report.done, report.keys, report.evicted, report.gone], [true, worth.size, evicted, gone.length]);
+    assertEquals([report.resident, report.lost, report.failed, report.errors], [0, 0, 0, []]);
+    const status = await store.status();
+    assertEquals([status.evicted, status.resident, status.dirty], [evicted, 0, 0]);
+    assertEquals(await worthNow(stack, store, worth.keys()), worth);
+  });
+
+  it("reads no value but those whose names do not tell their keys, and costs what it says", async () => {
+    await rebuild(store); // scripts are loaded
+    await stack.raw("FLUSHDB");
+    archive.forget();
+    await stack.server.resetCounters();
+    const report = await rebuild(store);
+    const values = archive.gets.filter((name) => !name.includes("/~owner/"));
+    assertEquals(values.map((name) => /~[0-9a-f]{32}\/\d{16}-/.test(name)), [true]); // one long name of two is packed
+    assertEquals(archive.ranges.length, 2 * report.packs);
+    assertEquals(report.commands, await stack.server.billable());
+    const redis = 4 + Math.ceil(report.objects / 1_000) + report.packs;
+    assertEquals(stack.server.requests, redis);
+    assertBetween(report.subrequests - redis - 2 * report.packs - values.length, 8, 20);
+    assertBetween(report.commands, 9 * report.packs, 20 * report.packs + report.gone);
+  });
+
+  it("goes on where a bound has ended it, and comes to the same end", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    const reports: RebuildReport[] = [];
+    while (!reports.at(-1)?.done) {
+      reports.push(await rebuild(store, { maxSubrequests: 40 }));
+      assert(reports.at(-1)!.subrequests <= 40 && reports.length < 20, String(reports.at(-1)!.subrequests));
+    }
+    assert(reports.length > 1);
+    assertEquals(await indexOf(stack), index);
+    assertEquals(reports.at(-1)!.keys, lost.worth.size); // counts go on from call to call
+  });
+
+  it("changes nothing once the index is whole, nor if the archive was never used", async () => {
+    const store = smallPacks(stack, notedArchive().datastore);
+    assertEquals((await rebuild(store)).keys, 0);
+    assertEquals(await stack.raw("KEYS", "*"), []);
+    const other = smallPacks(stack, archive.datastore);
+    await rebuild(other);
+    const before = [await stack.raw("GET", "tundra:default:id"), await indexOf(stack), new Map(archive.objects)];
+    const { done, keys } = await rebuild(other);
+    assertEquals([done, keys], [true, 0]);
+    assertEquals([await stack.raw("GET", "tundra:default:id"), await indexOf(stack), archive.objects], before);
+  });
+
+  it("plans with dryRun: tells what it would do, and writes nothing", async () => {
+    const key = [...lost.worth.keys()].find((key) => lost.worth.get(key))!;
+    await stack.raw("SET", key, "new");
+    const before = new Map(archive.objects);
+    const plan = await rebuild(store, { dryRun: true });
+    assertEquals([await stack.raw("KEYS", "*"), archive.objects], [[Buffer.from(key)], before]);
+    const { keys, evicted, gone, resident, packs, objects, done } = await rebuild(store);
+    assertEquals([plan.done, plan.keys, plan.evicted, plan.gone], [done, keys, evicted, gone]);
+    assertEquals([plan.resident, plan.packs, plan.objects, resident], [resident, packs, objects, 1]);
+  });
+
+  it("queues what is in Redis, and never makes it evicted: it is archived again as a newer version", async () => {
+    const [one, two, removed] = ["k:1", "large", lost.gone[0]!] as const;
+    for (const key of [one, two, removed]) await stack.raw("SET", key, `new: ${key}`);
+    await store.dirty(one); // marked before anybody knew that the index was lost
+    const report = await rebuild(store);
+    assertEquals([report.resident, (await store.status()).dirty], [2, 3]);
+    assertEquals((await store.tick()).frozen, 3);
+    assertEquals((await store.evict(one, two, removed)).evicted.length, 3);
+    const found = await worthNow(stack, store, lost.worth.keys());
+    const expected = new Map(lost.worth);
+    for (const key of [one, two, removed]) expected.set(key, { value: `new: ${key}`, exp: 0 });
+    assertEquals(found, expected);
+  });
+
+  it("refuses all other calls until it is done, and ticks archive nothing", async () => {
+    await rebuild(store); // scripts are loaded
+    await stack.raw("FLUSHDB");
+    assertEquals((await rebuild(store, { maxSubrequests: 40 })).done, false);
+    await stack.raw("SET", "new", "1");
+    const before = new Map(archive.objects);
+    const calls: Record<string, () => Promise<unknown>> = {
+      ensureKs: () => store.ensureKs("k:1"),
+      dirty: () => store.dirty("new"),
+      tick: () => store.tick(),
+      evict: () => store.evict("k:1"),
+      del: () => store.del("k:1"),
+      dirtyIn: () => {
+        const pipeline = store.redis.pipeline();
+        pipeline.get("new");
+        store.dirtyIn(pipeline, "new");
+        return pipeline.exec();
+      },
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      const error = await assertRejects(call, TundraError);
+      assertEquals(error.code, "LOST", name);
+      assertMatch(error.message, /rebuild is under way/, name);
+    }
+    assertEquals(archive.objects, before);
+    assert((await untilDone(store)).done);
+    await store.dirty("new");
+    assertEquals((await store.tick()).frozen, 1);
+  });
+
+  it("by two processes at once comes to the same end", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    const other = smallPacks(stack, archive.datastore);
+    const reports = await Promise.all([rebuild(store), rebuild(other)]);
+    assertEquals(reports.map(({ done }) => done), [true, true]);
+    assertEquals(await indexOf(stack), index);
+  });
+
+  it("begins again if Redis is emptied in the middle of it", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    await rebuild(store, { maxSubrequests: 40 });
+    await stack.raw("FLUSHDB");
+    await untilDone(store, { maxSubrequests: 45 });
+    assertEquals(await indexOf(stack), index);
+    await stack.raw("FLUSHDB");
+    let requests = 0;
+    const flushing = smallPacks(stack, archive.datastore, {
+      redis: {
+        fetch: async (...args) => {
+          if (++requests === 8) await stack.raw("FLUSHDB");
+          return await fetch(...args);
+        },
+      },
+    });
+    const error = await assertRejects(() => rebuild(flushing), TundraError);
+    assertEquals([error.code, await stack.raw("KEYS", "*")], ["UNAVAILABLE", []]);
+    assert((await rebuild(store)).done);
+    assertEquals(await indexOf(stack), index);
+  });
+
+  it("goes back with Redis, if that forgets its last writes", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    let requests = 0;
+    let names: string[] = [];
+    let values: (Buffer | number)[][] = [];
+    const failing = smallPacks(stack, archive.datastore, {
+      redis: {
+        fetch: async (...args) => {
+          requests++;
+          if (requests === 6) {
+            names = (await stack.raw("KEYS", "*") as Buffer[]).map(String);
+            values = await Promise.all(
+              names.map(async (name) => [
+                Math.max(0, await stack.raw("PTTL", name) as number),
+                await stack.raw("DUMP", name) as Buffer,
+              ]),
+            );
+          }
+          if (requests === 12) {
+            await stack.raw("FLUSHDB");
+            for (const [i, name] of names.entries()) await stack.raw("RESTORE", name, ...values[i]!);
+          }
+          return await fetch(...args);
+        },
+      },
+    });
+    assert((await rebuild(failing)).done);
+    assert(names.length > 10 && requests > 16, `${names.length} keys, ${requests} requests`);
+    assertEquals(await indexOf(stack), index);
+  });
+});
+
+describe("rebuild, interrupted at any request", () => {
+  const stack = withStack();
+
+  for (const kind of ["lost request", "lost answer"] as const) {
+    it(`and repeated comes to the same end: ${kind}`, async () => {
+      await stack.flush();
+      const archive = notedArchive();
+      const { worth } = await archiveOf(stack, archive, 60);
+      const saved = new Map(archive.objects);
+      await stack.flush();
+      const store = smallPacks(stack, archive.datastore);
+      assert((await rebuild(store)).done);
+      const index = await indexOf(stack);
+      let met = true;
+      for (let at = 0; met; at++) {
+        await stack.flush();
+        archive.objects.clear();
+        for (const [name, bytes] of saved) archive.objects.set(name, bytes);
+        const fault: Fault = { at, kind };
+        const network = faulty(fault);
+        const failing = smallPacks(stack, network.around(archive.datastore), { redis: { fetch: network.fetch } });
+        met = await rebuild(failing).then(() => false, () => true);
+        assert(met || at > 25, `${at}`);
+        assert((await rebuild(store)).done);
+        assertEquals(await indexOf(stack), index, `at ${at}`);
+        if (at % 10 === 0) assertEquals(await worthNow(stack, store, worth.keys()), worth);
+      }
+    });
+  }
+});
