@@ -17,6 +17,7 @@ import type { Context } from "./core/context.ts";
 import type { SingleFlight } from "./core/fetch_archived.ts";
 import { checkIdentity } from "./core/identity.ts";
 import { unsupportedRecord } from "./core/key_errors.ts";
+import { leastEvicted } from "./core/policy.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { touch } from "./scripts/touch.ts";
@@ -54,7 +55,9 @@ async function ensureBatch(
   for (const { key } of needing("unsupported")) failures.set(key, unsupportedRecord("ensure", key));
 
   const inUse = needing("touch").map(({ key }) => key);
-  if (inUse.length > 0) again.push(...await touch(context.index, inUse));
+  if (inUse.length > 0) {
+    again.push(...await touch(context.index, inUse, (key) => leastEvicted(context, key)));
+  }
 
   const there = needing("reconcile");
   if (there.length > 0) {

@@ -3,7 +3,7 @@
  * @module
  */
 import { checkFreezers } from "./archive/record.ts";
-import { checkBoolean, checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
+import { checkBoolean, checkFunction, checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
@@ -39,7 +39,7 @@ const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 /** Names of {@linkcode TundraOptions}. */
 export const STORE_OPTIONS: readonly string[] = [
   ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight", "lookInArchive"],
-  ...["packBytes", "maxPackedBytes"],
+  ...["packBytes", "maxPackedBytes", "minEvictBytes", "evictable"],
 ];
 
 /**
@@ -127,6 +127,9 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
   checkNumber(what, "packBytes", packBytes, 0, PACK_BYTES[1]);
   checkNumber(what, "maxPackedBytes", maxPackedBytes, 0, PACKED_BYTES[1]);
   if (lookInArchive && packBytes > 0) throw badArgument(what, "packBytes with lookInArchive", "0", packBytes);
+  const { minEvictBytes = 1024, evictable } = options;
+  checkNumber(what, "minEvictBytes", minEvictBytes, 0, Infinity);
+  checkFunction(what, "evictable", evictable);
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
@@ -138,6 +141,8 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     freezers: checkFreezers(options.freezer),
     redisTtlMs,
     freezeDelayMs,
+    minEvictBytes: Math.min(minEvictBytes, Number.MAX_SAFE_INTEGER),
+    evictable,
     packBytes: datastore.fetchRanges ? packBytes : 0,
     maxPackedBytes,
     maxBytesInFlight,

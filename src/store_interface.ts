@@ -36,6 +36,19 @@ export interface TundraOptions {
    */
   redisTtlMs?: number;
   /**
+   * Ticks evict only values whose `DUMP` payload has at least this many bytes. Smaller ones are archived and stay in
+   * Redis, as to bring one back costs as much as a large one. `evict()` takes any value.
+   *
+   * @default {1_024}
+   */
+  minEvictBytes?: number;
+  /**
+   * Tells if ticks may evict a key; others are archived and stay in Redis. If it throws, the key stays.
+   *
+   * @default {all keys may be evicted}
+   */
+  evictable?: (key: string) => boolean;
+  /**
    * A mark is due this many milliseconds later: 0 to 43,200,000 (12 h). A key that changes all the time is archived
    * once in this time. If Redis itself loses data, the changes of this time are lost too.
    *

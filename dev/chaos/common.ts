@@ -60,6 +60,7 @@ export function chaosStore(
   return tundraStore(archive, {
     redis: { ...config.redis, automaticDeserialization: false, timeoutMs: 3000, retry: { retries: 2 }, ...redis },
     redisTtlMs: REDIS_TTL_MS,
+    minEvictBytes: 0, // its values are small
     databaseId: "chaos", // each application reaches the same database by a URL of its own
   });
 }

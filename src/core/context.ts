@@ -18,6 +18,10 @@ export interface Context {
   /** Idle keys are evicted after this time; `undefined`: never. */
   readonly redisTtlMs: number | undefined;
   readonly freezeDelayMs: number;
+  /** No tick evicts a value whose payload has fewer bytes. */
+  readonly minEvictBytes: number;
+  /** Tells which keys a tick may evict; `undefined`: all. */
+  readonly evictable: ((key: string) => boolean) | undefined;
   /** Bytes of a pack; 0: none are made. */
   readonly packBytes: number;
   /** Payloads of at most this many bytes share packs. */

@@ -3,9 +3,10 @@
  * @module
  */
 import type { Context, RequestOptions } from "../core/context.ts";
+import { readDead } from "../scripts/measure.ts";
 import type { KeyRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
-import { readDead, scan, SCAN_START } from "../scripts/scan.ts";
+import { scan, SCAN_START } from "../scripts/scan.ts";
 
 /** Records that one step of the scan has found. */
 export interface RecordPage {

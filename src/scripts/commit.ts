@@ -21,6 +21,8 @@ export interface Archived {
   bytes: number;
   /** Size of the DUMP payload, KB of 1,024 bytes, rounded up; 0 for a tombstone. */
   kb: number;
+  /** `true`: the value stays in Redis, so evictions need not look at it. */
+  stays?: boolean;
 }
 
 /** The outcome of one key. */
@@ -39,7 +41,7 @@ export type CommitOutcome =
  *
  *     KEYS  dirty, idle, stats, purge, n records, n keys
  *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver ('' for nothing), fp ('' for a tombstone or
- *             nothing), exp, bytes, kb
+ *             nothing), exp, bytes, kb, stays (0 1)
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
  *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone or nothing, but changed since: queued
  *             again   X tombstone, but there again: queued again
@@ -51,6 +53,7 @@ export type CommitOutcome =
  *           9: a missing key never becomes one that was removed on purpose: only del() and a marked removal say that
  *
  * - A missing key that no call has removed becomes flag m: its own expiry has removed it, or the reason is not known.
+ * - stays: it is in no queue of evictions, and leaves it if it was in there.
  * - A key that was removed, and not made anew: what was just archived is to be deleted, too.
  */
 const COMMIT = defineScript(
@@ -75,7 +78,7 @@ local function purge_from(at, r, key)
 end
 
 local function one(i, r)
-  local key, a = KEYS[4 + n + i], 6 * i - 2
+  local key, a = KEYS[4 + n + i], 7 * i - 3
   local same, ver, fp, exp = r.rev == tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   if fp == '' then
     if there[i] then
@@ -127,7 +130,7 @@ local function one(i, r)
   end
   r.rev = 0
   done[#done + 1] = key
-  push(idle, int(r.touch), key)
+  if ARGV[a + 6] == '1' then left[#left + 1] = key else push(idle, int(r.touch), key) end
   if exp > 0 and r.old == '-' then push(purge, int(exp + EXPIRED_MS), key) end
   return 'C'
 end
@@ -168,8 +171,8 @@ const OUTCOMES: Record<string, CommitOutcome> = {
 };
 
 /**
- * One request, 10 billable commands (11 if a key has an expiry of its own or objects to delete); outcomes in the order
- * of `archived`.
+ * One request, 10 billable commands (11 if a key has an expiry of its own or objects to delete; one more if some stay
+ * and some do not); outcomes in the order of `archived`.
  */
 export async function commit(
   index: Index,
@@ -186,7 +189,7 @@ export async function commit(
         options.token,
         options.leaseMs,
         options.freezeDelayMs,
-        ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes, a.kb]),
+        ...batch.flatMap((a) => [String(a.rev), a.ver, a.fp, String(a.exp), a.bytes, a.kb, a.stays ? 1 : 0]),
       ],
       call,
     );

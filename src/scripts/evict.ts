@@ -12,9 +12,10 @@ export interface Candidate {
   key: string;
   /**
    * `ask`: evict it, unless its version is over a day old; `mark`: the archive lost it, archive it again; `keep`: the
-   * archive did not say, ask again in an hour; `drop`: what is in Redis was written while evicted, and may go.
+   * archive did not say, ask again in an hour; `stay`: no tick evicts it; `drop`: what is in Redis was written while
+   * evicted, and may go.
    */
-  action: "evict" | "ask" | "mark" | "keep" | "drop";
+  action: "evict" | "ask" | "mark" | "keep" | "stay" | "drop";
   /** Act on this version only; "": on any. With `drop`: on this record only. */
   ver: string;
 }
@@ -26,6 +27,7 @@ export type EvictOutcome =
   | "never archived"
   | "dirty"
   | "in use"
+  | "stays"
   | "rescued"
   | "conflict"
   | "unknown"
@@ -40,14 +42,15 @@ export type EvictOutcome =
  * marked.
  *
  *     KEYS  dirty, idle, dead, id, stats, tick, n records, n keys
- *     ARGV  idle limit (ms; '' from evict()), room in a request, database, then for each key:
- *           action (evict ask mark keep drop), ver ('' any; with drop the record that the
+ *     ARGV  idle limit (ms; '' from evict()), room in a request, database, the least bytes of a value that may be
+ *           evicted, then for each key: action (evict ask mark keep stay drop), ver ('' any; with drop the record that the
  *           decision was based on)
  *     OUT   id, versions to ask the archive for, a code a key:
  *             E evicted   M missing   N never archived   D dirty   I in use   R rescued: marked
  *             C conflict: written while evicted   K unknown to the archive: later   V another version by now
  *             L too large for one request to bring it back: later   U record of another version
  *             Z found changed without a mark by the last three evictions, too: left alone, resident
+ *             S stays: too small, or the store's policy says so; no longer idle
  *             A over a day old: ask the archive whether it still has this version
  *     INV   2: bytes are compared in the same atomic step that removes them; UNLINK comes last
  *           1: a tick evicts only versions that are an hour old: a failover of Redis forgets what is younger, key by
@@ -67,7 +70,7 @@ const EVICT = defineScript(
 ${PRELUDE}
 local DIRTY, IDLE, DEAD, STATS = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
 local n = (#KEYS - 6) / 2
-local limit, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local limit, room, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 local marks = redis.call('MGET', KEYS[4], KEYS[6])
 local id = sealed(marks[1], marks[2])
 if id == '' or not confirmed(id) or foreign(id, ARGV[3]) then return { id, {}, '' } end
@@ -103,7 +106,7 @@ local function ask(r)
 end
 
 local function one(i, r)
-  local key, action, ver = KEYS[6 + n + i], ARGV[2 * i + 2], ARGV[2 * i + 3]
+  local key, action, ver = KEYS[6 + n + i], ARGV[2 * i + 3], ARGV[2 * i + 4]
   if limit and not (touched[i] and tonumber(touched[i]) <= limit) then return 'I', true end
   if r.rev ~= 0 then
     if not queued[i] and not redis.call('ZSCORE', DEAD, key) then push(queue, int(now), key) end
@@ -111,6 +114,7 @@ local function one(i, r)
   end
   if queued[i] then return 'D' end
   if r.ver == '-' then return 'N' end
+  if action == 'stay' and r.flag ~= 'e' then return 'S' end
   if action == 'drop' then
     if texts[i] ~= ver or r.flag ~= 'e' or expired(r) then return 'V', true end
     gone[#gone + 1] = key
@@ -142,6 +146,7 @@ local function one(i, r)
     if r.flag == 'e' then return 'C' end
     return rescue(i, r)
   end
+  if #dump < least and r.flag ~= 'e' then return 'S' end
   if not restorable(key, dump) then
     push(later, int((limit or now) + HOUR_MS), key)
     return 'L', true
@@ -181,6 +186,7 @@ const OUTCOMES: Record<string, EvictOutcome> = {
   N: "never archived",
   D: "dirty",
   I: "in use",
+  S: "stays",
   R: "rescued",
   C: "conflict",
   K: "unknown",
@@ -200,6 +206,7 @@ export async function evict(
   candidates: Candidate[],
   idleLimitMs: number | undefined,
   call?: CallOptions,
+  leastBytes = 0,
 ): Promise<{ id: string; outcomes: EvictOutcome[]; asked: string[] }> {
   const { dirty, idle, dead, id, stats, tick } = index.keys;
   const reply = await index.scripts.run(
@@ -209,6 +216,7 @@ export async function evict(
       idleLimitMs === undefined ? "" : idleLimitMs,
       roomIn(index.scripts.requestLimit()),
       index.database,
+      leastBytes,
       ...candidates.flatMap((c) => [c.action, c.ver]),
     ],
     call,

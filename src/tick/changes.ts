@@ -4,7 +4,9 @@
  */
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { show, TundraError } from "../base/errors.ts";
+import type { Context } from "../core/context.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
+import { leastEvicted } from "../core/policy.ts";
 import type { Snapshot } from "../scripts/snapshot.ts";
 import { sha1Hex } from "../upstash/script.ts";
 import type { PutObject } from "./commits.ts";
@@ -67,9 +69,22 @@ export function archiveRecord(lease: Lease, change: Change, ver: string): Archiv
 }
 
 /** The commit of a change: its version and place are `word`, and it takes so many bytes of the archive. */
-export async function putOf(change: Change, word: string, bytes: number): Promise<PutObject> {
+export async function putOf(context: Context, change: Change, word: string, bytes: number): Promise<PutObject> {
   const { key, rev, exp, previous, old, dump, gone } = change;
   const fp = dump === undefined ? "" : await sha1Hex(dump);
-  const kb = Math.ceil((dump?.length ?? 0) / 1024);
-  return { key, rev, ver: word, exp, fp, bytes, kb, previous, old, ...(gone && { gone }) };
+  const size = dump?.length ?? 0;
+  const stays = size < leastEvicted(context, key);
+  return {
+    key,
+    rev,
+    ver: word,
+    exp,
+    fp,
+    bytes,
+    kb: Math.ceil(size / 1024),
+    stays,
+    previous,
+    old,
+    ...(gone && { gone }),
+  };
 }

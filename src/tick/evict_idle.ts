@@ -9,6 +9,7 @@ import { compare } from "../core/compare.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
 import { checkIdentity, isConfirmed } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
+import { mayBeEvicted } from "../core/policy.ts";
 import type { Claim } from "../scripts/claim.ts";
 import { type Candidate, evict as evictScript, type EvictOutcome } from "../scripts/evict.ts";
 import { readIdle } from "../scripts/read_idle.ts";
@@ -147,7 +148,7 @@ export async function evictIdle(
     const candidates = await askIdle(context, batch, nowMs, questionsLeft, call);
     const found: { key: string; outcome: EvictOutcome }[] = [];
     for (const some of inGroups(candidates, ({ kb }) => 1024 * kb, COMPARED_BYTES)) {
-      const { outcomes } = await evictScript(context.index, some, limitMs, call);
+      const { outcomes } = await evictScript(context.index, some, limitMs, call, context.minEvictBytes);
       outcomes.forEach((outcome, i) => found.push({ key: some[i]!.key, outcome }));
     }
     return found;
@@ -162,13 +163,16 @@ async function askIdle(
   questionsLeft: () => number,
   call: RequestOptions,
 ): Promise<IdleCandidate[]> {
-  const candidates = keys.map((key): IdleCandidate => ({ key, action: "evict", ver: "", kb: UNKNOWN_KB }));
+  const candidates = keys.map((key): IdleCandidate => {
+    return { key, action: mayBeEvicted(context, key) ? "evict" : "stay", ver: "", kb: UNKNOWN_KB };
+  });
   if (!context.datastore.hasKeys) return candidates;
   const records = await readRecords(context, keys, call);
   const allOld = candidates.filter((candidate, i) => {
     candidate.ver = records[i]?.ver ?? "";
     candidate.kb = records[i]?.kb || UNKNOWN_KB;
-    return candidate.ver !== "" && versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
+    return candidate.action === "evict" && candidate.ver !== "" &&
+      versionMicros(candidate.ver) / 1000 < nowMs - TRUSTED_MS;
   });
   if (allOld.length === 0) return candidates;
   const passedOver = await askArchive(context, allOld, call, questionsLeft());

@@ -45,7 +45,7 @@ export async function putOwn(run: TickRun, lease: Lease, change: Change, tries: 
   const ver = change.dump === undefined ? tombstoneVersion(next, change.gone === "removed") : next;
   const name = await objectName(tqname, change.key, ver);
   const object = await theirs(() => freezeRecord(archiveRecord(lease, change, ver), name, freezers));
-  const committed = await putOf(change, ver, object.length);
+  const committed = await putOf(run.context, change, ver, object.length);
   await put(run, lease, name, object);
   return committed;
 }
@@ -72,7 +72,7 @@ export async function makePack(run: TickRun, lease: Lease, changes: Change[], tr
     async put() {
       const committed = await Promise.all(
         entries.map(({ offset, length }, i) =>
-          putOf(changes[i]!, placeWord({ ver, pack: ver, offset, length }), i === 0 ? first : share)
+          putOf(run.context, changes[i]!, placeWord({ ver, pack: ver, offset, length }), i === 0 ? first : share)
         ),
       );
       await put(run, lease, name, bytes);

@@ -337,7 +337,7 @@ function opener(world: FaultWorld, layer: typeof fetch, tries: Tries, hangs: boo
   return (options = {}, wrap) => {
     const datastore = world.datastore({ fetch: layer, concurrency: 1, retries, ...limit });
     const redis = { ...world.connection, fetch: layer, ...(retries === 0 && { retry: false as const }), ...limit };
-    return tundraStore(wrap ? wrap(datastore) : datastore, { ...options, redis });
+    return tundraStore(wrap ? wrap(datastore) : datastore, { minEvictBytes: 0, ...options, redis });
   };
 }
 

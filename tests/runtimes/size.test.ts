@@ -18,10 +18,10 @@ const kb = (bytes: number) => (bytes / KB).toFixed(1).padStart(5);
 
 /** In KB of 1,024 bytes, with all dependencies. Why they are what they are: docs/decisions/dependencies.md. */
 const ENTRY_POINT_LIMITS: Record<string, number> = {
-  ".": 90.5,
+  ".": 92,
   "./cloudflare": 5,
   "./http": 3,
-  "./operations": 60,
+  "./operations": 80,
   "./testing": 30,
 };
 

@@ -61,6 +61,16 @@ describe("commit", () => {
     assertEquals([await t.expiry(keys.record("a")), await t.userKeys()], [-1, user]);
   });
 
+  it("clean: a value that stays comes not to idle, and leaves it", async () => {
+    await t.setKeys("a", "b", "c");
+    await lease({ a: DIRTY, b: DIRTY, c: DIRTY });
+    await t.setScores("idle", { b: 99, c: 99 });
+    const all = [archived("a", { stays: true }), archived("b", { stays: true }), archived("c", { stays: false })];
+    assertEquals(await commit(t.index, all, OPTIONS), ["clean", "clean", "clean"]);
+    assertEquals(await t.scores("idle"), { c: "3" });
+    for (const key of ["a", "b", "c"]) assertEquals((await t.readRecord(key)).kb, 3);
+  });
+
   it("clean: a commit is no use of the key, so that idle keeps its last touch", async () => {
     await t.setKeys("a");
     await lease({ a: DIRTY });

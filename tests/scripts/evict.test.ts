@@ -55,6 +55,30 @@ describe("evict", () => {
       assertEquals(await tools.expiry("tundra:default:rec:a"), -1);
     });
 
+    it("not in a tick if it is too small or may not leave, and it is no longer idle; by hand all the same", async () => {
+      const limit = await tools.nowMs() + 1000;
+      for (const key of ["small", "large", "kept"]) await tools.clean(key, key === "small" ? "1" : "v".repeat(100));
+      const bytes = (await raw("DUMP", "large") as Uint8Array).length;
+      const records = await Promise.all(["small", "kept"].map((key) => tools.readRecord(key)));
+      const some = [candidate("small"), candidate("kept", { action: "stay" }), candidate("large")];
+      const of = async (least: number) => (await evict(tools.index, some, limit, undefined, least)).outcomes;
+      assertEquals(await of(bytes + 1), ["stays", "stays", "stays"]);
+      assertEquals(await tools.scores("idle"), {});
+      assertEquals(await of(bytes + 1), ["in use", "in use", "in use"]);
+      await tools.setScores("idle", { small: 1, kept: 1, large: 1 });
+      assertEquals(await of(bytes), ["stays", "stays", "evicted"]);
+      assertEquals(await Promise.all(["small", "kept"].map((key) => tools.readRecord(key))), records);
+      assertEquals([await raw("EXISTS", "small", "kept", "large"), await stats("evicted")], [2, 1]);
+      assertEquals(await now("small", "kept"), ["evicted", "evicted"]);
+    });
+
+    it("in a tick, half undone, whatever its size: its record says evicted", async () => {
+      const limit = await tools.nowMs() + 1000;
+      await tools.clean("a", "1", { flag: "e" });
+      const outcome = await evict(tools.index, [candidate("a", { action: "stay" })], limit, undefined, 9_999);
+      assertEquals([outcome.outcomes, await raw("EXISTS", "a")], [["evicted"], 0]);
+    });
+
     it("not in a tick before its version is an hour old, and looks again then", async () => {
       const nowMs = await tools.nowMs();
       const limit = nowMs - 10 * HOUR_MS;
@@ -415,6 +439,8 @@ describe("evict", () => {
         datastore,
         freezers: [],
         redisTtlMs: 10 * HOUR_MS,
+        minEvictBytes: 0,
+        evictable: undefined,
         freezeDelayMs: 0,
         packBytes: 0,
         maxPackedBytes: 0,

@@ -68,8 +68,8 @@ describe("a copy of a database on the original's archive", () => {
   beforeEach(async () => {
     await original.flush();
     archive = memoryDatastore();
-    first = tundraStore(archive, { redis: original.connection, redisTtlMs: 36_000_000 });
-    second = tundraStore(archive, { redis: copy.connection, redisTtlMs: 36_000_000 });
+    first = tundraStore(archive, { redis: original.connection, redisTtlMs: 36_000_000, minEvictBytes: 0 });
+    second = tundraStore(archive, { redis: copy.connection, redisTtlMs: 36_000_000, minEvictBytes: 0 });
     await archived(original, first, "a", "archived");
     await archived(original, first, "b", "archived");
     await first.ensureKs("b");
@@ -212,7 +212,8 @@ describe("an archive that was changed by mistake", () => {
   const stack = withStack();
   let right: MemoryDatastore;
   let wrong: MemoryDatastore;
-  const storeOn = (datastore: Datastore) => tundraStore(datastore, { redis: stack.connection, redisTtlMs: 36_000_000 });
+  const storeOn = (datastore: Datastore) =>
+    tundraStore(datastore, { redis: stack.connection, redisTtlMs: 36_000_000, minEvictBytes: 0 });
 
   beforeEach(async () => {
     await stack.flush();

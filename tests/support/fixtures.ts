@@ -59,7 +59,7 @@ export interface ColdStack extends Omit<Stack, "flush"> {
   readonly s3: S3Server;
   /** A client of the bucket; without retries, so that requests can be counted. */
   datastore(options?: Partial<S3DatastoreOptions>): Required<Datastore>;
-  /** A store on `datastore()`. */
+  /** A store on `datastore()`; of whatever size, its values leave Redis unless told otherwise. */
   store(options?: StoreOptions): TundraStore;
   /** Names of all objects but owners, ascending. */
   objectNames(): string[];
@@ -136,7 +136,8 @@ export function withArchive({ packBytes, ...options }: ArchiveOptions = {}): Col
     datastore: (options) => s3Datastore(s3Options(s3(), options)),
     store({ redis, datastore, ...options } = {}) {
       const connection = { ...stack.connection, ...redis };
-      return tundraStore(datastore ?? cold.datastore(), { ...defaults, ...options, redis: connection });
+      const own = { ...defaults, minEvictBytes: 0, ...options };
+      return tundraStore(datastore ?? cold.datastore(), { ...own, redis: connection });
     },
     objectNames: () => [...s3().objects(BUCKET).keys()].filter((name) => !name.includes("/~owner/")).sort(),
     versions: () => versionsIn(s3().objects(BUCKET)),

@@ -199,6 +199,8 @@ export type Options = [
       | "tqname"
       | "freezer"
       | "redisTtlMs"
+      | "minEvictBytes"
+      | "evictable"
       | "freezeDelayMs"
       | "databaseId"
       | "maxBytesInFlight"

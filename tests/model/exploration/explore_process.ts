@@ -265,7 +265,7 @@ export function processTree(subject: Subject, settings: StoreSettings): ProcessT
         timeoutMs: REDIS_TIMEOUT_MS,
       },
       freezer: null,
-      ...(settings.redisTtlMs !== undefined && { redisTtlMs: settings.redisTtlMs }),
+      ...(settings.redisTtlMs !== undefined && { redisTtlMs: settings.redisTtlMs, minEvictBytes: 0 }),
     });
   }
 

@@ -262,6 +262,7 @@ async function runRound(pair: Pair, random: SeededRandom, operations: number): P
     redis: { url: "http://model", token: "t", fetch: pair.fetch, retry: false, enableAutoPipelining: false },
     freezer: null,
     redisTtlMs: 10 * HOUR_MS,
+    minEvictBytes: 0,
     freezeDelayMs: random.int(2) * 5,
   });
   const { redis } = store;

@@ -133,6 +133,11 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         const found = entry(key);
         return found?.type === "string" ? found.value as string : null;
       }),
+    SCAN([cursor, how, pattern = ""]) {
+      if (cursor !== "0" || how !== "MATCH" || !pattern.endsWith("*")) throw new RedisError("ERR no such scan here");
+      const names = [...data.keys()].filter((name) => entry(name) && name.startsWith(pattern.slice(0, -1)));
+      return ["0", names];
+    },
     TYPE: ([key]) => ({ ok: entry(key!)?.type ?? "none" }),
     EXISTS: (keys) => keys.filter((key) => entry(key)).length,
     SET(args) {

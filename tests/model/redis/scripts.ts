@@ -35,7 +35,8 @@ function digestOf(algorithm: "SHA-1" | "SHA-256", data: Uint8Array): Uint8Array<
   return found;
 }
 
-const READS = /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|INFO|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
+const READS =
+  /^(EVAL_RO|EVALSHA_RO|MGET|GET|DUMP|PEXPIRETIME|TIME|INFO|SCAN|ZRANGE|ZRANGEBYSCORE|ZCARD|GETRANGE|STRLEN)$/i;
 
 /** Do all these commands only read? */
 export function onlyRead(commands: readonly (readonly string[])[]): boolean {

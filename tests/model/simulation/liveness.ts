@@ -65,7 +65,11 @@ export async function runLiveness(subject: Subject, choices: Choices, log?: stri
 }
 
 /** A process does something, to its end. */
-async function act(box: Sandbox, name: string, does: (bench: SimulatedBench) => Promise<unknown>): Promise<void> {
+export async function act(
+  box: Sandbox,
+  name: string,
+  does: (bench: SimulatedBench) => Promise<unknown>,
+): Promise<void> {
   const bench = makeBench(box, name);
   await complete(box, bench, does(bench));
   kill(bench.process, bench.oracle);

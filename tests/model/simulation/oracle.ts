@@ -10,7 +10,7 @@
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type KeyRecord, parseRecord } from "../../../src/scripts/prelude.ts";
 import { DAY_MS } from "../../support/times.ts";
-import type { ModelRedis, RedisReply, RedisState } from "../redis/redis.ts";
+import { dumpString, type ModelRedis, type RedisReply, type RedisState } from "../redis/redis.ts";
 import { scriptName, scriptOf } from "../redis/scripts.ts";
 import {
   type Archive,
@@ -111,6 +111,8 @@ export interface Oracle {
   /** Counts commands: the oracle's time. */
   readonly time: number;
   readonly leniency: Leniency;
+  /** The least bytes of a payload that a tick may evict. */
+  readonly policy: { leastBytes: (key: string) => number };
   begin(kind: string, keys: readonly string[]): SimulatedOp;
   end(op: SimulatedOp, succeeded: boolean): void;
   markedSince(key: string, time: number): boolean;
@@ -225,6 +227,7 @@ export function makeOracle(
   };
   /** When a record last named a place or a version of its key, microseconds. */
   const namedAtUs = new Map<string, number>();
+  const policy = { leastBytes: (_key: string) => 0 };
   const named = new Set<string>();
   const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
@@ -469,6 +472,9 @@ export function makeOracle(
           if (limit !== "" && was.flag === "r" && was.touch > Number(limit) && !ahead && !leniency.brokenScripts) {
             fail("a key in use stays", `${key} was touched at ${was.touch}, evicted by a limit of ${limit}`);
           }
+          if (limit !== "" && was.flag === "r" && dumpString(before!.value).length < policy.leastBytes(key)) {
+            fail("what the policy keeps stays", `${key}, ${before!.value.length} characters`);
+          }
           truth.right = [before];
         } else if (before === null) fail("evict of a missing key", `changed the record of ${key}`);
         else if (is.flag === "e" && was.flag !== "e") {
@@ -707,6 +713,7 @@ export function makeOracle(
     run,
     archive,
     leniency,
+    policy,
     held,
     look,
     put(name, bytes, ops) {

@@ -7,16 +7,18 @@ import process from "node:process";
 import { choicesText, seededChoices } from "./choices.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
+import { runPolicy } from "./policy.ts";
 import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
 
-/** Kinds of schedules: any faults, what must go on, several databases, sweeps over weeks. */
+/** Kinds of schedules: any faults, what must go on, several databases, sweeps over weeks, values that stay in Redis. */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
   liveness: runLiveness,
   several: runSeveral,
   sweeps: runSweeps,
+  policy: runPolicy,
 };
 
 /** A broken promise, and how to see it again. */

@@ -23,13 +23,65 @@ export interface SeededBug {
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
-  play?: "liveness" | "several";
+  play?: "liveness" | "several" | "policy";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
 
 /** All of them. */
 export const SEEDED_BUGS: SeededBug[] = [
+  // ---- policy
+  {
+    name: "a value that stays is put among the idle ones",
+    play: "policy",
+    where: "commit",
+    patches: [["if ARGV[a + 6] == '1' then", "if false then"]],
+  },
+  {
+    name: "a value that has become small stays among the idle ones",
+    play: "policy",
+    where: "commit",
+    patches: [["if ARGV[a + 6] == '1' then left[#left + 1] = key else", "if ARGV[a + 6] ~= '1' then"]],
+  },
+  {
+    name: "a tick evicts a small value",
+    play: "policy",
+    where: "evict",
+    patches: [["if #dump < least and r.flag ~= 'e' then", "if false then"]],
+  },
+  {
+    name: "a tick evicts a key that the policy keeps",
+    play: "policy",
+    where: "src/tick/evict_idle.ts",
+    patches: [['mayBeEvicted(context, key) ? "evict" : "stay"', '"evict"']],
+  },
+  {
+    name: "a key that the policy keeps is looked at for ever",
+    play: "policy",
+    where: "evict",
+    patches: [["return 'S' end\n  if action == 'drop'", "return 'S', true end\n  if action == 'drop'"]],
+  },
+  {
+    name: "no value is large enough to leave",
+    play: "policy",
+    where: "src/tick/changes.ts",
+    patches: [[
+      "const stays = size < leastEvicted(context, key);",
+      "const stays = size <= leastEvicted(context, key);",
+    ]],
+  },
+  {
+    name: "the use of a small value puts it among the idle ones",
+    play: "policy",
+    where: "touch",
+    patches: [["and small or idle,", "and idle or idle,"]],
+  },
+  {
+    name: "the use of a value that is hardly large enough is not noted",
+    play: "policy",
+    where: "touch",
+    patches: [["zadd(IDLE, 'XX', small)", ""]],
+  },
   // ---- packs
   {
     name: "a place is that of another block",

@@ -113,6 +113,8 @@ export interface Sandbox {
   maxRequestBytes: number | undefined;
   /** The longest reply, as far as processes know. */
   maxReplyBytes: number | undefined;
+  /** Which values stores evict: any, unless a schedule is about that. */
+  policy: { minEvictBytes: number; evictable?: (key: string) => boolean };
 }
 
 export function makeSandbox(
@@ -165,6 +167,7 @@ export function makeSandbox(
     retries: 1,
     maxRequestBytes: undefined,
     maxReplyBytes: undefined,
+    policy: { minEvictBytes: 0 },
   };
   return self;
 }
@@ -200,6 +203,7 @@ export function makeBench(
     },
     freezer: network.freezerFor(process),
     redisTtlMs: 10 * HOUR_MS,
+    ...box.policy,
     freezeDelayMs: box.freezeDelayMs,
     packBytes: options.lookInArchive ? 0 : box.packBytes,
     ...options,
@@ -341,7 +345,8 @@ export async function playOut(box: Sandbox, act: () => Promise<void>): Promise<O
   return { ...(violation && { violation }), steps: box.steps, commands: box.oracle.time };
 }
 
-async function play(box: Sandbox, mode: Mode): Promise<void> {
+/** What one schedule plays: processes and faults, then a time without faults, and a last look at every key. */
+export async function play(box: Sandbox, mode: Mode, last = noticeLosses): Promise<void> {
   const { world, network, oracle } = box;
   const { choices } = world;
   const { faults } = network;
@@ -371,7 +376,7 @@ async function play(box: Sandbox, mode: Mode): Promise<void> {
 
   const processes = startProcesses(box);
   await runAll(box, processes, makeAdversary(box, mode, processes));
-  await recover(box, mode);
+  await recover(box, mode, last);
 }
 
 /** Until all of them have ended, or died. */
@@ -528,8 +533,8 @@ export function pass({ world, oracle }: Pick<Sandbox, "world" | "oracle">, us: n
 
 // ---- afterwards: faults have stopped
 
-/** Liveness, and a last look at every key. */
-export async function recover(box: Sandbox, mode: Mode): Promise<void> {
+/** Liveness, and a last look at every key; `last` is played at the end. */
+export async function recover(box: Sandbox, mode: Mode, last = noticeLosses): Promise<void> {
   const { world, network, redis, oracle } = box;
   const { faults } = network;
   Object.assign(faults, { left: 0, redisDenied: false, storeDenied: false, freezerDown: false });
@@ -564,7 +569,7 @@ export async function recover(box: Sandbox, mode: Mode): Promise<void> {
   await lookAtAll(box, true);
   await purgeAll(box, mode);
   if (mode === "lost objects") await loseNewest(box);
-  if (!oracle.leniency.severalIndexes) await noticeLosses(box);
+  if (!oracle.leniency.severalIndexes) await last(box);
 }
 
 /**
