@@ -486,8 +486,8 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a commit sets a TTL on the application's key",
     where: "commit",
     patches: [[
-      "r.rev = 0\n  done[#done + 1] = key\n  push(idle",
-      "r.rev = 0\n  redis.call('PEXPIREAT', key, int(now + 36000000))\n  done[#done + 1] = key\n  push(idle",
+      "r.rev = 0\n  done[#done + 1] = key\n  if ARGV",
+      "r.rev = 0\n  redis.call('PEXPIREAT', key, int(now + 36000000))\n  done[#done + 1] = key\n  if ARGV",
     ]],
   },
   {
@@ -596,7 +596,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "ensureKs() serves an older version for one that is lost",
     where: "src/bring_back.ts",
-    patches: [["if (versionMicros(newest) <= versionMicros(ver)) throw", 'if (newest === "") throw']],
+    patches: [["if (versionMicros(newest) <= versionMicros(ver) && !isMoved) {", 'if (newest === "") {']],
   },
   {
     name: "the sync token of the reply that came last wins",
