@@ -13,6 +13,8 @@
  */
 export { adopt, type AdoptOptions, type AdoptReport } from "./adopt.ts";
 export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
+export { erase, type EraseOptions, type EraseReport } from "./erase.ts";
+export type { ErasureProof } from "./erase_run.ts";
 export type { KeyError } from "./key_errors.ts";
 export { type KeyStateName, list, type ListedKey, type ListOptions } from "./list.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";

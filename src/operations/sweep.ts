@@ -123,7 +123,7 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   if (owner !== id) throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
   const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };
   const run: SweepRun = {
-    ...{ context, bounds, id, times, dryRun, maxKeys, report },
+    ...{ context, bounds, id, times, dryRun, maxKeys, report, counts: report },
     ...{ directories: new Map(), looked: 0, clockUs: nowUs },
   };
   const state = await readState(run);

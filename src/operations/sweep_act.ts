@@ -47,7 +47,7 @@ export async function actOnBatch(run: SweepRun, state: SweepState): Promise<bool
     await actOnOwn(run, state, state.ownActs.slice(0, GROUP));
     state.ownActs.splice(0, GROUP);
   }
-  const mover = moverOf(run);
+  const mover = moverOf(run, (pack, thrown) => reportKept(run, pack, thrown));
   let reached = true;
   while (reached && state.packActs.length > 0) {
     reached = bounds.mayBegin(REQUESTS + mover.requests);

@@ -8,9 +8,25 @@ import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
+import type { Context } from "../core/context.ts";
 import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
 import { relocate } from "../scripts/relocate.ts";
-import { reportKept, type SweepRun } from "./sweep_run.ts";
+import type { Bounds } from "./bounds.ts";
+
+/** The run of an operation that moves versions. */
+export interface MovingRun {
+  readonly context: Context;
+  readonly bounds: Bounds;
+  readonly id: string;
+  readonly dryRun: boolean;
+  /** Redis time of the last look at the records, microseconds. */
+  readonly clockUs: number;
+  /** Counts versions moved. */
+  readonly counts: { moved: number };
+}
+
+/** Told of a pack that stays as it is, and why. */
+type Kept = (pack: string, thrown: unknown) => void;
 
 /** A version that lives. */
 export interface Move {
@@ -41,7 +57,7 @@ const PACK_BYTES = 1_048_576;
 const REQUESTS = 4;
 
 /** Begins to move; at most about the size of two packs is in memory. */
-export function moverOf(run: SweepRun): Mover {
+export function moverOf(run: MovingRun, onKept: Kept): Mover {
   const packBytes = run.context.packBytes || PACK_BYTES;
   let waiting: Copied[] = [];
   let size = 0;
@@ -57,8 +73,8 @@ export function moverOf(run: SweepRun): Mover {
     },
     flush,
     async add(pack, moves) {
-      if (run.dryRun) return void (run.report.moved += moves.length);
-      const copied = await readMoves(run, pack, moves);
+      if (run.dryRun) return void (run.counts.moved += moves.length);
+      const copied = await readMoves(run, pack, moves, onKept);
       for (const each of copied) {
         waiting.push(each);
         size += "dump" in each.record ? each.record.dump.length + each.key.length : each.key.length;
@@ -69,7 +85,7 @@ export function moverOf(run: SweepRun): Mover {
 }
 
 /** Reads and checks versions. If one of them is damaged, the pack stays as it is: none of them is moved. */
-async function readMoves(run: SweepRun, pack: string, moves: Move[]): Promise<Copied[]> {
+async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Kept): Promise<Copied[]> {
   const { context, bounds } = run;
   const blocks = new Map<string, Promise<Block>>();
   try {
@@ -80,13 +96,13 @@ async function readMoves(run: SweepRun, pack: string, moves: Move[]): Promise<Co
     }));
   } catch (thrown) {
     if (!bounds.mayBegin()) throw thrown;
-    reportKept(run, pack, thrown);
+    onKept(pack, thrown);
     return [];
   }
 }
 
-async function putMoved(run: SweepRun, versions: Copied[], packBytes: number): Promise<void> {
-  const { context, bounds, report } = run;
+async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): Promise<void> {
+  const { context, bounds, counts } = run;
   for (let rest = versions; rest.length > 0;) {
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
@@ -105,6 +121,6 @@ async function putMoved(run: SweepRun, versions: Copied[], packBytes: number): P
       return isNamed ? [{ key, from, to: placeWord({ ver, pack, offset, length }) }] : [];
     });
     await relocate(context.index, pack, named, bounds.closing);
-    report.moved += moved.length;
+    counts.moved += moved.length;
   }
 }

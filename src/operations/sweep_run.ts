@@ -41,6 +41,8 @@ export interface SweepRun {
   readonly dryRun: boolean;
   readonly maxKeys: number;
   readonly report: SweepReport;
+  /** The same, for whoever counts moves. */
+  readonly counts: SweepReport;
   /** Directories that this call has read. */
   readonly directories: Directories;
   /** Versions that this call has looked at. */

@@ -23,13 +23,157 @@ export interface SeededBug {
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
-  play?: "liveness" | "several" | "policy";
+  play?: "liveness" | "several" | "policy" | "sweeps";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
 
 /** All of them. */
 export const SEEDED_BUGS: SeededBug[] = [
+  // ---- sweeps
+  {
+    name: "48 hours are 48 seconds to a sweep",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [["export const SAFE_US = 48 * 60 * 60 * 1e6;", "export const SAFE_US = 48 * 1e6;"]],
+  },
+  {
+    name: "a sweep deletes what a record names",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [['if (record?.ver === held.word) return kept("named");', ""]],
+  },
+  {
+    name: "a sweep deletes a pack of which a part may go",
+    play: "sweeps",
+    where: "src/operations/sweep_act.ts",
+    patches: [["doomed.length === all.length ?", "doomed.length > 0 ?"], [
+      "if (proved.length === all.length) {",
+      "if (proved.length > 0) {",
+    ]],
+  },
+  {
+    name: "a sweep forgets keepMs",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [["before(supersedes, keepUs)", "before(supersedes)"]],
+  },
+  {
+    name: "a sweep takes an orphan for superseded",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [["if (supersedes > us &&", "if (supersedes !== us &&"]],
+  },
+  {
+    name: "a sweep deletes an orphan at once",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [["(record !== null || isLast) && us + keepOrphansUs <= times.nowUs", "(record !== null || isLast)"]],
+  },
+  {
+    name: "a sweep deletes a tombstone before what it stands for",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [['goes("tombstone", isLast &&', 'goes("tombstone",']],
+  },
+  {
+    name: "a sweep deletes what expired before what is older",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [['return goes("expired", isLast);', 'return goes("expired", true);']],
+  },
+  {
+    name: "a sweep takes an inferred removal for one on purpose",
+    play: "sweeps",
+    where: "src/operations/sweep_notes.ts",
+    patches: [['kind === true ? "removed" : "inferred"', '"removed" as "removed" | "inferred"']],
+  },
+  {
+    name: "a sweep does not wait 48 hours after a removal",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [['goes("removed", before(removedUs), true)', 'goes("removed", true, true)']],
+  },
+  {
+    name: "a sweep deletes the old place of what it has just moved",
+    play: "sweeps",
+    where: "src/operations/sweep_rules.ts",
+    patches: [['goes("moved", before(sincePlace, besideRemoved ? 0 : keepUs), true)', 'goes("moved", true, true)']],
+  },
+  {
+    name: "a sweep forgets that Redis may have gone back along a chain",
+    play: "sweeps",
+    where: "src/operations/sweep_notes.ts",
+    patches: [["namedSince = Math.min(namedSince, prevUs);", "namedSince = prevUs;"]],
+  },
+  {
+    name: "a moved version gets a new name",
+    play: "sweeps",
+    where: "src/operations/sweep_move.ts",
+    patches: [["rest.map(({ record }) => record)", "rest.map(({ record }) => ({ ...record, ver: pack }))"]],
+  },
+  {
+    name: "a sweep does not wait for the pack that it has moved versions to",
+    play: "sweeps",
+    where: "src/operations/sweep_move.ts",
+    patches: [[
+      "await context.datastore.putKey(name, bytes, bounds.closing);",
+      "context.datastore.putKey(name, bytes, bounds.closing).catch(() => {});",
+    ]],
+  },
+  {
+    name: "a sweep moves a version that its record does not name any more",
+    play: "sweeps",
+    where: "relocate",
+    patches: [["or r.ver ~= from then", "then"]],
+  },
+  {
+    name: "a relocation comes days late",
+    play: "sweeps",
+    where: "relocate",
+    patches: [["local late = now_us > tonumber(ARGV[1]) + LATE_US", "local late = false"]],
+  },
+  {
+    name: "a relocation forgets what is to be deleted",
+    play: "sweeps",
+    where: "relocate",
+    patches: [["if r.old == from then r.old = to end", ""]],
+  },
+  {
+    name: "a sweep moves only what records name",
+    play: "sweeps",
+    where: "src/operations/sweep_act.ts",
+    patches: [[
+      "const live = all.filter(({ ends, goes }) => !ends && !goes);",
+      'const live = all.filter(({ reason }) => reason === "named");',
+    ]],
+  },
+  {
+    name: "a search for lost records believes a moved version",
+    play: "sweeps",
+    where: "src/tick/lost_packed.ts",
+    patches: [[" && entry.ver === pack;", ";"]],
+  },
+  {
+    name: "a key that was removed and made anew leaves no marker",
+    play: "sweeps",
+    where: "src/tick/purge.ts",
+    patches: [[" || each.anew !== undefined);", ");"]],
+  },
+  {
+    name: "a sweep takes a search that met an unreadable pack for complete",
+    play: "sweeps",
+    where: "src/operations/sweep_search.ts",
+    patches: [["notes.complete = !search.blind;", "notes.complete = true;"]],
+  },
+  {
+    name: "a sweep uses what it knew days ago",
+    play: "sweeps",
+    where: "src/operations/sweep_run.ts",
+    patches: [[
+      "if (state.begunUs + KNOWN_US < times.nowUs || state.begunUs > times.nowUs) return",
+      "if (state.begunUs > times.nowUs) return",
+    ]],
   // ---- policy
   {
     name: "a value that stays is put among the idle ones",

@@ -1,0 +1,147 @@
+/**
+ * erase: removes every trace of keys from the archive at once, and proves it.
+ * @module
+ */
+import { checkBoolean, checkNames } from "../base/arguments.ts";
+import { badArgument, TundraError } from "../base/errors.ts";
+import { checkKeys } from "../base/keys.ts";
+import { contextOf } from "../core/context.ts";
+import type { TundraStore } from "../store_interface.ts";
+import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
+import { eraseOwn, erasePacks, proveObjects, provePacks } from "./erase_archive.ts";
+import { removeKeys } from "./erase_redis.ts";
+import {
+  begin,
+  dropEraseState,
+  type EraseRun,
+  type EraseState,
+  type ErasureProof,
+  noteErased,
+  readEraseState,
+  saveEraseState,
+  STEPS,
+} from "./erase_run.ts";
+import { type KeyError, keyErrors } from "./key_errors.ts";
+import { checkMatch, globOf } from "./matching.ts";
+import { ownedIndex } from "./owned_index.ts";
+import { untilBound } from "./until_bound.ts";
+
+/** Options of {@linkcode erase}. */
+export interface EraseOptions extends OperationOptions {
+  /**
+   * `true`: nothing is changed; the report says what would be erased from the archive.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+}
+
+/** The report of {@linkcode erase}. */
+export interface EraseReport extends OperationReport {
+  /** Keys of which something was erased from the archive, by this call and the unfinished ones before it. */
+  erased: number;
+  /** Versions erased, tombstones included. */
+  versions: number;
+  /** Objects deleted, packs included. */
+  objects: number;
+  /** Versions of other keys that were moved out of packs. */
+  moved: number;
+  /** Keys whose removal is not archived yet: they are under another tick's lease, or delayed. */
+  waiting: number;
+  /** The proof, once `done`. */
+  proof: ErasureProof | undefined;
+  /** The number of keys that could not be erased. */
+  failed: number;
+  /** At most 100 of them: `CONFLICT` for keys that were written meanwhile, `CORRUPT` for damaged packs. */
+  errors: KeyError[];
+}
+
+/**
+ * Erases keys, for a person's right to be forgotten: `del`, then every version, orphan and tombstone in the archive, in
+ * whichever object it lies. Packs that hold some are rewritten and deleted at once. Then it lists what is left, and
+ * reads all directories: the proof. Call it again until `done`.
+ *
+ * It does not wait 48 hours, as sweeps do. So if Redis goes back to before it, erased keys are `LOST` instead of absent,
+ * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.
+ *
+ * Cost: that of `del` and of ticks that archive the removals; a listing for each key (for `match` one for each 1,000
+ * objects), 2 requests for each pack, twice; for each pack that holds some a request for each MB, a PUT, a deletion, and
+ * 2 requests to Redis of 7 commands.
+ *
+ * @param keys keys, or `{ match }`: a pattern of Redis' `SCAN`
+ * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive; `UNSUPPORTED` if the
+ * datastore cannot list, delete and read ranges; `UNAVAILABLE`, `BAD_ARGUMENT`
+ * @example
+ * ```ts
+ * import { tundraFromEnv } from "@tundra/store";
+ * import { erase } from "@tundra/store/operations";
+ *
+ * export async function forget(user: string) {
+ *   const store = tundraFromEnv();
+ *   for (;;) {
+ *     const { done, proof } = await erase(store, { match: `user:${user}:*` });
+ *     if (done) return proof;
+ *   }
+ * }
+ * ```
+ */
+export async function erase(
+  store: TundraStore,
+  keys: readonly string[] | { match: string },
+  options: EraseOptions = {},
+): Promise<EraseReport> {
+  const what = "erase keys";
+  const context = contextOf(what, store);
+  const { dryRun = false } = options;
+  const bounds = beginOperation(what, context, options, ["dryRun"], { least: 30, closing: 6 });
+  checkBoolean(what, "dryRun", dryRun);
+  const chosen = chosenKeys(what, keys);
+  const { datastore } = context;
+  if (!datastore.listKeys || !datastore.deleteKeys) {
+    throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to list and delete: it is not");
+  }
+  const counts = { versions: 0, objects: 0, moved: 0, waiting: 0 };
+  const errors = keyErrors();
+  const run: EraseRun = { ...chosen, context, bounds, dryRun, id: "", clockUs: 0, counts, erased: new Set(), errors };
+  const state = await readEraseState(run);
+  const owned = await ownedIndex(bounds);
+  run.id = owned?.id ?? "";
+  const done = owned === undefined || await untilBound(bounds, () => goOn(run, state));
+  const erased = await noteErased(run, state);
+  if (done) await dropEraseState(run);
+  else await saveEraseState(run, state);
+  const proof = done && !dryRun ? state.proof : undefined;
+  return { ...bounds.report(done), erased, ...counts, proof, ...errors.report() };
+}
+
+/** Step after step, until the end, `true`, or a bound. What the proof finds is erased in the next call. */
+async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
+  const steps: Record<EraseState["step"], () => Promise<boolean>> = {
+    removal: () => removeKeys(run),
+    values: () => eraseOwn(run, state, "values"),
+    packs: () => erasePacks(run, state),
+    tombstones: () => eraseOwn(run, state, "tombstones"),
+    "proof of packs": () => provePacks(run, state),
+    "proof of objects": () => proveObjects(run, state),
+  };
+  const order = run.dryRun ? STEPS.slice(1, 4) : STEPS;
+  if (run.dryRun) state.step = order[0]!;
+  for (let next = order.indexOf(state.step); next < order.length; next++) {
+    if (state.step !== order[next]) Object.assign(state, begin(order[next]!));
+    if (!await steps[state.step]()) return false;
+  }
+  return true;
+}
+
+function chosenKeys(what: string, keys: unknown): Pick<EraseRun, "keys" | "match" | "isChosen"> {
+  if (Array.isArray(keys)) {
+    const list = checkKeys(what, [keys]);
+    const set = new Set(list);
+    return { keys: list, match: undefined, isChosen: (key) => set.has(key) };
+  }
+  checkNames(what, keys, ["match"]);
+  const { match } = keys as { match: unknown };
+  checkMatch(what, match);
+  if (typeof match !== "string") throw badArgument(what, "match", "a pattern of keys", match);
+  return { keys: undefined, match, isChosen: globOf(match) };
+}

@@ -1,0 +1,180 @@
+/**
+ * Erases versions from the archive, and proves that none is left. Values go before the tombstones that say that they
+ * were removed: an erasure that is interrupted brings nothing back.
+ * @module
+ */
+import { asTundraError, TundraError } from "../base/errors.ts";
+import { goneOf, objectPrefix, packName, packPrefix } from "../base/keys.ts";
+import { listPacks } from "../core/newest_version.ts";
+import { listPages } from "../datastores/guarded.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { readIndex } from "../scripts/read_index.ts";
+import { writeCursor } from "../scripts/cursor.ts";
+import { type Listed, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
+import { begin, type EraseRun, type EraseState } from "./erase_run.ts";
+import { indexWent } from "./owned_index.ts";
+import { moverOf } from "./sweep_move.ts";
+
+/** Requests for a page of objects, and for a pack. */
+const REQUESTS = 10;
+/** Names in one deletion. */
+const MOST_NAMES = 500;
+
+/** Erases objects of keys' own; `false` if a bound was reached. */
+export async function eraseOwn(run: EraseRun, state: EraseState, kind: "values" | "tombstones"): Promise<boolean> {
+  return await forOwnVersions(run, state, async (versions) => {
+    const some = versions.filter(({ ver }) => (goneOf(ver) === undefined) === (kind === "values"));
+    for (let i = 0; i < some.length; i += MOST_NAMES) {
+      const part = some.slice(i, i + MOST_NAMES);
+      const records = await recordsOf(run, part.map(({ key }) => key));
+      const names = part.filter(({ key, ver }) => mayGo(run, key, ver, records)).map(({ name }) => name);
+      await remove(run, names, names.length);
+    }
+    return true;
+  });
+}
+
+/** Acts on versions in objects of the keys' own, some at a time; `false` if a bound was reached, or `act` says so. */
+async function forOwnVersions(
+  run: EraseRun,
+  state: EraseState,
+  act: (versions: OwnVersion[]) => Promise<boolean>,
+): Promise<boolean> {
+  const { bounds, keys } = run;
+  while (keys === undefined && state.own !== undefined) {
+    if (!bounds.mayBegin(REQUESTS)) return false;
+    const { versions, next } = await ownPage(bounds, state.own);
+    if (!await act(versions.filter(({ key }) => run.isChosen(key)))) return false;
+    state.own = next;
+  }
+  for (; keys !== undefined && state.keys < keys.length; state.keys++) {
+    if (!bounds.mayBegin(REQUESTS)) return false;
+    if (!await act(await versionsAlone(run, keys[state.keys]!))) return false;
+  }
+  return true;
+}
+
+async function versionsAlone({ context, bounds }: EraseRun, key: string): Promise<OwnVersion[]> {
+  const prefix = await objectPrefix(context.tqname, key);
+  return await bounds.counted(async (call) => {
+    const versions: OwnVersion[] = [];
+    for await (const names of listPages(context.datastore, prefix, call)) {
+      versions.push(...names.map((name) => ({ key, name, ver: name.slice(prefix.length) })));
+    }
+    return versions;
+  });
+}
+
+/** Rewrites packs that hold versions of the keys, the oldest first; `false` if a bound was reached. */
+export async function erasePacks(run: EraseRun, state: EraseState): Promise<boolean> {
+  const { context, bounds } = run;
+  const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
+  for (const [i, pack] of packs.entries()) {
+    if (pack <= state.pack) continue;
+    if (!bounds.mayBegin(REQUESTS)) return false;
+    await erasePack(run, pack);
+    if (!run.dryRun) state.pack = pack;
+    bounds.progress(i + 1, packs.length);
+  }
+  return true;
+}
+
+async function erasePack(run: EraseRun, pack: string): Promise<void> {
+  const { context, bounds } = run;
+  const directory = await packEntries(bounds, pack, new Map());
+  const chosen = directory?.entries.filter(({ key }) => run.isChosen(key)) ?? [];
+  if (chosen.length === 0) return;
+  if (!context.datastore.fetchRanges) {
+    throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to read ranges: it is not");
+  }
+  const { entries } = directory!;
+  const records = await recordsOf(run, entries.map(({ key }) => key));
+  const goes = new Set(chosen.filter(({ key, word }) => mayGo(run, key, word, records)));
+  const kept = entries.filter((entry) => !goes.has(entry));
+  if (goes.size === 0 || !await moveOthers(run, pack, kept, records)) return;
+  await remove(run, [packName(context.tqname, pack)], goes.size);
+}
+
+/** Moves the other versions of a pack; `false` if some of them are damaged: then the pack stays, which is reported. */
+async function moveOthers(run: EraseRun, pack: string, kept: Listed[], records: Records): Promise<boolean> {
+  let failure: unknown;
+  const mover = moverOf(run, (_pack, thrown) => failure = thrown);
+  await mover.add(pack, kept.map(({ key, word }) => ({ key, ver: word, isNamed: records.get(key)?.ver === word })));
+  await mover.flush();
+  if (failure === undefined) return true;
+  run.errors.add("", asTundraError(failure, `rewrite the pack ${pack}`));
+  return false;
+}
+
+type Records = Map<string, ReturnType<typeof parseRecord> | null>;
+
+async function recordsOf(run: EraseRun, all: string[]): Promise<Records> {
+  const keys = [...new Set(all)];
+  const { id, nowUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
+  if (id !== run.id) throw indexWent(id);
+  run.clockUs = nowUs;
+  return new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
+}
+
+/** Tells if a version may be erased: not if its key was written anew meanwhile, or nobody has removed it. */
+function mayGo(run: EraseRun, key: string, word: string, records: Records): boolean {
+  const record = records.get(key);
+  const isGone = record === null || (record !== undefined && record.rev === 0 && /[gm]/.test(record.flag));
+  if (!isGone && !run.dryRun) {
+    const message = `Cannot erase ${word} of the key as it must stay removed meanwhile: it was written again`;
+    run.errors.add(key, new TundraError("CONFLICT", message, { keys: [key] }));
+    return false;
+  }
+  if (!run.erased.has(key)) run.erased.add(key);
+  return true;
+}
+
+async function remove(run: EraseRun, names: string[], versions: number): Promise<void> {
+  const { context, bounds, counts } = run;
+  if (names.length === 0) return;
+  if (!run.dryRun) await bounds.counted((call) => context.datastore.deleteKeys!(names, call));
+  counts.objects += names.length;
+  counts.versions += versions;
+}
+
+/** Removes what interrupted sweeps have kept, as it names keys. */
+async function eraseStates({ context, bounds }: EraseRun): Promise<void> {
+  const prefix = `${context.tqname}/~sweep/`;
+  const { names } = await bounds.counted((call) => context.datastore.listKeys!(prefix, undefined, call));
+  if (names.length > 0) await bounds.counted((call) => context.datastore.deleteKeys!(names, call));
+  await writeCursor(context, "sweep", undefined, bounds.call);
+}
+
+/** Looks into all packs once more; `false` if a bound was reached, or some hold the keys. */
+export async function provePacks(run: EraseRun, state: EraseState): Promise<boolean> {
+  const { context, bounds } = run;
+  if (state.pack === "") {
+    await eraseStates(run);
+    state.proof = { objects: 0, packs: 0 };
+  }
+  const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
+  for (const pack of packs) {
+    if (pack <= state.pack) continue;
+    if (!bounds.mayBegin(REQUESTS)) return false;
+    const entries = (await packEntries(bounds, pack, new Map()))?.entries ?? [];
+    if (entries.some(({ key }) => run.isChosen(key))) return anew(state);
+    state.pack = pack;
+    state.proof.packs++;
+  }
+  return true;
+}
+
+/** Lists objects of the keys' own once more; `false` if a bound was reached, or there are some. */
+export async function proveObjects(run: EraseRun, state: EraseState): Promise<boolean> {
+  return await forOwnVersions(run, state, (versions) => {
+    if (versions.length > 0) return Promise.resolve(anew(state));
+    state.proof.objects += versions.length;
+    return Promise.resolve(true);
+  });
+}
+
+/** Something came meanwhile, or stayed: all is to be done again. */
+function anew(state: EraseState): false {
+  Object.assign(state, begin("removal"));
+  return false;
+}

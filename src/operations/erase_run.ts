@@ -1,0 +1,102 @@
+/**
+ * One call of an erasure, and the cursor that it keeps for the next one.
+ * @module
+ */
+import { hexDigest } from "../base/platform.ts";
+import type { Context } from "../core/context.ts";
+import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { OWN_START, type OwnCursor } from "./archive_walk.ts";
+import type { Bounds } from "./bounds.ts";
+import type { KeyErrors } from "./key_errors.ts";
+
+/** One call. */
+export interface EraseRun {
+  readonly context: Context;
+  readonly bounds: Bounds;
+  /** The keys, if they are listed. */
+  readonly keys: string[] | undefined;
+  /** Their pattern, if they are not. */
+  readonly match: string | undefined;
+  readonly isChosen: (key: string) => boolean;
+  readonly dryRun: boolean;
+  id: string;
+  /** Redis time of the last look at the records, microseconds. */
+  clockUs: number;
+  readonly counts: { versions: number; objects: number; moved: number; waiting: number };
+  /** Keys of which something was erased. */
+  readonly erased: Set<string>;
+  readonly errors: KeyErrors;
+}
+
+/** The steps of an erasure, in order. */
+export const STEPS = ["removal", "values", "packs", "tombstones", "proof of packs", "proof of objects"] as const;
+
+/** The progress of an erasure: its step, and how far that is. One for other keys begins anew. */
+export interface EraseState {
+  step: typeof STEPS[number];
+  /** Objects of keys' own: the number of keys, or the point of the listing, at which it goes on. */
+  keys: number;
+  own: OwnCursor | undefined;
+  /** Packs up to this one are done; "" for none. */
+  pack: string;
+  /** Numbers for the proof. */
+  proof: ErasureProof;
+  /** Digests of keys of which something was erased: names that are to be forgotten do not stand in Redis. */
+  erased: string[];
+}
+
+/** The proof that nothing is left, by a listing and all directories of packs that were read after the last deletion. */
+export interface ErasureProof {
+  /** Objects of keys' own that were listed: all, or those under the names of the keys. None is of an erased key. */
+  objects: number;
+  /** Packs whose directories were read. None holds a version of an erased key. */
+  packs: number;
+}
+
+const CURSOR = "erase";
+
+/** The beginning of a step. */
+export function begin(step: EraseState["step"]): Omit<EraseState, "proof" | "erased"> {
+  return { step, keys: 0, own: OWN_START, pack: "" };
+}
+
+/** The state of a call for just these keys that a bound has interrupted, or a new one. */
+export async function readEraseState(run: EraseRun): Promise<EraseState> {
+  const fresh: EraseState = { ...begin("removal"), proof: { objects: 0, packs: 0 }, erased: [] };
+  if (run.dryRun) return fresh;
+  const text = await readCursor(run.context, CURSOR, run.bounds.call);
+  try {
+    const { of, ...state } = JSON.parse(text ?? "{}");
+    return of === await nameOf(run) ? state : fresh;
+  } catch {
+    return fresh;
+  }
+}
+
+/** Keeps the state for the next call. */
+export async function saveEraseState(run: EraseRun, state: EraseState): Promise<void> {
+  if (run.dryRun) return;
+  const text = JSON.stringify({ of: await nameOf(run), ...state });
+  await writeCursor(run.context, CURSOR, text, run.bounds.closing);
+}
+
+/** Notes which keys this call has erased something of; their number since the erasure began. */
+export async function noteErased({ erased }: EraseRun, state: EraseState): Promise<number> {
+  const digests = await Promise.all([...erased].map((key) => digestOf(key)));
+  state.erased = [...new Set([...state.erased, ...digests])];
+  return state.erased.length;
+}
+
+/** Forgets the state. */
+export async function dropEraseState(run: EraseRun): Promise<void> {
+  if (!run.dryRun) await writeCursor(run.context, CURSOR, undefined, run.bounds.closing);
+}
+
+/** A name for the keys that tells nothing of them. */
+async function nameOf({ keys, match }: EraseRun): Promise<string> {
+  return await digestOf(JSON.stringify(keys?.toSorted() ?? { match }));
+}
+
+async function digestOf(text: string): Promise<string> {
+  return (await hexDigest("SHA-256", new TextEncoder().encode(text))).slice(0, 16);
+}

@@ -1,0 +1,232 @@
+/**
+ * Erasures: no byte of a key's name or value stays in the bucket, and every other key comes back.
+ */
+import process from "node:process";
+import { Buffer } from "node:buffer";
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { deflateFreezer, type TundraStore } from "../../mod.ts";
+import { erase, type EraseOptions, restoreVersion, sweep, versions } from "../../src/operations/mod.ts";
+import { unseal } from "../../src/archive/seal.ts";
+import { directoryPlace } from "../../src/archive/pack.ts";
+import { placeOf } from "../../src/archive/place.ts";
+import { parseRecord } from "../../src/scripts/prelude.ts";
+import { toUrlsafe } from "../../src/base/keys.ts";
+import { names, tundraError, withArchive } from "../support/fixtures.ts";
+import { withIndex } from "../support/index.ts";
+import { oldArchive } from "../support/old_archive.ts";
+import { type NotedArchive, notedArchive } from "../support/packs.ts";
+
+/** Keys besides those of the person: as many as the acceptance asks for on one runtime. */
+const OTHERS = process.versions.deno ? 100_000 : 5_000;
+
+describe("erase()", () => {
+  const stack = withArchive();
+  const tools = withIndex(stack);
+  let archive: NotedArchive;
+  let store: TundraStore;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = notedArchive();
+    store = stack.store({ datastore: archive.datastore });
+    await store.tick();
+  });
+
+  /** Whatever the bucket holds, names included, decompressed. */
+  async function everyByte(): Promise<string> {
+    const texts: string[] = [];
+    for (const [name, bytes] of archive.objects) {
+      texts.push(name);
+      if (name.includes("/~owner/")) continue;
+      const parts: Uint8Array[] = [];
+      if (!name.includes("/~packs/")) parts.push(bytes);
+      else {
+        const { offset, length } = directoryPlace(bytes.subarray(0, 16), name);
+        parts.push(bytes.subarray(offset, offset + length));
+        for (const [at, size] of new Map((await archive.entries(name)).map((entry) => [entry.offset, entry.length]))) {
+          parts.push(bytes.subarray(at, at + size));
+        }
+      }
+      for (const part of parts) {
+        texts.push(Buffer.from(await unseal(part, name, [deflateFreezer()], "look", [])).toString("latin1"));
+      }
+    }
+    return texts.join("\n");
+  }
+
+  async function archived(values: Record<string, string>): Promise<void> {
+    await stack.raw("MSET", ...Object.entries(values).flat());
+    await store.dirty(Object.keys(values));
+    assertEquals((await store.tick({ maxKeys: 100_000 })).errors, []);
+  }
+
+  /** Erases to the end, in calls with these options. */
+  async function eraseAll(keys: string[] | { match: string }, options: EraseOptions = {}) {
+    const sums = { versions: 0, objects: 0, moved: 0 };
+    for (let calls = 1;; calls++) {
+      assertLessOrEqual(calls, 100, "it does not end");
+      const report = await erase(store, keys, options);
+      assertLessOrEqual(report.subrequests, options.maxSubrequests ?? Infinity);
+      for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
+      if (report.done) return { ...report, ...sums, calls };
+    }
+  }
+
+  it(`leaves no byte of one person's 50 keys among ${OTHERS}, in packs and alone, and every other key comes back`, async () => {
+    const others = names(OTHERS, "other");
+    const mine = names(50, "person:7");
+    const old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+    const value = (key: string, of: string) => new TextEncoder().encode(`the value of ${key} ${of}`);
+    const records: Record<string, string> = {};
+    const PACK = 4_000;
+    for (let i = 0; i * PACK < OTHERS; i++) {
+      const some = others.slice(i * PACK, (i + 1) * PACK);
+      some.splice(17, 0, ...mine.filter((_, j) => j % Math.ceil(OTHERS / PACK) === i));
+      const words = await old.pack(20 - i / 10, some.map((key) => ({ key, dump: value(key, "secret") })));
+      some.forEach((key, j) => records[key] = words[j]!);
+    }
+    for (const key of mine.slice(0, 9)) {
+      records[key] = await old.own(3, { key, dump: value(key, "alone"), prev: records[key]! });
+    }
+    await old.own(1, { key: mine[5]!, dump: value(mine[5]!, "orphan") });
+    const list = Object.entries(records);
+    for (let i = 0; i < list.length; i += 5_000) {
+      await tools.setRecords(
+        Object.fromEntries(
+          list.slice(i, i + 5_000).map(([key, ver]) => [key, { ver, flag: "e" as const, fp: "a".repeat(40) }]),
+        ),
+      );
+    }
+    const texts = new Map<string, string>();
+    const recordText = async (key: string) => {
+      if (texts.size === 0) {
+        for (let i = 0; i < others.length; i += 10_000) {
+          const some = others.slice(i, i + 10_000);
+          const found = await stack.raw("MGET", ...some.map((each) => `tundra:default:rec:${each}`)) as unknown[];
+          some.forEach((each, j) => texts.set(each, String(found[j])));
+        }
+      }
+      return texts.get(key);
+    };
+    const before = await everyByte();
+    for (const text of ["person:7:3 secret", "person:7:3 alone", "person:7:5 orphan"]) {
+      assert(before.includes(text), text);
+    }
+
+    const report = await eraseAll(mine);
+    assertEquals([report.erased, report.failed, report.waiting], [50, 0, 0]);
+    assertEquals(report.proof, { objects: 0, packs: archive.packs().length });
+    const after = await everyByte();
+    assert(!after.includes("person:7:") && !after.includes(toUrlsafe("person:7:")), "a name or a value is left");
+    assertEquals(after.includes("other:3 secret"), true);
+    const there = new Set<string>();
+    for (const pack of archive.packs()) {
+      for (const { key, ver, offset } of await archive.entries(pack)) {
+        there.add(`${key} ${ver} ${pack.split("/")[2]} ${offset}`);
+      }
+    }
+    for (const key of others) { // each record names a place that holds it
+      const { ver, pack, offset } = placeOf(parseRecord((await recordText(key))!)!.ver);
+      assert(there.has(`${key} ${ver} ${pack} ${offset}`), key);
+    }
+  });
+
+  it("takes removals that ticks have archived before, tombstones and what a sweep has kept too", async () => {
+    await archived({ "a:1": "one", "a:2": "two", "b:1": "three", "b:2": "four" });
+    await archived({ "a:1": "newer" });
+    await store.del("a:1", "b:2");
+    await store.tick();
+    await sweep(store, { maxKeys: 1 }); // leaves its state
+    const report = await eraseAll({ match: "a:*" });
+    assertEquals([report.erased, report.failed], [2, 0]);
+    const left = await everyByte();
+    assert(!/a:1|a:2|a\.3A/.test(left), left);
+    await store.ensureKs("b:1", "a:1");
+    assertEquals([await stack.get("b:1"), await stack.exists("a:1", "a:2")], ["three", 0]);
+    assertEquals((await versions(store, "a:1")).length, 0);
+    await tundraError("NOT_FOUND", () => restoreVersion(store, "a:1", new Date()));
+  });
+
+  it("in calls of few requests ends as one call does, and its other keys come back", async () => {
+    const keys = names(60);
+    await archived(Object.fromEntries(keys.map((key) => [key, `of ${key}.`])));
+    await archived(Object.fromEntries(keys.slice(0, 30).map((key) => [key, `newer of ${key}.`])));
+    await store.evict(keys);
+    const report = await eraseAll(keys.slice(10, 20), { maxSubrequests: 30 });
+    assert(report.calls > 1, `${report.calls} calls`);
+    assertEquals([report.failed, (await everyByte()).includes("of k:15.")], [0, false]);
+    await store.ensureKs(keys);
+    for (const [i, key] of keys.entries()) {
+      const expected = i >= 10 && i < 20 ? null : i < 30 ? `newer of ${key}.` : `of ${key}.`;
+      assertEquals([key, await stack.get(key)], [key, expected]);
+    }
+  });
+
+  it("changes nothing in a dry run, and says what it would erase", async () => {
+    await archived({ a: "1", b: "2" });
+    await archived({ a: "3" });
+    const before = [await tools.everything(), new Map(archive.objects)];
+    const { erased, versions, objects, proof } = await erase(store, ["a"], { dryRun: true });
+    assertEquals([erased, versions, objects, proof], [1, 2, 2, undefined]);
+    assertEquals([await tools.everything(), new Map(archive.objects)], before);
+  });
+
+  it("never takes what was written anew meanwhile: that key fails, the others go", async () => {
+    await archived({ a: "1", b: "2", c: "3" });
+    const del = archive.datastore.listKeys;
+    let written = false;
+    const racing = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async listKeys(...args) {
+          if (!written && args[0] === "default/a/") {
+            written = true;
+            await archived({ a: "anew", x: "y" });
+          }
+          return await del(...args);
+        },
+      },
+    });
+    const report = await erase(racing, ["a", "b"]);
+    assertEquals([report.done, report.errors[0]?.code, report.errors[0]?.key], [false, "CONFLICT", "a"]);
+    await store.evict("a");
+    await store.ensureKs("a", "c");
+    assertEquals([await stack.get("a"), await stack.get("c"), await stack.exists("b")], ["anew", "3", 0]);
+    assertEquals((await eraseAll(["a", "b"])).failed, 0);
+    assertEquals(/anew/.test(await everyByte()), false);
+  });
+
+  it("leaves a pack of which another key is damaged, and says so", async () => {
+    const noise = (n: number) => Array.from({ length: 30_000 }, (_, i) => ((i * n * 7919) % 36).toString(36)).join("");
+    await archived({ a: noise(3), b: noise(5), c: noise(7) });
+    const [pack] = archive.packs();
+    const entries = await archive.entries(pack!);
+    archive.objects.get(pack!)![entries.find(({ key }) => key === "c")!.offset + 50]! ^= 1;
+    const report = await erase(store, ["a"]);
+    assertEquals([report.done, report.proof, report.errors.map(({ code }) => code)], [false, undefined, ["CORRUPT"]]);
+    assert(archive.packs().includes(pack!));
+  });
+
+  it("by two at once ends as well", async () => {
+    const keys = names(20);
+    await archived(Object.fromEntries(keys.map((key) => [key, `of ${key}.`])));
+    await Promise.allSettled([erase(store, keys.slice(0, 5)), erase(store, keys.slice(0, 5))]);
+    await eraseAll(keys.slice(0, 5));
+    assertEquals((await everyByte()).includes("of k:3."), false);
+    await store.evict(keys);
+    await store.ensureKs(keys);
+    assertEquals(await stack.exists(...keys), 15);
+  });
+
+  it("refuses what is no key, no pattern, no option, and an index that is gone", async () => {
+    for (const wrong of ["a", {}, { match: 1 }, { match: "*", keys: [] }, [1], ["tundra:x"], undefined]) {
+      await tundraError("BAD_ARGUMENT", () => erase(store, wrong as never));
+    }
+    await tundraError("BAD_ARGUMENT", () => erase(store, ["a"], { maxSubrequests: 20 }));
+    await archived({ a: "1", b: "2" });
+    await stack.raw("DEL", "tundra:default:id");
+    await tundraError("LOST", () => erase(store, ["a"]));
+    assertEquals(archive.packs().length, 1);
+  });
+});
