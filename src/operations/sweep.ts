@@ -14,6 +14,7 @@
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { formerIds } from "../core/former.ts";
 import { checkIdentity, isConfirmed, ownedByAnother, wrongArchive } from "../core/identity.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
 import { registerUpkeep } from "../core/upkeep.ts";
@@ -122,8 +123,9 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   const owner = await bounds.counted((call) => readOwner(context, uuidOf(id), call));
   if (owner !== id) throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
   const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };
+  const ids = [uuidOf(id), ...await bounds.counted((call) => formerIds(context, call))];
   const run: SweepRun = {
-    ...{ context, bounds, id, times, dryRun, maxKeys, report, counts: report },
+    ...{ context, bounds, id, ids, times, dryRun, maxKeys, report, counts: report },
     ...{ directories: new Map(), looked: 0, clockUs: nowUs },
   };
   const state = await readState(run);

@@ -3,6 +3,7 @@
  * @module
  */
 import { goneOf, versionMicros } from "../base/keys.ts";
+import { uuidOf } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
@@ -105,7 +106,8 @@ async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promi
     return reportKept(run, pack, thrown);
   }
   if (directory === undefined) return;
-  const { entries } = directory;
+  const { index, entries } = directory;
+  if (!run.ids.includes(uuidOf(index))) return reportKept(run, pack, new Error(`another index has put it: ${index}`));
   run.looked += entries.length;
   const records = await recordsOf(run, entries.map(({ key }) => key));
   let mayChange = false;

@@ -37,6 +37,8 @@ export interface SweepRun {
   readonly context: Context;
   readonly bounds: Bounds;
   readonly id: string;
+  /** The uuids of this index and of those that the archive had before: what another one has put stays. */
+  readonly ids: readonly string[];
   readonly times: Times;
   readonly dryRun: boolean;
   readonly maxKeys: number;

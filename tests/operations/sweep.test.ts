@@ -241,6 +241,17 @@ describe("sweep()", () => {
     assertEquals(new Map(archive.objects), before);
   });
 
+  it("keeps packs that another index has put, and takes those of a former one for its own", async () => {
+    const id = String(await stack.raw("GET", "tundra:default:id"));
+    const foreign = oldArchive(archive, await tools.nowUs(), "another@redis.example");
+    await foreign.pack(40, [{ key: "a" }, { key: "b" }]);
+    const report = await sweepAll();
+    assertEquals([report.deleted, report.errors.length], [0, 1]);
+    assert(report.errors[0]!.message.includes("another@redis.example"), report.errors[0]!.message);
+    archive.objects.set("default/~former/another", new TextEncoder().encode("another@redis.example"));
+    assertEquals([(await sweepAll()).deletedFor, id.includes("another")], [{ orphan: 2 }, false]);
+  });
+
   it("deletes nothing if the index is gone, not confirmed, a copy, or not the archive's owner", async () => {
     await old.own(20, { key: "k" });
     await evicted({ k: await old.own(10, { key: "k" }) });
