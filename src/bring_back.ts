@@ -11,7 +11,7 @@ import { versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
 import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
 import { formerIds } from "./core/former.ts";
-import { type KnownPacks, newestVersions } from "./core/newest_version.ts";
+import { type KnownPacks, movedTo, newestVersions } from "./core/newest_version.ts";
 import { archivePlace, uuidOf } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { parseRecord } from "./scripts/prelude.ts";
@@ -197,9 +197,9 @@ function readyOf({ key, record, ver }: Fetched & { record: string }, archived: A
 }
 
 /**
- * Thaws a newer version than the record names, as the archive lacks that one: Redis lost acknowledged writes, or the
- * bucket lost objects. A newer version was acknowledged later; an older one is never taken, nor one that the index of
- * another archive wrote.
+ * Thaws the version that the record names from another pack, as a sweep has moved it and Redis has forgotten that; or
+ * a newer one, as the archive lacks it: Redis lost acknowledged writes, or the bucket lost objects. A newer one was
+ * acknowledged later; an older one is never taken, nor one that the index of another archive wrote.
  */
 async function thawNewer(
   context: Context,
@@ -215,9 +215,9 @@ async function thawNewer(
     );
   const { datastore } = context;
   if (!datastore.listKeys) throw lost("it does not, and this datastore cannot list others");
-  const [newest = "", rival] = await newestVersions(context, key, packs, ver);
-  const isMoved = placeOf(newest).ver === placeOf(ver).ver; // a sweep has copied it into another pack
-  if (versionMicros(newest) <= versionMicros(ver) && !isMoved) {
+  const moved = await movedTo(context, key, ver, packs);
+  const [newest = "", rival] = moved ? [moved] : await newestVersions(context, key, packs, ver);
+  if (!moved && versionMicros(newest) <= versionMicros(ver)) {
     throw lost(newest ? `its newest is ${newest}` : "it holds none");
   }
   if (rival !== undefined) throw lost(`its newest are ${newest} and ${rival}, and nothing says which came last`);

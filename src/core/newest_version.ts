@@ -3,7 +3,7 @@
  * @module
  */
 import { type Directory, directoryPlace, PACK_HEAD, type PackEntry, thawDirectory } from "../archive/pack.ts";
-import { placeWord } from "../archive/place.ts";
+import { placeOf, placeWord } from "../archive/place.ts";
 import { isNotFound, show, TundraError } from "../base/errors.ts";
 import { newestOf, objectPrefix, packName, packPrefix, versionMicros } from "../base/keys.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
@@ -29,8 +29,8 @@ export type EachRead = <T>(act: (call: DatastoreCallOptions | undefined) => Prom
 
 /**
  * Finds the newest versions of a key, as {@linkcode newestOf} has them, by the words that name their places: among the
- * objects of its own, and in the directories of packs that are younger than a version, or hold that one, as it was
- * moved. Cost: a request for each 1,000 objects of the key, a request for each 1,000 packs, two for each younger pack.
+ * objects of its own, and in the directories of packs that are younger than a version. Cost: a request for each 1,000
+ * objects of the key, a request for each 1,000 packs, two for each younger pack.
  *
  * @throws TundraError `UNAVAILABLE` if there are more packs than it may read
  */
@@ -41,20 +41,52 @@ export async function newestVersions(
   than = "",
 ): Promise<string[]> {
   let newest = await newestOwn(context, key);
-  const since = () => Math.max(versionMicros(than), versionMicros(newest[0] ?? ""));
+  const since = () => Math.max(versionMicros(than) + 1, versionMicros(newest[0] ?? ""));
+  for await (const words of youngerPacked(context, key, packs, than, since)) newest = newestOf([...newest, ...words]);
+  return newest;
+}
+
+/**
+ * Finds the version that a word names in a pack younger than the one that it names, as a sweep has moved it there;
+ * `undefined` if none holds it. Cost: as above.
+ *
+ * @throws TundraError `UNAVAILABLE` if there are more packs than it may read
+ */
+export async function movedTo(
+  context: Context,
+  key: string,
+  word: string,
+  packs: KnownPacks,
+): Promise<string | undefined> {
+  const { ver, pack } = placeOf(word);
+  if (pack === "") return undefined;
+  for await (const words of youngerPacked(context, key, packs, pack, () => versionMicros(pack) + 1)) {
+    const moved = words.find((each) => placeOf(each).ver === ver);
+    if (moved !== undefined) return moved;
+  }
+  return undefined;
+}
+
+/** The versions of a key in packs since then, the youngest first: an older one holds nothing newer than its own name. */
+async function* youngerPacked(
+  context: Context,
+  key: string,
+  packs: KnownPacks,
+  than: string,
+  since: () => number,
+): AsyncGenerator<string[]> {
   packs.listed ??= listPacks(context, packPrefix(context.tqname));
   const younger = (await packs.listed).filter((pack) => versionMicros(pack) >= since());
   let read = 0;
-  for (const pack of younger.toReversed()) { // the youngest first: an older one holds nothing newer than its own name
-    if (versionMicros(pack) < since()) break;
+  for (const pack of younger.toReversed()) {
+    if (versionMicros(pack) < since()) return;
     if (read++ >= MOST_DIRECTORIES) {
       const must = `at most ${MOST_DIRECTORIES} packs may be younger than ${show(than)}: there are more`;
       throw new TundraError("UNAVAILABLE", `Cannot search the archive for ${show(key)} as ${must}`, { keys: [key] });
     }
     const { entries } = await readDirectory(context, pack, packs.directories, (act) => act(undefined));
-    newest = newestOf([...newest, ...entries.filter((entry) => entry.key === key).map((entry) => wordOf(pack, entry))]);
+    yield entries.filter((entry) => entry.key === key).map((entry) => wordOf(pack, entry));
   }
-  return newest;
 }
 
 /** Finds the newest versions of a key among the objects of its own. Cost: a request for each 1,000 of them. */

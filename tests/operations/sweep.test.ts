@@ -18,13 +18,15 @@ describe("sweep()", () => {
   let archive: NotedArchive;
   let store: TundraStore;
   let old: OldArchive;
+  let id: string;
 
   beforeEach(async () => {
     await stack.flush();
     archive = notedArchive();
     store = stack.store({ datastore: archive.datastore });
     await store.tick(); // gives the index its id
-    old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+    id = String(await stack.raw("GET", "tundra:default:id"));
+    old = oldArchive(archive, await tools.nowUs(), id);
   });
 
   /** Evicted keys whose records name these versions. */
@@ -231,6 +233,86 @@ describe("sweep()", () => {
     });
   });
 
+  describe("and Redis that goes back", () => {
+    /** The payload of a text. */
+    async function dumpOf(text: string): Promise<Uint8Array> {
+      await stack.raw("SET", "scratch", text);
+      const dump = new Uint8Array(await stack.raw("DUMP", "scratch") as Uint8Array);
+      await stack.raw("DEL", "scratch");
+      return dump;
+    }
+
+    it("by three days, to a backup: what was evicted then comes back as it was, what is deleted is absent", async () => {
+      const dump = await dumpOf("as it was");
+      const all = ["same", "changed", "moved", "deleted", "a", "b", "c", "d"];
+      const then = await old.pack(20, all.map((key) => ({ key, dump })));
+      const ofThen = Object.fromEntries(all.map((key, i) => [key, then[i]!]));
+      // since then
+      const changed = await old.own(2.5, { key: "changed", prev: ofThen["changed"]!, dump });
+      await old.pack(2.9, ["deleted", "a", "b", "c", "d"].map((key) => ({ key, gone: true, prev: ofThen[key]! })));
+      const { same, moved } = ofThen;
+      await evicted({ same: same!, moved: moved!, changed });
+      await sweepAll(); // moves what lives and the version before
+      const [first, second] = archive.packs();
+      assert(second !== undefined);
+      const words = await tools.readRecord("moved");
+      assert(words.ver.split("@")[1]!.length > 10, words.ver);
+      // as if that move had been 2.2 days ago: the next sweep deletes the old pack
+      const entries = (await archive.entries(archive.packs().at(-1)!)).map(({ key, ver }) => ({ key, ver, dump }));
+      archive.objects.delete(archive.packs().at(-1)!);
+      const aged = await old.pack(2.2, entries);
+      await evicted({ ...Object.fromEntries(entries.map(({ key }, i) => [key, aged[i]!])), changed });
+      await sweepAll();
+      assertEquals(archive.objects.has(first!), false);
+      // the backup
+      await stack.raw("FLUSHDB");
+      for (const [name, value] of [["id", id], ["tick", "5"]]) await stack.raw("SET", `tundra:default:${name}`, value!);
+      await evicted(ofThen);
+      await store.ensureKs(all);
+      const found = Object.fromEntries(await Promise.all(all.map(async (key) => [key, await stack.get(key)])));
+      const gone = Object.fromEntries(["deleted", "a", "b", "c", "d"].map((key) => [key, null]));
+      assertEquals(found, { same: "as it was", changed: "as it was", moved: "as it was", ...gone });
+    });
+
+    it("behind a move: records name the old pack again, and it is still there", async () => {
+      const dump = await dumpOf("value");
+      const keys = names(9);
+      const words = await old.pack(20, [...keys, "x", "y"].map((key) => ({ key, dump })));
+      await old.pack(1, keys.slice(0, 8).map((key) => ({ key, gone: true })));
+      const before = { [keys[8]!]: words[8]!, x: words[9]!, y: words[10]! };
+      await evicted(before);
+      assertEquals((await sweepAll()).moved, 3);
+      await evicted(before);
+      assertEquals((await sweepAll()).deleted, 0);
+      await store.ensureKs(keys[8]!, "x", "y");
+      assertEquals(await stack.get("x"), "value");
+    });
+
+    it("is no matter to a call that has read a record before its pack was moved and deleted", async () => {
+      const dump = await dumpOf("value");
+      const words = await old.pack(20, ["k", "l", "m"].map((key) => ({ key, dump })));
+      const [moved] = await old.pack(3, [{ key: "k", ver: old.version(20), dump }]);
+      await evicted({ k: words[0]! });
+      const { fetchRanges } = archive.datastore;
+      let swept = false;
+      const racing = stack.store({
+        datastore: {
+          ...archive.datastore,
+          async fetchRanges(...args) {
+            if (!swept) {
+              swept = true;
+              await evicted({ k: moved! });
+              archive.objects.delete(`default/~packs/${old.version(20)}`);
+            }
+            return await fetchRanges(...args);
+          },
+        },
+      });
+      await racing.ensureKs("k");
+      assertEquals([await stack.get("k"), (await stack.record("k"))!.ver, swept], ["value", moved, true]);
+    });
+  });
+
   it("leaves another queue's objects alone, and those of a store that it is a copy of", async () => {
     const other = stack.store({ datastore: archive.datastore, tqname: "other" });
     await stack.raw("SET", "k", "1");
@@ -255,7 +337,6 @@ describe("sweep()", () => {
   it("deletes nothing if the index is gone, not confirmed, a copy, or not the archive's owner", async () => {
     await old.own(20, { key: "k" });
     await evicted({ k: await old.own(10, { key: "k" }) });
-    const id = String(await stack.raw("GET", "tundra:default:id"));
     const owner = archive.objects.get(`default/~owner/${id.split("@")[0]}`)!;
     for (const wrong of ["", `new:${id}`, id.replace(/@.*/, "@elsewhere"), id.replace(/^./, "x")]) {
       await stack.raw("SET", "tundra:default:id", wrong);

@@ -174,6 +174,7 @@ export const SEEDED_BUGS: SeededBug[] = [
       "if (state.begunUs + KNOWN_US < times.nowUs || state.begunUs > times.nowUs) return",
       "if (state.begunUs > times.nowUs) return",
     ]],
+  },
   // ---- policy
   {
     name: "a value that stays is put among the idle ones",
