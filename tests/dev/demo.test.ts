@@ -43,6 +43,20 @@ describe("the demo", () => {
   });
 });
 
+describe("the demo of a disaster", () => {
+  it("rebuilds the index after FLUSHDB, brings every value and expiry back, and exits with 0", () => {
+    const { status, stdout, stderr } = run("dev/demo/disaster.ts", "--keys=1000");
+    assertEquals(status, 0, stdout + stderr);
+    const [, equal, all] = /Compare +([\d,]+) of ([\d,]+) keys equal/.exec(stdout) ?? [];
+    assert(Number(all?.replace(",", "")) >= 1000, stdout);
+    assertEquals(equal, all);
+    assert(!/; 0 expire by themselves/.test(stdout), stdout);
+    assertMatch(stdout, /ensureKs\(\) refuses: LOST\n/);
+    assertMatch(stdout, /0 versions damaged or missing/);
+    assertMatch(stdout, /Every value and every expiry is what was loaded\. [\d.]+ s in all\.\n$/);
+  });
+});
+
 describe("the demo's data", () => {
   let entries: Entry[];
   before(() => {
