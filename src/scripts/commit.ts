@@ -55,6 +55,8 @@ export type CommitOutcome =
  * - A missing key that no call has removed becomes flag m: its own expiry has removed it, or the reason is not known.
  * - stays: it is in no queue of evictions, and leaves it if it was in there.
  * - A key that was removed, and not made anew: what was just archived is to be deleted, too.
+ * - Redis lost the record of a missing key, and begin wrote one that says nothing: it goes, or the loss would not be
+ *   noticed.
  */
 const COMMIT = defineScript(
   "commit",
@@ -70,7 +72,7 @@ local soon = again(token, tonumber(ARGV[2]))
 local scores = redis.call('ZMSCORE', DIRTY, unpack(KEYS, 5 + n, 4 + 2 * n))
 local texts = redis.call('MGET', unpack(KEYS, 5, 4 + n))
 local there = existing(5 + n, n)
-local out, changes, queue, idle, purge, done, left = {}, {}, {}, {}, {}, {}, {}
+local out, changes, queue, idle, purge, done, left, empty = {}, {}, {}, {}, {}, {}, {}, {}
 local frozen, bytes, removed = 0, 0, 0
 
 local function purge_from(at, r, key)
@@ -87,6 +89,7 @@ local function one(i, r)
     end
     if r.flag == 'e' or r.rev == 0 then
       done[#done + 1] = key
+      if texts[i] and r.rev == 0 and r.ver == '-' and r.old == '-' then empty[#empty + 1] = KEYS[4 + i] end
       return 'E'
     end
     if ver == '' then
@@ -153,6 +156,7 @@ zadd(PURGE, nil, purge)
 zadd(DIRTY, 'XX', queue)
 zrem(DIRTY, done)
 zrem(IDLE, left)
+if #empty > 0 then redis.call('UNLINK', unpack(empty)) end
 tally(STATS, changes, 0, { 'frozen', frozen, 'bytes', bytes, 'removed', removed })
 return table.concat(out)
 `,

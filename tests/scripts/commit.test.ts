@@ -46,6 +46,22 @@ describe("commit", () => {
     await t.setScores("dirty", Object.fromEntries(Object.keys(records).map((key) => [key, TOKEN])));
   };
 
+  it("removes a record that says nothing, if its key is missing: begin made it of one that Redis has lost", async () => {
+    await lease({
+      none: { attempts: 1, before: "1.5", after: TOKEN },
+      e: { ver: VER, flag: "e" },
+      removed: { old: VER },
+    });
+    const nothing = (key: string) => tombstone(key, { rev: 0, ver: "" });
+    assertEquals(await commit(t.index, ["none", "e", "removed"].map(nothing), OPTIONS), [
+      "evicted",
+      "evicted",
+      "evicted",
+    ]);
+    assertEquals([await t.recordText("none"), await t.scores("dirty")], [undefined, {}]);
+    assertEquals([(await t.readRecord("e")).ver, (await t.readRecord("removed")).old], [VER, VER]);
+  });
+
   it("clean: the record names what was archived, and the key goes from the queue to idle with its last touch", async () => {
     await t.setKeys("a", "b");
     await lease({ a: { ...DIRTY, before: "1.5", after: "2.5" }, b: { rev: 5 } });

@@ -30,6 +30,12 @@ export interface SeededBug {
 
 /** All of them. */
 export const SEEDED_BUGS: SeededBug[] = [
+  {
+    name: "a record that says nothing hides that Redis has lost one",
+    met: 5024927,
+    where: "commit",
+    patches: [["empty[#empty + 1] = KEYS[4 + i]", ""]],
+  },
   // ---- sweeps
   {
     name: "48 hours are 48 seconds to a sweep",

@@ -512,7 +512,7 @@ function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => vo
       const name = choices.pick(box.keys.map((key) => holderOf(key, oracle.record(key).ver)));
       if (!oracle.archive.has(name)) return;
       world.note(() => `the bucket loses ${name}`);
-      oracle.archive.delete(name);
+      oracle.lose(name);
     });
   }
   if (acts.length === 0) return () => {};
