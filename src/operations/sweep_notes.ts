@@ -19,7 +19,9 @@ interface Gone {
 
 /** The findings of a search through all versions of a key. */
 interface Found {
-  oldestUs: number;
+  /** The oldest version, and the oldest in any other object: versions of one pack go together. */
+  oldest: [us: number, holder: string];
+  otherUs: number;
   /** Of those that are still kept as history: the oldest that one of them says was named before. */
   youngPrevUs: number;
   /** Of those that are older: when they were archived, and what was named before. */
@@ -62,20 +64,26 @@ export function noteVersion({ gone, copies }: Notes, held: Held, isNamed: boolea
 /** Has all versions of a key searched for, if there is room. */
 export function want({ wanted }: Notes, key: string): void {
   if (wanted.size >= MOST_NOTES || wanted.has(key)) return;
-  wanted.set(key, { oldestUs: Number.MAX_SAFE_INTEGER, youngPrevUs: Number.MAX_SAFE_INTEGER, chain: [], own: [] });
+  const never = Number.MAX_SAFE_INTEGER;
+  wanted.set(key, { oldest: [never, ""], otherUs: never, youngPrevUs: never, chain: [], own: [] });
 }
 
 /** Notes one of all versions; `prev` is the word of the one before, `undefined` if only an object of its own says. */
 export function noteFound(
   { wanted }: Notes,
-  { key, ver }: Pick<Held, "key" | "ver">,
+  { key, ver, pack = "" }: Pick<Held, "key" | "ver"> & { pack?: string },
   prev: string | undefined,
   times: Times,
 ): void {
   const found = wanted.get(key);
   if (found === undefined) return;
   const us = versionMicros(ver);
-  found.oldestUs = Math.min(found.oldestUs, us);
+  const [oldestUs, holder] = found.oldest;
+  if (pack === holder && pack !== "") found.oldest = [Math.min(oldestUs, us), holder];
+  else if (us < oldestUs) {
+    found.otherUs = oldestUs;
+    found.oldest = [us, pack];
+  } else found.otherUs = Math.min(found.otherUs, us);
   if (prev === undefined) return void found.own.push(ver);
   if (us + SAFE_US + times.keepUs <= times.nowUs) found.chain.push([us, versionMicros(prev)]);
   else found.youngPrevUs = Math.min(found.youngPrevUs, versionMicros(prev));
@@ -102,7 +110,10 @@ export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, p
     removedUs: versionMicros(tombstones?.removed ?? ""),
     inferredUs: versionMicros(tombstones?.inferred ?? ""),
     copy: copy === pack ? "" : copy,
-    ...(found && { supersededUs: supersededUs(found), oldestUs: found.oldestUs }),
+    ...(found && {
+      supersededUs: supersededUs(found),
+      oldestUs: pack !== "" && pack === found.oldest[1] ? found.otherUs : found.oldest[0],
+    }),
   };
 }
 

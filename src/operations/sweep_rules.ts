@@ -40,7 +40,7 @@ export interface Facts {
    * says that the record named a newer one, and none that is newer says otherwise.
    */
   supersededUs: number;
-  /** The oldest version in the archive; `undefined` if nobody has searched for it. */
+  /** The oldest version in any other object of the archive; `undefined` if nobody has searched for it. */
   oldestUs: number | undefined;
   /** The youngest pack that holds the same version, if it is another one. */
   copy: string;

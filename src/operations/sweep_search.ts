@@ -37,7 +37,7 @@ export async function searchWanted(run: SweepRun, state: SweepState): Promise<bo
     for (const entry of entries) {
       if (!notes.wanted.has(entry.key)) continue;
       noteVersion(notes, packHeld(pack, entry), true);
-      noteFound(notes, entry, entry.prev, times);
+      noteFound(notes, { ...entry, pack }, entry.prev, times);
     }
     trimDirectories(run);
   }

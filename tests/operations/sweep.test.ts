@@ -219,6 +219,12 @@ describe("sweep()", () => {
       assertEquals((await sweepAll()).deletedFor, { expired: 2 });
     });
 
+    it("deletes a pack with several versions of one key at once, though none of them is the last one", async () => {
+      const exp = Date.now() - 3 * DAY_MS;
+      await old.pack(4, [20, 21].map((days) => ({ key: "a", ver: old.version(days), exp })));
+      assertEquals((await sweepAll()).deletedFor, { expired: 2 });
+    });
+
     it("keeps a pack of which a block is damaged, and its directory, and says so", async () => {
       const words = await old.pack(20, names(10).map((key) => ({ key })));
       const later = await old.pack(15, names(6).map((key) => ({ key })));

@@ -608,7 +608,8 @@ export function makeOracle(
     const ageUs = nowUs - versionMicros(name.slice(name.lastIndexOf("/") + 1));
     if (ageUs < EXPIRED_US) wrong("it is young");
     if (ago(word) < EXPIRED_US) wrong("a record names it, or did so within 48 hours");
-    const others = versionsOf(archive, key).filter((other) => other !== entry);
+    const together = archive.get(name)!.entries; // they go in one request
+    const others = versionsOf(archive, key).filter((other) => !together.includes(other));
     if (others.some((other) => other.ver === ver)) return; // moved
     const older = others.filter((other) => versionMicros(other.ver) < us);
     const newer = others.filter((other) => versionMicros(other.ver) > us);
