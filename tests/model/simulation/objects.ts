@@ -55,9 +55,14 @@ export function holderOf(key: string, word: string): string {
   return PACKS + (word.slice(at + 1, word.indexOf(":", at)) || word.slice(0, at));
 }
 
-/** The versions in an object; owner objects hold none. `wrong` is told what must not be. */
+/** True for objects that say whose the archive is. */
+export function saysWhose(name: string): boolean {
+  return /\/~(owner|former|copying)\//.test(name);
+}
+
+/** The versions in an object; those that say whose the archive is hold none. `wrong` is told what must not be. */
 export function readEntries(name: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
-  if (name.includes("/~owner/")) return [];
+  if (saysWhose(name)) return [];
   if (name.startsWith(PACKS)) return readPack(name.slice(PACKS.length), bytes, wrong);
   const [fields, ...more] = mapsIn(bytes);
   const entry = entryOf(fields!, (ver) => ver);

@@ -18,6 +18,7 @@ import {
   type ArchiveObject,
   holderOf,
   readEntries,
+  saysWhose,
   type ValueState,
   versionsOf,
 } from "./objects.ts";
@@ -729,7 +730,7 @@ export function makeOracle(
       // if Redis forgot an id that nobody had confirmed yet, two may be on their way
       const owner = leniency.rolledBack && name.includes("/~owner/");
       if (there && !owner && !sameBytes(there.bytes, bytes)) fail("3 no object is overwritten", name);
-      if (!name.includes("/~owner/") && !archive.has("default/~owner/first")) {
+      if (!saysWhose(name) && !archive.has("default/~owner/first")) {
         fail("no object before its archive has an owner", name);
       }
       const entries = readEntries(name, bytes, (what) => fail("objects lie under their names", what));

@@ -7,6 +7,7 @@
 import type { RedisState } from "../redis/redis.ts";
 import type { Choices } from "./choices.ts";
 import { kill, makeNetwork } from "./network.ts";
+import { saysWhose } from "./objects.ts";
 import { Violation } from "./oracle.ts";
 import { makeSimulatedWorld } from "./scheduler.ts";
 import {
@@ -88,7 +89,7 @@ export async function runSeveral(subject: Subject, choices: Choices, log?: strin
 function guard({ database, oracle }: Sandbox, territory: Territory): void {
   const { put, drop, archive } = oracle;
   const works = (names: readonly string[], what: string) => {
-    const name = names.find((each) => !each.includes("/~owner/"));
+    const name = names.find((each) => !saysWhose(each));
     if (name === undefined) return;
     territory.owner ??= database;
     if (territory.owner === database) return;
@@ -97,7 +98,7 @@ function guard({ database, oracle }: Sandbox, territory: Territory): void {
   oracle.put = (name, bytes, ops) => {
     works([name], "puts");
     // an archive that knows no conditions lets a late copy of another's take its place
-    if (name.includes("/~owner/")) archive.set(name, { bytes, entries: [] });
+    if (saysWhose(name)) archive.set(name, { bytes, entries: [] });
     else put(name, bytes, ops);
   };
   oracle.drop = (names) => {
