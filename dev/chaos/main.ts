@@ -391,6 +391,8 @@ async function run(): Promise<boolean> {
     ...others.map((what): [string, number] => [what, sum(what)]),
     ["ticks", sum("tick", tickBooks)],
     ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
+    ["sweeps that moved nothing", sum("sweep", tickBooks)],
+    ["sweeps that moved versions", sum("sweep that moves", tickBooks)],
     ...[...faults, "radosgw killed", "radosgw stopped"].map((what): [string, number] => [what, counts[what] ?? 0]),
     ["values archived", totals.frozen],
     ["keys evicted", totals.evicted],

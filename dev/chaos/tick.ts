@@ -1,12 +1,15 @@
 /**
- * A tick process of a chaos run: half of them call `tick()` as a cron trigger would, the others are workers. Each runs
- * until it is killed, at any moment, and is started again.
+ * A tick process of a chaos run: half of them call `tick()` as a cron trigger would, and sweep now and then, the others
+ * are workers. Each runs until it is killed, at any moment, and is started again.
  * @module
  */
 import type { TickOptions, TickReport } from "../../mod.ts";
+import { sweep } from "../../src/operations/mod.ts";
 import { chaosStore, configuration, openLedger, unexpected } from "./common.ts";
 
 const PAUSE_MS = 300;
+/** Ticks between two sweeps. Nothing is old enough to be deleted, but packs that hold removed values are rewritten. */
+const TICKS = 2;
 
 const config = configuration();
 const { note } = openLedger(config.file);
@@ -45,9 +48,18 @@ if (config.index % 2 === 0) {
     monitor: ({ report, error }) => report ? ended(report) : failed(error),
   });
 } else {
-  for (;;) {
+  for (let ticks = 1;; ticks++) {
     try {
       ended(await store.tick(options));
+      if (ticks % TICKS === 0) {
+        const { moved, errors } = await sweep(store, { deadlineMs: options.deadlineMs! });
+        note({ is: "did", what: moved > 0 ? "sweep that moves" : "sweep", at: Date.now(), good: true });
+        for (const { name, code, message } of errors) {
+          if (code !== "UNAVAILABLE") {
+            note({ is: "bad", key: name, at: Date.now(), what: `sweep: ${code}: ${message}` });
+          }
+        }
+      }
     } catch (error) {
       failed(error);
     }
