@@ -19,6 +19,7 @@ export type { KeyError } from "./key_errors.ts";
 export { type KeyStateName, list, type ListedKey, type ListOptions } from "./list.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
 export { peek, type PeekOptions } from "./peek.ts";
+export { probe, type ProbeCheck, type ProbeOptions, type ProbeReport } from "./probe.ts";
 export { rebuild, type RebuildOptions, type RebuildReport } from "./rebuild.ts";
 export { restoreVersion, type RestoreVersionOptions, type RestoreVersionReport } from "./restore_version.ts";
 export { sweep, type SweepOptions } from "./sweep.ts";

@@ -25,6 +25,8 @@ import {
   moveIndex,
   type MoveIndexReport,
   peek,
+  probe,
+  type ProbeReport,
   restoreVersion,
   type RestoreVersionReport,
   verify,
@@ -145,6 +147,7 @@ export function others(signal: AbortSignal): void {
   list(store, { match: "a:*", state: "evicted", signal });
   warm(store, { match: "a:*", maxKeys: 1, maxBytes: 1, dryRun: true, onProgress: ({ done }) => void done });
   warm(store, ["a"], { maxKeys: 1 });
+  probe(store, { deadlineMs: 10_000, signal });
   localStack({ ports: { redis: 1 }, token: "secret", bucket: "cold", redisServer: "/usr/bin/redis-server" });
   fromUrlsafe(toUrlsafe("user:1")).length;
 
@@ -193,6 +196,7 @@ export type Results = [
   Assert<Equal<Awaited<ReturnType<typeof versions>>, Versions>>,
   Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
   Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof probe>>, ProbeReport>>,
   Assert<Equal<Awaited<ReturnType<typeof restoreVersion>>, RestoreVersionReport>>,
   Assert<Equal<Awaited<ReturnType<typeof peek<number>>>, number | undefined>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,
