@@ -71,15 +71,16 @@ if found[1] ~= id then return { found[1] or '', '', '' } end
 
 local of, began, keys, evicted, away, resident, lost, objects, packs, copied, at =
   string.match(found[2] or '', '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
-local counts = { keys = 0, e = 0, g = 0, r = 0, l = 0 }
+local ALL, EVICTED, GONE, RESIDENT, LOST = 1, 2, 3, 4, 5
+local counts = { 0, 0, 0, 0, 0 }
 if of == id then
-  counts = { keys = tonumber(keys), e = tonumber(evicted), g = tonumber(away), r = tonumber(resident), l = tonumber(lost) }
+  counts = { tonumber(keys), tonumber(evicted), tonumber(away), tonumber(resident), tonumber(lost) }
 else
   began, objects, packs, copied, at = int(now), '0', '0', '0', ''
 end
 
 local function state()
-  return string.format('%s %s %d %d %d %d %d %s %s %s %s', id, began, counts.keys, counts.e, counts.g, counts.r, counts.l,
+  return string.format('%s %s %d %d %d %d %d %s %s %s %s', id, began, counts[1], counts[2], counts[3], counts[4], counts[5],
     objects, packs, copied, at)
 end
 
@@ -101,9 +102,9 @@ end
 local function is_lost(r) return r.rev == 0 and r.flag == 'e' and string.match(r.error, '^LOST ') end
 local function is_gone(r) return r.rev == 0 and (r.flag == 'g' or r.flag == 'm') end
 local function kind(r)
-  if is_lost(r) then return 'l' end
-  if is_gone(r) then return 'g' end
-  return r.rev == 0 and r.flag == 'e' and 'e' or 'r'
+  if is_lost(r) then return LOST end
+  if is_gone(r) then return GONE end
+  return r.rev == 0 and r.flag == 'e' and EVICTED or RESIDENT
 end
 
 local function change(i, r)
@@ -167,7 +168,7 @@ for i = 1, n do
     local was, key = found[2 + i] and kind(r), KEYS[6 + n + i]
     out[i] = one(i, r)
     local is = kind(r)
-    if not was then counts.keys = counts.keys + 1 else counts[was] = math.max(0, counts[was] - 1) end
+    if not was then counts[ALL] = counts[ALL] + 1 else counts[was] = math.max(0, counts[was] - 1) end
     counts[is] = counts[is] + 1
     if r.rev ~= 0 then
       if r.attempts > 0 then tried[#tried + 1] = key else push(queue, int(now), key) end
