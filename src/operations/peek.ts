@@ -14,7 +14,7 @@ import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
 import { archivePlace } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
-import { dropTemporary, putTemporary } from "../scripts/temporary.ts";
+import { dropTemporary, putTemporary } from "../scripts/put_temporary.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";

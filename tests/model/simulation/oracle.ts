@@ -33,6 +33,10 @@ export interface SimulatedOp {
   succeeded: boolean;
   /** The states that its keys had while it ran: bits of {@linkcode SAW}. */
   readonly saw: Map<string, number>;
+  /** Of a peek: what its key was while it ran, as {@linkcode peekText} has it. */
+  readonly outcomes?: Set<string>;
+  /** Of a restoration: it took effect. */
+  restored?: boolean;
 }
 
 /** A key at some moment. */
@@ -235,6 +239,8 @@ export function makeOracle(
   const robbed = new Set<string>();
   const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
+  /** Every version that was ever put, and what it holds. */
+  const everPut = new Map<string, ValueState>();
   let time = 0;
   let latestMs = 0;
 
@@ -315,6 +321,7 @@ export function makeOracle(
   function note(key: string, truth: Truth): void {
     let bits = -1;
     for (const op of running) {
+      if (op.outcomes && op.keys[0] === key) op.outcomes.add(peekText(peekOf(key, read(truth.record))));
       const seen = op.saw.get(key);
       if (seen === undefined) continue;
       if (bits < 0) {
@@ -327,6 +334,13 @@ export function makeOracle(
       }
       op.saw.set(key, seen | bits);
     }
+  }
+
+  /** What a peek must show: the archived value of an evicted key, whatever is in Redis. */
+  function peekOf(key: string, record: KeyRecord): ValueState {
+    if (record.rev !== 0 || !evicted(record)) return held(key) ?? outcomeOf(key, record);
+    const state = archived(key, record.ver)?.state ?? null;
+    return state && !expired(state.exp) ? state : null;
   }
 
   function run(command: readonly string[], ops: readonly SimulatedOp[]): RedisReply {
@@ -506,6 +520,12 @@ export function makeOracle(
         }
         break;
       }
+      case "restore_version":
+        restorationIsRight(command, ops, key, truth, before, now, was, is);
+        truth.right = [null];
+        truth.unmarked = is.rev === was.rev; // it died before its second write
+        truth.markedAt = time;
+        break;
       case "remove":
         if (!removalIsRight(key, truth, ops)) {
           fail("4 a late del does nothing", `${key}, ${show(before)}, was removed by a del that had ended`);
@@ -565,6 +585,50 @@ export function makeOracle(
         if (is.flag !== was.flag || is.ver !== was.ver || is.fp !== was.fp || is.exp !== was.exp) {
           fail("records change for a reason", `${script} made ${JSON.stringify(was)} of ${key} ${JSON.stringify(is)}`);
         }
+    }
+  }
+
+  /**
+   * A restoration belongs to a restoreVersion() that runs, or to one that failed, and nothing was marked since. It brings
+   * the value of that version, replaces only what the archive holds, and is a change.
+   */
+  function restorationIsRight(
+    command: readonly string[],
+    ops: readonly SimulatedOp[],
+    key: string,
+    truth: Truth,
+    before: ValueState,
+    now: ValueState,
+    was: KeyRecord,
+    is: KeyRecord,
+  ): void {
+    const wrong = (what: string, detail: string) =>
+      fail(what, `${key}, ${show(before)}, became ${show(now)}: ${detail}`);
+    const [, , note, , told, fresh] = command.slice(3 + Number(command[2]));
+    const ver = note!.split(" ")[1]!;
+    const op = ops.find((each) => each.kind.startsWith("restoreVersion") && each.keys.at(-1) === key);
+    if (op) op.restored = true;
+    if (leniency.rolledBack) return;
+    if (!op || !(op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))) {
+      wrong("6 a late restoration does nothing", `${ver}, of a call that had ended`);
+    }
+    const state = everPut.get(`${op!.keys[0]} ${ver}`);
+    if (!state || now?.value !== state.value) {
+      return wrong("a restoration brings that version", `${ver} is ${show(state ?? null)}`);
+    }
+    const isOver = state.exp > 0 && expired(state.exp);
+    if (isOver && told !== "1") wrong("5 what is past its own expiry is not restored", ver);
+    if (now.exp !== (isOver ? 0 : state.exp)) wrong("5 a restored value keeps its own expiry", ver);
+    if (was.rev !== 0) wrong("1 a restoration replaces what is archived", JSON.stringify(was));
+    const present = archived(key, was.ver)?.state ?? null;
+    if (before !== null && !sameState(before, present)) {
+      wrong("1 a restoration replaces what is archived", `archived is ${show(present)}`);
+    }
+    if (fresh === "1" && (before !== null || outcomeOf(key, was) !== null)) {
+      wrong("1 a restoration to another name replaces nothing", JSON.stringify(was));
+    }
+    if ((is.rev === 0 || is.flag !== "r") && !leniency.brokenScripts) {
+      wrong("1 a restored value is a change", JSON.stringify(is));
     }
   }
 
@@ -736,6 +800,7 @@ export function makeOracle(
       const entries = readEntries(name, bytes, (what) => fail("objects lie under their names", what));
       if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
       archive.set(name, { bytes, entries });
+      for (const { key, ver, state } of entries) everPut.set(`${key} ${ver}`, state);
     },
     lose(name) {
       for (const { key } of archive.get(name)?.entries ?? []) robbed.add(key);
@@ -766,6 +831,7 @@ export function makeOracle(
         endedAt: 0,
         succeeded: false,
         saw: new Map(keys.map((key) => [key, 0])),
+        ...(kind === "peek" && { outcomes: new Set<string>() }),
       };
       running.add(op);
       for (const [key, truth] of truths) note(key, truth);
@@ -819,6 +885,7 @@ export function makeOracle(
       for (const [name, object] of state.archive) {
         const { entries } = object;
         if (entries.length === 0 || entries.some(({ key }) => keys.includes(key))) archive.set(name, object);
+        for (const { key, ver, state } of entries) everPut.set(`${key} ${ver}`, state);
       }
       for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0, namedAt: 0 });
       const [archived, evicted, countedArchived, countedEvicted] = counts();
@@ -863,7 +930,7 @@ function copy(truths: Map<string, Truth>): Map<string, Truth> {
   return new Map([...truths].map(([key, truth]) => [key, { ...truth, right: [...truth.right] }]));
 }
 
-const MOVERS = new Set(["evict", "restore", "remove"]);
+const MOVERS = new Set(["evict", "restore", "remove", "restore_version"]);
 
 /** Scripts that act under a lease: each key with its token. */
 const LEASED: Record<string, (command: readonly string[]) => { key: string; token: string }[]> = {
@@ -885,6 +952,11 @@ const LEASED: Record<string, (command: readonly string[]) => { key: string; toke
     return [{ token: args[1]!, key: args[0]! }];
   },
 };
+
+/** A value as a read gives it. */
+export function peekText(state: ValueState): string {
+  return state === null ? "nothing" : state.value;
+}
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);

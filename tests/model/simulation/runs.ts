@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { choicesText, seededChoices } from "./choices.ts";
+import { runHistories } from "./histories.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
 import { runPolicy } from "./policy.ts";
@@ -12,13 +13,14 @@ import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
 
-/** Kinds of schedules: any faults, what must go on, several databases, sweeps over weeks, values that stay in Redis. */
+/** Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored. */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
   liveness: runLiveness,
   several: runSeveral,
   sweeps: runSweeps,
   policy: runPolicy,
+  histories: runHistories,
 };
 
 /** A broken promise, and how to see it again. */

@@ -23,7 +23,7 @@ export interface SeededBug {
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
-  play?: "liveness" | "several" | "policy" | "sweeps";
+  play?: "liveness" | "several" | "policy" | "sweeps" | "histories";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -919,6 +919,123 @@ export const SEEDED_BUGS: SeededBug[] = [
     where: "claim",
     patches: [["scan('(' .. int(now + DAY_MS), '+inf', size)", ""]],
   },
+  // ---- versions that are restored, and peeked at
+  {
+    name: "retry-safety: a restoration does not compare records",
+    met: 54,
+    play: "histories",
+    where: "restore_version",
+    patches: [["if (text or '') ~= ARGV[2] then return { id, 'A', '' } end", ""]],
+  },
+  {
+    name: "a repeated restoration does not know its own effect",
+    met: 311,
+    play: "histories",
+    where: "restore_version",
+    patches: [["if r.error == note then", "if false then"]],
+  },
+  {
+    name: "a version is restored over what is not archived yet",
+    play: "histories",
+    where: "restore_version",
+    patches: [["if r.rev ~= 0 then return { id, 'D', '' } end", ""]],
+  },
+  {
+    name: "a version is restored over a change that nobody marked",
+    play: "histories",
+    where: "restore_version",
+    patches: [["redis.sha1hex(dump) ~= r.fp or", "false or"]],
+  },
+  {
+    name: "a version is restored over an expiry that nobody marked",
+    met: 186,
+    play: "histories",
+    where: "restore_version",
+    patches: [[" or math.max(0, redis.call('PEXPIRETIME', KEY)) ~= r.exp", ""]],
+  },
+  {
+    name: "a version is restored under the name of an evicted key",
+    met: 252,
+    play: "histories",
+    where: "restore_version",
+    patches: [["if fresh and (dump or evictable(r)) then", "if fresh and dump then"]],
+  },
+  {
+    name: "a version is restored that is past its own expiry",
+    play: "histories",
+    where: "restore_version",
+    patches: [
+      ["if over and ARGV[5] == '1' then exp = 0 end", "if over then exp = 0 end"],
+    ],
+  },
+  {
+    name: "a restored value loses its own expiry",
+    met: 89,
+    play: "histories",
+    where: "restore_version",
+    patches: [["'RESTORE', KEY, int(exp)", "'RESTORE', KEY, '0'"]],
+  },
+  {
+    name: "a restored value is not marked",
+    play: "histories",
+    where: "restore_version",
+    patches: [["r.touch = now\nbump(r)", "r.touch = now"]],
+  },
+  {
+    name: "a restored value is not queued",
+    play: "histories",
+    where: "restore_version",
+    patches: [["zadd(DIRTY, 'NX', { int(now), KEY })", ""]],
+  },
+  {
+    name: "a key whose older version is restored still counts as evicted",
+    play: "histories",
+    where: "restore_version",
+    patches: [["tally(STATS, { RECORD, r }, 0, {})", ""]],
+  },
+  {
+    name: "a Date picks the version after it",
+    play: "histories",
+    where: "src/operations/restore_version.ts",
+    patches: [["versionMicros(ver) <= timeUs)", "versionMicros(ver) > 0)"]],
+  },
+  {
+    name: "a restoration that was refused counts as done",
+    play: "histories",
+    where: "src/operations/restore_version.ts",
+    patches: [[
+      'if (outcome !== "again") throw refusal(key, revival.exp, outcome);',
+      'if (outcome !== "again") return 0;',
+    ]],
+  },
+  {
+    name: "a search for versions takes those of other keys",
+    met: 138,
+    play: "histories",
+    where: "src/operations/history.ts",
+    patches: [["entry.key !== key", "entry.key === key"]],
+  },
+  {
+    name: "a peek shows what was written while evicted",
+    met: 35,
+    play: "histories",
+    where: "src/operations/peek.ts",
+    patches: [["state.exists && rev === 0", "!state.exists && rev === 0"]],
+  },
+  {
+    name: "a peek does not look if the key was evicted meanwhile",
+    met: 312,
+    play: "histories",
+    where: "src/operations/peek.ts",
+    patches: [["if (now.exists && (!now.isArchived || state.isArchived)) return found;", "return found;"]],
+  },
+  {
+    name: "a peek's temporary key has no TTL",
+    met: 65,
+    play: "histories",
+    where: "put_temporary",
+    patches: [["'RESTORE', KEYS[1], int(at)", "'RESTORE', KEYS[1], '0'"]],
+  },
 ];
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -980,7 +1097,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
     stdin: {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-        `export { moveIndex, sweep } from "./src/operations/mod.ts";`,
+        `export { moveIndex, peek, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
     },

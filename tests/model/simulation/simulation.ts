@@ -5,7 +5,7 @@
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
-import { moveIndex, sweep } from "../../../src/operations/mod.ts";
+import { moveIndex, peek, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
@@ -36,12 +36,18 @@ export interface Subject {
   notFound: typeof notFound;
   moveIndex: typeof moveIndex;
   sweep: typeof sweep;
+  versions: typeof versions;
+  restoreVersion: typeof restoreVersion;
+  peek: typeof peek;
   /** Changes a script on its way to Redis. */
   patchScript?: (source: string) => string;
 }
 
 /** The shipped code. */
-export const SHIPPED: Subject = { tundraStore, setPlatform, TundraError, notFound, moveIndex, sweep };
+export const SHIPPED: Subject = {
+  ...{ tundraStore, setPlatform, TundraError, notFound },
+  ...{ moveIndex, sweep, versions, restoreVersion, peek },
+};
 
 /** The check that fails if something else than a promise is broken. */
 export const UNEXPECTED = "nothing else breaks";
@@ -436,7 +442,8 @@ export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreF
   return processes;
 }
 
-function runningProcess(bench: SimulatedBench, plan: Operation[]): Running {
+/** A process with its plan. */
+export function runningProcess(bench: SimulatedBench, plan: Operation[]): Running {
   const self: Running = {
     bench,
     plan,
@@ -453,7 +460,7 @@ function runningProcess(bench: SimulatedBench, plan: Operation[]): Running {
 }
 
 /** The possible actions at each step. */
-function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
+export function makeAdversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
   const { world, oracle, network, redis } = box;
   const { choices } = world;
   const acts: (() => void)[] = [];

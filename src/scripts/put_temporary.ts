@@ -1,5 +1,5 @@
 /**
- * temporary: an archived value under a temporary key, to be read.
+ * put_temporary: an archived value under a temporary key, to be read.
  * @module
  */
 import { type CallOptions, type Connection, text } from "../upstash/connection.ts";

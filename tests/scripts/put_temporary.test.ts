@@ -1,6 +1,6 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { dropTemporary, putTemporary } from "../../src/scripts/temporary.ts";
+import { dropTemporary, putTemporary } from "../../src/scripts/put_temporary.ts";
 import { encodePayload } from "../../src/upstash/payload.ts";
 import { withIndex, writesOf } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
