@@ -6,7 +6,7 @@ import type { Redis } from "@upstash/redis";
 import { checkFunction, checkNumber } from "../base/arguments.ts";
 import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
-import { uuid } from "../base/platform.ts";
+import { monotonicMs, uuid } from "../base/platform.ts";
 import { contextOf } from "../core/context.ts";
 import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { checkIdentity } from "../core/identity.ts";
@@ -40,8 +40,9 @@ const [LEAST_TTL_MS, MOST_TTL_MS] = [1_000, 3_600_000];
  * use of it. `read` is given the client and the name under which the value is: a temporary key that goes when `read` has
  * ended, or the key itself if that is in Redis. It must only read.
  *
- * If a key that was in Redis is evicted while it is read, `read` is called again. Of a key that was written while it was
- * evicted, the archived value is shown. A value's own expiry is that of the temporary key.
+ * If a key that was in Redis is evicted while it is read, or if the temporary key goes before `read` has ended, `read` is
+ * called again. Of a key that was written while it was evicted, the archived value is shown. A value's own expiry is
+ * that of the temporary key.
  *
  * Cost: a key in Redis: 2 requests, 8 billable commands. An evicted one: 3 requests, 8 billable commands, and an object or
  * a block of the archive. What `read` does comes on top, and counts for no bound.
@@ -78,14 +79,18 @@ export async function peek<T>(
     const state = await stateOf(bounds, key);
     if (state.isArchived) {
       const name = context.index.keys.temporary(uuid());
+      const endsAt = monotonicMs() + ttlMs;
       const shown = await putArchived(bounds, state, name, ttlMs);
       if (shown === "changed") continue;
       if (shown === "there") {
-        try {
-          return await read(store.redis, name);
-        } finally {
-          await dropTemporary(context.connection, name, bounds.closing).catch(() => {}); // it goes by its TTL
-        }
+        const drop = () => dropTemporary(context.connection, name, bounds.closing);
+        const found = await (async () => await read(store.redis, name))().catch(async (thrown) => {
+          await drop().catch(() => {}); // it goes by its TTL
+          throw thrown;
+        });
+        // if it had gone before, what was read may be nothing
+        if (await drop().catch(() => monotonicMs() < endsAt)) return found;
+        continue;
       }
     }
     if (!state.exists) return undefined;

@@ -202,12 +202,24 @@ async function bringBack(bounds: Bounds, revival: Omit<Revival, "expected">, see
   const { context, call } = bounds;
   const { key } = revival;
   let state = seen;
+  let requests = 0;
+  let isUncertain = false;
+  const onRequest = () => {
+    call.onRequest?.();
+    requests++;
+  };
   for (let round = 0; round < MAX_ROUNDS; round++) {
     await checkPresent(bounds, state);
-    const { id, outcome } = await restoreScript(context.index, { ...revival, expected: state.record }, call);
+    requests = 0;
+    const options = { ...call, onRequest };
+    const { id, outcome } = await restoreScript(context.index, { ...revival, expected: state.record }, options);
     if (outcome === "no index") throw indexWent(id);
     if (typeof outcome === "object" && "expMs" in outcome) return outcome.expMs;
-    if (outcome !== "again") throw refusal(key, revival.exp, outcome);
+    if (outcome !== "again") {
+      // what refuses it now may be its own change: a tick has written over the note in the record
+      throw isUncertain ? mayBeRestored(key) : refusal(key, revival.exp, outcome);
+    }
+    isUncertain ||= requests > 1; // a reply was lost, unless the script was new to the server
     state = (await readState(context.index, [key], call)).states[0]!;
   }
   throw movedOn("restore a version of", key);
@@ -224,6 +236,11 @@ async function checkPresent(bounds: Bounds, { key, record, exists }: KeyState): 
     throw conflict(key, `its present version must be in the archive: ${show(name)} is not there. ${RUN_A_TICK}`);
   }
   if (there instanceof Error) throw there;
+}
+
+function mayBeRestored(key: string): TundraError {
+  const must = "hear if it took effect: a reply was lost, and the key has changed since. It may have been restored";
+  return new TundraError("UNAVAILABLE", `Cannot restore ${show(key)} as it must ${must}`, { keys: [key] });
 }
 
 const RUN_A_TICK = "Call dirty() and run a tick first";

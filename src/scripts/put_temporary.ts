@@ -44,7 +44,7 @@ export async function putTemporary(
   return reply[0] === "P" ? "expired" : "there";
 }
 
-/** Removes a temporary key. One command. */
-export async function dropTemporary(connection: Connection, name: string, call?: CallOptions): Promise<void> {
-  await ask(connection, "remove a temporary key", ["UNLINK", name], call);
+/** Removes a temporary key; `false` if it had gone before. One command. */
+export async function dropTemporary(connection: Connection, name: string, call?: CallOptions): Promise<boolean> {
+  return await ask(connection, "remove a temporary key", ["UNLINK", name], call) === 1;
 }

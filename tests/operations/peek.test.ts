@@ -123,6 +123,24 @@ describe("peek", () => {
     assertMatch(seen[1]!, /tmp:/);
   });
 
+  it("reads again if the temporary key has gone before read has ended: what it saw may be nothing", async () => {
+    const store = stack.store();
+    await evicted(store, "a");
+    const seen: (string | null)[] = [];
+    const found = await peek(store, "a", async (redis, name) => {
+      if (seen.length === 0) await stack.raw("DEL", name);
+      seen.push(await get(redis, name));
+      return seen.at(-1);
+    });
+    assertEquals([found, seen], ["value of a", [null, "value of a"]]);
+    let calls = 0;
+    await tundraError(
+      "UNAVAILABLE",
+      () => peek(store, "a", async (_, name) => (calls++, await stack.raw("DEL", name))),
+    );
+    assertEquals(calls, 4);
+  });
+
   it("passes on what read throws, and removes the temporary key", async () => {
     const store = stack.store();
     await evicted(store, "a");

@@ -49,8 +49,8 @@ describe("put_temporary", () => {
 
   it("as a late copy makes a key that goes by itself", async () => {
     const { again } = await tools.copied(() => put());
-    await dropTemporary(tools.connection, NAME);
-    assertEquals(await raw("EXISTS", NAME), 0);
+    assertEquals(await dropTemporary(tools.connection, NAME), true);
+    assertEquals([await raw("EXISTS", NAME), await dropTemporary(tools.connection, NAME)], [0, false]);
     await again();
     assertAlmostEquals(await tools.expiry(NAME), await tools.nowMs() + 60_000, 2000);
     await again(); // it may be there already

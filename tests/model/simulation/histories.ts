@@ -9,7 +9,7 @@ import { HOUR_US } from "../../support/times.ts";
 import type { Choices } from "./choices.ts";
 import { kill } from "./network.ts";
 import { versionsOf } from "./objects.ts";
-import { peekText, type SimulatedOp, Violation } from "./oracle.ts";
+import { type SimulatedOp, Violation } from "./oracle.ts";
 import {
   complete,
   drainOnce,
@@ -190,11 +190,15 @@ function checkRestored(
   error: TundraError | undefined,
 ): void {
   if (oracle.leniency.rolledBack) return;
-  if (report && !op.restored) {
+  if (report && op.restored === undefined) {
     throw new Violation("1 restoreVersion() resolved means restored", op.keys.join());
   }
-  if (error?.code === "CONFLICT" && op.restored) {
+  if (error?.code === "CONFLICT" && op.restored !== undefined) {
     throw new Violation("a restoration that is refused has changed nothing", `${op.keys}: ${error.message}`);
+  }
+  const { rev, error: note } = oracle.record(op.keys.at(-1)!);
+  if (error?.message.endsWith("may have been restored") && op.restored === rev && note.startsWith("RESTORED ")) {
+    throw new Violation("a repeated restoration knows its own effect", `${op.keys}: ${note}`);
   }
 }
 

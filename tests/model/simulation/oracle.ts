@@ -35,8 +35,8 @@ export interface SimulatedOp {
   readonly saw: Map<string, number>;
   /** Of a peek: what its key was while it ran, as {@linkcode peekText} has it. */
   readonly outcomes?: Set<string>;
-  /** Of a restoration: it took effect. */
-  restored?: boolean;
+  /** Of a restoration that took effect: the revision that it gave its key. */
+  restored?: number;
 }
 
 /** A key at some moment. */
@@ -607,7 +607,7 @@ export function makeOracle(
     const [, , note, , told, fresh] = command.slice(3 + Number(command[2]));
     const ver = note!.split(" ")[1]!;
     const op = ops.find((each) => each.kind.startsWith("restoreVersion") && each.keys.at(-1) === key);
-    if (op) op.restored = true;
+    if (op) op.restored = is.rev;
     if (leniency.rolledBack) return;
     if (!op || !(op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))) {
       wrong("6 a late restoration does nothing", `${ver}, of a call that had ended`);

@@ -929,7 +929,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a repeated restoration does not know its own effect",
-    met: 311,
+    met: 471,
     play: "histories",
     where: "restore_version",
     patches: [["if r.error == note then", "if false then"]],
@@ -1003,10 +1003,14 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a restoration that was refused counts as done",
     play: "histories",
     where: "src/operations/restore_version.ts",
-    patches: [[
-      'if (outcome !== "again") throw refusal(key, revival.exp, outcome);',
-      'if (outcome !== "again") return 0;',
-    ]],
+    patches: [["throw isUncertain ? mayBeRestored(key) : refusal(key, revival.exp, outcome);", "return 0;"]],
+  },
+  {
+    name: "a restoration whose reply was lost is refused for its own change",
+    met: 5528,
+    play: "histories",
+    where: "src/operations/restore_version.ts",
+    patches: [["isUncertain ||= requests > 1;", ""]],
   },
   {
     name: "a search for versions takes those of other keys",
@@ -1024,10 +1028,20 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a peek does not look if the key was evicted meanwhile",
-    met: 312,
+    met: 505,
     play: "histories",
     where: "src/operations/peek.ts",
     patches: [["if (now.exists && (!now.isArchived || state.isArchived)) return found;", "return found;"]],
+  },
+  {
+    name: "a peek does not look if its temporary key went before it was read",
+    met: 312,
+    play: "histories",
+    where: "src/operations/peek.ts",
+    patches: [[
+      "if (await drop().catch(() => monotonicMs() < endsAt)) return found;",
+      "await drop().catch(() => {});\nreturn found;",
+    ]],
   },
   {
     name: "a peek's temporary key has no TTL",
