@@ -80,7 +80,7 @@ const SHORT = 8_192;
 const KNOWN_US = SAFE_US / 2;
 const PREFIX = "~sweep/";
 /** Directories that are kept for a second look. */
-const MOST_DIRECTORIES = 64;
+const MOST_DIRECTORIES = 8;
 
 function newState({ times }: SweepRun): SweepState {
   return {

@@ -6,6 +6,7 @@
 import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
+import { erase, sweep } from "../../src/operations/mod.ts";
 import { isPack, type StoreOptions } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { agedVersion, type FaultWorld, type Value } from "./world.ts";
@@ -48,6 +49,15 @@ async function evicted(world: FaultWorld, ...keys: string[]): Promise<void> {
   await archive(world, ...keys);
   const report = await world.store().evict(keys);
   if (report.evicted.length !== keys.length) throw new Error(`evicted ${report.evicted.length} of ${keys.length} keys`);
+}
+
+/** Evicted keys that share a pack with one that was removed. */
+async function withRemoved(world: FaultWorld): Promise<string[]> {
+  const keys = await three(world);
+  await world.commands(["SET", "z", "z1"]);
+  await evicted(world, ...keys, "z");
+  await world.store().del("z");
+  return keys;
 }
 
 async function inAnHour(world: FaultWorld): Promise<number> {
@@ -316,6 +326,26 @@ const TABLE: readonly CallCase[] = [
     },
     settles: { a: "absent", x: "absent", h: "absent", new: "absent" },
     run: (open) => open().del("a", "x", "h", "new"),
+  },
+  {
+    name: "sweep that moves what shares a pack with a removed key",
+    async prepare(world) {
+      const keys = await withRemoved(world);
+      await world.store().tick();
+      return keys;
+    },
+    run: (open) => sweep(open()),
+  },
+  {
+    name: "erase",
+    async prepare(world) {
+      const keys = await three(world);
+      await world.commands(["SET", "z", "z1"]);
+      await evicted(world, ...keys, "z");
+      return [...keys, "z"];
+    },
+    settles: { z: "absent" },
+    run: (open) => erase(open(), ["z"]),
   },
   {
     name: "retryDead",
