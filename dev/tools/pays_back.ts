@@ -1,36 +1,11 @@
 /**
  * The time after which archiving pays: from published prices and measured commands to the tables of README and
- * docs/costs.md, which `deno run dev/tools/pays_back.ts` prints. What is measured here is held by
- * tests/store/costs.test.ts.
+ * docs/costs.md, which `deno run dev/tools/pays_back.ts` prints. Both stand in src/operations/prices.ts.
  * @module
  */
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-
-/** Dollars. A GB is 10^9 bytes, a month 30 days. Upstash in August 2026, S3 in us-east-1, R2 standard. */
-export const PRICES = {
-  /** Upstash, pay as you go: $0.20 for 100,000 commands, $0.25 for a GB-month after the first one. */
-  payAsYouGo: { command: 0.2 / 100_000, gbMonth: 0.25 },
-  /** Upstash, fixed plans of 1 to 10 GB: no price for a command. */
-  fixed: { command: 0, gbMonth: 20 },
-  s3: { put: 0.005 / 1000, get: 0.0004 / 1000, gbMonth: 0.023 },
-  r2: { put: 4.5 / 1_000_000, get: 0.36 / 1_000_000, gbMonth: 0.015 },
-} as const;
-
-/**
- * Billable commands of a batch of n keys, `perKey * n + perBatch`; of these, each read region is billed `writes` once
- * more.
- */
-export const BILLED = {
-  archive: { perKey: 2, perBatch: 21, writesPerKey: 0, writesPerBatch: 8 },
-  evict: { perKey: 2, perBatch: 12, writesPerKey: 0, writesPerBatch: 5 },
-  bringBack: { perKey: 2, perBatch: 12, writesPerKey: 1, writesPerBatch: 5 },
-} as const;
-
-/** Keys in a tick's batch by default. */
-export const BATCH = 100;
-/** Memory of the record of an evicted key in Redis. */
-export const RECORD_BYTES = 240;
+import { BATCH, commandsOf, PRICES, RECORD_BYTES } from "../../src/operations/prices.ts";
 
 /** Prices of a pair of services. */
 export interface Bill {
@@ -40,10 +15,8 @@ export interface Bill {
   readRegions?: number;
 }
 
-/** Dollars for the commands of one key in a batch of `n`. */
-function commands(what: keyof typeof BILLED, n: number, { redis, readRegions = 0 }: Bill): number {
-  const { perKey, perBatch, writesPerKey, writesPerBatch } = BILLED[what];
-  return redis.command * (perKey + perBatch / n + readRegions * (writesPerKey + writesPerBatch / n));
+function commands(what: Parameters<typeof commandsOf>[0], n: number, { redis, readRegions }: Bill): number {
+  return commandsOf(what, n, redis, readRegions);
 }
 
 /** Dollars saved in a day by a value that is in the archive rather than in Redis; negative for the smallest. */

@@ -64,8 +64,8 @@ const DEADLINE_MS = 25_000;
 const REQUESTS = { least: 12, closing: 4 };
 
 /** One run of an operation. */
-export interface Bounds {
-  readonly context: Context;
+export interface Bounds<C = Context> {
+  readonly context: C;
   readonly signal: AbortSignal | undefined;
   /** For requests that work. */
   readonly call: RequestOptions;
@@ -84,13 +84,13 @@ export interface Bounds {
 }
 
 /** Checks the options that all operations have, and begins: the clock runs from now on. */
-export function beginOperation(
+export function beginOperation<C = Context>(
   what: string,
-  context: Context,
+  context: C,
   options: OperationOptions,
   names: readonly string[],
   { least, closing } = REQUESTS,
-): Bounds {
+): Bounds<C> {
   checkNames(what, options, [...BOUND_NAMES, ...names]);
   const { signal, onProgress } = options;
   const { deadlineMs = DEADLINE_MS, maxSubrequests = Infinity } = options;

@@ -12,6 +12,8 @@
  * @module
  */
 export { adopt, type AdoptOptions, type AdoptReport } from "./adopt.ts";
+export type { PlanAdvice, PrefixAdvice, Prices } from "./advice.ts";
+export { advise, type AdviseOptions, type AdviseReport } from "./advise.ts";
 export type { OperationOptions, OperationReport, Progress } from "./bounds.ts";
 export { erase, type EraseOptions, type EraseReport } from "./erase.ts";
 export type { ErasureProof } from "./erase_run.ts";
@@ -19,6 +21,7 @@ export type { KeyError } from "./key_errors.ts";
 export { type KeyStateName, list, type ListedKey, type ListOptions } from "./list.ts";
 export { moveIndex, type MoveIndexOptions, type MoveIndexReport } from "./move_index.ts";
 export { peek, type PeekOptions } from "./peek.ts";
+export type { ArchivePrices, RedisPrices } from "./prices.ts";
 export { probe, type ProbeCheck, type ProbeOptions, type ProbeReport } from "./probe.ts";
 export { rebuild, type RebuildOptions, type RebuildReport } from "./rebuild.ts";
 export { restoreVersion, type RestoreVersionOptions, type RestoreVersionReport } from "./restore_version.ts";

@@ -5,7 +5,10 @@
 import type { Bounds } from "./bounds.ts";
 
 /** Works until the end, a bound, or an abort; tells if it was the end. Any other failure is thrown. */
-export async function untilBound(bounds: Bounds, work: () => Promise<boolean>): Promise<boolean> {
+export async function untilBound(
+  bounds: Pick<Bounds, "signal" | "requestsLeft">,
+  work: () => Promise<boolean>,
+): Promise<boolean> {
   try {
     return await work();
   } catch (thrown) {

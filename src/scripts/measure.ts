@@ -4,7 +4,7 @@
  */
 import type { CallOptions, Connection, RedisCommand } from "../upstash/connection.ts";
 import { inRequests } from "../upstash/requests.ts";
-import { results } from "../upstash/script.ts";
+import { ask, results } from "../upstash/script.ts";
 
 /** Redis' clock, and which of these keys are dead. */
 export interface Clock {
@@ -78,4 +78,9 @@ export async function measure(
       };
     });
   });
+}
+
+/** The number of keys in the database, Tundra's own too. One command. */
+export async function countAll(connection: Connection, what: string, call?: CallOptions): Promise<number> {
+  return Number(await ask(connection, what, ["DBSIZE"], call));
 }

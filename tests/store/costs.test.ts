@@ -1,7 +1,7 @@
 /** The commands from which the tables of docs/costs.md are computed, measured. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { BATCH, BILLED, RECORD_BYTES } from "../../dev/tools/pays_back.ts";
+import { BATCH, BILLED, RECORD_BYTES } from "../../src/operations/prices.ts";
 import { names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
@@ -30,7 +30,7 @@ describe("what archiving, evicting and bringing back cost", () => {
     return { commands, writes };
   }
 
-  it("is what dev/tools/pays_back.ts says, per key and per batch", async () => {
+  it("is what src/operations/prices.ts says, per key and per batch", async () => {
     const keys = names(BATCH);
     const store = stack.store({ redisTtlMs: 10 * HOUR_MS });
     await raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));

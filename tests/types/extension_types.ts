@@ -21,6 +21,8 @@ import { cronHandler } from "@tundra/store/http";
 import {
   adopt,
   type AdoptReport,
+  advise,
+  type AdviseReport,
   list,
   moveIndex,
   type MoveIndexReport,
@@ -148,6 +150,8 @@ export function others(signal: AbortSignal): void {
   warm(store, { match: "a:*", maxKeys: 1, maxBytes: 1, dryRun: true, onProgress: ({ done }) => void done });
   warm(store, ["a"], { maxKeys: 1 });
   probe(store, { deadlineMs: 10_000, signal });
+  advise(store, { match: "a:*", separator: "/", maxKeys: 1_000, sampleKeys: 100, returnsAMonth: 0.5, signal });
+  advise(redis, { prices: { redis: { mine: { command: 0, gbMonth: 1 } } }, minEvictBytes: 0 });
   localStack({ ports: { redis: 1 }, token: "secret", bucket: "cold", redisServer: "/usr/bin/redis-server" });
   fromUrlsafe(toUrlsafe("user:1")).length;
 
@@ -197,6 +201,7 @@ export type Results = [
   Assert<Equal<Awaited<ReturnType<typeof adopt>>, AdoptReport>>,
   Assert<Equal<Awaited<ReturnType<typeof warm>>, WarmReport>>,
   Assert<Equal<Awaited<ReturnType<typeof probe>>, ProbeReport>>,
+  Assert<Equal<Awaited<ReturnType<typeof advise>>, AdviseReport>>,
   Assert<Equal<Awaited<ReturnType<typeof restoreVersion>>, RestoreVersionReport>>,
   Assert<Equal<Awaited<ReturnType<typeof peek<number>>>, number | undefined>>,
   Assert<Equal<Awaited<ReturnType<typeof localStack>>, LocalStack>>,

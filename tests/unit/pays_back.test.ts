@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { BILLS, daysToPayBack, daysToPayReturn, PRICES, SIZES, spell, table } from "../../dev/tools/pays_back.ts";
+import { BILLS, daysToPayBack, daysToPayReturn, SIZES, spell, table } from "../../dev/tools/pays_back.ts";
+import { PRICES } from "../../src/operations/prices.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
