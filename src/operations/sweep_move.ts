@@ -103,7 +103,7 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
 
 async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): Promise<void> {
   const { context, bounds, counts } = run;
-  for (let rest = versions; rest.length > 0;) {
+  for (const rest = versions; rest.length > 0;) {
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
     const name = packName(context.tqname, pack);
