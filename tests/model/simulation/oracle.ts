@@ -672,7 +672,9 @@ export function makeOracle(
     const ago = (what: string) => nowUs - (namedAtUs.get(`${key} ${what}`) ?? -Infinity);
     const ageUs = nowUs - versionMicros(name.slice(name.lastIndexOf("/") + 1));
     if (ageUs < EXPIRED_US) wrong("it is young");
-    if (ago(word) < EXPIRED_US) wrong("a record names it, or did so within 48 hours");
+    const isOver = state !== null && state.exp > 0 && state.exp * 1000 + EXPIRED_US <= nowUs; // nothing brings it back
+    if (read(truth.record).ver === word) wrong("a record names it");
+    if (ago(word) < EXPIRED_US && !isOver) wrong("a record named it within 48 hours");
     const together = archive.get(name)!.entries; // they go in one request
     const others = versionsOf(archive, key).filter((other) => !together.includes(other));
     if (others.some((other) => other.ver === ver)) return; // moved
@@ -689,7 +691,7 @@ export function makeOracle(
     if (truth.record === undefined && newer.length === 0 && older.some((other) => other.state !== null)) {
       wrong("an older value would be the newest");
     }
-    if (state.exp > 0 && state.exp * 1000 + EXPIRED_US <= nowUs && record.ver !== word) return;
+    if (isOver) return;
     if (ageUs >= leniency.sweeps!.keepOrphansUs && ago(ver) >= leniency.sweeps!.keepUs + EXPIRED_US) return;
     const isHistory = versionMicros(record.ver) > us || newer.length > 0;
     if (!isHistory) wrong("it may be the last copy of an acknowledged value");
