@@ -4,7 +4,7 @@
  * @module
  */
 import { seal, unseal } from "../archive/seal.ts";
-import { asTundraError, show, type TundraError, type TundraErrorCode } from "../base/errors.ts";
+import { asTundraError, isNotFound, show, type TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { versionAfter, versionMicros } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import type { Directories } from "../core/newest_version.ts";
@@ -164,7 +164,7 @@ export function count(counts: Partial<Record<Reason, number>>, reason: Reason): 
 
 /** Reports an object that stays as it is. */
 export function reportKept({ report }: SweepRun, name: string, thrown: unknown): void {
-  if (report.errors.length >= 100) return;
+  if (report.errors.length >= 100 || isNotFound(thrown)) return; // another sweep has deleted it meanwhile
   const { code, message }: TundraError = asTundraError(thrown, `read ${show(name)}`);
   report.errors.push({ name, code, message });
 }

@@ -2,7 +2,6 @@
  * Searches all versions of the keys for which a sweep wants to know them.
  * @module
  */
-import { isNotFound } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { inParallel } from "../datastores/parallel.ts";
@@ -89,7 +88,7 @@ async function readOwnChains(run: SweepRun, { notes }: SweepState): Promise<bool
       });
     } catch (thrown) {
       found.youngPrevUs = 0; // what it names is not known
-      if (!isNotFound(thrown)) reportKept(run, key, thrown);
+      reportKept(run, key, thrown);
     }
   }
   return true;

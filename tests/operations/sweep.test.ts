@@ -5,7 +5,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
 import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
-import { placeOf } from "../../src/archive/place.ts";
+import { holderName, placeOf } from "../../src/archive/place.ts";
 import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
@@ -401,6 +401,29 @@ describe("sweep()", () => {
     }
   });
 
+  it("by two at once, or aborted and begun again, deletes nothing that is named", async () => {
+    await mixed();
+    const stopped = new AbortController();
+    const aborted = sweep(store, { keepMs: 0, signal: stopped.signal, onProgress: () => stopped.abort() });
+    assertEquals((await aborted.catch(() => ({ done: false }))).done, false);
+    const other = stack.store({ datastore: archive.datastore });
+    await Promise.all([sweep(store, { keepMs: 0 }), sweep(other, { keepMs: 0, maxSubrequests: 40 })]);
+    await sweepAll({ keepMs: 0 });
+    const records = (await stack.raw("KEYS", "tundra:default:rec:*") as unknown[]).map((name) =>
+      String(name).slice(19)
+    );
+    const held = new Set<string>();
+    for (const [name, bytes] of archive.objects) {
+      for (const version of await versionsIn([[name, bytes]])) held.add(`${version} ${name}`);
+    }
+    assert(records.length > 40);
+    for (const key of records) {
+      const { ver } = (await stack.record(key))!;
+      const name = await holderName("default", key, ver);
+      assert(held.has(`${key} ${placeOf(ver).ver} ${name}`), `${key}: ${ver}`);
+    }
+  });
+
   it("changes nothing in a dry run, and says what a sweep would do", async () => {
     await mixed();
     const before = await everythingThere();
@@ -420,10 +443,10 @@ describe("sweep()", () => {
     await stack.raw("SET", "k:new", "1");
     await store.dirty("k:new");
     const billed = await tools.bill(async () => {
-      const report = await store.tick({ sweepMs: 5_000, maxSubrequests: 200 });
+      const report = await store.tick({ sweepMs: 5_000, maxSubrequests: 1_000 });
       assertEquals([report.frozen, report.errors], [1, []]);
       assert(report.swept! >= 12, `${report.swept}`);
-      assertLessOrEqual(report.subrequests, 200);
+      assertLessOrEqual(report.subrequests, 1_000);
     });
     assert(billed.requests > 10);
     const { commands, swept } = await store.tick({ sweepMs: 5_000 });

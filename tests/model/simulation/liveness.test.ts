@@ -1,5 +1,5 @@
 /**
- * Progress under an adversary: 300 schedules in CI on Deno, 60 at a desk, 20 elsewhere; and one or two of hundreds of
+ * Progress under an adversary: 200 schedules in CI on Deno, 60 at a desk, 20 elsewhere; and one or two of hundreds of
  * keys.
  * @module
  */
@@ -13,7 +13,7 @@ import { type Findings, findingText, simulateMany } from "./runs.ts";
 import { SHIPPED } from "./simulation.ts";
 
 const CI = process.env.CI !== undefined && process.versions.deno !== undefined;
-const SCHEDULES = process.versions.deno === undefined ? 20 : CI ? 300 : 60;
+const SCHEDULES = process.versions.deno === undefined ? 20 : CI ? 200 : 60;
 const HUNDREDS = CI ? 2 : 1;
 
 /** Plays schedules; fails with the text of each broken promise. */

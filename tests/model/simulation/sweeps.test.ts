@@ -1,5 +1,5 @@
 /**
- * Sweeps over weeks, under an adversary: 150 schedules in CI on Deno, 40 at a desk, 10 elsewhere.
+ * Sweeps over weeks, under an adversary: 120 schedules in CI on Deno, 40 at a desk, 10 elsewhere.
  */
 import process from "node:process";
 import { describe, it } from "node:test";
@@ -9,7 +9,7 @@ import { findingText, simulateMany } from "./runs.ts";
 import { SHIPPED } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
 
-const SCHEDULES = process.versions.deno === undefined ? 10 : process.env.CI === undefined ? 40 : 150;
+const SCHEDULES = process.versions.deno === undefined ? 10 : process.env.CI === undefined ? 40 : 120;
 
 describe("the simulation of sweeps", () => {
   it("finds that they delete only what nothing needs, and all of that", async () => {
