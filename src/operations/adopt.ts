@@ -108,6 +108,8 @@ interface Run {
  * record, so it is marked once. Keys that the application makes meanwhile may be left out, as may others if
  * redis-server is restarted meanwhile: call it once more at the end.
  *
+ * If the reply to a mark is lost, its keys count as known.
+ *
  * What it marks is due at once, and ticks take it before what is marked later. In a large database, let `maxKeys` be what
  * ticks archive until the next call.
  *
