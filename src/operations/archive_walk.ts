@@ -2,11 +2,10 @@
  * Walks through an archive: the objects of keys' own in the order of their names, and packs.
  * @module
  */
-import { labelOf } from "../archive/encoding.ts";
 import type { PackEntry } from "../archive/pack.ts";
-import { unseal } from "../archive/seal.ts";
-import { isNotFound } from "../base/errors.ts";
-import { keyOfObject, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
+import { asTundraError, isNotFound } from "../base/errors.ts";
+import { keyOfObject, packPrefix, versionMicros } from "../base/keys.ts";
+import { learnKey } from "../core/learn_key.ts";
 import { type Directories, listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
 import type { Bounds } from "./bounds.ts";
 
@@ -70,27 +69,22 @@ export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Prom
     const understood = group.filter((name) => versionMicros(name.slice(prefix.length)) > 0);
     unknown.push(...group.filter((name) => !understood.includes(name)));
     if (understood.length === 0) continue;
-    const key = await keyOfObject(prefix) ?? await keyInside(bounds, prefix, understood);
+    const key = await keyOfObject(prefix) ?? await shortenedKey(bounds, prefix, understood);
     if (key === undefined) unknown.push(...understood);
     else versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
   }
   return { versions, unknown, next: more ? { cursor: page.cursor, rest: kept } : undefined };
 }
 
-/** The key that an object of a shortened name holds; `undefined` if that cannot be told. */
-async function keyInside(bounds: Bounds, prefix: string, names: string[]): Promise<string | undefined> {
-  const { datastore, freezers, tqname } = bounds.context;
-  for (const name of names.slice(-2)) {
-    try {
-      const [object] = await bounds.counted((call) => datastore.fetchKeys([name], call));
-      if (!(object instanceof Uint8Array)) continue;
-      const { key } = labelOf(await unseal(object, name, freezers, "read a key", []));
-      if (typeof key === "string" && await objectPrefix(tqname, key) === prefix) return key;
-    } catch {
-      // the next one may be readable
-    }
+/** The key of objects whose name is shortened; `undefined` if it cannot be told. */
+async function shortenedKey(bounds: Bounds, prefix: string, names: string[]): Promise<string | undefined> {
+  try {
+    const versions = names.map((name) => name.slice(prefix.length));
+    return await learnKey(bounds.context, prefix, versions, (act) => bounds.counted(act));
+  } catch (thrown) {
+    if (asTundraError(thrown, "read a key").code === "UNAVAILABLE") throw thrown;
+    return undefined;
   }
-  return undefined;
 }
 
 /** All packs, the youngest first. */

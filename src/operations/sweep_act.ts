@@ -10,8 +10,7 @@ import { readOwner, uuidOf } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readIndex } from "../scripts/read_index.ts";
 import { inGroups } from "../upstash/requests.ts";
-import { packEntries } from "./archive_walk.ts";
-import { ownHeld, packHeld } from "./sweep_gather.ts";
+import { ownHeld, packHeld, readPack } from "./sweep_gather.ts";
 import { type Move, type Mover, moverOf } from "./sweep_move.ts";
 import { factsOf, tombstonesOf } from "./sweep_notes.ts";
 import { type Held, judge, type Reason, SAFE_US, type Verdict } from "./sweep_rules.ts";
@@ -93,13 +92,7 @@ async function actOnOwn(run: SweepRun, state: SweepState, acts: [string, string[
 }
 
 async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: Mover): Promise<void> {
-  let directory;
-  try {
-    directory = await packEntries(run.bounds, pack, run.directories);
-  } catch (thrown) {
-    if (!run.bounds.mayBegin()) throw thrown;
-    return reportKept(run, pack, thrown);
-  }
+  const directory = await readPack(run, pack);
   if (directory === undefined) return; // another sweep has deleted it
   const { entries } = directory;
   const held = entries.map((entry) => packHeld(pack, entry));

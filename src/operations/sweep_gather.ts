@@ -75,6 +75,16 @@ function keep({ report }: SweepRun, reason: Parameters<typeof count>[1]): void {
   count(report.keptFor, reason);
 }
 
+/** The directory of a pack; `undefined` if the pack is gone, or cannot be read, which is reported. */
+export async function readPack(run: SweepRun, pack: string) {
+  try {
+    return await packEntries(run.bounds, pack, run.directories);
+  } catch (thrown) {
+    if (!run.bounds.mayBegin()) throw thrown;
+    return reportKept(run, pack, thrown);
+  }
+}
+
 /**
  * Gathers packs, the youngest first, so that a removal is met before what was removed; `false` if a bound was reached.
  */
@@ -98,13 +108,7 @@ export async function gatherPacks(run: SweepRun, state: SweepState): Promise<boo
 }
 
 async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promise<void> {
-  let directory;
-  try {
-    directory = await packEntries(run.bounds, pack, run.directories);
-  } catch (thrown) {
-    if (!run.bounds.mayBegin()) throw thrown;
-    return reportKept(run, pack, thrown);
-  }
+  const directory = await readPack(run, pack);
   if (directory === undefined) return;
   const { index, entries } = directory;
   if (!run.ids.includes(uuidOf(index))) return reportKept(run, pack, new Error(`another index has put it: ${index}`));
