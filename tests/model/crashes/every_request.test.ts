@@ -39,6 +39,8 @@ const CAUGHT: [bug: string, call: string][] = [
   ["reconcile does not compare bytes", "ensureKs of an eviction half undone"],
   ["commit does not wait for the pack", "tick over dirty keys"],
   ["a pack's failure is ignored", "tick over dirty keys"],
+  ["retry-safety: a restoration does not compare records", "restoreVersion over an evicted key, by time"],
+  ["a repeated restoration does not know its own effect", "restoreVersion over a clean key"],
   ["ensureKs() keeps quiet about what could not be fetched", "ensureKs of evicted keys"],
 ];
 

@@ -2,10 +2,12 @@
  * Every public call, each in situations in which it sends all the requests that it can send.
  * @module
  */
-import { holderOf } from "../simulation/objects.ts";
+import { versionMicros } from "../../../src/base/keys.ts";
+import { checkRestored } from "../simulation/histories.ts";
+import { holderOf, versionsOf } from "../simulation/objects.ts";
 import type { TickOptions, TickReport, TundraError } from "../../../mod.ts";
 import { HOUR_US } from "../../support/times.ts";
-import type { Leniency, Oracle, SimulatedOp } from "../simulation/oracle.ts";
+import { type Leniency, type Oracle, type SimulatedOp, Violation } from "../simulation/oracle.ts";
 import { complete, makeBench, type Mode, pass, type Sandbox } from "../simulation/simulation.ts";
 import {
   checkDel,
@@ -151,6 +153,33 @@ function delStep(...keys: string[]): Step {
     keys,
     act: ({ store }) => store.del(...keys),
     check: (oracle, op, _value, error) => checkDel(oracle, op, error),
+  };
+}
+
+/** Restores the oldest value that the archive holds of a key, or the version of that time. */
+function restoreStep(key: string, to?: string, byTime = false): Step {
+  return {
+    kind: "restoreVersion",
+    keys: to === undefined ? [key] : [key, to],
+    act({ store, oracle }, { box: { subject } }) {
+      const values = versionsOf(oracle.archive, key).filter(({ state }) => state !== null);
+      const [oldest] = values.map(({ ver }) => ver).sort();
+      const version = byTime ? new Date(Math.ceil(versionMicros(oldest!) / 1000)) : oldest!;
+      return subject.restoreVersion(store, key, version, { to });
+    },
+    check: (oracle, op, report, error) => checkRestored({ oracle }, op, report, error),
+  };
+}
+
+function peekStep(key: string): Step {
+  return {
+    kind: "peek",
+    keys: [key],
+    act: ({ store }, { box: { subject } }) => subject.peek(store, key, (redis, name) => redis.get<string>(name)),
+    check(_oracle, op, found, error) {
+      if (error || op.outcomes!.has((found as string | undefined) ?? "nothing")) return;
+      throw new Violation("8 peek() shows what the key is", `${key}: ${found}, and it was ${[...op.outcomes!]}`);
+    },
   };
 }
 
@@ -485,6 +514,45 @@ export const SITUATIONS: readonly Situation[] = [
     prepare: (box) => killsKey(box, "dirty"),
     mode: "poison",
     steps: [dirtyStep(["dirty"])],
+  },
+  {
+    name: "restoreVersion over a clean key",
+    keys: ["clean", "dirty"],
+    prepare: async (box) => {
+      await changes(box, "clean");
+      await does(box, (bench) => tick(bench, {}));
+    },
+    steps: [restoreStep("clean")],
+  },
+  {
+    name: "restoreVersion over an evicted key, by time",
+    keys: ["clean"],
+    prepare: async (box) => {
+      await changes(box, "clean");
+      await does(box, (bench) => tick(bench, {}));
+      await does(box, (bench) => evict(bench, ["clean"]));
+    },
+    steps: [restoreStep("clean", undefined, true)],
+  },
+  {
+    name: "restoreVersion of a removed key",
+    keys: ["deleted"],
+    steps: [restoreStep("deleted")],
+  },
+  {
+    name: "restoreVersion to another key, tick",
+    keys: ["evicted", "fresh"],
+    steps: [restoreStep("evicted", "fresh"), tickStep()],
+  },
+  {
+    name: "peek of an evicted key",
+    keys: ["evicted"],
+    steps: [peekStep("evicted")],
+  },
+  {
+    name: "peek of a clean key",
+    keys: ["clean"],
+    steps: [peekStep("clean")],
   },
   // both of two faults may also meet two calls, and two processes
   {

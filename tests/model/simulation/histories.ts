@@ -183,8 +183,9 @@ async function restoreAsOf({ oracle, subject }: Sandbox, bench: SimulatedBench):
   });
 }
 
-function checkRestored(
-  { oracle }: SimulatedBench,
+/** Checks that a restoration did what its answer says. */
+export function checkRestored(
+  { oracle }: Pick<SimulatedBench, "oracle">,
   op: SimulatedOp,
   report: unknown,
   error: TundraError | undefined,

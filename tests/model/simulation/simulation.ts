@@ -649,7 +649,8 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   const archived = new Set([...oracle.archive.values()].flatMap(({ entries }) => entries.map(({ key }) => key)));
   const stillLost = [...archived].filter((key) => isUnknownButArchived(box, key));
   const expected = (found: string[]) => {
-    const must = stillLost.some((key) => isInReach(box, key)) || (stillLost.length > 0 && found.includes("LOST"));
+    const may = stillLost.length > 0 || [...archived].some((key) => seemsLost(box, key));
+    const must = stillLost.some((key) => isInReach(box, key)) || (may && found.includes("LOST"));
     return [...(must ? ["LOST"] : []), ...(byHand ? [] : ["UNSUPPORTED"])].join();
   };
   await complete(
@@ -685,6 +686,17 @@ function isUnknownButArchived({ redis, oracle, world }: Sandbox, key: string): b
   return versions.some(({ ver, state }) =>
     versionMicros(ver) === lastUs && state !== null && (state.exp === 0 || state.exp > world.redisUs() / 1000)
   );
+}
+
+/**
+ * Redis knows nothing of it, and the newest of its own objects holds a value. What came after that in a pack, and has
+ * expired, a tick's search does not see.
+ */
+function seemsLost({ redis, oracle, world }: Sandbox, key: string): boolean {
+  if (redis.peek(key) || redis.peek(`tundra:default:rec:${key}`)) return false;
+  const own = versionsOf(oracle.archive, key).filter(({ word }) => !word.includes("@"));
+  const state = own.toSorted((a, b) => a.ver < b.ver ? -1 : 1).at(-1)?.state ?? null;
+  return state !== null && (state.exp === 0 || state.exp > world.redisUs() / 1000);
 }
 
 /** Each key alone: LOST, or fine. */
