@@ -86,16 +86,22 @@ export async function establishIdentity(context: Context, seen: string, call?: R
   let id = seen;
   let mine = "";
   if (id === "") {
-    await checkIdentity(context, id, call);
-    mine = PROPOSED + newId(context);
-    id = await proposeId(index, mine.slice(PROPOSED.length), call);
+    if (await checkIdentity(context, id, call)) {
+      id = (await readState(index, [], call)).id; // it may have gone again: the archive is no new one
+    } else {
+      mine = PROPOSED + newId(context);
+      id = await proposeId(index, mine.slice(PROPOSED.length), call);
+    }
+    if (id === "") throw idChanged();
   }
-  if (id !== mine && await checkIdentity(context, id, call, true)) id = (await readState(index, [], call)).id;
+  if (id !== mine && await checkIdentity(context, id, call, true)) {
+    id = (await readState(index, [], call)).id;
+    if (!isConfirmed(id)) throw idChanged(); // what was true of the other id need not be of this one
+  }
   if (isConfirmed(id)) {
     await checkIdentity(context, id, call);
     return id;
   }
-  if (id === "") throw idChanged();
   const proposed = id.slice(PROPOSED.length);
   const other = await claimArchive(context, proposed, call);
   if (other !== undefined) {

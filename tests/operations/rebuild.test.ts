@@ -180,6 +180,26 @@ describe("rebuild, after FLUSHDB", () => {
     assertEquals(await indexOf(stack), index);
   });
 
+  it("is not mistaken for a new store's index by a tick that meets it, if Redis is emptied then", async () => {
+    let requests = 0;
+    const ticking = smallPacks(stack, archive.datastore, {
+      redis: {
+        fetch: async (...args) => {
+          if (++requests === 2) await stack.raw("SET", "tundra:default:id", stack.id("new:rebuild:u"));
+          const response = await fetch(...args);
+          if (requests === 2 || requests === 3) await response.clone().arrayBuffer();
+          if (String(await stack.raw("GET", "tundra:default:id")).startsWith("new:rebuild:")) {
+            await stack.raw("FLUSHDB");
+          }
+          return response;
+        },
+      },
+    });
+    for (let i = 0; i < 3; i++) await assertRejects(() => ticking.tick(), TundraError);
+    assertEquals(await stack.raw("EXISTS", "tundra:default:id"), 0);
+    assert((await rebuild(store)).done);
+  });
+
   it("goes back with Redis, if that forgets its last writes", async () => {
     await rebuild(store);
     const index = await indexOf(stack);
