@@ -127,7 +127,7 @@ local function raise(i, r, ver, what, exp, kb)
     r.ver, r.flag, r.touch, r.attempts, r.rescues, r.error = ver, 'r', now, 0, 0, ''
     bump(r)
   elseif what == 'l' then
-    r.ver, r.flag = string.format('%016.0f-00000000', micros(ver) - 1), 'e'
+    r.ver, r.flag = int(micros(ver) - 1) .. '-00000000', 'e'
     r.error = 'LOST several versions have the same time, and nothing says which came last'
   else
     r.ver, r.flag, r.error = ver, what, ''
