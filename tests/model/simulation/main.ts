@@ -1,7 +1,7 @@
 /**
  * Runs many schedules, in several processes, and prints what broke, each with the line that replays it:
  *
- *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories]
+ *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|rebuilds]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
  *     deno task simulate --bugs [--schedules=N]          seeded bugs: after how many schedules is each of them caught?

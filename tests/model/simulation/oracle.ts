@@ -97,6 +97,10 @@ export interface Leniency {
   smallRequests: boolean;
   /** The archive may be another index's: `LOST` is right. */
   severalIndexes: boolean;
+  /** The index was lost: until it is rebuilt, and while calls go on that began before, `LOST` is right. */
+  lostIndex: boolean;
+  /** There are keys that it does not watch: the counts of `status()` are theirs, too. */
+  othersToo: boolean;
   /** Sweeps delete too: versions that nothing names, after these times, microseconds. */
   sweeps: { keepUs: number; keepOrphansUs: number } | undefined;
 }
@@ -152,6 +156,10 @@ export interface Oracle {
   /** A key or its record alone goes back, as on a Redis that replicates key by key: any of its values may be right. */
   rollBackOne(earlier: RedisState, key: string, which: "value" | "record"): void;
   truths(): Map<string, Truth>;
+  /** Redis is emptied. Until {@linkcode Oracle.rebuilt} nothing is said of what would come back. */
+  empty(): void;
+  /** The index counts as rebuilt: of each key the newest archived version is right, and what is in Redis is queued. */
+  rebuilt(): void;
   /** All that it knows, but of operations; and back to it. */
   mark(): OracleMark;
   revert(mark: OracleMark): void;
@@ -230,8 +238,12 @@ export function makeOracle(
     lostObjects: false,
     smallRequests: false,
     severalIndexes: false,
+    lostIndex: false,
+    othersToo: false,
     sweeps: undefined,
   };
+  /** The index was lost, and is not rebuilt: the newest version of each key when that happened, microseconds. */
+  let newestUs: Map<string, number> | undefined;
   /** When a record last named a place or a version of its key, microseconds. */
   const namedAtUs = new Map<string, number>();
   const policy = { leastBytes: (_key: string) => 0 };
@@ -400,7 +412,7 @@ export function makeOracle(
   let uncounted = [0, 0];
 
   function countsAreTrue(script: string): void {
-    if (leniency.brokenScripts || leniency.rolledBack) return;
+    if (leniency.brokenScripts || leniency.rolledBack || leniency.othersToo) return;
     const [archived, evicted, countedArchived, countedEvicted] = counts();
     if (archived + uncounted[0]! !== countedArchived || evicted + uncounted[1]! !== countedEvicted) {
       fail(
@@ -439,7 +451,8 @@ export function makeOracle(
     if (moved && !MOVERS.has(script)) {
       fail("only evict, restore and del move values", `${script} made ${key} ${show(now)}`);
     }
-    const meanwhile = script === "commit" && was.flag === "g" && is.rev !== 0; // removed while a tick archived it
+    // removed while a tick archived it, or before a rebuild found what it had been
+    const meanwhile = (script === "commit" || script === "raise") && was.flag === "g" && is.rev !== 0;
     if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
       // what the record named when a call said that the key is removed, and what is older
       if (versionMicros(is.ver) > truth.removedUs) truth.removedAtUs = redisUs();
@@ -568,6 +581,16 @@ export function makeOracle(
             fail("records change for a reason", `${script} of ${key}`);
           }
         }
+        break;
+      case "raise":
+        if (now !== null && is.flag === "e" && was.flag !== "e") {
+          fail("R10 what is in Redis is never evicted", `${key}, ${show(now)}`);
+        }
+        if (was.rev !== 0 && is.rev !== was.rev) fail("R10 a change that was marked stays", key);
+        if (versionMicros(is.ver) < versionMicros(was.ver) - 1) {
+          fail("R10 records are only raised", `${is.ver} of ${key} after ${was.ver}`);
+        }
+        if (newestUs === undefined) fail("R10 nothing is raised once the index is rebuilt", `${is.ver} of ${key}`);
         break;
       case "relocate": {
         const moved = { ...was, ver: is.ver, old: was.old === was.ver ? is.ver : was.old };
@@ -703,7 +726,7 @@ export function makeOracle(
   function entryIsRight({ key, ver, index, prev, state }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
     const truth = truths.get(key);
     const id = redis.peek(ID)?.value;
-    if (!truth || leniency.rolledBack || leniency.severalIndexes) return;
+    if (!truth || leniency.rolledBack || leniency.severalIndexes || leniency.lostIndex) return;
     if (id !== undefined && index !== id) fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
     const { ver: now } = read(truth.record);
@@ -748,7 +771,7 @@ export function makeOracle(
       fail("a place has layout 2", truth.record);
     }
     purgeIsQueued(key, record);
-    if (truth.held === null) {
+    if (truth.held === null && newestUs === undefined) {
       const outcome = outcomeOf(key, record);
       if (!isLost(key, record) && !isRight(truth, outcome)) {
         fail(
@@ -909,6 +932,31 @@ export function makeOracle(
       look();
     },
     truths: () => copy(truths),
+    empty() {
+      redis.load(new Map());
+      newestUs = new Map(keys.map((key) => [
+        key,
+        Math.max(0, ...versionsOf(archive, key).map(({ ver }) => versionMicros(ver))),
+      ]));
+      const nothing = { held: null, record: undefined, unmarked: false, namedAt: Infinity };
+      for (const truth of truths.values()) Object.assign(truth, { ...nothing, right: [null] });
+      uncounted = [0, 0];
+      leniency.lostIndex = true;
+    },
+    rebuilt() {
+      const newest = newestUs!;
+      newestUs = undefined;
+      for (const [key, truth] of truths) {
+        const record = read(truth.record);
+        const since = newest.get(key)!;
+        // what a request of a former tick has put late is newer still, and may have come in time
+        const versions = versionsOf(archive, key).filter(({ ver }) => since > 0 && versionMicros(ver) >= since);
+        const isQueued = record.rev !== 0 || record.flag !== "r"; // else it was written after its record was made
+        if (truth.held !== null && since > 0 && !isQueued) fail("R10 what is in Redis is queued", key);
+        truth.right = record.rev !== 0 || versions.length === 0 ? [null] : versions.map(({ state }) => state);
+        standing(key, truth);
+      }
+    },
     mark: () => ({ truths: copy(truths), archive: new Map(archive), latestMs, leniency: { ...leniency } }),
     revert(mark) {
       truths = copy(mark.truths);

@@ -9,11 +9,15 @@ import { runHistories } from "./histories.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
 import { runPolicy } from "./policy.ts";
+import { runRebuilds } from "./rebuilds.ts";
 import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
 
-/** Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored. */
+/**
+ * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
+ * indexes rebuilt.
+ */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
   liveness: runLiveness,
@@ -21,6 +25,7 @@ export const PLAYS: Record<string, Play> = {
   sweeps: runSweeps,
   policy: runPolicy,
   histories: runHistories,
+  rebuilds: runRebuilds,
 };
 
 /** A broken promise, and how to see it again. */

@@ -23,7 +23,7 @@ export interface SeededBug {
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
-  play?: "liveness" | "several" | "policy" | "sweeps" | "histories";
+  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -854,6 +854,74 @@ export const SEEDED_BUGS: SeededBug[] = [
     where: "src/operations/move_index.ts",
     patches: [["await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);", ""]],
   },
+  // ---- rebuilds
+  {
+    name: "a rebuild confirms the id before it has walked",
+    play: "rebuilds",
+    where: "src/operations/rebuild_begin.ts",
+    patches: [["next: start", 'next: JSON.stringify({ stage: "end" })']],
+  },
+  {
+    name: "an older version takes the place of a newer one in a rebuild",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["if is > has then", "if is ~= has then"]],
+  },
+  {
+    name: "a rebuild passes over tombstones in packs",
+    play: "rebuilds",
+    where: "src/operations/rebuild_walk.ts",
+    patches: [["for (const entry of entries) {", "for (const entry of entries.filter(({ gone }) => !gone)) {"]],
+  },
+  {
+    name: "a rebuild takes what is in Redis for evicted",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["elseif there[i] then", "elseif there[i] == 1 then"]],
+  },
+  {
+    name: "what is in Redis is not queued by a rebuild",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["zadd(DIRTY, 'NX', queue)", ""]],
+  },
+  {
+    name: "a rebuild goes on where it stood before Redis went back",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["if at ~= ARGV[2] then return { id, state(), '' } end", ""]],
+  },
+  {
+    name: "a version that was moved is its own rival",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["if what == 'l' or version(ver) ~= version(r.ver) then\n", "if what == 'l' or ver ~= r.ver then\n"]],
+  },
+  {
+    name: "the record of a removed key goes before the walk has ended",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["604800000, 691200000", "604800000, 60000"]],
+  },
+  {
+    name: "a walk of weeks goes on after the records of removed keys went",
+    met: 5051,
+    play: "rebuilds",
+    where: "raise",
+    patches: [["604800000, 691200000", "60480000000, 691200000"]],
+  },
+  {
+    name: "a rebuild does not know what its keys expire at",
+    play: "rebuilds",
+    where: "raise",
+    patches: [["zadd(PURGE, 'NX', purge)", ""]],
+  },
+  {
+    name: "an archive that is taken over keeps its former owner",
+    play: "several",
+    where: "src/operations/rebuild_begin.ts",
+    patches: [["await bounds.counted((each) => deleteOwners(context, before.map(uuidOf), each));", ""]],
+  },
 
   // ---- what must go on
   {
@@ -1111,7 +1179,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
     stdin: {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-        `export { moveIndex, peek, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
+        `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
     },

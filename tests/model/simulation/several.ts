@@ -9,6 +9,7 @@ import type { Choices } from "./choices.ts";
 import { kill, makeNetwork } from "./network.ts";
 import { saysWhose } from "./objects.ts";
 import { Violation } from "./oracle.ts";
+import { rebuildOnce, watchId } from "./rebuilds.ts";
 import { makeSimulatedWorld } from "./scheduler.ts";
 import {
   complete,
@@ -230,6 +231,46 @@ const move: Story = async (stage) => {
   await isSound(second);
 };
 
+const takeOver: Story = async (stage) => {
+  const { first, second, territory } = stage;
+  const { world } = first;
+  const { choices } = world;
+  begin(stage);
+  await together(first, [second], startProcesses(first));
+  const { left } = first.network.faults;
+  await settle([first]);
+  world.late.splice(0);
+  watchId(second);
+  second.oracle.leniency.othersToo = true;
+  second.oracle.empty();
+  second.network.faults.left = left;
+  for (let attempt = 1;; attempt++) {
+    if (attempt > 2 * ROUNDS) throw new Violation("10 an archive can be taken over", `not by ${attempt} attempts`);
+    if (attempt === ROUNDS) {
+      second.network.faults.left = 0;
+      world.pace.timers = 0;
+    }
+    const bench = makeBench(second, `rebuild${attempt}`);
+    let done = false;
+    const options = { takeOver: true, ...(choices.chance(300) && { maxSubrequests: 40 }) };
+    const taking = rebuildOnce(second, bench, options).then((is) => done = is);
+    if (attempt < ROUNDS && choices.chance(300)) {
+      void taking.catch(() => {});
+      for (let steps = choices.int(30); steps > 0 && await world.step(); steps--) second.steps++;
+      kill(bench.process, second.oracle);
+      continue;
+    }
+    await complete(second, bench, taking);
+    if (done) break;
+  }
+  territory.owner = second.database;
+  first.oracle.leniency.lostObjects = true;
+  await together(second, [first], [...startProcesses(second), ...startProcesses(first)]);
+  await settle([first, second]);
+  second.oracle.leniency.lostIndex = false;
+  await isSound(second);
+};
+
 const unborn: Story = async (stage) => {
   const { first, second, territory } = stage;
   begin(stage);
@@ -295,6 +336,7 @@ const PLAYS: [mode: string, play: Story][] = [
   ["two begin", twoBegin],
   ["copy", copy],
   ["move", move],
+  ["take over", takeOver],
   ["unborn", unborn],
   ["another bucket", anotherBucket],
 ];

@@ -5,7 +5,7 @@
 import { notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
-import { moveIndex, peek, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
+import { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
@@ -39,6 +39,7 @@ export interface Subject {
   versions: typeof versions;
   restoreVersion: typeof restoreVersion;
   peek: typeof peek;
+  rebuild: typeof rebuild;
   /** Changes a script on its way to Redis. */
   patchScript?: (source: string) => string;
 }
@@ -46,7 +47,7 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, versions, restoreVersion, peek },
+  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild },
 };
 
 /** The check that fails if something else than a promise is broken. */

@@ -66,7 +66,7 @@ export async function runSweeps(subject: Subject, choices: Choices, log?: string
 }
 
 /** Some days in which nothing fails: keys are written, removed, expire, and are archived. */
-async function live(box: Sandbox): Promise<void> {
+export async function live(box: Sandbox): Promise<void> {
   const { world, keys } = box;
   const { choices } = world;
   const bench = makeBench(box, "app", box.network, { packBytes: choices.pick(PACK_BYTES) });
@@ -122,11 +122,13 @@ async function disturb(box: Sandbox, mode: Mode): Promise<void> {
   for (const happening of world.late.splice(0)) happening.run();
 }
 
-function some<T>(n: number, make: (i: number) => T): T[] {
+/** So many of them. */
+export function some<T>(n: number, make: (i: number) => T): T[] {
   return Array.from({ length: n }, (_, i) => make(i));
 }
 
-function process(
+/** A process that does one thing after another. */
+export function process(
   box: Sandbox,
   name: string,
   archive: Pick<Network, "datastoreFor">,
@@ -159,7 +161,8 @@ function sweepOperation(box: Sandbox): Operation {
   return (bench) => sweepOnce(box, bench, options).then(() => {});
 }
 
-async function sweepOnce(
+/** One call of a sweep. */
+export async function sweepOnce(
   box: Sandbox,
   bench: SimulatedBench,
   options: { maxSubrequests?: number; dryRun?: boolean; maxKeys?: number } = {},

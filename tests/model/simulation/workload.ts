@@ -77,8 +77,8 @@ export function checkError(oracle: OracleView, kind: string, error: TundraError)
   if (name === "UpstashError" && kind === "command") return;
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
   for (const each of [error, ...Object.values(error.causes)] as TundraError[]) {
-    const { lostObjects, rolledBack, severalIndexes } = oracle.leniency;
-    const lost = each.code === "LOST" && !lostObjects && !rolledBack && !severalIndexes;
+    const { lostIndex, lostObjects, rolledBack, severalIndexes } = oracle.leniency;
+    const lost = each.code === "LOST" && !lostIndex && !lostObjects && !rolledBack && !severalIndexes;
     if (lost || isAlarming(oracle, each)) {
       throw new Violation(`no ${each.code} without a cause`, `${kind}: ${each.message}`);
     }
