@@ -123,6 +123,7 @@ export function judge(
     return goes("superseded", true);
   }
   if (record !== null && namedUs > us) return goes("superseded", facts.supersededUs > us);
+  if (record === null && facts.inferredUs > us) return kept("superseded");
   if (record === null && before(held.exp * 1000)) return goes("expired", isLast);
   return goes("orphan", (record !== null || isLast) && us + keepOrphansUs <= times.nowUs);
 }

@@ -76,9 +76,10 @@ export interface Truth {
    * Versions up to this time (microseconds) were removed on purpose, or expired long ago: their objects may be deleted.
    */
   deletableUs: number;
-  /** Of those: the ones removed on purpose, which must be deleted, and when that was, microseconds. */
+  /** Of those: the ones removed on purpose, which must be deleted. */
   removedUs: number;
-  removedAtUs: number;
+  /** All removals on purpose: up to which version, and when, microseconds. */
+  removals: [us: number, atUs: number][];
   /** Versions that its record has named, and that are to expire: they may be deleted from `atMs` on. */
   expiring: { us: number; atMs: number };
 }
@@ -227,7 +228,7 @@ export function makeOracle(
     namedAt: Infinity,
     deletableUs: 0,
     removedUs: 0,
-    removedAtUs: 0,
+    removals: [],
     expiring: { us: 0, atMs: 0 },
   }]));
   const running = new Set<SimulatedOp>();
@@ -455,7 +456,7 @@ export function makeOracle(
     const meanwhile = (script === "commit" || script === "raise") && was.flag === "g" && is.rev !== 0;
     if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
       // what the record named when a call said that the key is removed, and what is older
-      if (versionMicros(is.ver) > truth.removedUs) truth.removedAtUs = redisUs();
+      truth.removals = [...truth.removals, [versionMicros(is.ver), redisUs()]];
       truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
       truth.deletableUs = Math.max(truth.deletableUs, truth.removedUs);
     }
@@ -710,12 +711,13 @@ export function makeOracle(
       if ((isMarker ? ageUs : nowUs - us) < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
       return;
     }
-    if (us <= truth.removedUs && nowUs - truth.removedAtUs >= EXPIRED_US) return;
+    if (truth.removals.some(([upTo, atUs]) => us <= upTo && nowUs - atUs >= EXPIRED_US)) return;
     if (truth.record === undefined && newer.length === 0 && older.some((other) => other.state !== null)) {
       wrong("an older value would be the newest");
     }
     if (isOver) return;
-    if (ageUs >= leniency.sweeps!.keepOrphansUs && ago(ver) >= leniency.sweeps!.keepUs + EXPIRED_US) return;
+    const isOrphan = versionMicros(record.ver) < us && !newer.some((other) => other.state === null);
+    if (isOrphan && nowUs - us >= leniency.sweeps!.keepOrphansUs) return;
     const isHistory = versionMicros(record.ver) > us || newer.length > 0;
     if (!isHistory) wrong("it may be the last copy of an acknowledged value");
     if (ago(ver) < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it was its key's value within keepMs");

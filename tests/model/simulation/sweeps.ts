@@ -4,6 +4,7 @@
  * hours. Each ends with the simulation's own last look at every key, and with sweeps until nothing is left to do.
  * @module
  */
+import { versionMicros } from "../../../src/base/keys.ts";
 import type { SweepReport } from "../../../src/operations/mod.ts";
 import { HOUR_US } from "../../support/times.ts";
 import type { Choices } from "./choices.ts";
@@ -245,10 +246,11 @@ async function settle(box: Sandbox): Promise<void> {
   const mode = rolledBack ? "rollback" : "crashes";
   await drain(box, mode, []);
   await lookAtAll(box, false);
-  const rounds = [50 * HOUR_US, keepUs + 50 * HOUR_US, keepOrphansUs];
+  const enough = Math.max(keepUs, keepOrphansUs) + 50 * HOUR_US;
+  const rounds = [50 * HOUR_US, keepUs + 50 * HOUR_US];
   for (let round = 0, changed = true; changed || round < rounds.length; round++) {
     if (round === 20) throw new Violation("7 sweeps come to an end", "there is always something to delete or to move");
-    pass(box, rounds[round] ?? keepUs + 50 * HOUR_US);
+    pass(box, rounds[round] ?? enough);
     await drainOnce(box, "later", HOUR_US);
     await drain(box, mode, []);
     changed = await sweepToEnd(box);
@@ -277,10 +279,12 @@ async function sweepToEnd(box: Sandbox): Promise<boolean> {
 }
 
 /** Objects of keys' own are named or are tombstones that something needs; packs are half full of such. */
-function onlyNeededIsLeft({ oracle, keys }: Sandbox): void {
+function onlyNeededIsLeft({ oracle, keys, world }: Sandbox): void {
+  const youngUs = world.redisUs() - oracle.leniency.sweeps!.keepOrphansUs;
   for (const [name, { entries }] of oracle.archive) {
     const needed = entries.filter(({ key, word, state }) =>
       !keys.includes(key) || oracle.record(key).ver === word ||
+      (state === null && versionMicros(name.slice(name.lastIndexOf("/") + 1)) > youngUs) ||
       (state === null && [...oracle.archive.values()].some((other) =>
         other.entries.some((each) => each.key === key && each.ver < entries[0]!.ver)
       ))
