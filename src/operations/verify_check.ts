@@ -18,10 +18,13 @@ import { sha1Hex } from "../upstash/script.ts";
 import type { Bounds } from "./bounds.ts";
 import { type DamagedVersion, noteAnswers, type VerifyRun } from "./verify_state.ts";
 
+/** So many objects are noted whose keys cannot be told. */
+const MOST_NAMELESS = 100;
+
 /** A version that was read: its archived record, or why there is none. */
 export interface ReadVersion {
-  /** "" if it cannot be told. */
-  key: string;
+  /** `undefined` if it cannot be told: the name is shortened, and the bytes are damaged. */
+  key: string | undefined;
   /** Without its place. */
   ver: string;
   /** The object that holds it. */
@@ -36,18 +39,17 @@ export async function thawOwn(
   { context }: Bounds,
   name: string,
   bytes: Uint8Array | Error,
-  known?: string,
 ): Promise<ReadVersion | undefined> {
   if (isNotFound(bytes)) return undefined;
   const end = name.lastIndexOf("/") + 1;
   const ver = name.slice(end);
-  let key = known ?? await keyOfObject(name.slice(0, end));
-  if (bytes instanceof Error) return { key: key ?? "", ver, object: name, archived: undefined, unanswered: bytes };
+  let key = await keyOfObject(name.slice(0, end));
+  if (bytes instanceof Error) return { key, ver, object: name, archived: undefined, unanswered: bytes };
   try {
     key ??= await keyInside(context, name, bytes);
     return { key, ver, object: name, archived: await thawRecord(bytes, { key, ver }, name, context.freezers) };
   } catch (thrown) {
-    return { key: key ?? "", ver, object: name, archived: asTundraError(thrown, `read ${show(name)}`) };
+    return { key, ver, object: name, archived: asTundraError(thrown, `read ${show(name)}`) };
   }
 }
 
@@ -82,21 +84,51 @@ export async function thawPacked(
   }
 }
 
+/** Notes an object whose key cannot be told; the records may tell it. */
+function noteNameless({ position: { nameless } }: VerifyRun, object: string): void {
+  if (nameless.length < MOST_NAMELESS && !nameless.includes(object)) nameless.push(object);
+}
+
+/** Reports damage once more of those objects whose keys only the records tell. */
+export async function checkNameless(
+  run: VerifyRun,
+  named: readonly { key: string; ver: string; name: string }[],
+): Promise<void> {
+  const found = named.filter(({ name }) => run.position.nameless.includes(name)).map(({ key, ver, name }) => {
+    const message = `Cannot read ${show(key)} as its archive object ${show(name)} must be intact: it is damaged`;
+    const version = placeOf(ver).ver;
+    return {
+      key,
+      code: "CORRUPT" as const,
+      version,
+      object: name,
+      current: true,
+      repaired: false,
+      message,
+      named: ver,
+    };
+  });
+  if (found.length === 0) return;
+  await repair(run, found);
+  run.damaged.push(...found.map(({ named: _, ...each }) => each));
+}
+
 /** Reports those of some versions that are damaged, and repairs them if told. */
 export async function checkVersions(run: VerifyRun, read: (ReadVersion | undefined)[]): Promise<void> {
   const found = read.filter((each) => each !== undefined);
-  noteAnswers(run, found.map(({ key }) => key), found.map(({ unanswered }) => unanswered));
+  noteAnswers(run, found.map(({ key = "" }) => key), found.map(({ unanswered }) => unanswered));
   const known = found.filter(({ unanswered }) => unanswered === undefined);
-  const named = known.filter(({ key, archived }) => key !== "" || !(archived instanceof TundraError));
+  const named = known.filter(({ key }) => key !== undefined);
   const { context, call } = run.bounds;
-  const texts = named.length > 0 ? await readTexts(context, named.map(({ key }) => key), call) : [];
+  const texts = named.length > 0 ? await readTexts(context, named.map(({ key }) => key!), call) : [];
   const textOf = new Map(named.map((each, i) => [each, texts[i]!]));
   const damaged: (DamagedVersion & { named: string })[] = [];
   for (const each of known) {
     const record = textOf.has(each) ? parseRecord(textOf.get(each)) : undefined;
     const error = each.archived instanceof TundraError ? each.archived : await fingerprintError(each, record);
     if (error === undefined) continue;
-    const { key, ver: version, object } = each;
+    const { key = "", ver: version, object } = each;
+    if (each.key === undefined) noteNameless(run, object);
     if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") { // a freezer's failure is no damage
       run.errors.add(key, error);
       continue;
@@ -115,7 +147,7 @@ export async function checkVersions(run: VerifyRun, read: (ReadVersion | undefin
  * was archived: a restored value may have another DUMP, and then the fingerprint is that one's.
  */
 async function fingerprintError(
-  { key, ver, object, archived }: ReadVersion,
+  { key = "", ver, object, archived }: ReadVersion,
   record: KeyRecord | undefined,
 ): Promise<TundraError | undefined> {
   if (record === undefined || archived === undefined || !("dump" in archived) || placeOf(record.ver).ver !== ver) {

@@ -9,7 +9,7 @@ import { unsupportedRecord } from "../core/key_errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { scanRecords } from "./known_keys.ts";
-import { repair } from "./verify_check.ts";
+import { checkNameless, repair } from "./verify_check.ts";
 import { isInShare, mayGoOn, noteAnswers, type VerifyRun } from "./verify_state.ts";
 
 /** Objects that are asked for at a time. */
@@ -38,6 +38,7 @@ export async function verifyRecords(run: VerifyRun): Promise<boolean> {
       if (!mayGoOn(run, 1)) return false;
       const wave = waiting.splice(0, fitting(run, waiting));
       await askFor(run, wave);
+      await checkNameless(run, wave);
       run.records += wave.length;
       position.after = `=${wave.at(-1)!.key}`;
       bounds.progress(run.checked + run.records);

@@ -10,7 +10,10 @@ import type { KeyErrors } from "./key_errors.ts";
 
 /** A version whose bytes are wrong. */
 export interface DamagedVersion {
-  /** The key; "" if the object does not tell it, or is a pack whose directory is damaged. */
+  /**
+   * The key; "" if a pack's directory is damaged, or an object whose name is shortened. If a record names the latter, it
+   * is told again with its key.
+   */
   key: string;
   /** `CORRUPT`: other bytes than those that were put. `UNSUPPORTED`: of another format, or a freezer is missing. */
   code: TundraErrorCode;
@@ -48,6 +51,8 @@ export interface VerifyPosition {
   after: string;
   /** Blocks of the next pack that were read: those before this offset. */
   offset: number;
+  /** Damaged objects whose names are shortened: the records tell their keys. */
+  nameless: string[];
   share: number;
   seed: number;
 }
@@ -118,11 +123,11 @@ export async function readPosition(
   seed: number | undefined,
 ): Promise<VerifyPosition> {
   const start = { part: "objects" as const, page: "", after: "", offset: 0, share };
-  const anew = () => ({ ...start, seed: seed ?? Math.floor(random() * 2 ** 32) });
+  const anew = () => ({ ...start, nameless: [], seed: seed ?? Math.floor(random() * 2 ** 32) });
   if (name === undefined) return anew();
   try {
-    const kept = JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}") as VerifyPosition;
-    if (kept.share === share && (seed === undefined || kept.seed === seed)) return { ...start, ...kept };
+    const kept = JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}") as Partial<VerifyPosition>;
+    if (kept.share === share && (seed === undefined || kept.seed === seed)) return { ...anew(), ...kept };
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown;
   }

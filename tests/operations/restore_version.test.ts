@@ -4,7 +4,14 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { TundraError, type TundraStore } from "../../mod.ts";
 import { placeOf } from "../../src/archive/place.ts";
 import { versionMicros } from "../../src/base/keys.ts";
-import { restoreVersion, type RestoreVersionReport, versions } from "../../src/operations/mod.ts";
+import {
+  peek,
+  rebuild,
+  restoreVersion,
+  type RestoreVersionReport,
+  verify,
+  versions,
+} from "../../src/operations/mod.ts";
 import { BUCKET, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 import { sleep } from "../support/waiting.ts";
@@ -144,6 +151,26 @@ describe("restoreVersion", () => {
     await store.tick();
     await restoreVersion(store, "k", timeOf(vers[1]!), { maxPacks: 0 }); // by the chain
     assertEquals(await stack.get("k"), "2");
+  });
+
+  it("after Redis was emptied and rebuilt: every version is listed, checked, peeked at and restored as before", async () => {
+    const store = stack.store();
+    const vers = await archive(store, ["1", "2"], true);
+    vers.push(...await archive(store, ["3"]));
+    await stack.raw("FLUSHALL");
+    await changesNothing(stack, () => tundraError("LOST", () => restoreVersion(store, "k", vers[0]!)));
+    while (!(await rebuild(store)).done);
+    assertEquals((await versions(store, "k")).map(({ version, orphan }) => [version, orphan]), [
+      [vers[2], false],
+      [vers[1], false],
+      [vers[0], false],
+    ]);
+    const { done, damaged, missing } = await verify(store);
+    assertEquals([done, damaged, missing], [true, [], []]);
+    assertEquals(await peek(store, "k", (redis, name) => redis.get<number>(name)), 3);
+    await restoreVersion(store, "k", vers[0]!);
+    assertEquals([await stack.get("k"), (await store.tick()).errors], ["1", []]);
+    assertEquals(await history(store, "k"), ["1", "3", "2", "1"]);
   });
 
   it("to another name leaves the present key alone, and is refused if that name is taken", async () => {

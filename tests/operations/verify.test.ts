@@ -89,6 +89,18 @@ describe("verify", () => {
     assertEquals([damaged[0]!.object, damaged[0]!.version, checked], [older, older.split("/")[2]!, 4]);
   });
 
+  it("tells the key of a damaged object whose name is shortened by the record, if one names it, and repairs it", async () => {
+    const store = stack.store({ packBytes: 0 });
+    await archived(store, ["", LONG]);
+    for (const name of stack.objectNames()) flip(name, 60);
+    for (const options of [{}, { maxKeys: 1 }]) {
+      const { damaged } = await whole(store, options);
+      assertEquals(damaged.map(({ key, current }) => [key, current]), [["", false], ["", true], [LONG, true]]);
+    }
+    const { repaired } = await whole(store, { repair: true });
+    assertEquals([repaired, await stack.members("dirty")], [2, ["", LONG]]);
+  });
+
   it("finds objects in each other's place, also of keys whose names are shortened", async () => {
     const store = stack.store({ packBytes: 0 });
     const other = LONG + "!";
@@ -97,7 +109,8 @@ describe("verify", () => {
     objects().set(a!, objects().get(b!)!);
     objects().set(long[0]!, objects().get(long[1]!)!);
     const { damaged } = await verify(store);
-    assertEquals(damaged.map(({ key, object }) => [key, object]), [["a", a], ["", long[0]]]);
+    const key = long[0]!.endsWith((await stack.record(LONG))!.ver) ? LONG : other;
+    assertEquals(damaged.map(({ key, object }) => [key, object]), [["a", a], ["", long[0]], [key, long[0]]]);
   });
 
   it("finds a damaged block: its keys, and no others; and a damaged directory", async () => {
