@@ -747,7 +747,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "ensureKs() serves an older version for one that is lost",
     where: "src/bring_back.ts",
-    patches: [["if (versionMicros(newest) <= versionMicros(ver) && !isMoved) {", 'if (newest === "") {']],
+    patches: [["if (!moved && versionMicros(newest) <= versionMicros(ver)) {", 'if (newest === "") {']],
   },
   {
     name: "the sync token of the reply that came last wins",
