@@ -40,8 +40,8 @@ const [LEAST_TTL_MS, MOST_TTL_MS] = [1_000, 3_600_000];
  * use of it. `read` is given the client and the name under which the value is: a temporary key that goes when `read` has
  * ended, or the key itself if that is in Redis. It must only read.
  *
- * If a key that was in Redis is evicted while it is read, or if the temporary key goes before `read` has ended, `read` is
- * called again. Of a key that was written while it was evicted, the archived value is shown. A value's own expiry is
+ * If a key that was in Redis may have been evicted while it was read, or if the temporary key goes before `read` has
+ * ended, `read` is called again, four times at most. Of a key that was written while it was evicted, the archived value is shown. A value's own expiry is
  * that of the temporary key.
  *
  * Cost: a key in Redis: 2 requests, 8 billable commands. An evicted one: 3 requests, 8 billable commands, and an object or
@@ -96,8 +96,8 @@ export async function peek<T>(
     if (!state.exists) return undefined;
     const found = await read(store.redis, key);
     const now = await stateOf(bounds, key);
-    // one that was archived at the beginning, too, has expired and was made anew
-    if (now.exists && (!now.isArchived || state.isArchived)) return found;
+    // what was evicted and came back meanwhile has another touch: it may have been missing when it was read
+    if (now.exists && (now.record === state.record || (!now.isArchived && now.touch === state.touch))) return found;
   }
   throw movedOn(WHAT, key);
 }
@@ -105,6 +105,8 @@ export async function peek<T>(
 /** A key, and where its value is. */
 interface Found extends KeyState {
   ver: string;
+  /** Its last use, as its record has it. */
+  touch: number;
   /** The value is the archived one, whatever is in Redis, unless it has expired. */
   isArchived: boolean;
 }
@@ -115,8 +117,13 @@ async function stateOf({ context, call }: Bounds, key: string): Promise<Found> {
   const state = states[0]!;
   const record = parseRecord(state.record === "" ? null : state.record);
   if (record === undefined) throw unsupportedRecord(WHAT, key);
-  const { ver, rev, flag } = record;
-  return { ...state, ver, isArchived: state.evictable || (state.exists && rev === 0 && flag === "e" && ver !== "") };
+  const { ver, rev, flag, touch } = record;
+  return {
+    ...state,
+    ver,
+    touch,
+    isArchived: state.evictable || (state.exists && rev === 0 && flag === "e" && ver !== ""),
+  };
 }
 
 /** Puts the archived value under a temporary key; or says why there is none, or that the record has changed. */

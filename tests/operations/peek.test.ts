@@ -123,6 +123,28 @@ describe("peek", () => {
     assertMatch(seen[1]!, /tmp:/);
   });
 
+  it("reads again if the key is evicted and written anew meanwhile, and not if it only changes", async () => {
+    const store = stack.store();
+    await evicted(store, "a");
+    await store.ensureKs("a");
+    const seen: unknown[] = [];
+    const found = await peek(store, "a", async (redis, name) => {
+      if (seen.length === 0) await store.evict("a");
+      seen.push(await get(redis, name));
+      if (seen.length > 1) return seen.at(-1);
+      await stack.raw("SET", "a", "anew");
+      await store.dirty({ overwrite: true }, "a");
+    });
+    assertEquals([found, seen], ["anew", [null, "anew"]]);
+    let calls = 0;
+    await peek(store, "a", async () => {
+      calls++;
+      await stack.raw("APPEND", "a", "+");
+      await store.dirty("a");
+    });
+    assertEquals(calls, 1); // it was dirty before, and it has been there all the time
+  });
+
   it("reads again if the temporary key has gone before read has ended: what it saw may be nothing", async () => {
     const store = stack.store();
     await evicted(store, "a");

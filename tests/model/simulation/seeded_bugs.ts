@@ -1099,7 +1099,14 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 505,
     play: "histories",
     where: "src/operations/peek.ts",
-    patches: [["if (now.exists && (!now.isArchived || state.isArchived)) return found;", "return found;"]],
+    patches: [["if (now.exists && (now.record === state.record ||", "if (true || (now.record === state.record ||"]],
+  },
+  {
+    name: "a peek takes a key that was evicted and written anew meanwhile for one that was there",
+    met: 40269,
+    play: "histories",
+    where: "src/operations/peek.ts",
+    patches: [["(now.record === state.record || (!now.isArchived && now.touch === state.touch))", "!now.isArchived"]],
   },
   {
     name: "a peek does not look if its temporary key went before it was read",
