@@ -168,8 +168,10 @@ for i = 1, n do
     local was, key = found[2 + i] and kind(r), KEYS[6 + n + i]
     out[i] = one(i, r)
     local is = kind(r)
-    if not was then counts[ALL] = counts[ALL] + 1 else counts[was] = math.max(0, counts[was] - 1) end
-    counts[is] = counts[is] + 1
+    if was ~= is then
+      if was then counts[was] = math.max(0, counts[was] - 1) else counts[ALL] = counts[ALL] + 1 end
+      counts[is] = counts[is] + 1
+    end
     if r.rev ~= 0 then
       if r.attempts > 0 then tried[#tried + 1] = key else push(queue, int(now), key) end
     elseif expires(r) then
