@@ -248,7 +248,7 @@ async function settle(box: Sandbox): Promise<void> {
   await lookAtAll(box, false);
   const enough = Math.max(keepUs, keepOrphansUs) + 50 * HOUR_US;
   const rounds = [50 * HOUR_US, keepUs + 50 * HOUR_US];
-  for (let round = 0, changed = true; changed || round < rounds.length; round++) {
+  for (let round = 0, changed = true; changed || round <= rounds.length; round++) {
     if (round === 20) throw new Violation("7 sweeps come to an end", "there is always something to delete or to move");
     pass(box, rounds[round] ?? enough);
     await drainOnce(box, "later", HOUR_US);
