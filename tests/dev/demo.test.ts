@@ -184,8 +184,8 @@ describe("README.md", () => {
     Object.assign(process.env, variables);
     try {
       const store: TundraStore = await run(tundra);
-      const { dirty, idle, totals } = await store.status();
-      assertEquals([dirty, idle, totals.frozen], [0, 1, 1]);
+      const { dirty, resident, totals } = await store.status();
+      assertEquals([dirty, resident, totals.frozen], [0, 1, 1]);
       assertEquals(await store.redis.hgetall("cart:7"), { apples: 1 });
 
       const cost = async (act: () => Promise<unknown>) => {
