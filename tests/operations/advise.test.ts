@@ -65,7 +65,8 @@ describe("advise", () => {
     assertNear(of(report, "a:").keys, 15_000);
     assertNear(of(report, "b:").keys, 5_000, 0.15);
     assertNear(of(report, "b:").bytes, 5_000 * 2_600, 0.4);
-    assertEquals(of(report, "a:").measured + of(report, "b:").measured, 399);
+    const measured = of(report, "a:").measured + of(report, "b:").measured;
+    assert(measured >= 395 && measured <= 400, `${measured} of 400 were measured`);
     const [billed, { requests }] = [await stack.server.billable(), stack.server];
     assertEquals([report.commands, report.subrequests], [billed, requests]);
     assert(requests <= 7 && billed <= 5 + 2 * 400 + 1, `${requests} requests, ${billed} commands`);

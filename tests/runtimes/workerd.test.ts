@@ -81,9 +81,12 @@ describe("the Worker of examples/cloudflare-worker in workerd", () => {
     assertLess(objects.length, 10); // packs, and the owner
 
     await stack.leaveAlone(8 * DAY_MS, ...keys.slice(0, 10));
-    await trigger();
-    await until("the tick is logged", () => reports().length === ticks + 1);
-    assertEquals(reports().at(-1)!.evicted, 10);
+    const evicted = () => reports().slice(ticks).reduce((sum, report) => sum + report.evicted, 0);
+    for (let more = 1; more <= 3 && evicted() === 0; more++) { // one that the archive did not answer in time evicts none
+      await trigger();
+      await until("the tick is logged", () => reports().length === ticks + more);
+    }
+    assertEquals(evicted(), 10, JSON.stringify(reports().slice(ticks)));
     assertEquals(await stack.exists(...keys.slice(0, 10)), 0);
     const response = await mf.dispatchFetch("http://shop.example/carts/3");
     assertEquals([response.status, await response.json()], [200, { apples: 6, id: "cart:3", note }]);
