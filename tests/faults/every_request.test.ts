@@ -1,7 +1,7 @@
 /**
  * A fault at every single request of every public call, on the real stack: nothing acknowledged is lost, ever.
  *
- * Deno tries all single faults, in CI a random half; the other runtimes a random twelfth, since what differs there is fetch and no rule of the
+ * Deno tries all single faults, in CI a random third; the other runtimes a random twelfth, since what differs there is fetch and no rule of the
  * protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also if that can make no difference, and all
  * pairs of faults are tried instead of a random sample.
  */
@@ -15,7 +15,7 @@ import { withFaultWorld } from "./world.ts";
 
 const ALL = process.env.TUNDRA_FAULTS === "all";
 const TRIES: readonly Tries[] = ["no retries", "default retries"];
-const SHARE = ALL ? 1 : process.versions["deno"] === undefined ? 1 / 12 : process.env.CI === undefined ? 1 : 1 / 2;
+const SHARE = ALL ? 1 : process.versions["deno"] === undefined ? 1 / 12 : process.env.CI === undefined ? 1 : 1 / 3;
 /** Of each call, if not all are tried. */
 const PAIRS = 6;
 

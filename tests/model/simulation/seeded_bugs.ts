@@ -482,7 +482,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "an overriding mark does not compare the record",
-    met: 1383,
+    met: 2839,
     guard: "retry-safety: mark",
     where: "mark",
     patches: [["elseif overwrite == 'cas' and (texts[i] or '') ~= ARGV[4 + i] then", "elseif false then"]],
