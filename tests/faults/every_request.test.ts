@@ -1,9 +1,9 @@
 /**
  * A fault at every single request of every public call, on the real stack: nothing acknowledged is lost, ever.
  *
- * Deno tries all single faults, in CI a random third; the other runtimes a random twelfth, since what differs there is fetch and no rule of the
- * protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also if that can make no difference, and all
- * pairs of faults are tried instead of a random sample.
+ * Deno tries all single faults, in CI a random third; the other runtimes a random twelfth, since what differs there is
+ * fetch and no rule of the protocol. With TUNDRA_FAULTS=all each request meets each kind of fault, also if that can make
+ * no difference, and all pairs of faults are tried instead of a random sample.
  */
 import process from "node:process";
 import { describe, it } from "node:test";
