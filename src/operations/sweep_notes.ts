@@ -100,6 +100,11 @@ function supersededUs({ youngPrevUs, chain }: Found): number {
   return last;
 }
 
+/** The time at which what a word names was put. */
+function putUs(word: string): number {
+  return Math.max(versionMicros(word), versionMicros(placeOf(word).pack));
+}
+
 /** The facts that the notes hold of a version. */
 export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, pack }: Held): Facts {
   const tombstones = gone.get(key);
@@ -109,6 +114,8 @@ export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, p
     ...NO_FACTS,
     removedUs: versionMicros(tombstones?.removed ?? ""),
     inferredUs: versionMicros(tombstones?.inferred ?? ""),
+    removedSinceUs: putUs(tombstones?.removed ?? ""),
+    inferredSinceUs: putUs(tombstones?.inferred ?? ""),
     copy: copy === pack ? "" : copy,
     ...(found && {
       supersededUs: supersededUs(found),

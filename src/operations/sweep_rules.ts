@@ -35,6 +35,9 @@ export interface Facts {
   removedUs: number;
   /** The newest tombstone that a tick inferred. */
   inferredUs: number;
+  /** The times at which those were put: a marker is younger than its version. */
+  removedSinceUs: number;
+  inferredSinceUs: number;
   /**
    * Versions older than this were superseded for longer than they are kept: a stored version that is as old as that
    * says that the record named a newer one, and none that is newer says otherwise.
@@ -47,7 +50,10 @@ export interface Facts {
 }
 
 /** Nothing is known. */
-export const NO_FACTS: Facts = { removedUs: 0, inferredUs: 0, supersededUs: 0, oldestUs: undefined, copy: "" };
+export const NO_FACTS: Facts = {
+  ...{ removedUs: 0, inferredUs: 0, removedSinceUs: 0, inferredSinceUs: 0 },
+  ...{ supersededUs: 0, oldestUs: undefined, copy: "" },
+};
 
 /** The clock and the retention of a sweep, microseconds. */
 export interface Times {
@@ -117,9 +123,11 @@ export function judge(
     return goes("tombstone", isLast && sinceUs + keepOrphansUs <= times.nowUs);
   }
   const removedUs = Math.max(facts.removedUs, record?.flag === "g" && record.rev === 0 ? namedUs : 0);
-  if (removedUs > us) return goes("removed", before(removedUs), true);
+  const removedSinceUs = facts.removedUs > us ? facts.removedSinceUs : sincePlace;
+  if (removedUs > us) return goes("removed", before(removedSinceUs), true);
   const supersedes = record !== null ? namedUs : facts.inferredUs;
-  if (supersedes > us && before(supersedes, keepUs) && (record === null || before(sincePlace))) {
+  const supersedesSince = record !== null ? namedUs : facts.inferredSinceUs;
+  if (supersedes > us && before(supersedesSince, keepUs) && (record === null || before(sincePlace))) {
     return goes("superseded", true);
   }
   if (record !== null && namedUs > us) return goes("superseded", facts.supersededUs > us);

@@ -62,7 +62,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a sweep forgets keepMs",
     play: "sweeps",
     where: "src/operations/sweep_rules.ts",
-    patches: [["before(supersedes, keepUs)", "before(supersedes)"]],
+    patches: [["before(supersedesSince, keepUs)", "before(supersedesSince)"]],
   },
   {
     name: "a sweep takes an orphan for superseded",
@@ -103,7 +103,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "sweeps",
     met: 65,
     where: "src/operations/sweep_rules.ts",
-    patches: [['goes("removed", before(removedUs), true)', 'goes("removed", true, true)']],
+    patches: [['goes("removed", before(removedSinceUs), true)', 'goes("removed", true, true)']],
   },
   {
     name: "a sweep deletes the old place of what it has just moved",
