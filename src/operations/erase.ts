@@ -100,9 +100,9 @@ export async function erase(
   if (!datastore.listKeys || !datastore.deleteKeys) {
     throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to list and delete: it is not");
   }
-  const counts = { versions: 0, objects: 0, moved: 0, waiting: 0 };
+  const report = { versions: 0, objects: 0, moved: 0, waiting: 0 };
   const errors = keyErrors();
-  const run: EraseRun = { ...chosen, context, bounds, dryRun, id: "", clockUs: 0, counts, erased: new Set(), errors };
+  const run: EraseRun = { ...chosen, context, bounds, dryRun, id: "", clockUs: 0, report, erased: new Set(), errors };
   const state = await readEraseState(run);
   const owned = await ownedIndex(bounds);
   run.id = owned?.id ?? "";
@@ -111,7 +111,7 @@ export async function erase(
   if (done) await dropEraseState(run);
   else await saveEraseState(run, state);
   const proof = done && !dryRun ? state.proof : undefined;
-  return { ...bounds.report(done), erased, ...counts, proof, ...errors.report() };
+  return { ...bounds.report(done), erased, ...report, proof, ...errors.report() };
 }
 
 /** Step after step, until the end, `true`, or a bound. What the proof finds is erased in the next call. */

@@ -7,12 +7,11 @@ import { asTundraError, TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packName, packPrefix } from "../base/keys.ts";
 import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
-import { parseRecord } from "../scripts/prelude.ts";
-import { readIndex } from "../scripts/read_index.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
 import { begin, type EraseRun, type EraseState } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
+import { type Records, recordsNow } from "./records_now.ts";
 import { moverOf } from "./sweep_move.ts";
 
 /** Requests for a page of objects, and for a pack. */
@@ -106,14 +105,8 @@ async function moveOthers(run: EraseRun, pack: string, kept: Listed[], records: 
   return false;
 }
 
-type Records = Map<string, ReturnType<typeof parseRecord> | null>;
-
-async function recordsOf(run: EraseRun, all: string[]): Promise<Records> {
-  const keys = [...new Set(all)];
-  const { id, nowUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
-  if (id !== run.id) throw indexWent(id);
-  run.clockUs = nowUs;
-  return new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
+async function recordsOf(run: EraseRun, keys: string[]): Promise<Records> {
+  return await recordsNow(run, keys, indexWent);
 }
 
 /** Tells if a version may be erased: not if its key was written anew meanwhile, or nobody has removed it. */
@@ -130,11 +123,11 @@ function mayGo(run: EraseRun, key: string, word: string, records: Records): bool
 }
 
 async function remove(run: EraseRun, names: string[], versions: number): Promise<void> {
-  const { context, bounds, counts } = run;
+  const { context, bounds, report } = run;
   if (names.length === 0) return;
   if (!run.dryRun) await bounds.counted((call) => context.datastore.deleteKeys!(names, call));
-  counts.objects += names.length;
-  counts.versions += versions;
+  report.objects += names.length;
+  report.versions += versions;
 }
 
 /** Removes what interrupted sweeps have kept, as it names keys. */

@@ -34,8 +34,8 @@ export async function removeKeys(run: EraseRun): Promise<boolean> {
     }
   }
   for (;;) {
-    run.counts.waiting = await countWaiting(run);
-    if (run.counts.waiting === 0) return true;
+    run.report.waiting = await countWaiting(run);
+    if (run.report.waiting === 0) return true;
     if (!bounds.mayBegin(REQUESTS)) return false;
     const maxSubrequests = bounds.requestsLeft();
     const { claimed, errors } = await tick(context, { maxSubrequests, deadlineMs: TICK_MS });

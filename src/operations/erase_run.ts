@@ -22,7 +22,7 @@ export interface EraseRun {
   id: string;
   /** Redis time of the last look at the records, microseconds. */
   clockUs: number;
-  readonly counts: { versions: number; objects: number; moved: number; waiting: number };
+  readonly report: { versions: number; objects: number; moved: number; waiting: number };
   /** Keys of which something was erased. */
   readonly erased: Set<string>;
   readonly errors: KeyErrors;

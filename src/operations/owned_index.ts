@@ -28,10 +28,15 @@ export async function ownedIndex(bounds: Bounds, keys: string[] = []): Promise<O
   if (await checkIdentity(context, id, call)) ({ id, states } = await readState(context.index, keys, call));
   await checkIdentity(context, id, call);
   if (!isConfirmed(id)) return undefined;
+  await checkArchive(bounds, id);
+  return { id, states };
+}
+
+/** Throws unless the archive names this confirmed id as its owner: `LOST`. Cost: the owner object. */
+export async function checkArchive({ context, counted }: Bounds, id: string): Promise<void> {
   const name = context.datastore.listKeys ? uuidOf(id) : FIRST;
-  const owner = await bounds.counted((call) => readOwner(context, name, call));
-  if (owner === id) return { id, states };
-  throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
+  const owner = await counted((call) => readOwner(context, name, call));
+  if (owner !== id) throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
 }
 
 /** The error if an id was lost, or is another one, since the operation began. */

@@ -15,12 +15,13 @@ import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { formerIds } from "../core/former.ts";
-import { checkIdentity, isConfirmed, ownedByAnother, wrongArchive } from "../core/identity.ts";
-import { readOwner, uuidOf } from "../core/owner.ts";
+import { checkIdentity, isConfirmed } from "../core/identity.ts";
+import { uuidOf } from "../core/owner.ts";
 import { registerUpkeep } from "../core/upkeep.ts";
 import { readIndex } from "../scripts/read_index.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions } from "./bounds.ts";
+import { checkArchive } from "./owned_index.ts";
 import { actOnBatch } from "./sweep_act.ts";
 import { gatherOwn, gatherPacks } from "./sweep_gather.ts";
 import { dropState, readState, saveState, type SweepReport, type SweepRun, type SweepState } from "./sweep_run.ts";
@@ -120,12 +121,11 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   };
   const end = (done: boolean) => Object.assign(report, bounds.report(done));
   if (!isConfirmed(id)) return end(true); // a new store
-  const owner = await bounds.counted((call) => readOwner(context, uuidOf(id), call));
-  if (owner !== id) throw owner === undefined ? wrongArchive(context) : ownedByAnother(context, owner);
+  await checkArchive(bounds, id);
   const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };
   const ids = [uuidOf(id), ...await bounds.counted((call) => formerIds(context, call))];
   const run: SweepRun = {
-    ...{ context, bounds, id, ids, times, dryRun, maxKeys, report, counts: report },
+    ...{ context, bounds, id, ids, times, dryRun, maxKeys, report },
     ...{ directories: new Map(), looked: 0, clockUs: nowUs },
   };
   const state = await readState(run);

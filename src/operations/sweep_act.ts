@@ -7,14 +7,13 @@ import { TundraError } from "../base/errors.ts";
 import { objectName, packName, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
-import { parseRecord } from "../scripts/prelude.ts";
-import { readIndex } from "../scripts/read_index.ts";
 import { inGroups } from "../upstash/requests.ts";
+import { recordsNow } from "./records_now.ts";
 import { ownHeld, packHeld, readPack } from "./sweep_gather.ts";
 import { type Move, type Mover, moverOf } from "./sweep_move.ts";
 import { factsOf, tombstonesOf } from "./sweep_notes.ts";
 import { type Held, judge, type Reason, SAFE_US, type Verdict } from "./sweep_rules.ts";
-import { count, reportKept, type SweepRun, type SweepState } from "./sweep_run.ts";
+import { count, keep, reportKept, type SweepRun, type SweepState } from "./sweep_run.ts";
 
 /** Requests to act on a group of keys or a pack: two parts of it, records, proofs, the owner, the deletion. */
 const REQUESTS = 8;
@@ -47,29 +46,22 @@ export async function actOnBatch(run: SweepRun, state: SweepState): Promise<bool
     state.ownActs.splice(0, GROUP);
   }
   const mover = moverOf(run, (pack, thrown) => reportKept(run, pack, thrown));
-  let reached = true;
-  while (reached && state.packActs.length > 0) {
-    reached = bounds.mayBegin(REQUESTS + mover.requests);
-    if (!reached) break;
+  while (state.packActs.length > 0 && bounds.mayBegin(REQUESTS + mover.requests)) {
     await actOnPack(run, state, state.packActs[0]!, mover);
     state.packActs.shift();
   }
   await mover.flush();
-  return reached;
+  return state.packActs.length === 0;
 }
 
 /** The verdicts on versions, by records and clock of this moment. */
 async function look(run: SweepRun, state: SweepState, versions: Held[]): Promise<Look> {
   const atMs = monotonicMs();
-  const keys = [...new Set(versions.map(({ key }) => key))];
-  const { id, nowUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
-  if (id !== run.id) throw changedHands(run);
-  run.clockUs = nowUs;
-  const recordOf = new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
+  const records = await recordsNow(run, versions.map(({ key }) => key), () => changedHands(run));
   const judged = (besideRemoved: boolean) =>
     new Map(versions.map((held) => {
       const { key } = held;
-      return [held, judge(held, recordOf.get(key), factsOf(state.notes, held), run.times, besideRemoved)];
+      return [held, judge(held, records.get(key), factsOf(state.notes, held), run.times, besideRemoved)];
     }));
   const first = judged(false);
   const besideRemoved = [...first.values()].some(({ reason }) => reason === "removed");
@@ -121,11 +113,6 @@ function isWorthIt({ times, context }: SweepRun, pack: string, all: (Verdict & {
   const wasMoved = all.some(({ held }) => held.ver !== pack);
   if (all.some(({ reason }) => reason === "removed")) return !wasMoved || ageUs > REST_US;
   return ageUs > SAFE_US && all.filter(({ goes }) => !goes).length * 2 < all.length;
-}
-
-function keep({ report }: SweepRun, reason: Reason): void {
-  report.kept++;
-  count(report.keptFor, reason);
 }
 
 /** Those for which what they go for is still in the archive: a tombstone, or a copy in another pack. */

@@ -9,7 +9,7 @@ import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
 import { factsOf, MOST_ACTS, MOST_NOTES, noteVersion, want } from "./sweep_notes.ts";
 import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
-import { count, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
+import { keep, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 /** Requests of a page or a pack: the listing or two parts of it, records, and a few keys of shortened names. */
 const REQUESTS = 6;
@@ -68,11 +68,6 @@ export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boole
     bounds.progress(run.looked);
   }
   return true;
-}
-
-function keep({ report }: SweepRun, reason: Parameters<typeof count>[1]): void {
-  report.kept++;
-  count(report.keptFor, reason);
 }
 
 /** The directory of a pack; `undefined` if the pack is gone, or cannot be read, which is reported. */

@@ -22,7 +22,7 @@ export interface MovingRun {
   /** Redis time of the last look at the records, microseconds. */
   readonly clockUs: number;
   /** Counts versions moved. */
-  readonly counts: { moved: number };
+  readonly report: { moved: number };
 }
 
 /** Told of a pack that stays as it is, and why. */
@@ -73,7 +73,7 @@ export function moverOf(run: MovingRun, onKept: Kept): Mover {
     },
     flush,
     async add(pack, moves) {
-      if (run.dryRun) return void (run.counts.moved += moves.length);
+      if (run.dryRun) return void (run.report.moved += moves.length);
       const copied = await readMoves(run, pack, moves, onKept);
       for (const each of copied) {
         waiting.push(each);
@@ -102,7 +102,7 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
 }
 
 async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): Promise<void> {
-  const { context, bounds, counts } = run;
+  const { context, bounds, report } = run;
   for (const rest = versions; rest.length > 0;) {
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
@@ -121,6 +121,6 @@ async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): 
       return isNamed ? [{ key, from, to: placeWord({ ver, pack, offset, length }) }] : [];
     });
     await relocate(context.index, pack, named, bounds.closing);
-    counts.moved += moved.length;
+    report.moved += moved.length;
   }
 }

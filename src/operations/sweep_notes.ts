@@ -127,7 +127,7 @@ export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, p
 /** The words of the versions for whose sake this one goes, as far as they are tombstones. */
 export function tombstonesOf({ gone }: Notes, key: string): string[] {
   const { removed = "", inferred = "" } = gone.get(key) ?? {};
-  return [removed, inferred].filter((word) => placeOf(word).ver !== "");
+  return [removed, inferred].filter((word) => word !== "");
 }
 
 /** Notes as text, and back. */

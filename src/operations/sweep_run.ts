@@ -43,8 +43,6 @@ export interface SweepRun {
   readonly dryRun: boolean;
   readonly maxKeys: number;
   readonly report: SweepReport;
-  /** The same, for whoever counts moves. */
-  readonly counts: SweepReport;
   /** Directories that this call has read. */
   readonly directories: Directories;
   /** Versions that this call has looked at. */
@@ -157,9 +155,15 @@ function nameOf({ context }: SweepRun, object: string): string {
   return `${context.tqname}/${PREFIX}${object}`;
 }
 
-/** Counts versions that go, stay or wait. */
+/** Counts a version by its reason. */
 export function count(counts: Partial<Record<Reason, number>>, reason: Reason): void {
   counts[reason] = (counts[reason] ?? 0) + 1;
+}
+
+/** Counts a version that stays or waits. */
+export function keep({ report }: SweepRun, reason: Reason): void {
+  report.kept++;
+  count(report.keptFor, reason);
 }
 
 /** Reports an object that stays as it is. */

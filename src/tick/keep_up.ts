@@ -3,7 +3,7 @@
  * @module
  */
 import { asTundraError } from "../base/errors.ts";
-import { upkeepOf, type UpkeepReport } from "../core/upkeep.ts";
+import { type UpkeepBounds, upkeepOf, type UpkeepReport } from "../core/upkeep.ts";
 import type { TickRun } from "./run.ts";
 
 /** A check may take as long, if keys are asked for. */
@@ -15,7 +15,7 @@ const LEAST_REQUESTS = 20;
 export async function keepUp(run: TickRun): Promise<void> {
   const { context, settings } = run;
   const { sweepMs, verifyKeys, signal } = settings;
-  const one = async (what: string, deadlineMs: number, act: (bounds: Bounds) => Promise<UpkeepReport>) => {
+  const one = async (what: string, deadlineMs: number, act: (bounds: UpkeepBounds) => Promise<UpkeepReport>) => {
     const maxSubrequests = run.requests.unspent();
     if (signal?.aborted || maxSubrequests < LEAST_REQUESTS) return;
     try {
@@ -34,5 +34,3 @@ export async function keepUp(run: TickRun): Promise<void> {
     await one("verify the archive", VERIFY_MS, (bounds) => verify(context, bounds, verifyKeys));
   }
 }
-
-type Bounds = Parameters<ReturnType<typeof upkeepOf<"sweepMs">>>[1];

@@ -23,6 +23,7 @@ import {
   playOut,
   runAll,
   type Running,
+  runningProcess,
   type Sandbox,
   START_US,
   type Subject,
@@ -136,19 +137,7 @@ export function process(
   plan: Operation[],
 ): Running {
   const bench = makeBench(box, name, archive, { packBytes: box.world.choices.pick(PACK_BYTES) });
-  const self: Running = {
-    bench,
-    plan,
-    done: false,
-    async run() {
-      while (plan.length > 0) {
-        await bench.world.turn(bench.process);
-        await plan.shift()!(bench);
-      }
-      self.done = true;
-    },
-  };
-  return self;
+  return runningProcess(bench, plan);
 }
 
 /** A sweep, in one call or in several of few requests. */
