@@ -57,7 +57,13 @@ export function s3Conformance(
     const server = await running();
     await server.createBucket("conformance");
     return { store: s3Datastore(optionsFor(server, "conformance")), stop: () => Promise.resolve() };
-  }, deviations);
+  }, {
+    onRequest: true,
+    oddNames: odd,
+    wholePuts: deviations.wholePuts,
+    deviations: deviations.fails,
+    unreachable: async () => s3Datastore(optionsFor(await running(), "no-such-bucket", { retries: 0 })),
+  });
 
   describe(`s3Datastore on ${name}`, () => {
     let server: S3Target;

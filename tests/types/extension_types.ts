@@ -38,7 +38,8 @@ import {
   warm,
   type WarmReport,
 } from "@tundra/store/operations";
-import { type LocalStack, localStack } from "@tundra/store/testing";
+import { describeDatastore, type LocalStack, localStack } from "@tundra/store/testing";
+import { after, describe, it } from "node:test";
 import type { Assert, Equal } from "./equal.ts";
 
 /** The archives that `tundraStore` takes. */
@@ -73,6 +74,19 @@ export function ownDatastores(bytes: Uint8Array): void {
   // @ts-expect-error a range that is absent is an error in its slot
   const absentRange: Archive = { ...two, fetchRanges: (reads) => Promise.resolve(reads.map(() => undefined)) };
   console.log(one, unsure, absent, counted, reading, absentRange);
+}
+
+/** The suite takes any framework's functions, and any datastore or what stops it. */
+export function suites(archive: Archive): void {
+  describeDatastore("mine", () => archive, { describe, it });
+  describeDatastore("mine", () => Promise.resolve(archive), { describe, it, after, fetchRanges: false, seed: 7 });
+  describeDatastore("mine", () => ({ store: archive, stop: () => Promise.resolve() }));
+  describeDatastore("mine", () => archive, { describe: (_title, act) => act(), it: (_title, act) => act() });
+
+  // @ts-expect-error a capability is true or false
+  describeDatastore("mine", () => archive, { describe, it, listKeys: "yes" });
+  // @ts-expect-error make gives a datastore
+  describeDatastore("mine", () => ({ store: {} }), { describe, it });
 }
 
 /** Options of the datastores that come with the package. */

@@ -30,6 +30,19 @@ describe("the checks of the documentation", () => {
     assertEquals(documentationProblems({ nodes: {} }).problems, ["no exported symbol was found"]);
   });
 
+  it("count a symbol that two entry points export once", () => {
+    const again = { name: "a", declarations: [{ kind: "reference" }] };
+    const json: DocJson = {
+      nodes: {
+        "file:///a.ts": { module_doc: good, symbols: [symbol("a", "A.")] },
+        "file:///b.ts": { module_doc: good, symbols: [again] },
+      },
+    };
+    assertEquals(documentationProblems(json), { problems: [], share: 1 });
+    json.nodes["file:///a.ts"]!.symbols = [symbol("a")];
+    assertEquals(documentationProblems(json), { problems: ["a.ts: a is not described"], share: 0 });
+  });
+
   it("let pass private types of other packages only", () => {
     const output = [
       "\x1b[1merror[private-type-ref]\x1b[0m: public type 'TundraStore[\"redis\"]' references private type 'Redis'",
