@@ -11,6 +11,8 @@ export interface FrozenObject {
    * object passes for another; then an object under any other name does not thaw.
    */
   readonly name: string;
+  /** The group of the keys whose values these are, as `groupOf` says; absent for what concerns no key's value. */
+  readonly group?: string;
 }
 
 /**
@@ -43,4 +45,8 @@ export interface Freezer {
   freeze(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
   /** The inverse of `freeze`: `bytes` are its own to change. */
   thaw(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
+  /** Names the group of a key, such as its tenant: values of several groups are never frozen together. */
+  groupOf?(key: string): string;
+  /** `true`: what this freezer has not frozen is not thawed (`UNSUPPORTED`), as it may be forged. */
+  readonly required?: boolean;
 }

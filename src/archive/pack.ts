@@ -28,7 +28,7 @@ import {
 } from "./encoding.ts";
 import type { Freezer } from "./freezer.ts";
 import { checkedBytes } from "./record.ts";
-import { seal, unseal } from "./seal.ts";
+import { groupOf, seal, unseal } from "./seal.ts";
 
 const MAGIC = [0x54, 0x4e, 0x44, 0x50];
 const FORMAT = 1;
@@ -79,7 +79,7 @@ export async function freezePack(
   const entries: PackEntry[] = [];
   let end = PACK_HEAD;
   while (entries.length < records.length) {
-    const some = blockOf(records, entries.length, Math.min(BLOCK_BYTES, maxBytes));
+    const some = blockOf(records, entries.length, Math.min(BLOCK_BYTES, maxBytes), freezers);
     const keys = some.map(({ record }) => record.key);
     const block = await freezeBlock(some.map(({ bytes }) => bytes), name, freezers, keys);
     if (parts.length > 0 && end + block.length > maxBytes) break;
@@ -96,13 +96,20 @@ export async function freezePack(
   return { bytes: join([head(end, directory.length), ...parts, directory]), entries };
 }
 
-function blockOf(records: readonly (ArchiveRecord | Tombstone)[], from: number, most: number) {
+/** The next records that share a block: all of one group. */
+function blockOf(
+  records: readonly (ArchiveRecord | Tombstone)[],
+  from: number,
+  most: number,
+  freezers: readonly Freezer[],
+) {
+  const group = groupOf(records[from]!.key, freezers);
   const some: { record: ArchiveRecord | Tombstone; bytes: Uint8Array }[] = [];
   let size = 0;
   for (let i = from; i < records.length; i++) {
     const record = records[i]!;
     const bytes = checkedBytes(record);
-    if (size > 0 && size + bytes.length > most) break;
+    if (size > 0 && (size + bytes.length > most || groupOf(record.key, freezers) !== group)) break;
     some.push({ record, bytes });
     size += bytes.length;
   }

@@ -6,6 +6,19 @@ import { asTundraError, show, TundraError } from "../base/errors.ts";
 import { openContainer, sealContainer } from "./container.ts";
 import type { Freezer } from "./freezer.ts";
 
+/** The groups that a key has for each freezer, as one word. */
+export function groupOf(key: string, freezers: readonly Freezer[]): string {
+  return freezers.map((freezer) => freezer.groupOf?.(key)).join("\0");
+}
+
+/** Puts together what belongs to one group, so that blocks hold as much as they can. */
+export function byGroup<T extends { key: string }>(all: T[], freezers: readonly Freezer[]): T[] {
+  if (!freezers.some((freezer) => freezer.groupOf)) return all;
+  const groups = new Map(all.map(({ key }) => [key, groupOf(key, freezers)]));
+  const before = (a: T, b: T) => Number(groups.get(a.key)! < groups.get(b.key)!);
+  return all.toSorted((a, b) => before(b, a) - before(a, b));
+}
+
 /**
  * Freezes and seals bytes; `name` is that of the object that will hold them. `what` is in the messages, and `keys` are
  * those that a failure concerns.
@@ -22,7 +35,11 @@ export async function seal(
 ): Promise<Uint8Array> {
   let frozen = bytes;
   for (const freezer of freezers) {
-    frozen = await passThrough(() => freezer.freeze(frozen, { name }), freezer.id, what, keys);
+    const freeze = () => {
+      const group = keys.length > 0 ? freezer.groupOf?.(keys[0]!) : undefined;
+      return freezer.freeze(frozen, group === undefined ? { name } : { name, group });
+    };
+    frozen = await passThrough(freeze, freezer.id, what, keys);
   }
   return await sealContainer(freezers.map((freezer) => freezer.id), frozen);
 }
@@ -54,6 +71,8 @@ export async function unseal(
     if (freezer) return freezer;
     throw failed("UNSUPPORTED", `${object} must be made by configured freezers: ${show(id)} is not among them`);
   });
+  const missing = freezers.find(({ id, required }) => required && !ids.includes(id));
+  if (missing) throw failed("UNSUPPORTED", `${object} must be made by freezer ${show(missing.id)}: it is not`);
   // A copy: another call may thaw the same bytes now, and a freezer may work in place.
   let thawed = chain.length > 0 ? new Uint8Array(frozen) : frozen;
   for (const freezer of chain.reverse()) {

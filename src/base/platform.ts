@@ -10,6 +10,8 @@ export interface Platform {
   uuid(): string;
   nonce(): string;
   random(): number;
+  /** Default: the platform's own. */
+  randomBytes?(length: number): Uint8Array<ArrayBuffer>;
   after(ms: number, act: () => void): () => void;
   digest(algorithm: "SHA-1" | "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
   /** Default: 1,000. */
@@ -73,6 +75,11 @@ export function nonce(): string {
 /** A random number in [0, 1), for jitter. */
 export function random(): number {
   return platform.random();
+}
+
+/** Random bytes, for cryptography. */
+export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
+  return platform.randomBytes?.(length) ?? crypto.getRandomValues(new Uint8Array(length));
 }
 
 /** The digest of `data`. */

@@ -7,6 +7,7 @@ import type { Block } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
+import { byGroup } from "../archive/seal.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
@@ -103,7 +104,7 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
 
 async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): Promise<void> {
   const { context, bounds, report } = run;
-  for (const rest = versions; rest.length > 0;) {
+  for (const rest = byGroup(versions, context.freezers); rest.length > 0;) {
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
     const name = packName(context.tqname, pack);

@@ -5,6 +5,7 @@
  * key's trouble spoils no other's, and only what fails alone counts as a failure specific to its key.
  * @module
  */
+import { byGroup } from "../archive/seal.ts";
 import { asTundraError, isKeysOwn, show, type TundraError } from "../base/errors.ts";
 import { random } from "../base/platform.ts";
 import type { Failure } from "../scripts/fail.ts";
@@ -121,9 +122,10 @@ async function archivePacks(batch: Batch, changes: Change[]): Promise<void> {
       batch.untouched.push(...changes.map(({ key }) => key));
       return;
     }
-    const pack = await makePack(run, lease, changes, batch.failed);
+    const grouped = byGroup(changes, run.context.freezers);
+    const pack = await makePack(run, lease, grouped, batch.failed);
     together = pack.changes;
-    if (together.length < changes.length) rest = archivePacks(batch, changes.slice(together.length));
+    if (together.length < grouped.length) rest = archivePacks(batch, grouped.slice(together.length));
     if (together.length === 1) await putAlone(batch, together[0]!);
     else {
       batch.uploads++;

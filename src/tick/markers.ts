@@ -8,6 +8,7 @@
  */
 import { freezePack } from "../archive/pack.ts";
 import { placeOf } from "../archive/place.ts";
+import { byGroup } from "../archive/seal.ts";
 import { packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
@@ -40,7 +41,7 @@ export async function putMarkers(run: TickRun, id: string, nowUs: number, marked
   });
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
-  const { bytes } = await freezePack(records, name, context.freezers, Infinity, id);
+  const { bytes } = await freezePack(byGroup(records, context.freezers), name, context.freezers, Infinity, id);
   await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
   run.report.bytesWritten += bytes.length;
 }

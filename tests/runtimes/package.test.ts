@@ -74,7 +74,9 @@ describe("the npm package", () => {
     assert(manifest.description.length > 20 && manifest.license === "MIT" && manifest.type === "module");
     // operations make themselves known to ticks when they are imported
     assertEquals([manifest.sideEffects, manifest.private], [["./dist/src/operations/*.js"], undefined]);
-    assertEquals(Object.keys(manifest.exports), [".", "./cloudflare", "./http", "./operations", "./testing"]);
+    assertEquals(Object.keys(manifest.exports), [
+      ...[".", "./cloudflare", "./encryption", "./http", "./operations", "./testing"],
+    ]);
   });
 
   for (

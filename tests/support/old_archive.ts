@@ -2,7 +2,7 @@
  * An archive as it would be had time passed: versions of so many days ago, as objects and in packs.
  * @module
  */
-import { deflateFreezer } from "../../mod.ts";
+import { deflateFreezer, type Freezer } from "../../mod.ts";
 import { freezePack } from "../../src/archive/pack.ts";
 import { placeWord } from "../../src/archive/place.ts";
 import { type ArchiveRecord, freezeRecord, type Tombstone } from "../../src/archive/record.ts";
@@ -37,8 +37,12 @@ export interface OldArchive {
 }
 
 /** Puts old versions into `archive`; `nowUs` is Redis' clock, `index` the id of the index that wrote them. */
-export function oldArchive(archive: NotedArchive, nowUs: number, index: string): OldArchive {
-  const freezers = [deflateFreezer()];
+export function oldArchive(
+  archive: NotedArchive,
+  nowUs: number,
+  index: string,
+  freezers: readonly Freezer[] = [deflateFreezer()],
+): OldArchive {
   const version = (daysAgo: number, n = 0) =>
     `${String(Math.round(nowUs - daysAgo * DAY_US)).padStart(16, "0")}-${n.toString(16).padStart(8, "0")}`;
   const recordOf = (ver: string, { key, prev = "", exp = 0, gone, dump }: OldVersion): ArchiveRecord | Tombstone => {

@@ -17,6 +17,7 @@ import {
   tundraStore,
 } from "@tundra/store";
 import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
+import { aesGcmFreezer, type AesGcmOptions } from "@tundra/store/encryption";
 import { cronHandler } from "@tundra/store/http";
 import {
   adopt,
@@ -113,6 +114,20 @@ export function datastores(bucket: R2BucketLike): void {
   r2Datastore(bucket, { jurisdiction: "eu" });
   // @ts-expect-error it takes no options
   memoryDatastore({});
+}
+
+/** Encryption: keys by their ids, given or asked for. */
+export function encryption(key: Uint8Array): void {
+  const options: AesGcmOptions = { keys: { a: key, b: () => Promise.resolve(key) }, current: "a" };
+  const freezer: Freezer = aesGcmFreezer({ ...options, keyFor: (name) => name.startsWith("b") ? "b" : undefined });
+  tundraStore(memoryDatastore(), { redis, freezer: [deflateFreezer(), freezer] });
+  aesGcmFreezer({ keys: (id) => id === "a" ? key : undefined, current: "a", keyTtlMs: 1, keyTimeoutMs: 1 });
+  aesGcmFreezer({ ...options, acceptPlain: true });
+
+  // @ts-expect-error a key is bytes
+  aesGcmFreezer({ keys: { a: "secret" }, current: "a" });
+  // @ts-expect-error current must be there
+  aesGcmFreezer({ keys: { a: key } });
 }
 
 /** Freezers: one, several or none. */

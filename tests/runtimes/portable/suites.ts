@@ -13,11 +13,37 @@ import {
 } from "../../../mod.ts";
 import { scheduledHandler } from "../../../src/adapters/cloudflare.ts";
 import { cronHandler } from "../../../src/adapters/http.ts";
+import { checkFrames, checkWycheproof, encrypted, masterKey } from "../../support/encryption.ts";
 import { assertValues, writeValues } from "./values.ts";
 import { freezeAll, noise, rejection, type Test } from "./fixture.ts";
 
 /** Suite, test, function. */
 export const SUITES: Record<string, Record<string, Test>> = {
+  encryption: {
+    "makes and reads fixed frames": async () => {
+      assertEquals(await checkFrames(), 4);
+    },
+    "calls HKDF and AES-GCM as Wycheproof's vectors want": async () => {
+      assertEquals(await checkWycheproof(), 34);
+    },
+    "archives and brings back a value of each type, in packs, under keys that a service gives": async (
+      { store, prefix },
+    ) => {
+      const keys = (id: string) => Promise.resolve(masterKey(id.length));
+      const keyFor = (key: string) => key.length % 2 === 0 ? "even" : undefined;
+      const one = store({ freezer: encrypted({ keys, keyFor }) });
+      const written = await writeValues(one, prefix);
+      await freezeAll(one, written);
+      const other = store({ freezer: encrypted({ keys: { a: masterKey(9), even: masterKey(9) } }) });
+      const { causes } = await rejection("ENSURE_FAILED", () => other.ensureKs(written));
+      assertEquals(
+        new Set(Object.values(causes).map((cause) => (cause as TundraError).code)),
+        new Set(["UNSUPPORTED"]),
+      );
+      await one.ensureKs(written);
+      await assertValues(one, prefix);
+    },
+  },
   freeze: {
     "archives a value of each type, and what was archived stays readable": async ({ store, prefix, objects }) => {
       const one = store({ packBytes: 0 });
