@@ -4,14 +4,23 @@
  * - Of an expired key: without one, an older version would be its newest, and a search would take it for its value.
  * - Of a key that was removed on purpose and made anew before a tick came: nothing else in the archive says that the
  *   versions before were removed, so that a sweep deletes them.
+ *
+ * Deleting an expired key's objects also deletes tombstones of removals on purpose: the pack holds them too.
  * @module
  */
 import { freezePack } from "../archive/pack.ts";
 import { placeOf } from "../archive/place.ts";
+import type { Tombstone } from "../archive/record.ts";
 import { byGroup } from "../archive/seal.ts";
-import { packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
+import { goneOf, packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
+
+/** What is to be deleted of one key, and the names of its objects. */
+export interface Marked {
+  each: Purge;
+  names: readonly string[];
+}
 
 /** Tells if something newer than a marker would be is in the archive, or will be: nothing may have its time. */
 function hasRoom({ upTo, anew }: Purge): boolean {
@@ -22,28 +31,29 @@ function hasRoom({ upTo, anew }: Purge): boolean {
  * Puts a pack of tombstones, each just above the version that expired or was removed, and so below whatever the key is
  * or becomes later.
  */
-export async function putMarkers(run: TickRun, id: string, nowUs: number, marked: Purge[], signal: AbortSignal) {
+export async function putMarkers(run: TickRun, id: string, nowUs: number, all: Marked[], signal: AbortSignal) {
   const { context } = run;
-  const purges = marked.filter(hasRoom);
-  if (purges.length === 0 || !await mayHoldPacks(run, signal)) return;
-  const records = purges.map(({ key, upTo, anew }) => {
+  const marked = all.filter(({ each }) => hasRoom(each));
+  if (marked.length === 0 || !await mayHoldPacks(run, signal)) return;
+  const records = marked.flatMap(({ each: { key, upTo, anew }, names }): Tombstone[] => {
     const { ver } = placeOf(upTo);
     // the same name each time: whoever marks the same key meanwhile, marks it alike
     const after = String(versionMicros(ver) + 1).padStart(16, "0") + ver.slice(16);
-    return {
-      key,
-      ver: after,
-      at: Math.floor(nowUs / 1000),
-      index: id,
-      prev: upTo,
-      gone: anew !== undefined || "inferred" as const,
-    };
+    const head = { key, at: Math.floor(nowUs / 1000), index: id };
+    const marker: Tombstone = { ...head, ver: after, prev: upTo, gone: anew !== undefined || "inferred" };
+    // a marker of a removal says all that the tombstones before it say
+    const removals = anew === undefined ? names.map(versionOfObject).filter((each) => goneOf(each) === true) : [];
+    return [marker, ...removals.map((ver): Tombstone => ({ ...head, ver, prev: "", gone: true }))];
   });
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
   const { bytes } = await freezePack(byGroup(records, context.freezers), name, context.freezers, Infinity, id);
   await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
   run.report.bytesWritten += bytes.length;
+}
+
+function versionOfObject(name: string): string {
+  return name.slice(name.lastIndexOf("/") + 1);
 }
 
 /** Packs may be in the archive although this store makes none: made by another one, or by this one earlier. */

@@ -96,7 +96,7 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
     const marked = done.filter(({ each, names }) => (each.expired && names.length > 0) || each.anew !== undefined);
     if (claim && marked.length > 0) {
       try {
-        await putMarkers(run, claim.id, claim.nowUs, marked.map(({ each }) => each), signal);
+        await putMarkers(run, claim.id, claim.nowUs, marked, signal);
       } catch (thrown) {
         failed.push(...marked.map(({ each }) => each));
         failure ??= thrown;

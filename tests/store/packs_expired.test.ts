@@ -160,6 +160,25 @@ describe("keys that expire by themselves, with packs", () => {
     assertEquals(await stack.get("k"), "anew");
   });
 
+  it("that were removed and made anew before they expired: the marker's pack says that what was before is to go", async () => {
+    await archived(["k", "other"], "removed");
+    await store.del("k");
+    assertEquals((await store.tick()).errors, []);
+    const removal = archive.own().find((name) => name.startsWith("default/k/"))!.split("/")[2]!;
+    await archived(["k"], "anew, for a while", 1_500);
+    const [word] = await twoDaysLater(["k"]);
+    assertEquals((await store.tick()).purged, 1);
+    assertEquals(archive.own(), []);
+    const marker = archive.packs().at(-1)!;
+    const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+    assertEquals(
+      records.map((each) => [each.key, each.prev, "gone" in each && each.gone]),
+      [["k", word, "inferred"], ["k", "", true]],
+    );
+    assertEquals(records[1]!.ver, removal);
+    assertEquals(await searched(), []);
+  });
+
   it("many at once share one marker pack, whatever their versions", async () => {
     const keys = names(4);
     await archived([...keys, "other"], "older, for ever");

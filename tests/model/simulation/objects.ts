@@ -19,6 +19,8 @@ export interface ArchiveEntry {
   /** The index that wrote it, and what the key's record named before. */
   index: string;
   prev: string;
+  /** `true` for a tombstone of a removal on purpose. */
+  removal: boolean;
 }
 
 /** An archive object, read: one version, those of a pack, or none. */
@@ -113,7 +115,7 @@ function readPack(pack: string, bytes: Uint8Array, wrong: (what: string) => neve
 function entryOf(fields: Fields, word: (ver: string) => string): ArchiveEntry {
   const text = (name: string) => fields.get(name) as string;
   const [key, ver, index, prev] = ["key", "ver", "index", "prev"].map(text) as [string, string, string, string];
-  const entry = { key, ver, word: word(ver), index, prev };
+  const entry = { key, ver, word: word(ver), index, prev, removal: fields.get("gone") === true };
   if (fields.has("gone")) return { ...entry, state: null };
   let dump = "";
   for (const byte of fields.get("dump") as Uint8Array) dump += String.fromCharCode(byte);

@@ -187,6 +187,17 @@ export interface OracleMark {
 /** The time for which the objects of an expired key stay in the archive. */
 export const EXPIRED_MS = 48 * 3_600_000;
 const EXPIRED_US = EXPIRED_MS * 1000;
+/** The time of the object that holds a version. */
+function packUs({ ver, word }: ArchiveEntry): number {
+  const [, pack = ver] = /@(\d{16}-[0-9a-f]{8})/.exec(word) ?? [];
+  return versionMicros(pack);
+}
+
+/** The time at which a tombstone was put: a marker's version is as old as what it stands for. */
+function tombstoneUs(entry: ArchiveEntry): number {
+  const us = versionMicros(entry.ver);
+  return us === versionMicros(entry.prev) + 1 ? Math.max(us, packUs(entry)) : us;
+}
 /** After a lease has ended for so long, nothing may be committed under it. */
 const LATE_MS = 12 * 3_600_000;
 const PREFIX = "tundra:default:";
@@ -698,26 +709,30 @@ export function makeOracle(
     if (ageUs < EXPIRED_US) wrong("it is young");
     const isOver = state !== null && state.exp > 0 && state.exp * 1000 + EXPIRED_US <= nowUs; // nothing brings it back
     if (read(truth.record).ver === word) wrong("a record names it");
-    if (ago(word) < EXPIRED_US && !isOver) wrong("a record named it within 48 hours");
     const together = archive.get(name)!.entries; // they go in one request
     const others = versionsOf(archive, key).filter((other) => !together.includes(other));
-    if (others.some((other) => other.ver === ver)) return; // moved
+    // moved, and whoever reads a record of before that looks for the copy
+    if (others.some((other) => other.ver === ver && nowUs - packUs(other) >= EXPIRED_US)) return;
+    if (ago(word) < EXPIRED_US && !isOver) wrong("a record named it within 48 hours");
     const older = others.filter((other) => versionMicros(other.ver) < us);
     const newer = others.filter((other) => versionMicros(other.ver) > us);
     const record = read(truth.record);
     if (state === null) {
       if (older.length > 0) wrong("a tombstone with older versions");
-      const isMarker = us === versionMicros(entry.prev) + 1; // as old as what it stands for, and put later
-      if ((isMarker ? ageUs : nowUs - us) < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
+      if (nowUs - tombstoneUs(entry) < leniency.sweeps!.keepOrphansUs) wrong("a young tombstone");
       return;
     }
     if (truth.removals.some(([upTo, atUs]) => us <= upTo && nowUs - atUs >= EXPIRED_US)) return;
+    // a removal that Redis has forgotten, and whose tombstone the archive holds
+    if (newer.some((other) => other.removal && nowUs - tombstoneUs(other) >= EXPIRED_US)) return;
     if (truth.record === undefined && newer.length === 0 && older.some((other) => other.state !== null)) {
       wrong("an older value would be the newest");
     }
     if (isOver) return;
     const isOrphan = versionMicros(record.ver) < us && !newer.some((other) => other.state === null);
-    if (isOrphan && nowUs - us >= leniency.sweeps!.keepOrphansUs) return;
+    // no record ever named it: it was an orphan until something newer was archived
+    const wasOrphan = !namedAtUs.has(`${key} ${ver}`) && newer.some((other) => other.state !== null);
+    if ((isOrphan || wasOrphan) && nowUs - us >= leniency.sweeps!.keepOrphansUs) return;
     const isHistory = versionMicros(record.ver) > us || newer.length > 0;
     if (!isHistory) wrong("it may be the last copy of an acknowledged value");
     if (ago(ver) < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it was its key's value within keepMs");
@@ -725,15 +740,19 @@ export function makeOracle(
   }
 
   /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
-  function entryIsRight({ key, ver, index, prev, state }: ArchiveEntry, ops: readonly SimulatedOp[]): void {
+  function entryIsRight(entry: ArchiveEntry, ops: readonly SimulatedOp[]): void {
+    const { key, ver, index, prev, state } = entry;
     const truth = truths.get(key);
     const id = redis.peek(ID)?.value;
     if (!truth || leniency.rolledBack || leniency.severalIndexes || leniency.lostIndex) return;
     if (id !== undefined && index !== id) fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
     const { ver: now } = read(truth.record);
-    if (now !== "" && prev === "" && known) fail("a version names the one before", `${ver} of ${key}, after ${now}`);
     const copied = versionsOf(archive, key).find((other) => other.ver === ver);
+    const isRemoval = copied?.removal && entry.removal; // a copy of a tombstone, made from its name alone
+    if (now !== "" && prev === "" && known && !isRemoval) {
+      fail("a version names the one before", `${ver} of ${key}, after ${now}`);
+    }
     if (copied && !sameState(copied.state, state)) fail("R7 a copy holds the same value", `${ver} of ${key}`);
     const rival = versionsOf(archive, key).find((other) => versionMicros(other.ver) === versionMicros(ver));
     // a clock that went back gives the version after the one before, again and again

@@ -149,6 +149,13 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [[" || each.anew !== undefined);", ");"]],
   },
   {
+    name: "an expired key's marker forgets what was removed before",
+    play: "sweeps",
+    met: 401733,
+    where: "src/tick/markers.ts",
+    patches: [["goneOf(each) === true", "false"]],
+  },
+  {
     name: "a sweep takes a search that met an unreadable pack for complete",
     play: "sweeps",
     met: 31,
