@@ -3,6 +3,7 @@
  * @module
  */
 import { nameTaken, notFound, show, TundraError } from "../../base/errors.ts";
+import { RETRY_WITHIN_MS } from "../attempts.ts";
 import type { Datastore, DatastoreCallOptions, PutOptions } from "../datastore.ts";
 import { deletionFailure } from "../deletions.ts";
 import { checkListed, checkValue, objectPath } from "../names.ts";
@@ -12,7 +13,7 @@ import type { ByteRange } from "./body.ts";
 import { checkS3Options, type S3DatastoreOptions } from "./options.ts";
 import { readRefusal } from "./refusals.ts";
 import { readDeletions, readListing } from "./replies.ts";
-import { RETRY_WITHIN_MS, type S3Call, type S3Reply, type S3Requester, s3Requester } from "./request.ts";
+import { type S3Call, type S3Reply, type S3Requester, s3Requester } from "./request.ts";
 
 export type { S3Credentials } from "./credentials.ts";
 export type { S3DatastoreOptions } from "./options.ts";

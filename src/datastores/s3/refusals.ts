@@ -3,12 +3,13 @@
  * @module
  */
 import type { TundraErrorCode } from "../../base/errors.ts";
+import type { Again } from "../attempts.ts";
 
 /** A refusal: the error's code, whether the same call may succeed later, and what to do now. */
 export interface S3Refusal {
   code: TundraErrorCode;
   retryable: boolean;
-  again: "no" | "later" | "with our clock corrected" | "with new credentials";
+  again: Again;
 }
 
 /**
@@ -38,7 +39,7 @@ const NAME_REFUSED = new Set([
 
 /** Reads a refusal: its HTTP status, and S3's own code, perhaps none. */
 export function readRefusal(status: number, code: string): S3Refusal {
-  const store = (again: S3Refusal["again"]): S3Refusal => ({ code: "UNAVAILABLE", retryable: again !== "no", again });
+  const store = (again: Again): S3Refusal => ({ code: "UNAVAILABLE", retryable: again !== "no", again });
   if (TOO_LARGE.has(code) || (status === 413 && code === "")) {
     return { code: "TOO_LARGE", retryable: false, again: "no" };
   }

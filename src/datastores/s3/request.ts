@@ -3,14 +3,14 @@
  * @module
  */
 import { AwsV4Signer } from "aws4fetch";
-import { linkSignals, sleep, untilAborted } from "../../base/abort.ts";
 import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
-import { digest, hex, monotonicMs, onWorkerd, random, wallClockMs } from "../../base/platform.ts";
+import { digest, hex, onWorkerd, wallClockMs } from "../../base/platform.ts";
+import { limited, type Outcome, reasonOf, signingTime, withAttempts, withoutSecrets } from "../attempts.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import { type ByteRange, rangeHeader, readBody } from "./body.ts";
 import { type CredentialSource, type CredentialStore, credentialStore } from "./credentials.ts";
 import { contentMd5 } from "./md5.ts";
-import { adviceFor, readRefusal, type S3Refusal } from "./refusals.ts";
+import { adviceFor, readRefusal } from "./refusals.ts";
 import { xmlText } from "./xml.ts";
 
 /** Checked options of a connection. */
@@ -60,17 +60,9 @@ export interface S3Reply {
 /** Sends one call; rejects with a TundraError, the signal's reason, or what `onRequest` threw. */
 export type S3Requester = (call: S3Call, options?: DatastoreCallOptions) => Promise<S3Reply>;
 
-/** The longest time between the first attempt and the beginning of a retry, ms. */
-export const RETRY_WITHIN_MS = 5000;
-const FIRST_BACKOFF_MS = 100;
-const MAX_BACKOFF_MS = 1500;
 /** The speed of a slow line: the time limit of an upload grows with its size. */
 const UPLOAD_BYTES_PER_MS = 1000;
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-type Outcome =
-  | { reply: S3Reply }
-  | { error: TundraError; again: S3Refusal["again"] };
 
 /** A connection with what its requests have in common. */
 interface S3Session extends Omit<S3Connection, "credentials"> {
@@ -86,27 +78,14 @@ export function s3Requester(connection: S3Connection): S3Requester {
   const credentials = credentialStore(connection.credentials);
   const session: S3Session = { ...connection, credentials, signingKeys: new Map(), skewMs: 0 };
 
-  return async (call, { signal, onRequest } = {}) => {
-    const begunMs = monotonicMs();
+  return async (call, options = {}) => {
     const hash = call.body && await sha256(call.body);
-    const corrected = new Set<S3Refusal["again"]>();
-    for (let attempt = 0;; attempt++) {
-      signal?.throwIfAborted();
-      onRequest?.();
-      const outcome = await request(session, call, hash, signal);
-      if ("reply" in outcome) return outcome.reply;
-      const { again, error } = outcome;
-      // Each cause that is corrected gets one more attempt at once.
-      if (
-        again.startsWith("with ") && !corrected.has(again) && (again !== "with new credentials" || credentials.expire())
-      ) {
-        corrected.add(again);
-        continue;
-      }
-      const late = monotonicMs() - begunMs > RETRY_WITHIN_MS;
-      if (again !== "later" || attempt >= connection.retries || late) throw error;
-      await sleep(random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt), signal);
-    }
+    return await withAttempts(
+      connection.retries,
+      credentials.expire,
+      options,
+      () => request(session, call, hash, options.signal),
+    );
   };
 }
 
@@ -116,7 +95,7 @@ async function request(
   call: S3Call,
   hash: Uint8Array | undefined,
   signal: AbortSignal | undefined,
-): Promise<Outcome> {
+): Promise<Outcome<S3Reply>> {
   const { fetch: send, timeoutMs } = session;
   let response: Response;
   let bytes: Uint8Array;
@@ -142,7 +121,7 @@ async function request(
   } catch (thrown) {
     signal?.throwIfAborted();
     if (thrown instanceof TundraError) return { again: "no", error: failure(session, call, thrown.message, thrown) };
-    return { again: "later", error: failure(session, call, reason(thrown), { cause: thrown }) };
+    return { again: "later", error: failure(session, call, reasonOf(thrown), { cause: thrown }) };
   }
   if (!response.ok) return refused(session, call, response, new TextDecoder().decode(bytes));
   const doubt = doubtful(call, response, bytes);
@@ -179,12 +158,12 @@ async function sign(
     secretAccessKey,
     sessionToken,
     cache: signingKeys,
-    datetime: new Date(wallClockMs() + session.skewMs).toISOString().replace(/[:-]|\.\d{3}/g, ""),
+    datetime: signingTime(wallClockMs() + session.skewMs),
   }).sign();
 }
 
 /** The outcome of an attempt whose status is not 2xx. */
-function refused(session: S3Session, call: S3Call, response: Response, xml: string): Outcome {
+function refused(session: S3Session, call: S3Call, response: Response, xml: string): Outcome<S3Reply> {
   const { status, headers } = response;
   const code = xmlText(xml, "Code") ?? (status === 412 ? "PreconditionFailed" : "");
   const answer = code || String(status);
@@ -210,9 +189,8 @@ function failure(
   text: string,
   { code = "UNAVAILABLE", retryable, cause }: Partial<Pick<TundraError, "code">> & TundraErrorDetails = {},
 ): TundraError {
-  let message = `Cannot ${call.what} as the S3 server must do it: ${text}`;
-  for (const secret of credentials.secrets()) if (secret.length > 3) message = message.replaceAll(secret, "***");
-  return new TundraError(code, message.length > 600 ? message.slice(0, 600) + "..." : message, { retryable, cause });
+  const message = withoutSecrets(`Cannot ${call.what} as the S3 server must do it: ${text}`, credentials.secrets());
+  return new TundraError(code, message, { retryable, cause });
 }
 
 /** The reason to doubt a success: S3 does not answer so, hence it comes from a proxy and proves nothing. */
@@ -237,29 +215,4 @@ async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
 function serverSkewMs(response: Response, xml: string): number | undefined {
   const time = Date.parse(response.headers.get("date") ?? xmlText(xml, "ServerTime") ?? "");
   return Number.isNaN(time) ? undefined : time - wallClockMs();
-}
-
-/** Runs `act` for `firstMs`, and for `idleMs` more after each sign of progress, even if it ignores its signal. */
-async function limited<T>(
-  firstMs: number,
-  idleMs: number,
-  signal: AbortSignal | undefined,
-  act: (signal: AbortSignal, progress: () => void) => Promise<T>,
-): Promise<T> {
-  signal?.throwIfAborted();
-  const link = linkSignals([signal]);
-  const allow = (ms: number) => link.limit(ms, () => new Error(`no progress in ${Math.round(ms)} ms`));
-  try {
-    allow(firstMs);
-    return await untilAborted(act(link.signal, () => allow(idleMs)), link.signal);
-  } finally {
-    link.release();
-  }
-}
-
-/** The message of what `fetch` threw, with its cause's. */
-function reason(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const cause = thrown.cause instanceof Error ? thrown.cause.message : "";
-  return cause === "" || thrown.message.includes(cause) ? thrown.message : `${thrown.message}: ${cause}`;
 }
