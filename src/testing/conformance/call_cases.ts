@@ -3,7 +3,7 @@
  * @module
  */
 import { codeOf, equal, must, rejection, sameBytes } from "./assertions.ts";
-import type { Case, Trial } from "./trial.ts";
+import { type Case, putAgain, type Trial } from "./trial.ts";
 
 const one = (): Uint8Array => Uint8Array.from([1]);
 
@@ -79,17 +79,23 @@ function isUnknown(slot: unknown, what: string): void {
 }
 
 /** Reads while it is put, again and again: each time it is one of the whole objects, absent, or an error. */
-async function showsWhole({ store, randomBytes }: Trial): Promise<void> {
+async function showsWhole(trial: Trial): Promise<void> {
+  const { store, randomBytes } = trial;
   const values = [randomBytes(300_000, 10), randomBytes(200_000, 11), randomBytes(250_000, 12)];
-  const name = "whole/a";
+  await store.putKey("whole/small", one());
+  const replaces = await putAgain(trial, "whole/small", Uint8Array.from([2]));
   for (const [i, value] of values.entries()) {
+    const name = replaces ? "whole/a" : `whole/${i}`;
     let writing = true;
     const put = store.putKey(name, value).finally(() => writing = false);
     try {
       do {
         const [slot] = await store.fetchKeys([name]);
         if (!(slot instanceof Uint8Array)) {
-          must(i === 0 || codeOf(slot) !== "NOT_FOUND", "an object that is replaced must not be absent meanwhile");
+          must(
+            i === 0 || !replaces || codeOf(slot) !== "NOT_FOUND",
+            "an object that is replaced must not be absent meanwhile",
+          );
           continue;
         }
         const which = values.slice(Math.max(0, i - 1), i + 1).find((each) => each.length === slot.length);

@@ -7,7 +7,7 @@ import type { Datastore } from "../../datastores/datastore.ts";
 import { must } from "./assertions.ts";
 import { ANNOUNCES, callCases, UNREACHABLE, WHOLE } from "./call_cases.ts";
 import { listCases } from "./list_cases.ts";
-import { newObjectCase, objectCases } from "./object_cases.ts";
+import { newObjectCase, objectCases, replacementCase } from "./object_cases.ts";
 import { rangeCases } from "./range_cases.ts";
 import type { Case, OptionalFunction, Trial } from "./trial.ts";
 
@@ -61,6 +61,13 @@ export interface DatastoreCapabilities {
    * @default {either, as long as it says what it does}
    */
   ifAbsent?: boolean;
+  /**
+   * `true`: `putKey` without `ifAbsent` must replace an object; `false`: it must refuse other bytes under a name that is
+   * taken with `CONFLICT`, and keep what is there. Tundra never puts two objects under one name.
+   *
+   * @default {either, as long as it says what it does}
+   */
+  replaces?: boolean;
   /**
    * `true`: it must call `onRequest`, as every datastore over HTTP should; `false`: this is left out.
    *
@@ -164,7 +171,14 @@ async function start(make: () => DatastoreUnderTest | Promise<DatastoreUnderTest
 }
 
 function casesFor(capabilities: DatastoreCapabilities): Case[] {
-  const all = [...objectCases, newObjectCase(capabilities.ifAbsent), ...rangeCases, ...listCases, ...callCases];
+  const all = [
+    ...objectCases,
+    replacementCase(capabilities.replaces),
+    newObjectCase(capabilities.ifAbsent),
+    ...rangeCases,
+    ...listCases,
+    ...callCases,
+  ];
   return all.filter(({ title, needs = [] }) =>
     needs.every((name) => capabilities[name] !== false) &&
     (title !== WHOLE || capabilities.wholePuts !== false) &&
@@ -180,11 +194,12 @@ async function tryCase(each: Case, store: Datastore, capabilities: DatastoreCapa
     return store[name] !== undefined;
   };
   if (!(each.needs ?? []).every(can)) return; // nobody has claimed it
-  const { seed = 1, onRequest, oddNames = ODD_NAMES } = capabilities;
+  const { seed = 1, replaces, onRequest, oddNames = ODD_NAMES } = capabilities;
   const trial: Trial = {
     store: store as Required<Datastore>,
     can,
     oddNames,
+    replaces,
     onRequest,
     randomBytes: (length, salt = 0) => randomBytes(seed, length, salt),
     unreachable: async () => await capabilities.unreachable!(),

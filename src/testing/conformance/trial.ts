@@ -2,8 +2,9 @@
  * Cases of the conformance suite, and what each is given.
  * @module
  */
+import { nameTaken } from "../../base/errors.ts";
 import type { Datastore } from "../../datastores/datastore.ts";
-import { must } from "./assertions.ts";
+import { codeOf, must } from "./assertions.ts";
 
 /** The functions that a datastore may lack. */
 export type OptionalFunction = "fetchRanges" | "deleteKeys" | "hasKeys" | "listKeys";
@@ -18,6 +19,8 @@ export interface Trial {
   readonly oddNames: readonly string[];
   /** Random bytes, the same for one seed and salt. */
   randomBytes(length: number, salt?: number): Uint8Array;
+  /** `true`: it must replace objects; `false`: it must refuse to; `undefined`: either. */
+  readonly replaces: boolean | undefined;
   /** `true`: it must call `onRequest`; `undefined`: it may. */
   readonly onRequest: boolean | undefined;
   /** A datastore of the same kind whose place is not there. */
@@ -46,6 +49,18 @@ export async function listAll(
     if (cursor === undefined) return { names, pages };
     must(pages < 100, "the listing must end: it has had 100 pages");
   }
+}
+
+/** Puts other bytes under a name that is taken; `false`: they were refused, as the datastore never replaces an object. */
+export async function putAgain({ store, replaces }: Trial, name: string, value: Uint8Array): Promise<boolean> {
+  try {
+    await store.putKey(name, value);
+  } catch (thrown) {
+    if (replaces === true || codeOf(thrown) !== nameTaken("").code) throw thrown;
+    return false;
+  }
+  must(replaces !== false, `putKey of other bytes under the taken name ${name} must be CONFLICT`);
+  return true;
 }
 
 /** Calls `act` on every item, at most `size` at once. */
