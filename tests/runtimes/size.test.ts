@@ -20,6 +20,7 @@ const kb = (bytes: number) => (bytes / KB).toFixed(1).padStart(5);
 const ENTRY_POINT_LIMITS: Record<string, number> = {
   ".": 92,
   "./cloudflare": 5,
+  "./dynamodb": 14,
   "./encryption": 5,
   "./http": 3,
   "./operations": 110,

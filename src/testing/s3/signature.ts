@@ -28,6 +28,14 @@ export interface SignedRequest {
   headers: [string, string][];
 }
 
+/** The service whose requests are signed. */
+export interface SignedService {
+  /** Its name in the scope of a credential. */
+  name: string;
+  /** The SHA-256 of the body, for services whose requests have no header that tells it. */
+  payload?: string;
+}
+
 /** The statement of the signature about the body: `UNSIGNED-PAYLOAD`, or its SHA-256. */
 export interface SignedPayload {
   payload: string;
@@ -44,14 +52,19 @@ export function valueOf(pairs: [string, string][], name: string): string | undef
  *
  * @throws {S3Error} what S3 answers
  */
-export function verifySignature(request: SignedRequest, credentials: Credentials, nowMs: number): SignedPayload {
+export function verifySignature(
+  request: SignedRequest,
+  credentials: Credentials,
+  nowMs: number,
+  service: SignedService = { name: "s3" },
+): SignedPayload {
   const authorization = valueOf(request.headers, "authorization");
   const presigned = request.query.some(([name]) => name === "X-Amz-Algorithm" || name === "X-Amz-Signature");
   if (authorization !== undefined && presigned) {
     throw new S3Error(400, "InvalidArgument", "Only one auth mechanism allowed");
   }
   if (authorization === undefined && !presigned) throw new S3Error(403, "AccessDenied", "Access Denied");
-  const claim = presigned ? readQuery(request) : readHeader(request, authorization!);
+  const claim = presigned ? readQuery(request) : readHeader(request, authorization!, service.payload);
 
   const { accessKeyId, scope, signedHeaders } = claim;
   if (accessKeyId !== credentials.accessKeyId) throw invalidKey(accessKeyId);
@@ -63,7 +76,7 @@ export function verifySignature(request: SignedRequest, credentials: Credentials
       { Region: credentials.region },
     );
   }
-  if (scope.service !== "s3" || scope.end !== "aws4_request" || scope.date !== claim.date.slice(0, 8)) {
+  if (scope.service !== service.name || scope.end !== "aws4_request" || scope.date !== claim.date.slice(0, 8)) {
     throw new S3Error(
       400,
       "AuthorizationHeaderMalformed",
@@ -109,7 +122,7 @@ interface Claim {
   payload: string;
 }
 
-function readHeader(request: SignedRequest, authorization: string): Claim {
+function readHeader(request: SignedRequest, authorization: string, hash?: string): Claim {
   const malformed = (why: string) =>
     new S3Error(400, "AuthorizationHeaderMalformed", `The authorization header is malformed; ${why}`);
   const [algorithm, rest] = splitOnce(authorization.trim(), " ");
@@ -131,7 +144,7 @@ function readHeader(request: SignedRequest, authorization: string): Claim {
   if (date === undefined) {
     throw new S3Error(403, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header");
   }
-  const payload = valueOf(request.headers, "x-amz-content-sha256");
+  const payload = valueOf(request.headers, "x-amz-content-sha256") ?? hash;
   if (payload === undefined) {
     throw new S3Error(400, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256");
   }

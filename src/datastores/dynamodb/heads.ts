@@ -1,0 +1,47 @@
+/**
+ * The head of an object: what is put last, and what tells a reader where the bytes are.
+ * @module
+ */
+import { TundraError } from "../../base/errors.ts";
+import { hex } from "../../base/platform.ts";
+import { fromBase64 } from "./base64.ts";
+import { type Item, type ItemKey, partKeys } from "./items.ts";
+
+/** A head, read. */
+export interface Head {
+  /** The SHA-256 of the object. */
+  hash: Uint8Array;
+  /** The object, or where its parts are. */
+  content: Uint8Array<ArrayBuffer> | { parts: ItemKey[]; bytes: number };
+}
+
+const COUNT = /^[1-9]\d{0,15}$/;
+
+/**
+ * Reads the head of an object.
+ *
+ * @throws {TundraError} `CORRUPT` if no Tundra has written it
+ */
+export function readHead(name: string, { h, v, n, z }: Item): Head {
+  try {
+    const hash = fromBase64(h?.B ?? "");
+    const [count, size] = [n?.S, z?.S];
+    if (hash.length === 32 && count === undefined) return { hash, content: fromBase64(v?.B ?? "") };
+    if (hash.length === 32 && COUNT.test(count!) && COUNT.test(size ?? "")) {
+      return { hash, content: { parts: partKeys(name, hex(hash), Number(count)), bytes: Number(size) } };
+    }
+  } catch {
+    // no base64: the same
+  }
+  throw damaged(name, "its head must be one that Tundra has written");
+}
+
+/** The error of an object that is there, but not as it was put. */
+export function damaged(name: string, must: string): TundraError {
+  return new TundraError("CORRUPT", `Cannot fetch ${JSON.stringify(name)} as ${must}: it is not`);
+}
+
+/** Tells if these are the same bytes. */
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
