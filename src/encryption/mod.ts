@@ -13,3 +13,7 @@
  * @module
  */
 export { aesGcmFreezer, type AesGcmOptions, type KeyAnswer, type MasterKey } from "../freezers/aes_gcm.ts";
+export type { OperationOptions, OperationReport, Progress } from "../operations/bounds.ts";
+export type { KeyError } from "../operations/key_errors.ts";
+export { rotate, type RotateOptions, type RotateReport } from "./rotate.ts";
+export { type EncryptionStatus, status } from "./status.ts";

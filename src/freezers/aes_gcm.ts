@@ -88,8 +88,8 @@ export type KeyAnswer = Uint8Array | undefined;
 export interface AesGcmParts {
   /** The id that a unit is to have: of the value of a key, or of a directory. */
   idFor(key?: string): string;
-  /** `true` if units have other ids than `current`. */
-  readonly byKey: boolean;
+  /** Tells if there is a key of this id; `undefined`: only asking would tell. */
+  knows(id: string): boolean | undefined;
 }
 
 const parts = new WeakMap<Freezer, AesGcmParts>();
@@ -146,7 +146,7 @@ export function aesGcmFreezer(options: AesGcmOptions): Freezer {
     ...(keyFor && { groupOf: idFor }),
     ...(!acceptPlain && { required: true }),
   };
-  parts.set(freezer, { idFor, byKey: keyFor !== undefined });
+  parts.set(freezer, { idFor, knows: (id) => keys.knows(id) });
   return freezer;
 }
 

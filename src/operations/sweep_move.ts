@@ -22,6 +22,8 @@ export interface MovingRun {
   readonly dryRun: boolean;
   /** Redis time of the last look at the records, microseconds. */
   readonly clockUs: number;
+  /** Bytes of a new pack; by default those of this store's packs. */
+  readonly packBytes?: number;
   /** Counts versions moved. */
   readonly report: { moved: number };
 }
@@ -59,7 +61,7 @@ const REQUESTS = 4;
 
 /** Begins to move; at most about the size of two packs is in memory. */
 export function moverOf(run: MovingRun, onKept: Kept): Mover {
-  const packBytes = run.context.packBytes || PACK_BYTES;
+  const packBytes = run.packBytes ?? (run.context.packBytes || PACK_BYTES);
   let waiting: Copied[] = [];
   let size = 0;
   const flush = async () => {

@@ -21,7 +21,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   ".": 92,
   "./cloudflare": 5,
   "./dynamodb": 14,
-  "./encryption": 5,
+  "./encryption": 35,
   "./http": 3,
   "./operations": 110,
   "./testing": 30,

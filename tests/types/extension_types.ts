@@ -17,7 +17,7 @@ import {
   tundraStore,
 } from "@tundra/store";
 import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
-import { aesGcmFreezer, type AesGcmOptions } from "@tundra/store/encryption";
+import { aesGcmFreezer, type AesGcmOptions, rotate, type RotateReport, status } from "@tundra/store/encryption";
 import { cronHandler } from "@tundra/store/http";
 import {
   adopt,
@@ -123,6 +123,9 @@ export function encryption(key: Uint8Array): void {
   tundraStore(memoryDatastore(), { redis, freezer: [deflateFreezer(), freezer] });
   aesGcmFreezer({ keys: (id) => id === "a" ? key : undefined, current: "a", keyTtlMs: 1, keyTimeoutMs: 1 });
   aesGcmFreezer({ ...options, acceptPlain: true });
+
+  const rotated: Promise<RotateReport> = rotate(store, { dryRun: true, maxObjects: 1, maxSubrequests: 45 });
+  void Promise.all([rotated, status(store, { deadlineMs: 1_000 }).then(({ ids }) => ids.a)]);
 
   // @ts-expect-error a key is bytes
   aesGcmFreezer({ keys: { a: "secret" }, current: "a" });
