@@ -13,10 +13,14 @@ export function groupOf(key: string, freezers: readonly Freezer[]): string {
 
 /** Puts together what belongs to one group, so that blocks hold as much as they can. */
 export function byGroup<T extends { key: string }>(all: T[], freezers: readonly Freezer[]): T[] {
-  if (!freezers.some((freezer) => freezer.groupOf)) return all;
-  const groups = new Map(all.map(({ key }) => [key, groupOf(key, freezers)]));
-  const before = (a: T, b: T) => Number(groups.get(a.key)! < groups.get(b.key)!);
-  return all.toSorted((a, b) => before(b, a) - before(a, b));
+  const groups = new Map<string, T[]>();
+  for (const each of all) {
+    const group = groupOf(each.key, freezers);
+    const some = groups.get(group) ?? [];
+    some.push(each);
+    groups.set(group, some);
+  }
+  return [...groups.values()].flat();
 }
 
 /**
@@ -35,10 +39,8 @@ export async function seal(
 ): Promise<Uint8Array> {
   let frozen = bytes;
   for (const freezer of freezers) {
-    const freeze = () => {
-      const group = keys.length > 0 ? freezer.groupOf?.(keys[0]!) : undefined;
-      return freezer.freeze(frozen, group === undefined ? { name } : { name, group });
-    };
+    const freeze = () =>
+      freezer.freeze(frozen, { name, group: keys.length > 0 ? freezer.groupOf?.(keys[0]!) : undefined });
     frozen = await passThrough(freeze, freezer.id, what, keys);
   }
   return await sealContainer(freezers.map((freezer) => freezer.id), frozen);

@@ -11,7 +11,6 @@
 import { freezePack } from "../archive/pack.ts";
 import { placeOf } from "../archive/place.ts";
 import type { Tombstone } from "../archive/record.ts";
-import { byGroup } from "../archive/seal.ts";
 import { goneOf, packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
@@ -47,7 +46,7 @@ export async function putMarkers(run: TickRun, id: string, nowUs: number, all: M
   });
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
-  const { bytes } = await freezePack(byGroup(records, context.freezers), name, context.freezers, Infinity, id);
+  const { bytes } = await freezePack(records, name, context.freezers, Infinity, id);
   await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
   run.report.bytesWritten += bytes.length;
 }
