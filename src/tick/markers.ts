@@ -15,7 +15,7 @@ import { goneOf, packName, packPrefix, versionAfter, versionMicros } from "../ba
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
 
-/** What is to be deleted of one key, and the names of its objects. */
+/** One key of which something is to be deleted, and the names of its objects. */
 export interface Marked {
   each: Purge;
   names: readonly string[];
