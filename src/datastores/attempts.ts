@@ -8,20 +8,20 @@ import type { TundraError } from "../base/errors.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { DatastoreCallOptions } from "./datastore.ts";
 
-/** The use of another attempt after one that has failed. */
-export type Again = "no" | "later" | "with our clock corrected" | "with new credentials";
+/** The use of another attempt: none; later; at once, with our clock corrected; at once, with new credentials. */
+export type Again = "no" | "later" | "clock" | "credentials";
 
 /** The outcome of one attempt. */
 export type Outcome<T> = { reply: T } | { error: TundraError; again: Again };
 
 /** The longest time between the first attempt and the beginning of a retry, ms. */
 export const RETRY_WITHIN_MS = 5000;
-const FIRST_BACKOFF_MS = 100;
+const BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1500;
 
 /** A wait with full jitter before the attempt with this number, from 1. */
 export async function backOff(attempt: number, signal: AbortSignal | undefined): Promise<void> {
-  await sleep(random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (attempt - 1)), signal);
+  await sleep(random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** attempt), signal);
 }
 
 /**
@@ -38,19 +38,17 @@ export async function withAttempts<T>(
 ): Promise<T> {
   const begunMs = monotonicMs();
   const corrected = new Set<Again>();
-  for (let attempt = 0;; attempt++) {
+  for (let attempt = 1;; attempt++) {
     signal?.throwIfAborted();
     onRequest?.();
     const outcome = await make();
     if ("reply" in outcome) return outcome.reply;
-    const { again, error } = outcome;
-    if (again.startsWith("with ") && !corrected.has(again) && (again !== "with new credentials" || renew())) {
+    const { again } = outcome;
+    if (again === "later" && attempt <= retries && monotonicMs() - begunMs <= RETRY_WITHIN_MS) {
+      await backOff(attempt, signal);
+    } else if (!corrected.has(again) && (again === "clock" || (again === "credentials" && renew()))) {
       corrected.add(again);
-      continue;
-    }
-    const late = monotonicMs() - begunMs > RETRY_WITHIN_MS;
-    if (again !== "later" || attempt >= retries || late) throw error;
-    await backOff(attempt + 1, signal);
+    } else throw outcome.error;
   }
 }
 
@@ -61,7 +59,6 @@ export async function limited<T>(
   signal: AbortSignal | undefined,
   act: (signal: AbortSignal, progress: () => void) => Promise<T>,
 ): Promise<T> {
-  signal?.throwIfAborted();
   const link = linkSignals([signal]);
   const allow = (ms: number) => link.limit(ms, () => new Error(`no progress in ${Math.round(ms)} ms`));
   try {
@@ -76,16 +73,11 @@ export async function limited<T>(
 export function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);
   const cause = thrown.cause instanceof Error ? thrown.cause.message : "";
-  return cause === "" || thrown.message.includes(cause) ? thrown.message : `${thrown.message}: ${cause}`;
+  return thrown.message.includes(cause) ? thrown.message : `${thrown.message}: ${cause}`;
 }
 
 /** A message without secrets, cut off if it is long. */
 export function withoutSecrets(message: string, secrets: readonly string[]): string {
   for (const secret of secrets) if (secret.length > 3) message = message.replaceAll(secret, "***");
-  return message.length > 600 ? message.slice(0, 600) + "..." : message;
-}
-
-/** The time as signatures have it: `20261126T120000Z`. */
-export function signingTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/[:-]|\.\d{3}/g, "");
+  return message.length > 600 ? `${message.slice(0, 600)}...` : message;
 }

@@ -47,7 +47,11 @@ const CREDENTIALS = new Set([
 
 /** Reads a refusal. An error that is not about this object alone is the table's: no key may be given up for it. */
 export function readRefusal({ status, code, message }: Said): Refusal {
-  const table = (again: Again): Refusal => ({ code: "UNAVAILABLE", retryable: again === "later", again });
+  const table = (again: Again): Refusal => ({
+    code: "UNAVAILABLE",
+    retryable: again === "later" || again === "clock",
+    again,
+  });
   const object = (code: TundraErrorCode): Refusal => ({ code, retryable: false, again: "no" });
   if (code === "ValidationException") {
     if (/size of (hash|range|partition|sort) ?key|size limit of (1024|2048)/i.test(message)) {
@@ -58,9 +62,9 @@ export function readRefusal({ status, code, message }: Said): Refusal {
   }
   if (status === 413 && code === "") return object("TOO_LARGE");
   if (SKEWED.has(code) || (code === "InvalidSignatureException" && /expired|not yet current/i.test(message))) {
-    return { ...table("with our clock corrected"), retryable: true };
+    return table("clock");
   }
-  if (EXPIRED.has(code)) return table("with new credentials");
+  if (EXPIRED.has(code)) return table("credentials");
   if (TRANSIENT.has(code)) return table("later");
   if (status === 501) return table("no");
   return table(status >= 500 || status === 408 || status === 425 || status === 429 ? "later" : "no");

@@ -5,7 +5,7 @@
 import { AwsV4Signer } from "aws4fetch";
 import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
 import { onWorkerd, wallClockMs } from "../../base/platform.ts";
-import { limited, type Outcome, reasonOf, signingTime, withAttempts, withoutSecrets } from "../attempts.ts";
+import { limited, type Outcome, reasonOf, withAttempts, withoutSecrets } from "../attempts.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import { readBody } from "../s3/body.ts";
 import { type CredentialStore, credentialStore } from "../s3/credentials.ts";
@@ -112,7 +112,7 @@ async function sign(session: Session, operation: string, body: string): Promise<
     secretAccessKey,
     sessionToken,
     cache: session.signingKeys,
-    datetime: signingTime(wallClockMs() + session.skewMs),
+    datetime: new Date(wallClockMs() + session.skewMs).toISOString().replace(/[:-]|\.\d{3}/g, ""),
   }).sign();
   return headers;
 }
@@ -133,7 +133,7 @@ function refused<T>(
   if (call.answers?.includes(said.code)) return { reply: call.read({}, said.code) };
   const refusal = readRefusal(said);
   let { again } = refusal;
-  if (again === "with our clock corrected") {
+  if (again === "clock") {
     const time = Date.parse(headers.get("date") ?? "");
     if (Number.isNaN(time)) again = "no";
     else session.skewMs = time - wallClockMs();

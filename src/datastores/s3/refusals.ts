@@ -39,15 +39,19 @@ const NAME_REFUSED = new Set([
 
 /** Reads a refusal: its HTTP status, and S3's own code, perhaps none. */
 export function readRefusal(status: number, code: string): S3Refusal {
-  const store = (again: Again): S3Refusal => ({ code: "UNAVAILABLE", retryable: again !== "no", again });
+  const store = (again: Again): S3Refusal => ({
+    code: "UNAVAILABLE",
+    retryable: again === "later" || again === "clock",
+    again,
+  });
   if (TOO_LARGE.has(code) || (status === 413 && code === "")) {
     return { code: "TOO_LARGE", retryable: false, again: "no" };
   }
   if (NAME_REFUSED.has(code) || (status === 414 && code === "")) {
     return { code: "UNSUPPORTED", retryable: false, again: "no" };
   }
-  if (SKEWED.has(code)) return store("with our clock corrected");
-  if (EXPIRED.has(code)) return { ...store("with new credentials"), retryable: false };
+  if (SKEWED.has(code)) return store("clock");
+  if (EXPIRED.has(code)) return store("credentials");
   if (status === 501 || code === "NotImplemented") return store("no");
   if (status >= 500 || status === 408 || status === 409 || status === 425 || status === 429 || TRANSIENT.has(code)) {
     return store("later");

@@ -5,7 +5,7 @@
 import { AwsV4Signer } from "aws4fetch";
 import { TundraError, type TundraErrorDetails } from "../../base/errors.ts";
 import { digest, hex, onWorkerd, wallClockMs } from "../../base/platform.ts";
-import { limited, type Outcome, reasonOf, signingTime, withAttempts, withoutSecrets } from "../attempts.ts";
+import { limited, type Outcome, reasonOf, withAttempts, withoutSecrets } from "../attempts.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import { type ByteRange, rangeHeader, readBody } from "./body.ts";
 import { type CredentialSource, type CredentialStore, credentialStore } from "./credentials.ts";
@@ -79,13 +79,9 @@ export function s3Requester(connection: S3Connection): S3Requester {
   const session: S3Session = { ...connection, credentials, signingKeys: new Map(), skewMs: 0 };
 
   return async (call, options = {}) => {
-    const hash = call.body && await sha256(call.body);
-    return await withAttempts(
-      connection.retries,
-      credentials.expire,
-      options,
-      () => request(session, call, hash, options.signal),
-    );
+    const hash = call.body && await digest("SHA-256", call.body);
+    const attempt = () => request(session, call, hash, options.signal);
+    return await withAttempts(connection.retries, credentials.expire, options, attempt);
   };
 }
 
@@ -158,7 +154,7 @@ async function sign(
     secretAccessKey,
     sessionToken,
     cache: signingKeys,
-    datetime: signingTime(wallClockMs() + session.skewMs),
+    datetime: new Date(wallClockMs() + session.skewMs).toISOString().replace(/[:-]|\.\d{3}/g, ""),
   }).sign();
 }
 
@@ -175,7 +171,7 @@ function refused(session: S3Session, call: S3Call, response: Response, xml: stri
     ...adviceFor({ status, code, method: call.method, headers, region: session.region }),
   ].filter(Boolean).join(": ");
   let { again } = refusal;
-  if (again === "with our clock corrected") {
+  if (again === "clock") {
     const serverSkew = serverSkewMs(response, xml);
     session.skewMs = serverSkew ?? session.skewMs;
     if (serverSkew === undefined) again = "no";
@@ -205,10 +201,6 @@ function doubtful(call: S3Call, response: Response, bytes: Uint8Array): string |
   }
   const expected = call.method === "DELETE" ? [200, 204] : call.method === "GET" ? [200, 206] : [200];
   return expected.includes(status) ? undefined : "which S3 never answers";
-}
-
-async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return await digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
 }
 
 /** The milliseconds that the server's clock is ahead of ours; `undefined` if it does not say its time. */
