@@ -1,7 +1,7 @@
 /**
  * Tools for tests: of an application, on a real redis-server and an S3 server in this process ({@linkcode localStack}),
- * and of a datastore of its own ({@linkcode describeDatastore}). For Node, Deno and Bun; never part of an application's
- * bundle.
+ * on an archive that fails ({@linkcode faultyDatastore}), and of a datastore of its own
+ * ({@linkcode describeDatastore}). For Node, Deno and Bun; never part of an application's bundle.
  *
  * @example
  * ```ts
@@ -30,5 +30,12 @@ export {
   describeDatastore,
   ODD_NAMES,
 } from "./conformance/describe.ts";
+export {
+  type DatastoreFault,
+  type FaultyDatastore,
+  faultyDatastore,
+  type FaultyDatastoreOptions,
+  type MetFault,
+} from "./faulty.ts";
 export { type MemoryDatastore, memoryDatastore } from "../datastores/memory.ts";
 export type { Datastore, DatastoreCallOptions, PutOptions, RangeRead } from "../datastores/datastore.ts";

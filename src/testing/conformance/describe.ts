@@ -90,6 +90,12 @@ export interface DatastoreCapabilities {
    * between two slashes at most.
    */
   oddNames?: readonly string[];
+  /**
+   * The number of objects that the case about long listings puts. With fewer than 1,001 it sees one page only.
+   *
+   * @default {1050}
+   */
+  longListing?: number;
   /** Cases that a server is known to fail, by title: the case must fail, and its message must include this text. */
   deviations?: Readonly<Record<string, string>>;
   /**
@@ -194,12 +200,13 @@ async function tryCase(each: Case, store: Datastore, capabilities: DatastoreCapa
     return store[name] !== undefined;
   };
   if (!(each.needs ?? []).every(can)) return; // nobody has claimed it
-  const { seed = 1, replaces, onRequest, oddNames = ODD_NAMES } = capabilities;
+  const { seed = 1, replaces, onRequest, oddNames = ODD_NAMES, longListing = 1050 } = capabilities;
   const trial: Trial = {
     store: store as Required<Datastore>,
     can,
     oddNames,
     replaces,
+    longListing,
     onRequest,
     randomBytes: (length, salt = 0) => randomBytes(seed, length, salt),
     unreachable: async () => await capabilities.unreachable!(),
@@ -218,5 +225,7 @@ async function deviates(act: () => Promise<void>, says: string): Promise<void> {
 /** Random bytes, the same for one seed and salt. */
 export function randomBytes(seed: number, length: number, salt = 0): Uint8Array {
   let state = (seed + salt * 7919) | 0;
-  return Uint8Array.from({ length }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24);
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24;
+  return bytes;
 }

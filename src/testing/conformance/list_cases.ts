@@ -39,15 +39,15 @@ export const listCases: Case[] = [
   {
     title: "lists more than 1,000 names in ascending order, a page at a time",
     needs: ["listKeys"],
-    async act({ store, can }) {
-      const names = Array.from({ length: 1050 }, (_, i) => `list/in/${String(i).padStart(5, "0")}~.-_`);
+    async act({ store, can, longListing }) {
+      const names = Array.from({ length: longListing }, (_, i) => `list/in/${String(i).padStart(5, "0")}~.-_`);
       const others = ["list/i", "list/in", "list/ina", "list/on/1"];
       await inPool([...names, ...others], 16, (name) => store.putKey(name, new Uint8Array(1)));
       const listed = await listAll(store, "list/in/");
       equal(listed.names.length, names.length, "the number of listed names");
       const at = names.findIndex((name, i) => name !== listed.names[i]);
       must(at < 0, `the name at ${at} must be ${names[at]}: current value is ${listed.names[at]}`);
-      must(listed.pages >= 2, "one page must hold 1,000 names at most");
+      must(listed.pages >= 2 || longListing <= 1000, "one page must hold 1,000 names at most");
       equal(await listAll(store, "list/in/0000"), { names: names.slice(0, 10), pages: 1 }, "the first ten");
       equal(await listAll(store, "list/nothing"), { names: [], pages: 1 }, "the listing of nothing");
       const all = ["list/i", "list/in", ...names, "list/ina"];
@@ -56,7 +56,11 @@ export const listCases: Case[] = [
       must(differs < 0, `the name at ${differs} must be ${all[differs]}: current value is ${found[differs]}`);
       equal(found.length, all.length, "the number of listed names");
       if (can("hasKeys")) {
-        equal((await store.hasKeys([...names, "list/in/x"])).filter((has) => has === true).length, 1050, "those there");
+        equal(
+          (await store.hasKeys([...names, "list/in/x"])).filter((has) => has === true).length,
+          names.length,
+          "those there",
+        );
       }
       if (!can("deleteKeys")) return;
       await store.deleteKeys(names);

@@ -17,6 +17,8 @@ export interface Trial {
   can(name: OptionalFunction): boolean;
   /** The names of ODD_NAMES that it must take. */
   readonly oddNames: readonly string[];
+  /** The number of names of a long listing. */
+  readonly longListing: number;
   /** Random bytes, the same for one seed and salt. */
   randomBytes(length: number, salt?: number): Uint8Array;
   /** `true`: it must replace objects; `false`: it must refuse to; `undefined`: either. */
