@@ -1,6 +1,6 @@
 /** Each example is started as its user would start it, and used. */
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -10,7 +10,7 @@ import { storeEnvironment } from "../../src/testing/environment.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { DAY_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
-import { type Program, start } from "./run.ts";
+import { type Program, run, start } from "./run.ts";
 import { bin, installTools, ROOT } from "./tools.ts";
 
 const SECRET = "a-secret-for-the-tests";
@@ -157,5 +157,15 @@ describe("examples", () => {
     assertMatch(await visit(), /Visit 3</);
     assertEquals(await (await request({ method: "DELETE" })).json(), { signedOut: true });
     assertMatch(await visit(), /Visit 1</);
+  });
+
+  it("disk: a value is archived to a folder by unstorage, leaves Redis and comes back, in a second process too", async () => {
+    const env = { ...environment, TUNDRA_DIR: join(folder, "archive") };
+    for (let i = 0; i < 2; i++) {
+      const output = await run("node", ["--import", "tsx", "examples/disk/main.ts"], ROOT, env);
+      assertEquals(output.trim().split("\n"), ["archived: 1, errors: 0", "in Redis: 0", "in Redis: 1, 2400 bytes"]);
+    }
+    const versions = readdirSync(join(env.TUNDRA_DIR, "tundra/default_1/note.3_a1_1"));
+    assertEquals(versions.length, 2);
   });
 });

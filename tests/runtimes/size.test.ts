@@ -25,6 +25,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./http": 3,
   "./operations": 110,
   "./testing": 30,
+  "./unstorage": 6,
 };
 
 /**
@@ -80,13 +81,13 @@ describe("a bundler leaves out", () => {
 
   it("S3 and its signatures if an application uses R2", async () => {
     const size = await bundleSize(WORKER);
-    assertEquals(has(size, /s3|aws4fetch|xml|env\.ts|memory|dynamodb|aes|encrypt/), []);
+    assertEquals(has(size, /s3|unstorage|aws4fetch|xml|env\.ts|memory|dynamodb|aes|encrypt/), []);
     assertEquals(has(size, /datastores\/r2/).length, 1);
   });
 
   it("R2, adapters, DynamoDB and encryption if an application uses S3", async () => {
     const size = await bundleSize(`export { s3Datastore, tundraStore } from "./mod.ts"`);
-    assertEquals(has(size, /r2\.ts|adapters|memory|env\.ts|dynamodb|aes|encrypt/), []);
+    assertEquals(has(size, /r2\.ts|unstorage|adapters|memory|env\.ts|dynamodb|aes|encrypt/), []);
     assertEquals(has(size, /datastores\/s3\/datastore\.ts|aws4fetch/).length, 2);
   });
 

@@ -41,6 +41,8 @@ import {
 } from "@tundra/store/operations";
 import { describeDatastore, type LocalStack, localStack } from "@tundra/store/testing";
 import { after, describe, it } from "node:test";
+import { unstorageDatastore } from "@tundra/store/unstorage";
+import { createStorage } from "unstorage";
 import type { Assert, Equal } from "./equal.ts";
 
 /** The archives that `tundraStore` takes. */
@@ -75,6 +77,18 @@ export function ownDatastores(bytes: Uint8Array): void {
   // @ts-expect-error a range that is absent is an error in its slot
   const absentRange: Archive = { ...two, fetchRanges: (reads) => Promise.resolve(reads.map(() => undefined)) };
   console.log(one, unsure, absent, counted, reading, absentRange);
+}
+
+/** unstorage's own Storage is taken as it is. */
+export function unstorages(): void {
+  const archive: Archive = unstorageDatastore(createStorage());
+  unstorageDatastore(createStorage<string>(), { base: "carts", nullIsAbsent: true, concurrency: 4 });
+
+  // @ts-expect-error a Map is no Storage
+  unstorageDatastore(new Map());
+  // @ts-expect-error there is no option prefix
+  unstorageDatastore(createStorage(), { prefix: "carts" });
+  console.log(archive);
 }
 
 /** The suite takes any framework's functions, and any datastore or what stops it. */
