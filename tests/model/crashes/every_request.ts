@@ -100,7 +100,7 @@ function prepare(situation: Situation): Promise<Prepared> {
 }
 
 async function bringAbout(situation: Situation): Promise<Prepared> {
-  const warm = situation.fromNothing ? undefined : await warmStart();
+  const warm = situation.fromNothing ? undefined : await warmStart(SHIPPED);
   const box = makeSandbox(SHIPPED, replayedChoices([]), situation.keys, warm?.nowUs ?? START_US);
   let values = 0;
   box.fresh = () => `p${++values}.`;

@@ -4,6 +4,7 @@
  *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|rebuilds]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
+ *     deno task simulate --encrypted ...                    the same with stores that encrypt
  *     deno task simulate --bugs [--schedules=N]          seeded bugs: after how many schedules is each of them caught?
  * @module
  */
@@ -14,7 +15,7 @@ import { stop } from "esbuild";
 import { parseChoices, replayedChoices, seededChoices } from "./choices.ts";
 import { type Findings, findingText, PLAYS, simulateInProcesses, simulateMany } from "./runs.ts";
 import { huntBug, SEEDED_BUGS, subjectNamed } from "./seeded_bugs.ts";
-import { type Play, SHIPPED } from "./simulation.ts";
+import { ENCRYPTED, type Play, SHIPPED } from "./simulation.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -26,6 +27,7 @@ const { values: options } = parseArgs({
     choices: { type: "string" },
     bug: { type: "string" },
     bugs: { type: "boolean", default: false },
+    encrypted: { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
   },
 });
@@ -34,8 +36,10 @@ const schedules = Number(options.schedules);
 const play = PLAYS[options.play];
 if (play === undefined) throw new Error(`--play is one of ${Object.keys(PLAYS)}: not ${options.play}`);
 
+const subject = options.encrypted ? ENCRYPTED : SHIPPED;
+
 if (options.worker) {
-  const findings = await simulateMany(SHIPPED, seed, schedules, play);
+  const findings = await simulateMany(subject, seed, schedules, play);
   console.log(JSON.stringify(findings));
 } else if (options.replay || options.choices !== undefined) {
   const choices = options.choices === undefined ? seededChoices(seed) : replayedChoices(parseChoices(options.choices));
@@ -43,14 +47,14 @@ if (options.worker) {
 } else if (options.bugs) await bugs();
 else {
   const program = fileURLToPath(import.meta.url);
-  report(await simulateInProcesses(program, seed, schedules, Number(options.jobs), options.play));
+  report(await simulateInProcesses(program, seed, schedules, Number(options.jobs), options.play, options.encrypted));
 }
 await stop();
 
 /** One schedule, step by step. */
 async function show(play: Play, choices: ReturnType<typeof seededChoices>): Promise<void> {
   const log: string[] = [];
-  const { violation } = await play(await subjectNamed(options.bug), choices, log);
+  const { violation } = await play(options.bug === undefined ? subject : await subjectNamed(options.bug), choices, log);
   console.log(log.join("\n"));
   console.log(violation ? `broken: ${violation.detail}` : "all promises were kept");
   process.exitCode = violation ? 1 : 0;

@@ -95,6 +95,8 @@ export interface Network {
   fetchFor(process: Process): typeof fetch;
   datastoreFor(process: Process): Datastore;
   freezerFor(process: Process): Freezer;
+  /** Answers for a key service of a process: it may fail. */
+  serviceFor<T>(process: Process, what: string, answer: () => T): T | Promise<T>;
 }
 
 /** A request on its way, and what can come of it. */
@@ -464,26 +466,30 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
 
   // ---- freezing
 
-  /** Works in place; if `faults.freezer` is set it waits for a service, that may fail. */
-  function freezerFor(process: Process): Freezer {
-    const work = (what: string) => (bytes: Uint8Array): Uint8Array | Promise<Uint8Array> => {
-      if (faults.freezer === undefined) return flipInPlace(bytes);
-      return new Promise((resolve, reject) => {
-        world.ready.push({
-          owner: process,
-          run() {
-            const fails = faults.freezerDown || strikes(faults.freezer!);
-            world.note(() => `${process.name}: a freezer ${what}${fails ? ": its service fails" : ""}`);
-            if (fails) reject(new Error("the key service is down"));
-            else resolve(flipInPlace(bytes));
-          },
-        });
+  /** At once; if `faults.freezer` is set it waits, and may fail. */
+  function serviceFor<T>(process: Process, what: string, answer: () => T): T | Promise<T> {
+    if (faults.freezer === undefined) return answer();
+    return new Promise((resolve, reject) => {
+      world.ready.push({
+        owner: process,
+        run() {
+          const fails = faults.freezerDown || strikes(faults.freezer!);
+          world.note(() => `${process.name}: ${what}${fails ? ": its service fails" : ""}`);
+          if (fails) reject(new Error("the key service is down"));
+          else resolve(answer());
+        },
       });
-    };
+    });
+  }
+
+  /** Works in place. */
+  function freezerFor(process: Process): Freezer {
+    const work = (what: string) => (bytes: Uint8Array): Uint8Array | Promise<Uint8Array> =>
+      serviceFor(process, `a freezer ${what}`, () => flipInPlace(bytes));
     return { id: FREEZER_ID, freeze: work("freezes"), thaw: work("thaws") };
   }
 
-  return { faults, fetchFor, datastoreFor, freezerFor };
+  return { faults, fetchFor, datastoreFor, freezerFor, serviceFor };
 }
 
 const REDIS_OUTCOMES = [

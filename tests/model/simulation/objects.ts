@@ -5,6 +5,7 @@
  */
 import { Decoder } from "cbor-x/decode";
 import { parseDump } from "../redis/redis.ts";
+import { AES_GCM, openFrame, tenantOf } from "./encryption.ts";
 
 /** A value and its own expiry (ms, 0 for none); `null`: none. */
 export type ValueState = { value: string; exp: number } | null;
@@ -66,7 +67,7 @@ export function saysWhose(name: string): boolean {
 export function readEntries(name: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
   if (saysWhose(name)) return [];
   if (name.startsWith(PACKS)) return readPack(name.slice(PACKS.length), bytes, wrong);
-  const [fields, ...more] = mapsIn(bytes);
+  const [fields, ...more] = mapsIn(bytes, name, wrong);
   const entry = entryOf(fields!, (ver) => ver);
   if (more.length > 0 || name !== `default/${entry.key}/${entry.ver}`) wrong(`${name}: ${entry.ver} of ${entry.key}`);
   const mark = { true: "d", inferred: "e" }[String(fields!.get("gone"))] ?? "";
@@ -76,7 +77,19 @@ export function readEntries(name: string, bytes: Uint8Array, wrong: (what: strin
 
 type Fields = Map<string, unknown>;
 
-function mapsIn(container: Uint8Array): Fields[] {
+/** The maps in a container. If it is encrypted, then under the key of the records' keys, or of what names many. */
+function mapsIn(container: Uint8Array, name: string, wrong: (what: string) => never): Fields[] {
+  const last = container[CBOR_AT - 1] === 1 ? String.fromCharCode(...container.subarray(CBOR_AT + 1, CBOR_AT + 8)) : "";
+  if (last === AES_GCM) {
+    const { id, bytes } = openFrame(container.subarray(CBOR_AT + 1 + AES_GCM.length), name, wrong);
+    const maps = decoder.decodeMultiple(bytes) as Fields[];
+    const isDirectory = maps[0]!.has("pack");
+    for (const map of isDirectory ? maps.slice(0, 1) : maps) {
+      const must = (isDirectory ? undefined : tenantOf(map.get("key") as string)) ?? "main";
+      if (id !== must) wrong(`${name} has ${map.get("key")} under the key ${id}, not ${must}`);
+    }
+    return maps;
+  }
   const frozen = container[CBOR_AT - 1] === 1;
   const start = frozen ? CBOR_AT + 1 + FREEZER_ID.length : CBOR_AT;
   const sequence = container.slice(start);
@@ -87,7 +100,7 @@ function mapsIn(container: Uint8Array): Fields[] {
 function readPack(pack: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [at, length] = [view.getUint32(8), view.getUint32(12)];
-  const [head, ...rest] = mapsIn(bytes.subarray(at, at + length));
+  const [head, ...rest] = mapsIn(bytes.subarray(at, at + length), PACKS + pack, wrong);
   const blocks = rest.splice(0, head!.get("blocks") as number);
   if (head!.get("pack") !== PACKS + pack) wrong(`${pack} has the directory of ${head!.get("pack")}`);
   let end = PACK_HEAD;
@@ -95,7 +108,7 @@ function readPack(pack: string, bytes: Uint8Array, wrong: (what: string) => neve
     const [offset, size] = [block.get("offset") as number, block.get("length") as number];
     if (offset !== end) wrong(`a block of ${pack} is at ${offset}, not ${end}`);
     end += size;
-    return mapsIn(bytes.subarray(offset, end)).map((fields) =>
+    return mapsIn(bytes.subarray(offset, end), PACKS + pack, wrong).map((fields) =>
       entryOf(fields, (ver) => `${ver}@${ver === pack ? "" : pack}:${offset}:${size}`)
     );
   });

@@ -96,12 +96,16 @@ export async function simulateInProcesses(
   schedules: number,
   jobs: number,
   play = "any",
+  encrypted = false,
 ): Promise<Findings> {
   const from = performance.now();
   const share = Math.ceil(schedules / jobs);
   const parts = await Promise.all(Array.from({ length: jobs }, (_, i) => {
     const count = Math.max(0, Math.min(share, schedules - i * share));
-    return inProcess<Findings>(program, [`--play=${play}`, `--seed=${seed + i * share}`, `--schedules=${count}`]);
+    return inProcess<Findings>(program, [
+      ...[`--play=${play}`, `--seed=${seed + i * share}`, `--schedules=${count}`],
+      ...(encrypted ? ["--encrypted"] : []),
+    ]);
   }));
   const sum = (of: (part: Findings) => number) => parts.reduce((total, part) => total + of(part), 0);
   const modes = new Set(parts.flatMap((part) => Object.keys(part.modes)));

@@ -59,6 +59,7 @@ export interface SimulatedWorld {
 /** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
 export function makeSimulatedWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): SimulatedWorld {
   const timers: Timer[] = [];
+  let drawnBytes = drawn;
 
   /** The oldest of those that are due first. */
   function nextTimer(): Timer | undefined {
@@ -117,6 +118,11 @@ export function makeSimulatedWorld(choices: Choices, startUs: number, log?: stri
       wallClockMs: () => Math.floor(world.nowUs / 1000),
       uuid: () => `uuid-${(++drawn).toString(16).padStart(8, "0")}`,
       nonce: () => (Math.imul(++drawn, 0x9e3779b1) >>> 0).toString(16).padStart(8, "0"),
+      randomBytes(length) { // never the same twice, and the same in each run
+        const bytes = new Uint8Array(length);
+        new DataView(bytes.buffer).setUint32(0, ++drawnBytes);
+        return bytes;
+      },
       random: () => choices.chance(500) ? 0.25 : 0.75,
       leastDurationMs: 1,
       after: (ms, act) => world.after(ms, act),

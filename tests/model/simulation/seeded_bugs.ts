@@ -23,6 +23,8 @@ export interface SeededBug {
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
   /** The kind of schedules in which it is hunted, if not any. */
+  /** `true`: stores encrypt. */
+  encrypted?: boolean;
   play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds";
   /** Each must occur. */
   patches: [from: string, to: string][];
@@ -706,6 +708,24 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [["chain.length > 0 ? new Uint8Array(frozen) : frozen", "frozen"]],
   },
   {
+    name: "a block holds values under the key of one of them",
+    encrypted: true,
+    where: "src/archive/pack.ts",
+    patches: [["|| groupOf(record.key, freezers) !== group", "|| (void group, false)"]],
+  },
+  {
+    name: "an encrypted object is not bound to its name",
+    encrypted: true,
+    where: "src/freezers/aes_gcm.ts",
+    patches: [["bytes.set(nameBytes, head.length);", ""]],
+  },
+  {
+    name: "a directory is encrypted under the key of a tenant",
+    encrypted: true,
+    where: "src/archive/pack.ts",
+    patches: [['"freeze the directory of a pack", [])', '"freeze the directory of a pack", [entries[0]!.key])']],
+  },
+  {
     name: "what a freezer throws is the key's own failure",
     where: "src/archive/seal.ts",
     patches: [[
@@ -1167,6 +1187,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
     stdin: {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
+        `export { aesGcmFreezer } from "./src/encryption/mod.ts";` +
         `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",
@@ -1188,7 +1209,7 @@ export async function huntBug(
   seed: number,
   schedules: number,
 ): Promise<{ schedules: number; check: string } | undefined> {
-  const subject = await loadBug(bug);
+  const subject = { ...await loadBug(bug), encrypted: bug.encrypted ?? false };
   const play = PLAYS[bug.play ?? "any"]!;
   for (let i = 0; i < schedules; i++) {
     const { violation } = await play(subject, seededChoices(seed + i));

@@ -55,7 +55,7 @@ const FROM_NOTHING = ["k0", "k1"];
 
 /** Plays one; the same choices, the same schedule. */
 export async function runSeveral(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
-  const warm = await warmStart();
+  const warm = await warmStart(subject);
   const [mode, play] = choices.pick(PLAYS);
   const keys = new Set(mode === "two begin" ? FROM_NOTHING : [choices.pick(WARM_KEYS), choices.pick(WARM_KEYS)]);
   const world = makeSimulatedWorld(choices, warm.nowUs, log, 1000);

@@ -2,8 +2,9 @@
  * One schedule: processes, faults and their end, everything decided by the choices.
  * @module
  */
-import { notFound, TundraError, tundraStore } from "../../../mod.ts";
+import { type Freezer, notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
+import { aesGcmFreezer } from "../../../src/encryption/mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
@@ -11,6 +12,7 @@ import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../r
 import { loadedScripts } from "../redis/scripts.ts";
 import { type Choices, replayedChoices } from "./choices.ts";
 import { type ErrorMaker, kill, makeNetwork, type Network, type Process } from "./network.ts";
+import { answerAtOnce, simulatedKey, tenantOf } from "./encryption.ts";
 import { holderOf, versionsOf } from "./objects.ts";
 import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
 import { makeSimulatedWorld, type SimulatedWorld } from "./scheduler.ts";
@@ -40,6 +42,9 @@ export interface Subject {
   restoreVersion: typeof restoreVersion;
   peek: typeof peek;
   rebuild: typeof rebuild;
+  aesGcmFreezer: typeof aesGcmFreezer;
+  /** `true`: its stores encrypt, with a key for a tenant, and keys from a service that may fail. */
+  encrypted?: boolean;
   /** Changes a script on its way to Redis. */
   patchScript?: (source: string) => string;
 }
@@ -47,8 +52,11 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild },
+  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer },
 };
+
+/** The shipped code, whose stores encrypt. */
+export const ENCRYPTED: Subject = { ...SHIPPED, encrypted: true };
 
 /** The check that fails if something else than a promise is broken. */
 export const UNEXPECTED = "nothing else breaks";
@@ -156,6 +164,7 @@ export function makeSandbox(
   };
   const network = makeNetwork(world, redis, oracle, errorsOf(subject));
   subject.setPlatform(world.platform);
+  if (subject.encrypted) answerAtOnce();
   let values = 0;
   const self: Sandbox = {
     database: site.database,
@@ -208,7 +217,7 @@ export function makeBench(
       ...(box.maxReplyBytes && { maxReplyBytes: box.maxReplyBytes }),
       ...(box.maxRequestBytes && name !== "reader" && { maxRequestBytes: box.maxRequestBytes }),
     },
-    freezer: network.freezerFor(process),
+    freezer: freezerOf(box, process),
     redisTtlMs: 10 * HOUR_MS,
     ...box.policy,
     freezeDelayMs: box.freezeDelayMs,
@@ -216,6 +225,12 @@ export function makeBench(
     ...options,
   });
   return { world, oracle, choices: world.choices, keys, store, process, fresh };
+}
+
+function freezerOf({ subject, network }: Sandbox, process: Process): Freezer {
+  if (!subject.encrypted) return network.freezerFor(process);
+  const keys = (id: string) => network.serviceFor(process, `asks for the key ${id}`, () => simulatedKey(id));
+  return subject.aesGcmFreezer({ keys, current: "main", keyFor: tenantOf, keyTtlMs: 0 });
 }
 
 /** Steps until the promise has settled, or its process is dead (`false`). */
@@ -258,10 +273,10 @@ export interface Warm {
   nowUs: number;
 }
 
-let warm: Promise<Warm> | undefined;
+const warm = new Map<boolean, Promise<Warm>>();
 
-async function makeWarm(): Promise<Warm> {
-  const box = makeSandbox(SHIPPED, replayedChoices([]), WARM_KEYS, START_US);
+async function makeWarm(encrypted: boolean): Promise<Warm> {
+  const box = makeSandbox(encrypted ? ENCRYPTED : SHIPPED, replayedChoices([]), WARM_KEYS, START_US);
   const bench = makeBench(box, "warm");
   const { redis } = bench.store;
   const exp = START_US / 1000 + 80 * HOUR_MS;
@@ -292,9 +307,11 @@ async function makeWarm(): Promise<Warm> {
   return { redis: box.redis.save(), oracle: box.oracle.save(), nowUs: box.world.nowUs };
 }
 
-/** That state, made once. */
-export function warmStart(): Promise<Warm> {
-  return warm ??= makeWarm();
+/** That state, made once; with encryption once more. */
+export function warmStart({ encrypted = false }: Subject): Promise<Warm> {
+  const made = warm.get(encrypted) ?? makeWarm(encrypted);
+  warm.set(encrypted, made);
+  return made;
 }
 
 /** Only these keys: what a schedule does not use it need not carry. */
@@ -319,7 +336,7 @@ export type Play = (subject: Subject, choices: Choices, log?: string[]) => Promi
 
 /** Plays one schedule; the same choices, the same schedule. */
 export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
-  const start = await warmStart();
+  const start = await warmStart(subject);
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
   const pool = fromNothing ? ["k0", "k1", "k2"] : [...WARM_KEYS, "fresh", "fresh", "old"];
