@@ -133,12 +133,14 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
+  const freezers = checkFreezers(options.freezer);
   return {
     tqname,
+    hideKey: freezers.find((freezer) => freezer.hideKey)?.hideKey,
     connection,
     index: { scripts: scriptRunner(connection), keys: redisKeys(tqname), database },
     datastore: guardedDatastore(datastore),
-    freezers: checkFreezers(options.freezer),
+    freezers,
     redisTtlMs,
     freezeDelayMs,
     minEvictBytes: Math.min(minEvictBytes, Number.MAX_SAFE_INTEGER),

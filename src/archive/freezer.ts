@@ -47,6 +47,11 @@ export interface Freezer {
   thaw(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
   /** Names the group of a key, such as its tenant: values of several groups are never frozen together. */
   groupOf?(key: string): string;
+  /**
+   * 32 hexadecimal digits in lower case that stand for a key in the names of objects of its own. They must be the same
+   * for ever, and different for each two keys; it uses no `this`.
+   */
+  readonly hideKey?: (key: string, tqname: string) => Promise<string>;
   /** `true`: what this freezer has not frozen is not thawed (`UNSUPPORTED`), as it may be forged. */
   readonly required?: boolean;
 }

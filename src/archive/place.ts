@@ -8,7 +8,7 @@
  * | `<version>@<pack>:<offset>:<length>` | that block of another pack |
  * @module
  */
-import { objectName, packName } from "../base/keys.ts";
+import { type Naming, objectName, packName } from "../base/keys.ts";
 
 /** The place of one version. */
 export interface Place {
@@ -35,7 +35,7 @@ export function placeWord({ ver, pack, offset, length }: Place): string {
 }
 
 /** The name of the object that holds a version: its own, or a pack. */
-export async function holderName(tqname: string, key: string, word: string): Promise<string> {
+export async function holderName(of: Naming, key: string, word: string): Promise<string> {
   const { ver, pack } = placeOf(word);
-  return pack === "" ? await objectName(tqname, key, ver) : packName(tqname, pack);
+  return pack === "" ? await objectName(of, key, ver) : packName(of.tqname, pack);
 }

@@ -26,6 +26,7 @@
  * | with `A-Z` | that, `~`, and 32 digits of its SHA-256: a disk that ignores case tells them apart |
  * | longer | its first 167 characters, `~`, and the digits: a part of a path may have 255 bytes on a disk |
  * | empty | `~` |
+ * | any, if a freezer hides keys | `h~`, and 32 digits that the freezer makes of the key |
  *
  * No key's segment begins with `~` and goes on: such names (`~owner`, `~packs`, ...) are Tundra's own.
  * @module
@@ -42,6 +43,8 @@ const MAX_KEY_BYTES = 32 * 1024;
 /** A disk takes 255 bytes (NAME_MAX of Linux); stores put endings of their own behind a name. */
 const MAX_SEGMENT = 200;
 const HASH_DIGITS = 32;
+/** The segments of hidden keys begin so: no key is shortened to that. */
+const HIDDEN = "h";
 const utf8 = new TextEncoder();
 
 /**
@@ -170,9 +173,16 @@ export function copyingPrefix(tqname: string): string {
   return `${tqname}/~copying/`;
 }
 
+/** The names of a store's objects: its `tqname`, and digits in place of its keys if these are to be hidden. */
+export interface Naming {
+  readonly tqname: string;
+  /** 32 hexadecimal digits for a key. */
+  readonly hideKey?: ((key: string, tqname: string) => Promise<string>) | undefined;
+}
+
 /** The common beginning of the names of all versions of one key, and of no other's, whatever their case. */
-export async function objectPrefix(tqname: string, key: string): Promise<string> {
-  return `${tqname}/${await segmentOf(key)}/`;
+export async function objectPrefix({ tqname, hideKey }: Naming, key: string): Promise<string> {
+  return `${tqname}/${hideKey ? `${HIDDEN}~${await hideKey(key, tqname)}` : await segmentOf(key)}/`;
 }
 
 /** The part of an object's name that names the key; see the head of this file. */
@@ -200,8 +210,8 @@ export async function keyOfObject(name: string): Promise<string | undefined> {
 }
 
 /** The name of one version of one key. */
-export async function objectName(tqname: string, key: string, version: string): Promise<string> {
-  return await objectPrefix(tqname, key) + version;
+export async function objectName(of: Naming, key: string, version: string): Promise<string> {
+  return await objectPrefix(of, key) + version;
 }
 
 /** The prefix of the names of packs. */

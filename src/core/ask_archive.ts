@@ -20,7 +20,7 @@ export async function askArchive(
   call?: DatastoreCallOptions,
   questions = Infinity,
 ): Promise<Set<Candidate>> {
-  const names = await Promise.all(old.map(({ key, ver }) => holderName(context.tqname, key, ver)));
+  const names = await Promise.all(old.map(({ key, ver }) => holderName(context, key, ver)));
   const asked = [...new Set(names)].slice(0, Math.max(0, questions));
   let answers: (boolean | Error)[] = [];
   try {

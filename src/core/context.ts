@@ -4,13 +4,13 @@
  */
 import type { Freezer } from "../archive/freezer.ts";
 import { badArgument } from "../base/errors.ts";
+import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
 
 /** One store: its connection, its index in Redis, its archive. */
-export interface Context {
-  readonly tqname: string;
+export interface Context extends Naming {
   readonly connection: Connection;
   readonly index: Index;
   readonly datastore: Datastore;

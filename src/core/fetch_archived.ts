@@ -57,7 +57,7 @@ export async function fetchArchived<T extends Named>(
   const { flights = new Map() as SingleFlight, call } = options;
   const units = await Promise.all(wanted.map(async (each): Promise<Unit> => {
     const { offset, length } = placeOf(each.ver);
-    return { id: unitOf(each), name: await holderName(context.tqname, each.key, each.ver), offset, length };
+    return { id: unitOf(each), name: await holderName(context, each.key, each.ver), offset, length };
   }));
   const now = monotonicMs();
   const fresh = units.filter(({ id }) => now >= (flights.get(id)?.sharedUntil ?? -Infinity));

@@ -26,7 +26,7 @@ export async function holdsNamed(
   keys: string[],
   call: RequestOptions,
 ): Promise<boolean | undefined> {
-  const { datastore, tqname } = context;
+  const { datastore } = context;
   const what = "look for archived versions";
   const idle = await sampleIdle(context, what, SAMPLE, call);
   if (idle === undefined) return undefined;
@@ -36,7 +36,7 @@ export async function holdsNamed(
     const records = some.length > 0 ? await readRecords(context, some, call) : [];
     for (const [i, key] of some.entries()) {
       const ver = records[i]?.ver;
-      if (ver && named.size < 2 * SAMPLE) named.add(await holderName(tqname, key, ver));
+      if (ver && named.size < 2 * SAMPLE) named.add(await holderName(context, key, ver));
     }
   };
   await look(sample);

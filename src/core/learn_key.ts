@@ -53,6 +53,6 @@ async function keyIn(context: Context, object: Uint8Array, prefix: string, ver: 
   const what = `read the key of ${show(prefix + ver)}`;
   const label = labelOf(await unseal(object, prefix + ver, context.freezers, what, []));
   const { key } = label;
-  if (typeof key === "string" && label.ver === ver && await objectPrefix(context.tqname, key) === prefix) return key;
+  if (typeof key === "string" && label.ver === ver && await objectPrefix(context, key) === prefix) return key;
   throw new TundraError("CORRUPT", `Cannot ${what} as it must hold a version of a key with that name: it does not`);
 }

@@ -91,7 +91,7 @@ async function* youngerPacked(
 
 /** Finds the newest versions of a key among the objects of its own. Cost: a request for each 1,000 of them. */
 export async function newestOwn(context: Context, key: string, call?: DatastoreCallOptions): Promise<string[]> {
-  const prefix = await objectPrefix(context.tqname, key);
+  const prefix = await objectPrefix(context, key);
   let newest: string[] = [];
   for await (const names of listPages(context.datastore, prefix, call)) {
     newest = newestOf([...newest, ...names.map((name) => name.slice(prefix.length))]);

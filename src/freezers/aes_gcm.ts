@@ -24,9 +24,9 @@
 import type { Freezer, FrozenObject } from "../archive/freezer.ts";
 import { checkBoolean, checkFunction, checkNames, checkNumber } from "../base/arguments.ts";
 import { badArgument, show, TundraError } from "../base/errors.ts";
-import { randomBytes } from "../base/platform.ts";
-import { checkMasterKeys, KEY_ID, type MasterKey, type MasterKeys, masterKeys } from "./master_keys.ts";
-import { aesGcm, aesGcmKey, hkdfSha256 } from "./webcrypto.ts";
+import { hex, randomBytes } from "../base/platform.ts";
+import { checkKeyBytes, checkMasterKeys, KEY_ID, type MasterKey, type MasterKeys, masterKeys } from "./master_keys.ts";
+import { aesGcm, aesGcmKey, hkdfKey, hkdfSha256, hmacSha256 } from "./webcrypto.ts";
 
 export type { MasterKey };
 
@@ -39,6 +39,7 @@ const COMMITMENT = 32;
 const TAG = 16;
 const NONCE = new Uint8Array(12);
 const INFO = "tundra aes-gcm 1\0";
+const NAME_INFO = "tundra object names 1";
 const MAKE = "make an AES-GCM freezer";
 const KEY_TTL_MS = 300_000;
 const KEY_TIMEOUT_MS = 10_000;
@@ -79,6 +80,13 @@ export interface AesGcmOptions {
    * @default {false}
    */
   acceptPlain?: boolean;
+  /**
+   * 32 random bytes that hide keys in the names of objects of their own, by HMAC-SHA-256: a listing then shows no key.
+   * Whatever looks for keys in the archive's names (`rebuild`, `sweep`, `verify`, `erase` by a pattern, `rotate`) reads
+   * an object of each such key. Give it before the first tick: it stays the same for as long as the archive lives, and
+   * with another one, or without it, values in objects of their own are `LOST` until it is back.
+   */
+  nameKey?: Uint8Array;
 }
 
 /** A master key, or nothing: there is no key of that id. */
@@ -123,13 +131,15 @@ export function aesGcmParts(freezer: Freezer): AesGcmParts | undefined {
  * ```
  */
 export function aesGcmFreezer(options: AesGcmOptions): Freezer {
-  checkNames(MAKE, options, ["keys", "current", "keyFor", "keyTtlMs", "keyTimeoutMs", "acceptPlain"]);
-  const { current, keyFor, keyTtlMs = KEY_TTL_MS, keyTimeoutMs = KEY_TIMEOUT_MS, acceptPlain = false } = options;
+  checkNames(MAKE, options, ["keys", "current", "keyFor", "keyTtlMs", "keyTimeoutMs", "acceptPlain", "nameKey"]);
+  const { current, keyFor, keyTtlMs = KEY_TTL_MS, keyTimeoutMs = KEY_TIMEOUT_MS, acceptPlain = false, nameKey } =
+    options;
   checkMasterKeys(MAKE, options.keys);
   checkFunction(MAKE, "keyFor", keyFor);
   checkNumber(MAKE, "keyTtlMs", keyTtlMs, 0, 86_400_000, " of milliseconds");
   checkNumber(MAKE, "keyTimeoutMs", keyTimeoutMs, 1, 600_000, " of milliseconds");
   checkBoolean(MAKE, "acceptPlain", acceptPlain);
+  if (nameKey !== undefined) checkKeyBytes(MAKE, "nameKey", nameKey);
   const keys = masterKeys(options.keys, keyTtlMs, keyTimeoutMs);
   if (typeof current !== "string" || !KEY_ID.test(current) || keys.knows(current) === false) {
     throw badArgument(MAKE, "current", "the id of one of the keys", current);
@@ -144,6 +154,7 @@ export function aesGcmFreezer(options: AesGcmOptions): Freezer {
     freeze: (bytes, { name, group = current }) => freeze(keys, group, bytes, name),
     thaw: (bytes, object) => thaw(keys, bytes, object),
     ...(keyFor && { groupOf: idFor }),
+    ...(nameKey && { hideKey: keyHider(nameKey) }),
     ...(!acceptPlain && { required: true }),
   };
   parts.set(freezer, { idFor, knows: (id) => keys.knows(id) });
@@ -204,6 +215,17 @@ export function keyIdOf(frame: Uint8Array): string | undefined {
 async function derive(master: CryptoKey, salt: Uint8Array, id: string) {
   const bytes = await hkdfSha256(master, salt, utf8.encode(INFO + id), 64);
   return { key: await aesGcmKey(bytes.subarray(0, 32)), commitment: bytes.subarray(32) };
+}
+
+/** Names for keys that nobody without the key can make or read. */
+function keyHider(nameKey: Uint8Array): Freezer["hideKey"] {
+  const secret = new Uint8Array(nameKey);
+  let derived: Uint8Array | undefined; // so that no other use of the same bytes can make the same digits
+  return async (key, tqname) => {
+    derived ??= await hkdfSha256(await hkdfKey(secret), new Uint8Array(0), utf8.encode(NAME_INFO), 32);
+    const digest = await hmacSha256(derived, utf8.encode(`${tqname}/${key}`));
+    return hex(digest.subarray(0, 16));
+  };
 }
 
 /** The associated data: the head of the frame, and the name of the object. */

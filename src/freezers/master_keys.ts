@@ -29,7 +29,6 @@ export interface MasterKeys {
 export const KEY_ID = /^[A-Za-z0-9._:/@+=-]{1,64}$/;
 
 const KEY_BYTES = 32;
-const MUST = `${KEY_BYTES} bytes, or a function that answers them`;
 /** The most keys that are kept: more tenants than that are asked for again. */
 const MOST_KEPT = 1_000;
 
@@ -41,10 +40,14 @@ export function checkMasterKeys(what: string, keys: unknown): void {
   }
   for (const [id, key] of Object.entries(keys)) {
     if (!KEY_ID.test(id)) throw badArgument(what, "a key id", "1 to 64 characters A-Z a-z 0-9 . _ : / @ + = -", id);
-    if (typeof key === "function" || isKey(key)) continue;
-    const is = key instanceof Uint8Array ? `${key.length} bytes` : typeof key;
-    throw badArgument(what, `the key ${show(id)}`, MUST, is);
+    if (typeof key !== "function") checkKeyBytes(what, `the key ${show(id)}`, key, ", or a function that answers them");
   }
+}
+
+/** Checks for the bytes of a key; the message has no more of them than their number. */
+export function checkKeyBytes(what: string, name: string, key: unknown, or = ""): void {
+  const is = key instanceof Uint8Array ? `${key.length} bytes` : typeof key;
+  if (!isKey(key)) throw badArgument(what, name, `${KEY_BYTES} bytes${or}`, is);
 }
 
 function isKey(key: unknown): key is Uint8Array {

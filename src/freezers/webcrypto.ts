@@ -23,6 +23,12 @@ export async function hkdfSha256(
   return new Uint8Array(await crypto.subtle.deriveBits(params, key, 8 * length));
 }
 
+/** HMAC-SHA-256. */
+export async function hmacSha256(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array> {
+  const own = await crypto.subtle.importKey("raw", key as Bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return new Uint8Array(await crypto.subtle.sign("HMAC", own, bytes as Bytes));
+}
+
 /** A key of 32 bytes to encrypt and decrypt; its bytes cannot be read from it. */
 export function aesGcmKey(bytes: Uint8Array): Promise<CryptoKey> {
   return crypto.subtle.importKey("raw", bytes as Bytes, "AES-GCM", false, ["encrypt", "decrypt"]);

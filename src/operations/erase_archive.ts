@@ -54,7 +54,7 @@ async function forOwnVersions(
 }
 
 async function versionsAlone({ context, bounds }: EraseRun, key: string): Promise<OwnVersion[]> {
-  const prefix = await objectPrefix(context.tqname, key);
+  const prefix = await objectPrefix(context, key);
   return await bounds.counted(async (call) => {
     const versions: OwnVersion[] = [];
     for await (const names of listPages(context.datastore, prefix, call)) {

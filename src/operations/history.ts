@@ -85,9 +85,9 @@ export async function historyOf(
 /** Finds what a listing of the key's objects and directories of packs show; returns how many packs were not read. */
 async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, maxPacks: number): Promise<number> {
   const { context } = bounds;
-  const { datastore, tqname } = context;
+  const { datastore } = context;
   if (!datastore.listKeys) return Infinity;
-  const prefix = await objectPrefix(tqname, key);
+  const prefix = await objectPrefix(context, key);
   await bounds.counted(async (call) => {
     for await (const names of listPages(datastore, prefix, call)) {
       for (const name of names) {
@@ -98,7 +98,7 @@ async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, 
       }
     }
   });
-  const packs = await bounds.counted((call) => listPacks(context, packPrefix(tqname), call));
+  const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
   const affordable = Math.floor((bounds.requestsLeft() - KEPT_REQUESTS) / 2);
   const read = Math.max(0, Math.min(maxPacks, packs.length, affordable));
   let unread = packs.length - read;

@@ -220,9 +220,9 @@ async function pages(probe: ArchiveProbe): Promise<string> {
 }
 
 async function freezers(probe: ArchiveProbe): Promise<string> {
-  const { freezers, tqname } = probe.context;
+  const { freezers } = probe.context;
   const ver = versionAfter(1000 * Math.floor(wallClockMs()), "");
-  const name = await objectName(tqname, "probe", ver);
+  const name = await objectName(probe.context, "probe", ver);
   const record = { key: "probe", ver, at: 0, index: "probe", prev: "", exp: 0, dump: VALUE };
   const thawed = await thawRecord(await freezeRecord(record, name, freezers), { key: "probe", ver }, name, freezers);
   expect("dump" in thawed && equal(thawed.dump, VALUE), "a value comes back changed from the freezers: change them");

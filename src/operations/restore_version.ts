@@ -227,10 +227,10 @@ async function bringBack(bounds: Bounds, revival: Omit<Revival, "expected">, see
 
 /** Throws if the archive has lost the version that is to be replaced: it would drop out of the history. */
 async function checkPresent(bounds: Bounds, { key, record, exists }: KeyState): Promise<void> {
-  const { datastore, tqname } = bounds.context;
+  const { datastore } = bounds.context;
   const { rev, ver } = parseRecord(record || null) ?? { rev: 0, ver: "" };
   if (!exists || rev !== 0 || ver === "" || !datastore.hasKeys) return;
-  const name = await holderName(tqname, key, ver);
+  const name = await holderName(bounds.context, key, ver);
   const [there] = await bounds.counted((call) => datastore.hasKeys!([name], call));
   if (there === false || isNotFound(there)) {
     throw conflict(key, `its present version must be in the archive: ${show(name)} is not there. ${RUN_A_TICK}`);

@@ -78,7 +78,7 @@ async function actOnOwn(run: SweepRun, state: SweepState, acts: [string, string[
   }
   const proved = await withProof(run, state, doomed);
   for (const group of inGroups(proved, () => 1, Infinity)) {
-    const names = await Promise.all(group.map(({ held: { key, ver } }) => objectName(run.context.tqname, key, ver)));
+    const names = await Promise.all(group.map(({ held: { key, ver } }) => objectName(run.context, key, ver)));
     await remove(run, names, group, atMs);
   }
 }
@@ -123,7 +123,7 @@ async function withProof(run: SweepRun, { notes }: SweepState, doomed: Doomed[])
     const { held, reason } = each;
     const { copy } = factsOf(notes, held);
     const words = reason === "removed" || (reason === "superseded") ? tombstonesOf(notes, held.key) : [];
-    const names = await Promise.all(words.map((word) => holderName(context.tqname, held.key, word)));
+    const names = await Promise.all(words.map((word) => holderName(context, held.key, word)));
     if (reason === "moved" && copy !== "") names.push(packName(context.tqname, copy));
     proofs.set(each, names);
   }

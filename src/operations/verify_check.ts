@@ -54,16 +54,16 @@ export async function thawOwn(
 }
 
 /** The key that an object names whose own name is shortened; its name must be that of this key. */
-async function keyInside({ freezers, tqname }: Bounds["context"], name: string, bytes: Uint8Array): Promise<string> {
+async function keyInside(context: Bounds["context"], name: string, bytes: Uint8Array): Promise<string> {
   const what = `read ${show(name)}`;
-  const record = await unseal(bytes, name, freezers, what, []);
+  const record = await unseal(bytes, name, context.freezers, what, []);
   let key: unknown;
   try {
     ({ key } = labelOf(record));
   } catch {
     // no record at all
   }
-  if (typeof key === "string" && name.startsWith(await objectPrefix(tqname, key))) return key;
+  if (typeof key === "string" && name.startsWith(await objectPrefix(context, key))) return key;
   throw new TundraError("CORRUPT", `Cannot ${what} as it must hold a record of a key of that name: it does not`);
 }
 

@@ -65,7 +65,7 @@ async function namedIn(run: VerifyRun, texts: Map<string, string>): Promise<Name
     const record = parseRecord(texts.get(key));
     if (record === undefined) run.errors.add(key, unsupportedRecord("verify", key));
     else if (record.ver !== "" && (record.flag === "r" || record.flag === "e")) {
-      const name = await holderName(run.bounds.context.tqname, key, record.ver);
+      const name = await holderName(run.bounds.context, key, record.ver);
       if (isInShare(run, name)) named.push({ key, ver: record.ver, name });
     }
   }

@@ -140,7 +140,7 @@ async function versionOf(bounds: Bounds, key: string, kept: Kept, named: string,
     gone: gone === undefined ? false : gone === true ? "removed" : "inferred",
     current: ver === named,
     orphan: micros > versionMicros(known),
-    place: await holderName(bounds.context.tqname, key, words[0]!),
+    place: await holderName(bounds.context, key, words[0]!),
     ...(error && { error: error.code }),
   };
 }

@@ -123,7 +123,7 @@ async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal:
         }. ` +
         `Redis evicts, went back to an earlier state, or an id was put back by hand. Unless the store has lookInArchive, ` +
         `ensureKs() takes them for absent. The newest value of one: ${
-          show(await holderName(run.context.tqname, lost[0]!.key, lost[0]!.ver))
+          show(await holderName(run.context, lost[0]!.key, lost[0]!.ver))
         }`,
       { keys },
     ),

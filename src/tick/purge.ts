@@ -162,7 +162,7 @@ function leave(run: TickRun, keys: number): void {
 async function namesOf(run: TickRun, { key, upTo }: Purge, signal: AbortSignal): Promise<string[]> {
   const { context } = run;
   if (upTo === "" || !context.datastore.deleteKeys) return [];
-  const prefix = await objectPrefix(context.tqname, key);
+  const prefix = await objectPrefix(context, key);
   // what a pack holds goes with the pack
   if (!context.datastore.listKeys) return placeOf(upTo).pack === "" ? [prefix + upTo] : [];
   return await run.counted((call) => listUpTo(context, prefix, upTo, call), signal, "purging");

@@ -40,10 +40,10 @@ function versionFor(lease: Lease, changes: Change[], tries: number): string {
 
 /** Puts one change under a name that was never used before. */
 export async function putOwn(run: TickRun, lease: Lease, change: Change, tries: number): Promise<PutObject> {
-  const { tqname, freezers } = run.context;
+  const { freezers } = run.context;
   const next = versionFor(lease, [change], tries);
   const ver = change.dump === undefined ? tombstoneVersion(next, change.gone === "removed") : next;
-  const name = await objectName(tqname, change.key, ver);
+  const name = await objectName(run.context, change.key, ver);
   const object = await theirs(() => freezeRecord(archiveRecord(lease, change, ver), name, freezers));
   const committed = await putOf(run.context, change, ver, object.length);
   await put(run, lease, name, object);

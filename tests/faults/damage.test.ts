@@ -38,7 +38,7 @@ describe("damage in the archive", () => {
   const objects = () => cold.s3.objects(BUCKET);
 
   async function nameOf(key: string): Promise<string> {
-    return await objectName("default", key, (await cold.record(key))!.ver);
+    return await objectName({ tqname: "default" }, key, (await cold.record(key))!.ver);
   }
 
   /** Writes, archives and evicts keys. */
@@ -155,7 +155,7 @@ describe("damage in the archive", () => {
     const [one, two] = [cold.store({ tqname: "one" }), cold.store()];
     await evicted(one, ["a"], () => ["SET", "a", "of one"]);
     const { ver } = (await cold.record("a", "one"))!;
-    const other = objects().get(await objectName("one", "a", ver))!;
+    const other = objects().get(await objectName({ tqname: "one" }, "a", ver))!;
     await evicted(two, ["a"], () => ["SET", "a", "of two"]);
     await allCorrupt(two, ["a"], () => other);
     assertEquals(await cold.get("a"), "of two");
@@ -323,7 +323,7 @@ describe("a bomb in the archive", () => {
     await store.dirty("a");
     await store.tick();
     await store.evict("a");
-    cold.s3.objects(BUCKET).set(await objectName("default", "a", (await cold.record("a"))!.ver), object);
+    cold.s3.objects(BUCKET).set(await objectName({ tqname: "default" }, "a", (await cold.record("a"))!.ver), object);
   }
 
   const bombs: [string, () => Promise<Uint8Array>][] = [
@@ -368,7 +368,7 @@ describe("a bomb in the archive", () => {
     const store = cold.store();
     await planted(store, new Uint8Array(0));
     const { ver } = (await cold.record("a"))!;
-    const name = await objectName("default", "a", ver);
+    const name = await objectName({ tqname: "default" }, "a", ver);
     const dumps = [new Uint8Array(0), new Uint8Array(40).fill(7), new Uint8Array(Buffer.from("not a dump at all"))];
     for (const dump of dumps) {
       const object = await freezeRecord({ key: "a", ver, at: 1, exp: 0, dump }, []);

@@ -197,7 +197,7 @@ describe("after a failover", () => {
     await world.commands(["SET", key, value]);
     await store.dirty(key);
     assertEquals((await store.tick()).frozen, 1);
-    return await objectName("default", key, (await world.record(key))!.ver);
+    return await objectName({ tqname: "default" }, key, (await world.record(key))!.ver);
   };
 
   it("an eviction that is half undone heals: the value is back, the record says evicted", async () => {

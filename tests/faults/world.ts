@@ -88,7 +88,7 @@ export function withFaultWorld(options: ArchiveOptions = {}): FaultWorld {
 
   /** The newest version that was archived at a later time, by its place; the nonce says nothing about order. */
   const newerThan = async (key: string, ver: string): Promise<string | undefined> => {
-    const prefix = await objectPrefix("default", key);
+    const prefix = await objectPrefix({ tqname: "default" }, key);
     const all: string[] = [];
     for (const [name, bytes] of objects()) {
       if (name.startsWith(prefix)) all.push(name.slice(prefix.length));
@@ -103,7 +103,7 @@ export function withFaultWorld(options: ArchiveOptions = {}): FaultWorld {
   /** What the bucket holds at a place. */
   const thawed = async (key: string, word: string) => {
     const { ver, pack, offset, length } = placeOf(word);
-    const name = await holderName("default", key, word);
+    const name = await holderName({ tqname: "default" }, key, word);
     const object = objects().get(name)!;
     if (pack === "") return await thawRecord(object, { key, ver }, FREEZERS);
     return recordOf(await thawBlock(object.slice(offset, offset + length), name, FREEZERS, [key]), { key, ver });
@@ -117,7 +117,7 @@ export function withFaultWorld(options: ArchiveOptions = {}): FaultWorld {
       return blind ? "conflict" : there;
     }
     if (!record || record.rev !== 0 || record.ver === "" || /[gm]/.test(record.flag) || expired) return "absent";
-    const named = await holderName("default", key, record.ver);
+    const named = await holderName({ tqname: "default" }, key, record.ver);
     const ver = objects().has(named) ? record.ver : await newerThan(key, record.ver);
     if (!ver) throw new Error(`the archive has no version ${record.ver} of ${key}, nor a newer one`);
     const archived = await thawed(key, ver);
@@ -278,7 +278,7 @@ export async function agedVersion(world: FaultWorld, key: string): Promise<void>
   const bytes = Uint8Array.from(dump, (character) => character.charCodeAt(0));
   const record = { key, ver: OLD_VER, at: 1_700_000_000_000, exp, dump: bytes };
   world.s3.objects(BUCKET).set(
-    await objectName("default", key, OLD_VER),
+    await objectName({ tqname: "default" }, key, OLD_VER),
     await freezeRecord(record, [deflateFreezer()]),
   );
   await world.editRecord(key, { ver: OLD_VER });

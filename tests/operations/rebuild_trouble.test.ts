@@ -37,7 +37,10 @@ describe("rebuild of an archive", () => {
     const dump = new Uint8Array(await stack.raw("DUMP", "scratch") as Uint8Array);
     await stack.raw("DEL", "scratch");
     const record = { key, ver, at: 5, exp, dump };
-    archive.objects.set(await objectName("default", key, ver), await freezeRecord(record, [deflateFreezer()]));
+    archive.objects.set(
+      await objectName({ tqname: "default" }, key, ver),
+      await freezeRecord(record, [deflateFreezer()]),
+    );
   }
 
   const value = async (key: string) => {
@@ -93,7 +96,7 @@ describe("rebuild of an archive", () => {
   });
 
   it("learns a shortened name from an older version if the newest is damaged, and fails if all are", async () => {
-    const prefix = await objectPrefix("default", LONG);
+    const prefix = await objectPrefix({ tqname: "default" }, LONG);
     const [name] = archive.own() as [string];
     const whole = archive.objects.get(name)!;
     await put(LONG, "1700000000000000-aaaaaaaa", "older");

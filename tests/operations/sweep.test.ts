@@ -420,7 +420,7 @@ describe("sweep()", () => {
     assert(records.length > 40);
     for (const key of records) {
       const { ver } = (await stack.record(key))!;
-      const name = await holderName("default", key, ver);
+      const name = await holderName({ tqname: "default" }, key, ver);
       assert(held.has(`${key} ${placeOf(ver).ver} ${name}`), `${key}: ${ver}`);
     }
   });

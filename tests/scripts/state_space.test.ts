@@ -84,7 +84,10 @@ describe("in every state of a key", () => {
     for (const { key, archived, exp } of STATES) {
       if (!archived) continue;
       const record = { key, ver: VER, at: 1, exp: expiryOf(exp), dump };
-      archive.objects.set(await objectName("default", key, VER), await freezeRecord(record, [deflateFreezer()]));
+      archive.objects.set(
+        await objectName({ tqname: "default" }, key, VER),
+        await freezeRecord(record, [deflateFreezer()]),
+      );
     }
   });
 

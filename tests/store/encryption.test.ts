@@ -3,7 +3,8 @@ import { beforeEach, describe, it } from "node:test";
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { TundraError, TundraStore } from "../../mod.ts";
-import { erase, rebuild, restoreVersion, sweep, verify, versions } from "../../src/operations/mod.ts";
+import { erase, list, rebuild, restoreVersion, sweep, verify, versions } from "../../src/operations/mod.ts";
+import { rotate } from "../../src/encryption/mod.ts";
 import { encrypted, masterKey } from "../support/encryption.ts";
 import {
   BUCKET,
@@ -214,5 +215,76 @@ describe("a key for each tenant", () => {
     await freezeAll(store, keys);
     await store.ensureKs(keys);
     assertEquals(asked.toSorted(), ["a", "t:0", "t:1", "t:2"]);
+  });
+});
+
+describe("an archive whose names hide keys", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+  const nameKey = masterKey(7);
+  const keys = [...names(6, "user"), "Upper:1", "long:" + "x".repeat(300), ""];
+  const options = { freezer: encrypted({ nameKey }), packBytes: 0 };
+  const fill = async () => {
+    for (const key of keys) await stack.raw("SET", key, `value of ${key}`);
+  };
+  const isHidden = (name: string) => /^default\/h~[0-9a-f]{32}\/\d{16}-[0-9a-f]{8}[de]?$/.test(name);
+
+  it("shows no key, and each call and operation works", async () => {
+    const store = stack.store(options);
+    await fill();
+    await freezeAll(store, keys);
+    assertEquals(stack.objectNames().filter((name) => !isHidden(name)), []);
+    assertEquals(stack.objectNames().length, keys.length);
+    assertEquals((await versions(store, "user:1")).length, 1);
+    assertEquals((await verify(store)).damaged, []);
+    assertEquals((await sweep(store)).errors, []);
+    await stack.raw("FLUSHDB");
+    const rebuilt = await rebuild(store);
+    assertEquals([rebuilt.done, rebuilt.evicted, rebuilt.errors], [true, keys.length, []]);
+    const listed: string[] = [];
+    for await (const { key } of list(store)) listed.push(key);
+    assertEquals(listed.sort(), keys.toSorted());
+    await store.ensureKs(keys);
+    for (const key of keys) assertEquals(await stack.get(key), `value of ${key}`);
+    await store.del("user:1");
+    await store.tick();
+    const { proof } = await erase(store, { match: "Upper:*" });
+    assert(proof !== undefined);
+    assertEquals((await versions(store, "Upper:1")).length, 0);
+    assertEquals(stack.objectNames().filter(isHidden).length, keys.length - 1); // of user:1 a tombstone
+    await freezeAll(store, ["user:2"]);
+    const next = { nameKey, keys: { a: masterKey(1), b: masterKey(2) }, current: "b" };
+    const later = stack.store({ ...options, freezer: encrypted(next) });
+    const moved = await rotate(later);
+    assert(moved.moved > 0);
+    assert(stack.objectNames().every((name) => isHidden(name) || isPack(name) || name.includes("/~former/")));
+    await later.ensureKs(keys);
+  });
+
+  it("refuses a key that Redis has forgotten, with lookInArchive", async () => {
+    const store = stack.store({ ...options, lookInArchive: true });
+    await fill();
+    await freezeAll(store, keys);
+    await stack.raw("DEL", "tundra:default:rec:user:1");
+    const error = await tundraError("ENSURE_FAILED", () => store.ensureKs("user:1"));
+    assertEquals((error.causes["user:1"] as TundraError).code, "LOST");
+  });
+
+  it("has other names in another queue, and under another key", async () => {
+    await fill();
+    for (
+      const [tqname, freezer] of [["default", encrypted({ nameKey })], ["other", encrypted({ nameKey })], [
+        "third",
+        encrypted({ nameKey: masterKey(8) }),
+      ]] as const
+    ) {
+      const store = stack.store({ tqname, freezer, packBytes: 0 });
+      await store.dirty("user:1");
+      await store.tick();
+    }
+    const segments = stack.objectNames().map((name) => name.split("/")[1]!);
+    assertEquals([segments.length, new Set(segments).size], [3, 3]);
+    const error = await tundraError("BAD_ARGUMENT", () => encrypted({ nameKey: new Uint8Array(16) }));
+    assertStringIncludes(error.message, "nameKey must be 32 bytes: current value is");
   });
 });

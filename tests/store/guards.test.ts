@@ -126,7 +126,7 @@ describe("a tick", () => {
       const dump = new Uint8Array(await stack.raw("DUMP", idle[0]!) as Buffer);
       for (const key of idle) {
         objects.set(
-          await objectName("default", key, ver),
+          await objectName({ tqname: "default" }, key, ver),
           await freezeRecord({ key, ver, at, exp: 0, dump }, [deflateFreezer()]),
         );
         await stack.raw("RESTORE", key, 0, dump, "REPLACE");

@@ -55,7 +55,7 @@ export function oldArchive(
     async own(daysAgo, each) {
       const plain = each.ver ?? version(daysAgo);
       const ver = each.gone === undefined ? plain : tombstoneVersion(plain, each.gone === true);
-      const name = await objectName("default", each.key, ver);
+      const name = await objectName({ tqname: "default" }, each.key, ver);
       archive.objects.set(name, await freezeRecord(recordOf(ver, each), name, freezers));
       return ver;
     },

@@ -166,9 +166,9 @@ describe("the keys and objects of a store", () => {
     assertEquals(temporary("x"), "tundra:default:tmp:x");
     assertEquals(cursor("sweep"), "tundra:default:cursor:sweep");
     assertEquals(ownerObject("default", "first"), "default/~owner/first");
-    assertEquals(await objectPrefix("default", "user:1"), "default/user.3A1/");
-    assertEquals(await objectName("default", "user:1", "17-ab"), "default/user.3A1/17-ab");
-    assertEquals(await objectPrefix("default", ""), "default/~/");
+    assertEquals(await objectPrefix({ tqname: "default" }, "user:1"), "default/user.3A1/");
+    assertEquals(await objectName({ tqname: "default" }, "user:1", "17-ab"), "default/user.3A1/17-ab");
+    assertEquals(await objectPrefix({ tqname: "default" }, ""), "default/~/");
   });
 
   it("give stores of other names nothing in common", () => {
@@ -180,33 +180,36 @@ describe("the keys and objects of a store", () => {
   });
 
   it("shorten a long key to a prefix and digits of its SHA-256, so that no part of a name passes what a disk takes", async () => {
-    assertEquals(await objectPrefix("q", "a".repeat(200)), `q/${"a".repeat(200)}/`);
+    assertEquals(await objectPrefix({ tqname: "q" }, "a".repeat(200)), `q/${"a".repeat(200)}/`);
     const digits = (await sha256Hex("a".repeat(201))).slice(0, 32);
-    assertEquals(await objectPrefix("q", "a".repeat(201)), `q/${"a".repeat(167)}~${digits}/`);
+    assertEquals(await objectPrefix({ tqname: "q" }, "a".repeat(201)), `q/${"a".repeat(167)}~${digits}/`);
     const ugly = "日".repeat(100); // 900 characters escaped
     const cut = toUrlsafe(ugly).slice(0, 165); // the 167th would be in the middle of an escape
-    assertEquals(await objectPrefix("q", ugly), `q/${cut}~${(await sha256Hex(ugly)).slice(0, 32)}/`);
+    assertEquals(await objectPrefix({ tqname: "q" }, ugly), `q/${cut}~${(await sha256Hex(ugly)).slice(0, 32)}/`);
     for (const key of ["a", "A", "日", "%", "."].map((one) => one.repeat(8000))) {
-      for (const part of (await objectName("t".repeat(64), key, "9".repeat(40))).split("/")) {
+      for (const part of (await objectName({ tqname: "t".repeat(64) }, key, "9".repeat(40))).split("/")) {
         assertLessOrEqual(part.length, 200);
       }
     }
   });
 
   it("differ also without case: a key with A-Z has digits of its SHA-256, and the others stay readable alone", async () => {
-    assertEquals(await objectPrefix("q", "sess:abc"), "q/sess.3Aabc/");
-    assertEquals(await objectPrefix("q", "sess:aBc"), `q/sess.3AaBc~${(await sha256Hex("sess:aBc")).slice(0, 32)}/`);
+    assertEquals(await objectPrefix({ tqname: "q" }, "sess:abc"), "q/sess.3Aabc/");
+    assertEquals(
+      await objectPrefix({ tqname: "q" }, "sess:aBc"),
+      `q/sess.3AaBc~${(await sha256Hex("sess:aBc")).slice(0, 32)}/`,
+    );
     const keys = ["a", "b", "ab", ":", ".3a", ".3A", "é", "~", "a~b"].flatMap((key) => {
       const cases = [key, key.toUpperCase(), key + key.toUpperCase(), key.toUpperCase() + key, toUrlsafe(key)];
       return [...cases, toUrlsafe(key).toLowerCase(), ...cases.map((each) => each.repeat(100))];
     });
-    const names = await Promise.all([...new Set(keys)].map((key) => objectPrefix("q", key)));
+    const names = await Promise.all([...new Set(keys)].map((key) => objectPrefix({ tqname: "q" }, key)));
     assertEquals(new Set(names.map((name) => name.toLowerCase())).size, new Set(keys).size);
   });
 
   it("never collide with Tundra's own objects, which begin with ~ and go on", async () => {
     for (const key of ["", "~", "~owner", "~packs", "owner", "~Owner", "~".repeat(300)]) {
-      const prefix = await objectPrefix("q", key);
+      const prefix = await objectPrefix({ tqname: "q" }, key);
       assert(prefix === "q/~/" || !prefix.startsWith("q/~"), prefix);
     }
   });
@@ -214,10 +217,10 @@ describe("the keys and objects of a store", () => {
   it("tell the key, unless it was shortened", async () => {
     const random = seededRandom("keys of objects");
     for (const key of ["", "~", "a", "A", "aB:é", "user:1", "x".repeat(200), "X".repeat(167), random.text(30)]) {
-      assertEquals(await keyOfObject(await objectName("q", key, "1")), key);
+      assertEquals(await keyOfObject(await objectName({ tqname: "q" }, key, "1")), key);
     }
     for (const key of ["x".repeat(201), "X".repeat(201), "日".repeat(100)]) {
-      assertEquals(await keyOfObject(await objectName("q", key, "1")), undefined);
+      assertEquals(await keyOfObject(await objectName({ tqname: "q" }, key, "1")), undefined);
     }
     for (const name of ["q/~owner", "q/~packs/1", "q", "", "q/a~b/1", "q/A/1", "q/a~0123/1", "q/.zz/1"]) {
       assertEquals([name, await keyOfObject(name)], [name, undefined]);
@@ -230,7 +233,7 @@ describe("the keys and objects of a store", () => {
     for (let i = 0; i < 500; i++) {
       const stem = random.text(40) + ".".repeat(random.pick([0, 50, 66, 67, 256, 700]));
       for (const key of [stem + random.text(8), stem + random.text(8)]) {
-        const name = await objectName("q", key, "1");
+        const name = await objectName({ tqname: "q" }, key, "1");
         assertMatch(name, /^q\/[A-Za-z0-9_.~-]+\/1$/);
         assertLessOrEqual(name.length, 210);
         assertEquals(names.get(name.toLowerCase()) ?? key, key);

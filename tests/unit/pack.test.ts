@@ -429,9 +429,9 @@ describe("a place", () => {
   });
 
   it("is in the pack that its word names, or in an object of the key's own", async () => {
-    assertEquals(await holderName("q", "a:b", VER), `q/a.3Ab/${VER}`);
-    assertEquals(await holderName("q", "a:b", `${VER}@:16:96`), `q/~packs/${VER}`);
-    assertEquals(await holderName("q", "a:b", `${VER}@${OTHER_VER}:16:96`), `q/~packs/${OTHER_VER}`);
+    assertEquals(await holderName({ tqname: "q" }, "a:b", VER), `q/a.3Ab/${VER}`);
+    assertEquals(await holderName({ tqname: "q" }, "a:b", `${VER}@:16:96`), `q/~packs/${VER}`);
+    assertEquals(await holderName({ tqname: "q" }, "a:b", `${VER}@${OTHER_VER}:16:96`), `q/~packs/${OTHER_VER}`);
   });
 
   it("is in no pack if its word is malformed", () => {
