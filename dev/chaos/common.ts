@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import process from "node:process";
-import { s3Datastore, TundraError, type TundraOptions, type TundraStore, tundraStore } from "../../mod.ts";
+import { TundraError, type TundraOptions, type TundraStore, tundraStore } from "../../mod.ts";
+import { type ArchiveConfig, chaosDatastore } from "./archives.ts";
 import { type Event, type Ledger, ledger, parseEvents, type Value } from "./ledger.ts";
 
 /** Settings of a process, as JSON in its environment. */
@@ -18,7 +19,7 @@ export interface ChaosConfig {
   /** The number of times that it was started before. */
   life: number;
   redis: { url: string; token: string };
-  s3: { endpoint: string; region: string; bucket: string; accessKeyId: string; secretAccessKey: string };
+  archive: ArchiveConfig;
   /** The path of its ledger. */
   file: string;
   keysEach: number;
@@ -53,11 +54,10 @@ export function configuration(): ChaosConfig {
 
 /** A store of the run. */
 export function chaosStore(
-  config: Pick<ChaosConfig, "redis" | "s3">,
+  config: Pick<ChaosConfig, "redis" | "archive">,
   redis: Partial<TundraOptions["redis"]> = {},
 ): TundraStore {
-  const archive = s3Datastore({ ...config.s3, timeoutMs: 3000, retries: 2 });
-  return tundraStore(archive, {
+  return tundraStore(chaosDatastore(config.archive), {
     redis: { ...config.redis, automaticDeserialization: false, timeoutMs: 3000, retry: { retries: 2 }, ...redis },
     redisTtlMs: REDIS_TTL_MS,
     minEvictBytes: 0, // its values are small

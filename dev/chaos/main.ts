@@ -1,12 +1,12 @@
 /**
- * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]`: real servers,
- * real processes, and a SIGKILL for each of them at any moment. It exits with 1 if anything that was acknowledged is
- * lost.
+ * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]
+ * [--datastore=s3|dynamodb]`: real servers, real processes, and a SIGKILL for each of them at any moment. It exits with 1
+ * if anything that was acknowledged is lost.
  *
- * redis-server (append-only file, synced before each reply) and radosgw are killed and restarted, stopped (SIGSTOP) and
- * resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it was told,
- * see `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared with
- * the ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
+ * redis-server (append-only file, synced before each reply) and radosgw (or dynalite) are killed and restarted, stopped
+ * (SIGSTOP) and resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it
+ * was told, see `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared
+ * with the ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
  *
  * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
  * meet is up to the machine. `--keys` is the number of keys of each application. `--sabotage` removes archive
@@ -20,13 +20,18 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { AwsClient } from "aws4fetch";
 import type { TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { count, seconds, table, verdict } from "../demo/screen.ts";
-import { type Radosgw, startRadosgw } from "../servers/radosgw.ts";
 import { freePort, type RedisServer, startRedis } from "../servers/redis_server.ts";
+import {
+  type ArchiveConfig,
+  type ChaosArchive,
+  chaosDatastore,
+  startArchive,
+  type TroubledServer,
+} from "./archives.ts";
 import {
   type ChaosConfig,
   chaosStore,
@@ -40,11 +45,10 @@ import {
 } from "./common.ts";
 import type { Ledger } from "./ledger.ts";
 
-const BUCKET = "chaos";
 const LEASE_MS = 2000;
 /** Average times for which a process lives, and for which a server runs undisturbed. */
 const LIFE_MS = { application: 20_000, tick: 10_000 };
-const PEACE_MS = { redis: 8000, radosgw: 8000 };
+const PEACE_MS = { redis: 8000, archive: 8000 };
 const DRAINS_WITHIN_MS = 120_000;
 
 const { values: args } = parseArgs({
@@ -55,8 +59,13 @@ const { values: args } = parseArgs({
     ticks: { type: "string", default: "4" },
     keys: { type: "string", default: "40" },
     sabotage: { type: "boolean", default: false },
+    datastore: { type: "string", default: "s3" },
   },
 });
+if (args.datastore !== "s3" && args.datastore !== "dynamodb") {
+  throw new Error(`Cannot run chaos as --datastore must be s3 or dynamodb: current value is ${args.datastore}`);
+}
+const datastore: ArchiveConfig["kind"] = args.datastore;
 
 function whole(name: "seconds" | "seed" | "applications" | "ticks" | "keys", least: number): number {
   const value = Number(args[name]);
@@ -114,7 +123,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 
 interface ChaosServers {
   redis: RedisServer;
-  radosgw: Radosgw;
+  archive: ChaosArchive;
   /**
    * One for each application, so that its requests reach Redis in their order; one for all ticks; one for this program.
    */
@@ -126,24 +135,20 @@ async function startServers(): Promise<ChaosServers> {
   const durable = ["--appendonly", "yes", "--appendfsync", "always"];
   const redis = await startRedis({ port: await freePort(), args: durable });
   stops.push(() => redis.stop());
-  const radosgw = await startRadosgw();
-  stops.push(() => radosgw.stop());
-  await radosgw.createBucket(BUCKET);
+  const archive = await startArchive(datastore, dir);
+  stops.push(() => archive.stop());
   const endpoints: UpstashServer[] = [];
   for (let i = 0; i < applications + 2; i++) {
     const endpoint = await startUpstash({ redisPort: redis.port });
     stops.push(() => endpoint.stop());
     endpoints.push(endpoint);
   }
-  return { redis, radosgw, endpoints };
+  return { redis, archive, endpoints };
 }
-
-/** A server that is killed, stopped and started again. */
-type TroubledServer = Pick<Radosgw, "kill" | "restart" | "pause" | "resume">;
 
 /** Kills or stops a server for a while, again and again; `kind` names its random numbers, `program` its counts. */
 async function trouble(kind: keyof typeof PEACE_MS, program: string, server: TroubledServer): Promise<void> {
-  const random = seeded(`${kind} ${seed}`);
+  const random = seeded(`${kind === "archive" ? program : kind} ${seed}`);
   for (;;) {
     const [peaceMs, kill, awayMs] = [random.next() * 2 * PEACE_MS[kind], random.int(2) === 0, random.next()];
     await peace(peaceMs);
@@ -175,7 +180,6 @@ function troubledRedis(redis: RedisServer): TroubledServer {
 /** Starts a process, kills it and starts it again, until the time is over; returns the last one, which still runs. */
 async function lives(kind: "application" | "tick", index: number, servers: ChaosServers): Promise<ChildProcess> {
   const { url, token } = servers.endpoints[kind === "application" ? index : applications]!;
-  const { url: endpoint, region, accessKeyId, secretAccessKey } = servers.radosgw;
   const random = seeded(`${kind} ${index} ${seed}`);
   const program = fileURLToPath(
     new URL(kind === "application" ? "./app.ts" : "./tick.ts", import.meta.url),
@@ -184,7 +188,7 @@ async function lives(kind: "application" | "tick", index: number, servers: Chaos
     const config: ChaosConfig = {
       ...{ seed, index, life, keysEach, count: kind === "application" ? applications : ticks, leaseMs: LEASE_MS },
       redis: { url, token },
-      s3: { endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey },
+      archive: servers.archive.config,
       file: ledgerOf(kind, index),
     };
     const child = spawn(process.execPath, ["run", "-A", "--no-check", "--node-modules-dir=manual", program], {
@@ -322,12 +326,12 @@ async function compare(store: TundraStore, books: Ledger[], what: string): Promi
 }
 
 /** Removes some archive objects, which nothing in Tundra does: the comparison must find it. */
-async function sabotage({ url, region, accessKeyId, secretAccessKey }: Radosgw): Promise<void> {
-  const client = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region, retries: 0 });
-  const list = await (await client.fetch(`${url}/${BUCKET}?list-type=2`)).text();
-  const names = [...list.matchAll(/<Key>([^<]+)<\/Key>/g)].map((match) => match[1]!);
-  for (const name of names.filter((name) => !name.includes("/~owner/"))) {
-    await (await client.fetch(`${url}/${BUCKET}/${name}`, { method: "DELETE" })).body?.cancel();
+async function sabotage(config: ArchiveConfig): Promise<void> {
+  const { listKeys, deleteKeys } = chaosDatastore(config);
+  for (let cursor: string | undefined, first = true; first || cursor !== undefined; first = false) {
+    const page = await listKeys!("", cursor);
+    await deleteKeys!(page.names.filter((name) => !name.includes("/~owner/")));
+    cursor = page.cursor;
   }
 }
 
@@ -337,7 +341,7 @@ async function run(): Promise<boolean> {
   const servers = await startServers();
   const troubles = [
     trouble("redis", "redis-server", troubledRedis(servers.redis)),
-    trouble("radosgw", "radosgw", servers.radosgw),
+    trouble("archive", servers.archive.program, servers.archive),
   ];
   const watching = watchLeases(servers);
   const apps = Array.from({ length: applications }, (_, i) => lives("application", i, servers));
@@ -356,9 +360,7 @@ async function run(): Promise<boolean> {
   for (const child of await Promise.all(apps)) await killLast(child);
   for (const { url, token } of servers.endpoints) await allArrived(url, token);
   const { url, token } = servers.endpoints.at(-1)!;
-  const { region, accessKeyId, secretAccessKey } = servers.radosgw;
-  const s3 = { endpoint: servers.radosgw.url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
-  const store = chaosStore({ redis: { url, token }, s3 }, { retry: { retries: 5 } });
+  const store = chaosStore({ redis: { url, token }, archive: servers.archive.config }, { retry: { retries: 5 } });
 
   const books = Array.from({ length: applications }, (_, i) => readLedger(ledgerOf("application", i)));
   for (const [application, book] of books.entries()) {
@@ -372,7 +374,7 @@ async function run(): Promise<boolean> {
   const all = books.flatMap((_, application) => keysOf(application, keysEach).map(({ name }) => name));
   const evicted = await evictAll(store, all);
   for (const child of await Promise.all(workers)) await killLast(child);
-  if (args.sabotage) await sabotage(servers.radosgw);
+  if (args.sabotage) await sabotage(servers.archive.config);
   checked += await compare(store, books, "from the archive");
   const unknown = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
   if (unknown.length > 0) problems.push(`keys that were never written: ${unknown.join(", ")}`);
@@ -393,7 +395,9 @@ async function run(): Promise<boolean> {
     ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
     ["sweeps that moved nothing", sum("sweep", tickBooks)],
     ["sweeps that moved versions", sum("sweep that moves", tickBooks)],
-    ...[...faults, "radosgw killed", "radosgw stopped"].map((what): [string, number] => [what, counts[what] ?? 0]),
+    ...[...faults, `${servers.archive.program} killed`, `${servers.archive.program} stopped`].map((
+      what,
+    ): [string, number] => [what, counts[what] ?? 0]),
     ["values archived", totals.frozen],
     ["keys evicted", totals.evicted],
     ["keys brought back", totals.restored],

@@ -25,18 +25,28 @@ export interface DynamodbServer extends Credentials {
 export interface DynamodbOptions {
   /** How long a new table is not yet there. Default: 20. */
   createTableMs?: number;
+  /** The port; a free one by default. */
+  port?: number;
+  /** A folder that keeps the items; by default they are in memory. */
+  path?: string;
   sessionToken?: string;
   /** Milliseconds that its clock is ahead. */
   clockOffsetMs?: number;
+  /** Called before each request, and with each one that has succeeded, before its reply; bar those with this header. */
+  hooks?: {
+    before(): Promise<void>;
+    done(operation: string, body: Record<string, unknown>): void;
+    unlessHeader: string;
+  };
 }
 
-type Dynalite = (options: { createTableMs: number; deleteTableMs: number }) => Server;
+type Dynalite = (options: { path?: string; createTableMs: number; deleteTableMs: number }) => Server;
 
 /** Starts a server without tables. */
 export async function startDynamodb(options: DynamodbOptions = {}): Promise<DynamodbServer> {
   const { createTableMs = 20, clockOffsetMs = 0 } = options;
   const dynalite = createRequire(import.meta.url)("dynalite") as Dynalite;
-  const inner = dynalite({ createTableMs, deleteTableMs: createTableMs });
+  const inner = dynalite({ path: options.path, createTableMs, deleteTableMs: createTableMs });
   const credentials: Credentials = {
     accessKeyId: "TUNDRAACCESSKEY",
     secretAccessKey: "tundra-secret-access-key",
@@ -63,6 +73,15 @@ export async function startDynamodb(options: DynamodbOptions = {}): Promise<Dyna
     const operation = String(message.headers["x-amz-target"]).split(".")[1] ?? "";
     operations[operation] = (operations[operation] ?? 0) + 1;
     const { method, url, headers } = message;
+    const hooks = options.hooks && headers[options.hooks.unlessHeader] === undefined ? options.hooks : undefined;
+    if (hooks) {
+      await hooks.before();
+      const end = response.end.bind(response) as (body: string) => ServerResponse;
+      response.end = ((reply: string) => {
+        if (response.statusCode === 200) hooks.done(operation, JSON.parse(String(body)));
+        return end(reply);
+      }) as typeof response.end;
+    }
     inner.emit("request", Object.assign(Readable.from([body]), { method, url, headers }), response);
   });
   server.keepAliveTimeout = 60_000; // the default of 5 s closes connections under a client's next request
@@ -73,7 +92,7 @@ export async function startDynamodb(options: DynamodbOptions = {}): Promise<Dyna
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
+    server.listen(options.port ?? 0, "127.0.0.1", resolve);
   });
   const { port } = server.address() as AddressInfo;
   return {

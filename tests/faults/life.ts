@@ -92,9 +92,11 @@ const RETRIED = new Set([
 
 /** Those of `KINDS` that make a difference to this request. */
 export function kindsFor(request: FaultRequest, tries: Tries): readonly Kind[] {
-  const reads = request.method === "GET" || /^\[*"(EVAL(SHA)?_RO|MGET|TIME|ZRANGE\w*)"/.test(request.body);
+  const { method, body } = request;
+  const reads = method === "GET" || /^\[*"(EVAL(SHA)?_RO|MGET|TIME|ZRANGE\w*)"|"ConsistentRead":true/.test(body);
+  const puts = method === "PUT" || /"ConditionExpression":/.test(body);
   return KINDS.filter(({ name }) =>
-    (!reads || OF_READS.has(name)) && (request.method !== "PUT" || OF_UPLOADS.has(name)) &&
+    (!reads || OF_READS.has(name)) && (!puts || OF_UPLOADS.has(name)) &&
     (tries === "no retries" || RETRIED.has(name))
   );
 }
