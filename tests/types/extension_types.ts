@@ -18,6 +18,7 @@ import {
 } from "@tundra/store";
 import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/cloudflare";
 import { aesGcmFreezer, type AesGcmOptions, rotate, type RotateReport, status } from "@tundra/store/encryption";
+import { type DynamodbDatastore, dynamodbDatastore } from "@tundra/store/dynamodb";
 import { cronHandler } from "@tundra/store/http";
 import {
   adopt,
@@ -112,6 +113,28 @@ export function datastores(bucket: R2BucketLike): void {
   r2Datastore(bucket, { prefix: "tundra/", concurrency: 6, retries: 0 });
   memoryDatastore().objects.clear();
 
+  const table: DynamodbDatastore = dynamodbDatastore({
+    ...{ region: "eu-central-1", table: "cold", accessKeyId: "id", secretAccessKey: "secret", sessionToken: "token" },
+    ...{ endpoint: "http://127.0.0.1:8000", fetch },
+  });
+  dynamodbDatastore({
+    region: "eu-central-1",
+    table: "cold",
+    credentials: () => ({ accessKeyId: "", secretAccessKey: "" }),
+  });
+  const made: Promise<void>[] = [
+    table.ensureTable(),
+    table.ensureTable({ capacity: { read: 1, write: 1 }, waitMs: 1 }),
+  ];
+  tundraStore(table, { redis });
+  console.log(made);
+
+  // @ts-expect-error it reads no ranges
+  table.fetchRanges([]);
+  // @ts-expect-error a table must be there
+  dynamodbDatastore({ region: "eu-central-1", accessKeyId: "id", secretAccessKey: "secret" });
+  // @ts-expect-error a capacity has two numbers
+  table.ensureTable({ capacity: { read: 1 } });
   // @ts-expect-error options must be there
   s3Datastore();
   // @ts-expect-error a bucket must be there
