@@ -42,7 +42,7 @@ import { asTundraError, badArgument } from "../base/errors.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 
-export { type R2BucketLike, r2Datastore, type R2DatastoreOptions } from "../datastores/r2.ts";
+export { type R2BucketLike, r2Datastore, type R2DatastoreOptions, type R2UploadLike } from "../datastores/r2.ts";
 
 /** Options of {@linkcode scheduledHandler}: those of each tick, and of its log. */
 export interface ScheduledOptions extends TickOptions {

@@ -71,6 +71,16 @@ export interface Datastore {
    */
   putKey(name: string, value: Uint8Array, options?: PutOptions): Promise<true>;
   /**
+   * Stores an object of several parts durably, as one: until it resolves, or if it rejects, no part of it is to be seen.
+   * All parts have the same size, 5 MiB or more, but for the last, which may have fewer bytes; there are two at least.
+   * It takes the next part when it has room for it. If `parts` rejects, so does it, with the same error. Without it, and
+   * `fetchRanges`, values that take more than a request are archived whole, in the memory that `maxBytesInFlight` allows.
+   *
+   * @returns `true`, once the object is stored
+   * @throws {TundraError} as `putKey` does
+   */
+  putParts?(name: string, parts: AsyncIterable<Uint8Array>, options?: DatastoreCallOptions): Promise<true>;
+  /**
    * Fetches objects. A failure takes one slot only.
    *
    * @returns for each name, in their order, the object; `notFound(name)` if it is provably absent; any other error

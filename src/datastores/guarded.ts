@@ -45,6 +45,9 @@ export function guardedDatastore(datastore: Datastore): Datastore {
         (answer) => answer instanceof Uint8Array,
       ),
   };
+  if (datastore.putParts) {
+    guarded.putParts = async (...args) => await (await import("./guarded_parts.ts")).putParts(datastore, ...args);
+  }
   if (datastore.fetchRanges) {
     guarded.fetchRanges = (reads, options) =>
       each(

@@ -9,7 +9,7 @@ import { checkReads, wrongLength } from "./ranges.ts";
 /** Names a page of `listKeys`, as S3 has it. */
 const PAGE = 1000;
 
-/** The result of {@linkcode memoryDatastore}: a {@linkcode Datastore} with all six functions. */
+/** The result of {@linkcode memoryDatastore}: a {@linkcode Datastore} with all seven functions. */
 export interface MemoryDatastore extends Required<Datastore> {
   /** The objects themselves: a test may look at, damage or remove them. */
   readonly objects: Map<string, Uint8Array>;
@@ -39,6 +39,21 @@ export function memoryDatastore(): MemoryDatastore {
       options?.signal?.throwIfAborted();
       if (options?.ifAbsent && objects.has(name)) throw nameTaken(name);
       objects.set(name, new Uint8Array(value));
+      return true;
+    },
+    async putParts(name, parts, options) {
+      const all: Uint8Array[] = [];
+      for await (const part of parts) {
+        options?.signal?.throwIfAborted();
+        all.push(new Uint8Array(part));
+      }
+      const object = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0));
+      let end = 0;
+      for (const part of all) {
+        object.set(part, end);
+        end += part.length;
+      }
+      objects.set(name, object);
       return true;
     },
     // deno-lint-ignore require-await

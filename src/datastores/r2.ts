@@ -23,6 +23,8 @@ export interface R2BucketLike {
     value: Uint8Array,
     options: { sha256: ArrayBuffer; onlyIf?: { etagDoesNotMatch: string } },
   ): Promise<unknown>;
+  /** Begins an upload of several parts. */
+  createMultipartUpload(name: string): Promise<R2UploadLike>;
   /** Fetches an object, or a range of it; `null` if it does not exist. */
   get(
     name: string,
@@ -36,6 +38,16 @@ export interface R2BucketLike {
   list(
     options: { prefix: string; cursor?: string; limit?: number },
   ): Promise<{ objects: { key: string }[]; truncated: boolean; cursor?: string }>;
+}
+
+/** The part of an R2 upload of several parts that Tundra uses. */
+export interface R2UploadLike {
+  /** Puts a part; numbers begin at 1. */
+  uploadPart(partNumber: number, value: Uint8Array): Promise<{ partNumber: number; etag: string }>;
+  /** Makes the object of its parts. */
+  complete(parts: { partNumber: number; etag: string }[]): Promise<unknown>;
+  /** Ends the upload; its parts go. */
+  abort(): Promise<void>;
 }
 
 /** Options of {@linkcode r2Datastore}. */
@@ -82,7 +94,7 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  * A datastore in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. It makes no call until it
  * is used, and is cheap to make.
  *
- * Cost: one call to R2 for each object (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
+ * Cost: one call to R2 for each object, for one of over 8 MiB one for each 8 MiB and two more (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
  * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the
  * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys` or `fetchRanges`),
  * `TOO_LARGE`, `UNSUPPORTED`, else `UNAVAILABLE`.
@@ -122,6 +134,11 @@ export function r2Datastore(bucket: R2BucketLike, options: R2DatastoreOptions = 
       const put = await attempt(what, call, () => bucket.put(at, value, { sha256, ...(onlyIf && { onlyIf }) }));
       if (onlyIf && put === null) throw nameTaken(name);
       return true;
+    },
+
+    async putParts(name, parts, call) {
+      const at = objectPath("put", prefix, name);
+      return await (await import("./r2_parts.ts")).putParts(archive, at, name, parts, call);
     },
 
     fetchKeys: (names, call) => fetchAll(archive, names, call),

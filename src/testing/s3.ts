@@ -1,5 +1,5 @@
 /**
- * An S3 server in this process, for the demo and the tests: objects, listings, multi-object delete; path style
+ * An S3 server in this process, for the demo and the tests: objects, uploads of several parts, listings, multi-object delete; path style
  * (`/bucket/key`) and virtual-host style (`bucket.localhost`). It verifies signatures and payload hashes by itself.
  * @module
  */
@@ -52,6 +52,8 @@ export interface S3Server {
   readonly operations: Readonly<Record<string, number>>;
   /** A bucket's objects, live: look at them, damage them, remove them (in memory; a folder does not follow). */
   objects(bucket: string): Map<string, Uint8Array>;
+  /** Uploads of several parts that were begun and neither completed nor aborted, by id. */
+  readonly uploads: ReadonlyMap<string, unknown>;
   /** Makes a bucket; one that exists is no error. */
   createBucket(bucket: string): Promise<void>;
   /** Ends all connections; resolves when the port is free. */
@@ -129,10 +131,8 @@ export async function startS3(options: S3Options = {}): Promise<S3Server> {
       if (!objects) throw new Error(`Cannot look into ${bucket} as it must be a bucket of this server`);
       return objects;
     },
-    createBucket: (bucket) => {
-      buckets.create(bucket);
-      return Promise.resolve();
-    },
+    uploads: buckets.uploads,
+    createBucket: (bucket) => Promise.resolve(buckets.create(bucket)),
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -16,6 +16,8 @@ import {
   randomBytes,
 } from "./datastore.ts";
 
+import { partsConformance } from "./parts.ts";
+
 /** A running S3 server. */
 export interface S3Target {
   url: string;
@@ -87,6 +89,8 @@ export function s3Conformance(
       assertEquals((await listAll(other, "")).names, ["0"]);
       assertEquals(await make().hasKeys(["0", prefix + "0"]), [false, true]);
     });
+
+    partsConformance(it, make);
 
     it("says whose fault wrong credentials are, and keeps them to itself", async () => {
       await make().putKey("credentials/there", new Uint8Array(1));

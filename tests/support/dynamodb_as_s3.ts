@@ -83,6 +83,7 @@ export async function startDynamodbAsS3(): Promise<S3Server> {
   return {
     ...rest,
     operations,
+    uploads: new Map(),
     get requests() {
       return Object.values(operations).reduce((sum, n) => sum + n, 0);
     },

@@ -33,7 +33,7 @@ export type { DynamodbDatastoreOptions } from "./options.ts";
 export type { EnsureTableOptions } from "./table.ts";
 
 /** The result of {@linkcode dynamodbDatastore}: a {@linkcode Datastore} without `fetchRanges`, so without packs. */
-export interface DynamodbDatastore extends Required<Omit<Datastore, "fetchRanges">> {
+export interface DynamodbDatastore extends Required<Omit<Datastore, "fetchRanges" | "putParts">> {
   /**
    * Makes the table unless it is there, and waits until it can be used. It may be called again, and by several at once.
    * A table that is there is left as it is.

@@ -48,8 +48,8 @@ const TAKEN = ["PreconditionFailed", "412"];
 /**
  * A datastore in S3, or in a service with its protocol. It makes no request until it is used, and is cheap to make.
  *
- * Cost: one request for each object; listing and deleting: one for each 1,000. Credentials need `s3:PutObject`,
- * `s3:GetObject`, `s3:DeleteObject`, and `s3:ListBucket` on the bucket: without that, S3 does not tell an absent object
+ * Cost: one request for each object, for one of over 8 MiB one for each 8 MiB and two more; listing and deleting: one for each 1,000. Credentials need `s3:PutObject`,
+ * `s3:GetObject`, `s3:AbortMultipartUpload`, `s3:DeleteObject`, and `s3:ListBucket` on the bucket: without that, S3 does not tell an absent object
  * from a forbidden one, and Tundra takes it for "unknown". Uploads carry a signed SHA-256, so the server refuses an
  * object that was damaged on its way.
  *
@@ -97,6 +97,13 @@ export function s3Datastore(options: S3DatastoreOptions): Required<Datastore> {
     timeoutMs: connection.timeoutMs + RETRY_WITHIN_MS,
     putKey: (name, value, options) => put(archive, name, value, options),
 
+    async putParts(name, parts, options) {
+      const path = objectPath("put", prefix, name);
+      const stores = async () => (await hasAll(archive, [name], options))[0] === true;
+      const { putParts } = await import("./parts.ts");
+      return await putParts({ request: archive.request, path, name, stores }, parts, options);
+    },
+
     fetchKeys: (names, options) => fetchAll(archive, names, options),
 
     async fetchRanges(reads, options) {
@@ -104,12 +111,7 @@ export function s3Datastore(options: S3DatastoreOptions): Required<Datastore> {
       return await fetchAll(archive, reads.map(({ name }) => name), options, reads);
     },
 
-    // Not HEAD: its 404 has no body, so an absent object and an absent bucket look the same.
-    async hasKeys(names, options) {
-      const answers = ["NoSuchKey", "InvalidRange"]; // the range of an empty object
-      const call = { method: "GET", headers: { range: "bytes=0-0" }, statusOnly: true, answers } as const;
-      return await each(archive, names, "look for", () => call, (_, { code }) => code !== "NoSuchKey", options);
-    },
+    hasKeys: (names, options) => hasAll(archive, names, options),
 
     deleteKeys: (names, options) => deleteAll(archive, names, options),
 
@@ -160,6 +162,17 @@ async function fetchAll(
 ): Promise<(Uint8Array | Error)[]> {
   const callOf = (i: number) => ({ method: "GET", answers: ["NoSuchKey"], range: ranges?.[i] }) as const;
   return await each(archive, names, "fetch", callOf, (name, { code, bytes }) => code ? notFound(name) : bytes, options);
+}
+
+/** Looks for objects. Not HEAD: its 404 has no body, so an absent object and an absent bucket look the same. */
+async function hasAll(
+  archive: S3Archive,
+  names: string[],
+  options: DatastoreCallOptions | undefined,
+): Promise<(boolean | Error)[]> {
+  const answers = ["NoSuchKey", "InvalidRange"]; // the range of an empty object
+  const call = { method: "GET", headers: { range: "bytes=0-0" }, statusOnly: true, answers } as const;
+  return await each(archive, names, "look for", () => call, (_, { code }) => code !== "NoSuchKey", options);
 }
 
 async function put(

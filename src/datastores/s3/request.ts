@@ -43,6 +43,10 @@ export interface S3Call {
   range?: ByteRange;
   /** True if S3 refuses this body without a checksum. */
   needsChecksum?: boolean;
+  /** True if it begins an upload of several parts, so that it has the headers of uploads and names their checksum. */
+  isUpload?: boolean;
+  /** True if the body is no object's: it needs no checksum. */
+  isControl?: boolean;
   /** True if only the status matters: a body that was not asked for is not read. */
   statusOnly?: boolean;
   /**
@@ -55,6 +59,10 @@ export interface S3Call {
 export interface S3Reply {
   code: string;
   bytes: Uint8Array;
+  /** Of what was put; "" for none. */
+  etag: string;
+  /** The checksum that was sent with the body; "" for none. */
+  sha256: string;
 }
 
 /** Sends one call; rejects with a TundraError, the signal's reason, or what `onRequest` threw. */
@@ -122,7 +130,8 @@ async function request(
   if (!response.ok) return refused(session, call, response, new TextDecoder().decode(bytes));
   const doubt = doubtful(call, response, bytes);
   if (doubt) return { again: "later", error: failure(session, call, `${response.status} ${doubt}`) };
-  return { reply: { code: "", bytes } };
+  const etag = response.headers.get("etag") ?? "";
+  return { reply: { code: "", bytes, etag, sha256: hash && sendsSha256(session, call) ? base64(hash) : "" } };
 }
 
 /** Signs a call and its body's hash, so that the server refuses a body that was damaged on its way. */
@@ -133,13 +142,14 @@ async function sign(
 ): Promise<{ url: URL; headers: Headers }> {
   const { url, region, checksum, signingKeys } = session;
   const headers: Record<string, string> = {
-    ...(call.method === "PUT" ? session.putHeaders : {}),
+    ...(call.isUpload || (call.method === "PUT" && call.query === undefined) ? session.putHeaders : {}),
+    ...(call.isUpload && checksum === "sha256" && { "x-amz-checksum-algorithm": "SHA256" }),
     ...call.headers,
     ...(call.range && rangeHeader(call.range)),
     "x-amz-content-sha256": hash ? hex(hash) : EMPTY_SHA256,
   };
-  if (hash && checksum === "sha256") headers["x-amz-checksum-sha256"] = btoa(String.fromCharCode(...hash));
-  if (call.body && (checksum === "md5" || (call.needsChecksum && checksum === "none"))) {
+  if (hash && sendsSha256(session, call)) headers["x-amz-checksum-sha256"] = base64(hash);
+  if (call.body && !call.isControl && (checksum === "md5" || (call.needsChecksum && checksum === "none"))) {
     headers["content-md5"] = contentMd5(call.body);
   }
   const { accessKeyId, secretAccessKey, sessionToken } = await session.credentials.current();
@@ -163,7 +173,9 @@ function refused(session: S3Session, call: S3Call, response: Response, xml: stri
   const { status, headers } = response;
   const code = xmlText(xml, "Code") ?? (status === 412 ? "PreconditionFailed" : "");
   const answer = code || String(status);
-  if (call.answers?.includes(answer)) return { reply: { code: answer, bytes: new Uint8Array(0) } };
+  if (call.answers?.includes(answer)) {
+    return { reply: { code: answer, bytes: new Uint8Array(0), etag: "", sha256: "" } };
+  }
   const refusal = readRefusal(status, code);
   const text = [
     `${status} ${code || "without an S3 error code"}`,
@@ -201,6 +213,15 @@ function doubtful(call: S3Call, response: Response, bytes: Uint8Array): string |
   }
   const expected = call.method === "DELETE" ? [200, 204] : call.method === "GET" ? [200, 206] : [200];
   return expected.includes(status) ? undefined : "which S3 never answers";
+}
+
+/** Tells if a body goes with a checksum that the server keeps. */
+function sendsSha256({ checksum }: S3Session, { isControl }: S3Call): boolean {
+  return checksum === "sha256" && !isControl;
+}
+
+function base64(hash: Uint8Array): string {
+  return btoa(String.fromCharCode(...hash));
 }
 
 /** The milliseconds that the server's clock is ahead of ours; `undefined` if it does not say its time. */

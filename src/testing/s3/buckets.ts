@@ -22,6 +22,18 @@ export interface Buckets {
   put(bucket: string, key: string, bytes: Uint8Array, contentType: string, nowMs: number): ObjectInfo;
   delete(bucket: string, key: string): void;
   info(bytes: Uint8Array): ObjectInfo;
+  /** Uploads of several parts that are neither completed nor aborted, by id. */
+  readonly uploads: Map<string, Upload>;
+}
+
+/** An upload of several parts. */
+export interface Upload {
+  bucket: string;
+  key: string;
+  contentType: string;
+  /** `SHA256` if the parts have checksums. */
+  algorithm: string | undefined;
+  parts: Map<number, { bytes: Uint8Array; etag: string; sha256: string | undefined }>;
 }
 
 /** Buckets in memory; with a folder, what is there is loaded now, and each change is written there at once. */
@@ -75,7 +87,7 @@ export function openBuckets(folder?: string): Buckets {
       }
     }
   }
-  return { get: (bucket) => buckets.get(bucket), create, put, delete: remove, info };
+  return { get: (bucket) => buckets.get(bucket), create, put, delete: remove, info, uploads: new Map() };
 }
 
 function describe(bytes: Uint8Array, contentType: string, modifiedMs: number): ObjectInfo {

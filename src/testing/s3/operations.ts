@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import type { Buckets } from "./buckets.ts";
 import { element, S3Error, unescapeXml, xml } from "./error.ts";
 import { listing, MAX_KEYS } from "./listing.ts";
+import { multipart } from "./multipart.ts";
 import { valueOf } from "./signature.ts";
 
 const MAX_KEY_BYTES = 1024;
@@ -36,6 +37,12 @@ export function operationOf(request: Pick<S3Request, "method" | "bucket" | "key"
   const operation = request.method + (request.bucket === "" ? " /" : request.key === "" ? " bucket" : " object");
   if (operation === "GET bucket" && has("list-type")) return "ListObjectsV2";
   if (operation === "POST bucket" && has("delete")) return "DeleteObjects";
+  if (operation === "POST object" && has("uploads")) return "CreateMultipartUpload";
+  if (has("uploadId")) {
+    const part = operation === "PUT object" && has("partNumber") && "UploadPart";
+    return part || ({ "POST object": "CompleteMultipartUpload", "DELETE object": "AbortMultipartUpload" })[operation] ||
+      "NotImplemented";
+  }
   if (names.length > 0) return "NotImplemented";
   return ({
     "GET /": "ListBuckets",
@@ -84,6 +91,11 @@ export function answer(request: S3Request, buckets: Buckets): S3Reply {
     case "DeleteObject":
       buckets.delete(request.bucket, request.key);
       return { status: 204 };
+    case "CreateMultipartUpload":
+    case "UploadPart":
+    case "CompleteMultipartUpload":
+    case "AbortMultipartUpload":
+      return multipart(operation, request, buckets);
     case "PutObject":
       return put(request, objects, buckets);
     default:
