@@ -4,10 +4,11 @@
  * @module
  */
 import type { Block } from "./archive/block.ts";
+import type { LargeRecord } from "./archive/large.ts";
 import { placeOf } from "./archive/place.ts";
 import type { ArchiveRecord, Tombstone } from "./archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
-import { versionMicros } from "./base/keys.ts";
+import { isLarge, versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
 import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
 import { formerIds } from "./core/former.ts";
@@ -51,6 +52,8 @@ interface Evicted {
 
 /** A value that waits for its request. */
 interface Ready extends Thawed {
+  /** The head of a large value, which comes back by itself, and its object's name. */
+  large?: { head: LargeRecord; name: string };
   /** Bytes that it takes of a request. */
   weight: number;
   /** Memory that it takes. */
@@ -72,7 +75,10 @@ export async function bringBack(
   const again: string[] = [];
   const sendPart = async (batch: Ready[]) => {
     try {
-      const outcomes = await restore(context.index, batch);
+      const { large, expected } = batch[0] ?? {};
+      const outcomes = large
+        ? [await (await import("./core/restore_large.ts")).restoreLarge(context, { ...large, expected: expected! })]
+        : await restore(context.index, batch);
       batch.forEach(({ key }, i) => {
         const outcome = outcomes[i]!;
         if (outcome === "again") again.push(key);
@@ -99,7 +105,10 @@ export async function bringBack(
     const fetched = wave.length > 0 ? await fetchArchived(context, wave, { flights }) : [];
     while (fetched.length > 0) { // values that are thawed take several times their size
       const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
-      ready.push(...await thawAll(context, some, known, failures, again));
+      for (const each of await thawAll(context, some, known, failures, again)) {
+        if (each.large) await sendPart([each]);
+        else ready.push(each);
+      }
       // the next one may lie in the last block, and none of them in another
       for (const unit of blocks.keys()) if (unit !== some.at(-1)!.unit) blocks.delete(unit);
       const requests = batches(ready, weigh, connection.requestLimit());
@@ -115,7 +124,7 @@ const weigh = ({ weight }: Ready): number => weight;
 
 function evicted({ connection }: Context, key: string, record: string): Evicted {
   const { ver, kb } = parseRecord(record)!;
-  const valueBytes = kb > 0 ? 1024 * kb : connection.requestLimit(); // larger ones are never evicted
+  const valueBytes = isLarge(ver) ? 0 : kb > 0 ? 1024 * kb : connection.requestLimit();
   return {
     key,
     record,
@@ -186,10 +195,17 @@ async function thaw(context: Context, fetched: Fetched & { record: string }, kno
   return readyOf(fetched, await thawArchived(context, fetched, known.blocks));
 }
 
-function readyOf({ key, record, ver }: Fetched & { record: string }, archived: ArchiveRecord | Tombstone): Ready {
+function readyOf(
+  { key, record, ver, name }: Fetched & { record: string },
+  archived: ArchiveRecord | LargeRecord | Tombstone,
+): Ready {
   const head = { key, expected: record, ver };
   if ("gone" in archived) {
     return { ...head, exp: 0, payload: TOMBSTONE, weight: keyBytes(key), bytes: inFlight(key, 0) };
+  }
+  if (!("dump" in archived)) {
+    const large = { head: archived, name };
+    return { ...head, exp: archived.exp, payload: "", weight: 0, bytes: 0, large };
   }
   const { exp, dump } = archived;
   const weight = keyBytes(key) + payloadBytes(dump);

@@ -252,6 +252,19 @@ export function goneOf(ver: string): true | "inferred" | undefined {
   return mark === undefined ? undefined : mark === "d" || "inferred";
 }
 
+/**
+ * The version of a large value, whose object has segments: a ninth digit behind the nonce. So a record and a listing
+ * tell that the object is not to be read as a whole.
+ */
+export function largeVersion(ver: string): string {
+  return ver + "a";
+}
+
+/** Tells if a version, or the name of an object, is that of a large value. */
+export function isLarge(ver: string): boolean {
+  return /\d{16}-[0-9a-f]{8}a$/.test(ver);
+}
+
 /** The newest of some versions. It is several if they have the same time: nothing says which of them came last. */
 export function newestOf(versions: readonly string[]): string[] {
   const lastUs = Math.max(0, ...versions.map(versionMicros));

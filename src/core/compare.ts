@@ -28,5 +28,9 @@ export async function compare(
   if (isNotFound(fetched!.object)) return "absent";
   const archived = await thawArchived(context, fetched!);
   if ("gone" in archived) return "absent";
+  if (!("dump" in archived)) {
+    const { compareLarge } = await import("./restore_large.ts");
+    return await compareLarge(context, { head: archived, name: fetched!.name, expected: record }, call);
+  }
   return await same(context.index, key, record, encodePayload(archived.dump), call);
 }

@@ -7,10 +7,13 @@ import { type Block, recordOf, thawBlock } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { holderName, placeOf } from "../archive/place.ts";
 import { thawRecord } from "../archive/record.ts";
+import type { LargeRecord } from "../archive/large.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { isLarge } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { DatastoreCallOptions, RangeRead } from "../datastores/datastore.ts";
 import type { Context } from "./context.ts";
+import { readRanges } from "./read_ranges.ts";
 
 /** Blocks of one pack with at most this between them are read in one request ... */
 const GAP_BYTES = 64 * 1024;
@@ -35,6 +38,7 @@ export interface Fetched extends Named {
   unit: string;
   /** The object's name, or the pack's. */
   name: string;
+  /** Its bytes; of a large value those of its head. */
   object: Uint8Array | Error;
 }
 
@@ -80,7 +84,8 @@ async function fetchUnits(
   call: DatastoreCallOptions | undefined,
 ): Promise<Map<string, Uint8Array | Error>> {
   const found = new Map<string, Uint8Array | Error>();
-  const own = units.filter(({ length }) => length === 0);
+  const own = units.filter(({ length, name }) => length === 0 && !isLarge(name));
+  const large = units.filter(({ name }) => isLarge(name));
   const reads = mergedReads(units.filter(({ length }) => length > 0));
   const all = async (some: unknown[], fetch: () => Promise<(Uint8Array | Error)[]>) => {
     try {
@@ -89,11 +94,13 @@ async function fetchUnits(
       return some.map(() => asTundraError(thrown, "fetch objects"));
     }
   };
-  const [objects, ranges] = await Promise.all([
+  const [objects, ranges, heads] = await Promise.all([
     all(own, () => context.datastore.fetchKeys(own.map(({ name }) => name), call)),
     all(reads, () => readRanges(context, reads, call)),
+    all(large, async () => await (await import("./large.ts")).fetchHeads(context, large.map(({ name }) => name), call)),
   ]);
   own.forEach(({ id }, i) => found.set(id, objects[i]!));
+  large.forEach(({ id }, i) => found.set(id, heads[i]!));
   const alone: Unit[] = [];
   reads.forEach((read, i) => {
     const bytes = ranges[i]!;
@@ -130,30 +137,8 @@ function mergedReads(blocks: Unit[]): (RangeRead & { units: Unit[] })[] {
   return reads;
 }
 
-/** Parts of objects; a datastore that cannot read parts fetches each object whole. */
-export async function readRanges(
-  context: Context,
-  reads: readonly RangeRead[],
-  call?: DatastoreCallOptions,
-): Promise<(Uint8Array | Error)[]> {
-  const { datastore } = context;
-  if (datastore.fetchRanges) {
-    return await datastore.fetchRanges(reads.map(({ name, offset, length }) => ({ name, offset, length })), call);
-  }
-  const names = [...new Set(reads.map(({ name }) => name))];
-  const objects = new Map((await datastore.fetchKeys(names, call)).map((object, i) => [names[i]!, object]));
-  return reads.map(({ name, offset, length }) => {
-    const object = objects.get(name)!;
-    if (object instanceof Error || object.length >= offset + length) {
-      return object instanceof Error ? object : object.subarray(offset, offset + length);
-    }
-    const must = `have ${offset + length} bytes: it has ${object.length}`;
-    return new TundraError("CORRUPT", `Cannot read ${show(name)} as it must ${must}`);
-  });
-}
-
 /**
- * Thaws what was fetched; `blocks` holds those that this call has thawed already.
+ * Thaws what was fetched, of a large value only its head; `blocks` holds those that this call has thawed already.
  *
  * @throws TundraError `CORRUPT`, `UNSUPPORTED`, or what a freezer threw; the object's own error
  */
@@ -161,9 +146,12 @@ export async function thawArchived(
   context: Context,
   { key, ver: word, unit, name, object }: Fetched,
   blocks: Map<string, Promise<Block>> = new Map(),
-): Promise<ArchiveRecord | Tombstone> {
+): Promise<ArchiveRecord | LargeRecord | Tombstone> {
   if (object instanceof Error) throw asTundraError(object, `fetch ${show(key)}`);
   const { ver, pack } = placeOf(word);
+  if (isLarge(word)) {
+    return await (await import("../archive/large.ts")).thawHead(object, { key, ver }, name, context.freezers);
+  }
   if (pack === "") return await thawRecord(object, { key, ver }, name, context.freezers);
   let block = blocks.get(unit);
   if (!block) blocks.set(unit, block = thawBlock(object, name, context.freezers, [key]));

@@ -5,7 +5,7 @@
 import { labelOf } from "../archive/encoding.ts";
 import { unseal } from "../archive/seal.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { objectPrefix, versionMicros } from "../base/keys.ts";
+import { isLarge, objectPrefix, versionMicros } from "../base/keys.ts";
 import type { EachRead } from "./newest_version.ts";
 import type { Context } from "./context.ts";
 
@@ -35,7 +35,10 @@ export async function learnKey(
   for (const ver of newest.slice(0, MOST_READ)) {
     const name = prefix + ver;
     try {
-      const [object] = await each((call) => context.datastore.fetchKeys([name], call));
+      const [object] = await each(async (call) => {
+        if (!isLarge(name)) return await context.datastore.fetchKeys([name], call);
+        return await (await import("./large.ts")).fetchHeads(context, [name], call);
+      });
       if (isNotFound(object)) continue;
       if (object instanceof Uint8Array) return await keyIn(context, object, prefix, ver);
       throw object;
@@ -51,7 +54,9 @@ export async function learnKey(
 
 async function keyIn(context: Context, object: Uint8Array, prefix: string, ver: string): Promise<string> {
   const what = `read the key of ${show(prefix + ver)}`;
-  const label = labelOf(await unseal(object, prefix + ver, context.freezers, what, []));
+  const label = isLarge(ver)
+    ? await (await import("../archive/large.ts")).thawHead(object, { ver }, prefix + ver, context.freezers)
+    : labelOf(await unseal(object, prefix + ver, context.freezers, what, []));
   const { key } = label;
   if (typeof key === "string" && label.ver === ver && await objectPrefix(context, key) === prefix) return key;
   throw new TundraError("CORRUPT", `Cannot ${what} as it must hold a version of a key with that name: it does not`);

@@ -9,7 +9,7 @@ import { newestOf, objectPrefix, packName, packPrefix, versionMicros } from "../
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 import { listPages } from "../datastores/guarded.ts";
 import type { Context } from "./context.ts";
-import { readRanges } from "./fetch_archived.ts";
+import { readRanges } from "./read_ranges.ts";
 
 /** The most directories that a search reads. */
 const MOST_DIRECTORIES = 256;

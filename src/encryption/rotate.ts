@@ -57,7 +57,9 @@ const BOUNDS = { least: 30, closing: 8 };
  *
  * It deletes nothing. Versions that it has moved stay in their old places as well until a sweep deletes these, 48 hours
  * and `keepMs` later. Versions that no record names, such as older ones, and tombstones are not moved, so that no
- * removed value lives longer for it: sweeps delete them in their time, and until then need the old key.
+ * removed value lives longer for it: sweeps delete them in their time, and until then need the old key. Nor are large
+ * values, which no request can carry: each is one of the errors, `TOO_LARGE`; call `ensureKs()` and `dirty()`, and run a
+ * tick, which archives it under the new key.
  *
  * Cost: for each 1,000 objects of keys' own a listing and 2 requests to Redis, and a request for each object; for each
  * pack 3 requests and one for each MB. What is moved is read once more, and takes a PUT and a request to Redis for each

@@ -3,7 +3,7 @@
  * @module
  */
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { packName, packPrefix, versionMicros } from "../base/keys.ts";
+import { isLarge, packName, packPrefix, versionMicros } from "../base/keys.ts";
 import { listPacks, wordOf } from "../core/newest_version.ts";
 import type { AesGcmParts } from "../freezers/aes_gcm.ts";
 import { OWN_START, type OwnCursor, ownPage, type OwnVersion } from "../operations/archive_walk.ts";
@@ -107,6 +107,15 @@ async function rotateSome(run: RotateRun, versions: OwnVersion[]): Promise<void>
     const must = idFor(parts, key);
     if (must instanceof TundraError) errors.add(key, must);
     if (is === undefined || must instanceof TundraError || is === must) continue;
+    if (isLarge(ver)) {
+      const why =
+        `a value that no request can carry must be archived anew: call ensureKs() and dirty(), and run a tick`;
+      errors.add(
+        key,
+        new TundraError("TOO_LARGE", `Cannot rotate the key of ${show(name)} as ${why}`, { keys: [key] }),
+      );
+      continue;
+    }
     const size = records.get(key)!.kb || READ_KB; // it may not be known
     if (kb + size > READ_KB && moves.length > 0) {
       await move(run, moves.map((each) => [each]));

@@ -6,10 +6,11 @@ import { FREEZER_ID } from "../archive/container.ts";
 import type { Freezer } from "../archive/freezer.ts";
 import { type Directory, directoryPlace, PACK_HEAD, type PackEntry, thawDirectory } from "../archive/pack.ts";
 import { isNotFound, show, TundraError } from "../base/errors.ts";
-import { packName, versionMicros } from "../base/keys.ts";
+import { isLarge, packName, versionMicros } from "../base/keys.ts";
 import { type Context, contextOf } from "../core/context.ts";
-import { fetchArchived, readRanges } from "../core/fetch_archived.ts";
+import { fetchArchived } from "../core/fetch_archived.ts";
 import { wordOf } from "../core/newest_version.ts";
+import { readRanges } from "../core/read_ranges.ts";
 import { AES_GCM_ID, type AesGcmParts, aesGcmParts, keyIdOf } from "../freezers/aes_gcm.ts";
 import type { Bounds } from "../operations/bounds.ts";
 
@@ -19,6 +20,8 @@ export type UnitId = string | undefined;
 /** No encrypted object is shorter, and a chain of two freezers and an id of 64 characters are within. */
 const FIRST_BYTES = 120;
 const MAGIC = "TNDR";
+/** The object of a large value begins otherwise, and its head is a container; all its segments have the same key. */
+const [LARGE, LARGE_HEAD] = ["TNDL", 12];
 /** Bytes of a container before the ids of its freezers, and the place of their number. */
 const IDS = 38;
 
@@ -37,6 +40,7 @@ export function encryptionOf(what: string, store: object): { context: Context; p
 
 /** The key id of a container, of which these are the first bytes. */
 export function unitId(bytes: Uint8Array): UnitId {
+  if (String.fromCharCode(...bytes.subarray(0, 4)) === LARGE) return unitId(bytes.subarray(LARGE_HEAD));
   if (bytes.length < IDS || String.fromCharCode(...bytes.subarray(0, 4)) !== MAGIC) return undefined;
   let at = IDS;
   let last = "";
@@ -58,7 +62,10 @@ export async function ownIds(bounds: Bounds, names: string[]): Promise<(UnitId |
   const first = context.datastore.fetchRanges !== undefined;
   const heads = await counted((call) =>
     first
-      ? context.datastore.fetchRanges!(names.map((name) => ({ name, offset: 0, length: FIRST_BYTES })), call)
+      ? context.datastore.fetchRanges!(
+        names.map((name) => ({ name, offset: 0, length: FIRST_BYTES + (isLarge(name) ? LARGE_HEAD : 0) })),
+        call,
+      )
       : context.datastore.fetchKeys(names, call)
   );
   const ids = heads.map((head) => head instanceof Error ? head : unitId(head));

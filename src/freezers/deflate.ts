@@ -59,7 +59,7 @@ function freeze(bytes: Uint8Array, level: Level, maxBytes: number): Uint8Array {
       `Cannot deflate as it must be at most ${maxBytes} bytes: it has ${bytes.length}`,
     );
   }
-  const deflated = level === 0 ? bytes : deflateSync(bytes, { level });
+  const deflated = level === 0 || isRandom(bytes) ? bytes : deflateSync(bytes, { level });
   if (DEFLATED_HEAD + deflated.length > bytes.length) {
     const frozen = new Uint8Array(1 + bytes.length);
     frozen[0] = STORED;
@@ -71,6 +71,17 @@ function freeze(bytes: Uint8Array, level: Level, maxBytes: number): Uint8Array {
   new DataView(frozen.buffer).setUint32(1, bytes.length);
   frozen.set(deflated, DEFLATED_HEAD);
   return frozen;
+}
+
+/**
+ * Tells if samples of a large value do not get smaller: it is encrypted or compressed already, and to try all of it would
+ * take a fifth of a second for each MB.
+ */
+function isRandom(bytes: Uint8Array): boolean {
+  return bytes.length > 1_048_576 && [0, 1, 2].every((third) => {
+    const from = Math.floor(third * bytes.length / 3);
+    return deflateSync(bytes.subarray(from, from + PIECE), { level: 1 }).length >= PIECE;
+  });
 }
 
 function thaw(frozen: Uint8Array, maxBytes: number): Uint8Array {

@@ -6,6 +6,7 @@
  * @module
  */
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import type { LargeRecord } from "../archive/large.ts";
 import { placeOf } from "../archive/place.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
@@ -168,7 +169,7 @@ async function readVersion(bounds: Bounds, key: string, kept: Kept): Promise<voi
   delete kept.error;
   kept.prev = archived.prev ?? "";
   if ("gone" in archived) Object.assign(kept, { gone: archived.gone, exp: 0, bytes: 0 });
-  else Object.assign(kept, { exp: archived.exp, bytes: archived.dump.length });
+  else Object.assign(kept, { exp: archived.exp, bytes: "dump" in archived ? archived.dump.length : archived.bytes });
 }
 
 /**
@@ -179,7 +180,7 @@ export async function thawFirst(
   bounds: Bounds,
   key: string,
   kept: Pick<Kept, "words" | "error">,
-): Promise<ArchiveRecord | Tombstone | undefined> {
+): Promise<ArchiveRecord | LargeRecord | Tombstone | undefined> {
   const { context } = bounds;
   for (const ver of kept.words) {
     try {

@@ -12,9 +12,10 @@ import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
 import { archivePlace } from "../core/owner.ts";
+import type { LargeObject } from "../core/restore_large.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
-import { dropTemporary, putTemporary } from "../scripts/put_temporary.ts";
+import { dropTemporary, putTemporary, putTemporaryStaged, type TemporaryOutcome } from "../scripts/put_temporary.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";
@@ -45,14 +46,13 @@ const [LEAST_TTL_MS, MOST_TTL_MS] = [1_000, 3_600_000];
  * that of the temporary key.
  *
  * Cost: a key in Redis: 2 requests, 8 billable commands. An evicted one: 3 requests, 8 billable commands, and an object or
- * a block of the archive. What `read` does comes on top, and counts for no bound.
+ * a block of the archive; a value that takes more than a request 3 commands for each 4 MB and 8 more. What `read` does comes on top, and counts for no bound.
  *
  * @param read it is not called for a key that is absent; what it throws is thrown
  * @returns what `read` returns; `undefined` for a key that is absent: never archived and not in Redis, removed, or
  * expired
  * @throws {TundraError} `LOST` if the archive does not hold the value (`ensureKs()` searches for a newer version), or if
- * the index is lost or another database's; `CORRUPT` or `UNSUPPORTED` if the value cannot be read; `TOO_LARGE` if no
- * request can carry it; `UNAVAILABLE`; `BAD_ARGUMENT`
+ * the index is lost or another database's; `CORRUPT` or `UNSUPPORTED` if the value cannot be read; `UNAVAILABLE`; `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";
@@ -144,16 +144,36 @@ async function putArchived(
   }
   const archived = await thawArchived(context, fetched!);
   if ("gone" in archived) return "absent";
+  if (!("dump" in archived)) {
+    const large = { head: archived, name: fetched!.name };
+    return shownAs(key, await putLarge(bounds, large, name, ttlMs));
+  }
   const { dump, exp } = archived;
   const [size, room] = [payloadBytes(dump), roomIn(context.connection.requestLimit()) - keyBytes(key)];
   if (size > room) {
     const must = `fit into one request, at most ${room} bytes: it takes ${size}`;
     throw new TundraError("TOO_LARGE", `Cannot ${WHAT} ${show(key)} as its value must ${must}`, { keys: [key] });
   }
-  const outcome = await putTemporary(context.index, name, { ttlMs, exp, payload: encodePayload(dump) }, bounds.call);
+  const value = { ttlMs, exp, payload: encodePayload(dump) };
+  return shownAs(key, await putTemporary(context.index, name, value, bounds.call));
+}
+
+/** Puts a large value under a temporary key, by way of another one. */
+async function putLarge(
+  { context, call }: Bounds,
+  large: LargeObject,
+  name: string,
+  ttlMs: number,
+): Promise<TemporaryOutcome> {
+  const { exp, sha1 } = large.head;
+  const put = (staged: string) => putTemporaryStaged(context.index, name, { ttlMs, exp, staged, sha1 }, call);
+  return await (await import("../core/restore_large.ts")).withPieces(context, large, put, call);
+}
+
+function shownAs(key: string, outcome: TemporaryOutcome): "there" | "absent" | "changed" {
   if (typeof outcome === "object") {
     const must = `accept its payload: ${outcome.refused}`;
     throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} ${show(key)} as Redis must ${must}`, { keys: [key] });
   }
-  return outcome === "there" ? "there" : "absent";
+  return outcome === "there" ? "there" : outcome === "again" ? "changed" : "absent";
 }

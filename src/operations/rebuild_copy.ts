@@ -3,7 +3,7 @@
  * @module
  */
 import { asTundraError, isNotFound } from "../base/errors.ts";
-import { formerPrefix, packPrefix } from "../base/keys.ts";
+import { formerPrefix, isLarge, packPrefix } from "../base/keys.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Bounds } from "./bounds.ts";
@@ -46,8 +46,27 @@ function belongsInCopy(tqname: string, name: string): boolean {
     own.some((each) => name.startsWith(each));
 }
 
+/** Copies one large value, a segment at a time; `false` if it is no more, or there already. */
+async function copyLarge({ context, counted }: Bounds, source: Datastore, name: string): Promise<boolean> {
+  const { datastore } = context;
+  const [there] = await counted((call) => datastore.hasKeys!([name], call));
+  if (there === true) return false;
+  const { largeBytes } = await import("../core/large.ts");
+  const { putLarge } = await import("../core/put_large.ts");
+  try {
+    await putLarge(datastore, name, largeBytes({ ...context, datastore: source }, name, counted), counted);
+    return true;
+  } catch (thrown) {
+    if (isNotFound(thrown)) return false;
+    throw thrown;
+  }
+}
+
 /** Copies one object; `false` if it is no more, or there already. */
-async function copyObject({ context, counted }: Bounds, source: Datastore, name: string): Promise<boolean> {
+async function copyObject(bounds: Bounds, source: Datastore, name: string): Promise<boolean> {
+  const { context, counted } = bounds;
+  const { putParts, hasKeys } = context.datastore;
+  if (isLarge(name) && putParts && hasKeys && source.fetchRanges) return await copyLarge(bounds, source, name);
   const [object] = await counted((call) => source.fetchKeys([name], call));
   if (isNotFound(object)) return false; // deleted meanwhile, by its own index
   if (!(object instanceof Uint8Array)) throw asTundraError(object, "copy an archive");

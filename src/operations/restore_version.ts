@@ -3,13 +3,15 @@
  * @module
  */
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import type { LargeRecord } from "../archive/large.ts";
 import { holderName, placeOf } from "../archive/place.ts";
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
-import { checkKeys, newestOf, versionMicros } from "../base/keys.ts";
+import { checkKeys, newestOf, objectName, versionMicros } from "../base/keys.ts";
 import { nonce } from "../base/platform.ts";
 import { contextOf } from "../core/context.ts";
 import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import type { LargeObject } from "../core/restore_large.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { restoreVersion as restoreScript, type Revival, type RevivalOutcome } from "../scripts/restore_version.ts";
@@ -122,18 +124,41 @@ export async function restoreVersion(
     ? await findNamed(bounds, key, version, named.ver, maxPacks)
     : await findByTime(bounds, key, time, named.ver, maxPacks);
   if (value === undefined) throw notHeld(key, version);
-  const { ver, dump, exp } = valueOf(value, key);
+  const { ver, exp, ...rest } = valueOf(value, key);
+  const note = `RESTORED ${ver} ${nonce()}`;
+  const head = { key: to, note, exp, expired, fresh: to !== key, dryRun };
+  const done = (bytes: number, expMs: number) => {
+    const atMs = Math.floor(versionMicros(ver) / 1000);
+    return { key: to, version: ver, atMs, bytes, expMs, ...bounds.report(true) };
+  };
+  if (!("dump" in rest)) {
+    const large = { head: { ...rest, ver, exp }, name: await objectName(context, key, ver) };
+    return done(rest.bytes, await bringBackLarge(bounds, large, head, target!));
+  }
+  const { dump } = rest;
   const room = roomIn(context.connection.requestLimit()) - keyBytes(to);
   const size = payloadBytes(dump);
   if (size > room) {
     const must = `fit into one request, at most ${room} bytes: it takes ${size}`;
     throw new TundraError("TOO_LARGE", `Cannot restore ${show(to)} as its value must ${must}`, { keys: [to] });
   }
-  const note = `RESTORED ${ver} ${nonce()}`;
-  const revival = { key: to, note, exp, expired, fresh: to !== key, dryRun, payload: encodePayload(dump) };
-  const expMs = await bringBack(bounds, revival, target!);
-  const atMs = Math.floor(versionMicros(ver) / 1000);
-  return { key: to, version: ver, atMs, bytes: dump.length, expMs, ...bounds.report(true) };
+  return done(dump.length, await bringBack(bounds, { ...head, payload: encodePayload(dump) }, target!));
+}
+
+/** Writes a large value by way of a temporary key; a dry run puts nothing there. */
+async function bringBackLarge(
+  bounds: Bounds,
+  large: LargeObject,
+  head: Omit<Revival, "expected" | "payload" | "staged">,
+  seen: KeyState,
+): Promise<number> {
+  const payload = large.head.sha1;
+  if (head.dryRun) return await bringBack(bounds, { ...head, payload }, seen);
+  const put = (staged: string) => bringBack(bounds, { ...head, payload, staged }, seen);
+  const { withPieces } = await import("../core/restore_large.ts");
+  const expMs = await withPieces(bounds.context, large, put, bounds.call);
+  if (expMs === "again") throw notHeld(large.head.key, large.head.ver);
+  return expMs;
 }
 
 /** A time in microseconds, all of its millisecond included; 0 for a name. */
@@ -184,7 +209,7 @@ function chainTo(timeUs: number) {
     unreadPacks === 0 ? [] : kept.filter(({ ver, prev }) => prev === undefined && versionMicros(ver) > timeUs);
 }
 
-function valueOf(found: ArchiveRecord | Tombstone, key: string): ArchiveRecord {
+function valueOf(found: ArchiveRecord | LargeRecord | Tombstone, key: string): ArchiveRecord | LargeRecord {
   if (!("gone" in found)) return found;
   const is = found.gone === true ? "it was removed then" : "a tick did not find the key then";
   const must = `hold a value at that time: ${is} (version ${found.ver})`;

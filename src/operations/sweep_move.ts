@@ -8,6 +8,7 @@ import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { byGroup } from "../archive/seal.ts";
+import { show, TundraError } from "../base/errors.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
@@ -95,7 +96,11 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
     const fetched: (Move & Fetched)[] = await bounds.counted((call) => fetchArchived(context, moves, { call }));
     return await Promise.all(fetched.map(async (each) => {
       const { key, ver, isNamed } = each;
-      return { key, ver, isNamed, record: await thawArchived(context, each, blocks) };
+      const record = await thawArchived(context, each, blocks);
+      if (!("dump" in record || "gone" in record)) {
+        throw new TundraError("TOO_LARGE", `Cannot move ${show(key)} as its value must fit into a pack: it is large`);
+      }
+      return { key, ver, isNamed, record };
     }));
   } catch (thrown) {
     if (!bounds.mayBegin()) throw thrown;

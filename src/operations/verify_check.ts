@@ -3,6 +3,7 @@
  * @module
  */
 import { labelOf } from "../archive/encoding.ts";
+import type { LargeRecord } from "../archive/large.ts";
 import { type ArchiveRecord, thawRecord, type Tombstone } from "../archive/record.ts";
 import { placeOf } from "../archive/place.ts";
 import { unseal } from "../archive/seal.ts";
@@ -29,7 +30,7 @@ export interface ReadVersion {
   ver: string;
   /** The object that holds it. */
   object: string;
-  archived: ArchiveRecord | Tombstone | TundraError | undefined;
+  archived: ArchiveRecord | LargeRecord | Tombstone | TundraError | undefined;
   /** The reason why the archive did not answer. */
   unanswered?: Error;
 }
@@ -150,12 +151,11 @@ async function fingerprintError(
   { key = "", ver, object, archived }: ReadVersion,
   record: KeyRecord | undefined,
 ): Promise<TundraError | undefined> {
-  if (record === undefined || archived === undefined || !("dump" in archived) || placeOf(record.ver).ver !== ver) {
-    return undefined;
-  }
+  if (record === undefined || archived === undefined || placeOf(record.ver).ver !== ver) return undefined;
+  if (!("dump" in archived) && !("sha1" in archived)) return undefined;
   const { fp, touch } = record;
   if (!/^[0-9a-f]{40}$/.test(fp) || 1000 * touch > versionMicros(ver)) return undefined;
-  const is = await sha1Hex(archived.dump);
+  const is = "sha1" in archived ? archived.sha1 : await sha1Hex(archived.dump);
   if (is === fp) return undefined;
   const must = `hold the value whose SHA-1 is ${fp}: it has ${is}`;
   return new TundraError("CORRUPT", `Cannot rely on ${show(object)} as it must ${must}`, { keys: [key] });

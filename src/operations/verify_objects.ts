@@ -5,10 +5,11 @@
 import type { Block } from "../archive/block.ts";
 import type { PackEntry } from "../archive/pack.ts";
 import { asTundraError, isNotFound } from "../base/errors.ts";
-import { versionMicros } from "../base/keys.ts";
+import { isLarge, versionMicros } from "../base/keys.ts";
 import { fetchArchived } from "../core/fetch_archived.ts";
 import { packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
 import { checkVersions, thawOwn, thawPacked } from "./verify_check.ts";
+import { thawLarge } from "./verify_large.ts";
 import { isInShare, mayGoOn, type VerifyRun } from "./verify_state.ts";
 
 /** Objects of keys' own that are in memory together. */
@@ -42,7 +43,7 @@ export async function verifyObjects(run: VerifyRun): Promise<boolean> {
       const group = waiting.slice(0, next < 0 ? waiting.length : next);
       if (isPack) {
         if (!await verifyPack(run, group[0]!)) return false;
-      } else await verifyOwn(run, group);
+      } else if (!await verifyOwn(run, group)) return false;
       waiting.splice(0, group.length);
       Object.assign(position, { after: group.at(-1)!, offset: 0 });
       bounds.progress(run.checked);
@@ -58,10 +59,19 @@ function isOwn(tqname: string, name: string): boolean {
   return !/^~./.test(segment) && more.length === 0 && versionMicros(ver) > 0;
 }
 
-async function verifyOwn(run: VerifyRun, names: string[]): Promise<void> {
+/** Verifies objects with one version; `false` if a bound was reached before their end. */
+async function verifyOwn(run: VerifyRun, all: string[]): Promise<boolean> {
   const { bounds } = run;
+  const names = all.filter((name) => !isLarge(name));
   const objects = await bounds.counted((call) => bounds.context.datastore.fetchKeys(names, call));
-  await checkVersions(run, await Promise.all(names.map((name, i) => thawOwn(bounds, name, objects[i]!))));
+  const read = await Promise.all(names.map((name, i) => thawOwn(bounds, name, objects[i]!)));
+  for (const name of all.filter(isLarge)) {
+    const version = await thawLarge(run, name);
+    if (version === "later") return false;
+    read.push(version);
+  }
+  await checkVersions(run, read);
+  return true;
 }
 
 /** Verifies the blocks of a pack; `false` if a bound was reached before its end. */

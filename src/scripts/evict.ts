@@ -60,7 +60,7 @@ export type EvictOutcome =
  *   to the next: to archive it each time would never end. It waits for a mark.
  * - drop: what was written over an evicted value leaves Redis, and the archived value stays what it was.
  * - An evicted key whose own expiry has passed may be created anew: that is no conflict.
- * - restorable: what the payload takes of a request, see encodePayload.
+ * - restorable: what the payload takes of a request, see encodePayload. A large value comes back in pieces.
  * - A version later than tomorrow is of a clock that ran ahead, and counts as old.
  */
 const EVICT = defineScript(
@@ -147,7 +147,7 @@ local function one(i, r)
     return rescue(i, r)
   end
   if #dump < least and r.flag ~= 'e' then return 'S' end
-  if not restorable(key, dump) then
+  if not large(r.ver) and not restorable(key, dump) then
     push(later, int((limit or now) + HOUR_MS), key)
     return 'L', true
   end

@@ -5,7 +5,7 @@
  *
  * | field | what |
  * | --- | --- |
- * | layout | 1, or 2 if `ver` or `old` name a place in a pack; any other spoils that key only (UNSUPPORTED) |
+ * | layout | 1, 2 if `ver` or `old` name a place in a pack, 3 if `ver` is a large value's; any other spoils that key only (UNSUPPORTED) |
  * | rev | dirty revision, microseconds; 0: everything is archived |
  * | ver | the archived version and its place, see src/archive/place.ts; `-` for none. One opaque word to the scripts |
  * | flag | r resident, e evicted, g gone (removed on purpose), m missing (gone for a reason that no call gave) |
@@ -54,7 +54,7 @@ export interface KeyRecord {
 const EMPTY = "1 0 - r - 0 0 0 - - - 0 0 ";
 // As the Lua below reads it, byte by byte: its %S knows ASCII's white space only, its dot takes line ends too.
 const LAYOUT =
-  /^[12] (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
+  /^[123] (\d+) ([^ \t-\r]+) ([regm]) ([^ \t-\r]+) (\d+) (\d+) (\d+) [^ \t-\r]+ [^ \t-\r]+ ([^ \t-\r]+) (\d+) (\d+) (.*)$/s;
 
 // A version, and its place in a pack.
 const WORD = /^(-|\d{16}-[0-9a-f]+(@(\d{16}-[0-9a-f]+)?:\d+:\d+)?)$/;
@@ -110,6 +110,7 @@ export const EXPIRED_MS = 48 * 60 * 60 * 1000;
  *   into idle takes now.
  * - state: r archived and resident, e evicted; false for a key of which the archive holds nothing, or nothing that is
  *   to stay
+ * - large: is this the version of a large value? See `isLarge` in src/base/keys.ts
  * - save: record key, record, ...; a gone one expires a grace period later, once its objects are deleted
  * - tally: totals, as field, delta, ...; and what the changes that were saved are to the counts of archived and evicted
  *   keys: `archived`, and in `left` those that no longer are evicted though they were not restored (`moved`: evicted
@@ -150,7 +151,7 @@ end
 
 local function parse(text)
   local rev, ver, flag, fp, exp, touch, attempts, before, after, old, rescues, kb, error =
-    string.match(text or '${EMPTY}', '^[12] (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
+    string.match(text or '${EMPTY}', '^[123] (%d+) (%S+) ([regm]) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$')
   if not rev or not is_version(ver) or not is_version(old) then return nil end
   touch = tonumber(touch)
   if touch > now + DAY_MS then touch = 0 end
@@ -161,9 +162,11 @@ local function parse(text)
   return r
 end
 
+local function large(ver) return string.sub(ver, 26) == 'a' end
+
 local function format(r)
   return string.format('%d %.0f %s %s %s %.0f %.0f %d %s %s %s %d %d %s',
-    string.match(r.ver .. r.old, '@') and 2 or 1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error)
+    large(r.ver) and 3 or string.match(r.ver .. r.old, '@') and 2 or 1, r.rev, r.ver, r.flag, r.fp, r.exp, r.touch, r.attempts, r.before, r.after, r.old, r.rescues, r.kb, r.error)
 end
 
 local function save(changes)

@@ -43,12 +43,18 @@ export type RestoreOutcome = "restored" | "resident" | "again" | "expired" | "re
 const RESTORE = defineScript(
   "restore",
   [],
-  `
+  restoreLua("string.gsub(ARGV[4 * i], '[\\194-\\197][\\128-\\191]', BYTES)"),
+);
+
+/** The Lua of a restoration; `payload` is where the payload comes from, `begin` and `end` are what else it does. */
+export function restoreLua(payload: string, begin = BYTES, end = ""): string {
+  return `
 ${PRELUDE}
 local IDLE, STATS, PURGE = KEYS[1], KEYS[2], KEYS[3]
-local n = (#KEYS - 3) / 2
+local n = math.floor((#KEYS - 3) / 2)
 local texts = redis.call('MGET', unpack(KEYS, 4, 3 + n))
 local there = existing(4 + n, n)
+${begin}
 local out, wanted, first, changes, purge = {}, {}, {}, {}, {}
 for i = 1, n do
   local r, exp = parse(texts[i]), tonumber(ARGV[4 * i - 1])
@@ -77,14 +83,12 @@ end
 
 if #first > 0 then redis.call('MSET', unpack(first)) end
 
-${BYTES}
-
 local idle = {}
 for i = 1, n do
   local r = wanted[i]
   if r then
     local key = KEYS[3 + n + i]
-    local payload = string.gsub(ARGV[4 * i], '[\\194-\\197][\\128-\\191]', BYTES)
+    local payload = ${payload}
     local reply = redis.pcall('RESTORE', key, ARGV[4 * i - 1], payload, 'ABSTTL')
     if type(reply) == 'table' and reply.err then
       out[2 * i - 1], out[2 * i] = 'F', reply.err
@@ -104,11 +108,11 @@ save(changes)
 zadd(IDLE, nil, idle)
 zadd(PURGE, 'NX', purge)
 tally(STATS, changes, -#idle / 2, { 'restored', #idle / 2 })
-return out
-`,
-);
+${end}return out
+`;
+}
 
-const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired", G: "removed" } as const;
+export const OUTCOMES = { R: "restored", X: "resident", A: "again", P: "expired", G: "removed" } as const;
 
 /** One request, 2 billable commands a key and 8; outcomes in order. */
 export async function restore(index: Index, thawed: Thawed[], call?: CallOptions): Promise<RestoreOutcome[]> {

@@ -23,8 +23,10 @@ export interface Revival {
   fresh: boolean;
   /** `true`: nothing is written. */
   dryRun: boolean;
-  /** The payload as `encodePayload` gives it. */
+  /** The payload as `encodePayload` gives it; of a large value its SHA-1. */
   payload: string;
+  /** For a large value: the temporary key that holds its payload. */
+  staged?: string;
 }
 
 /** The outcome: the own expiry that the restored value has (0 for none), or why it was not restored. */
@@ -62,7 +64,27 @@ export type RevivalOutcome =
 const RESTORE_VERSION = defineScript(
   "restore_version",
   [],
-  `
+  restoreVersionLua(`${BYTES}
+local payload = string.gsub(ARGV[8], '[\\194-\\197][\\128-\\191]', BYTES)`),
+);
+
+/**
+ * The same for a large value, whose payload is in a temporary key.
+ *
+ *     KEYS  as above, and the temporary key
+ *     ARGV  as above, with the SHA-1 of the payload in place of it
+ *     OUT   as above; A also if the temporary key does not hold the whole payload
+ *     INV   as above
+ */
+const RESTORE_VERSION_STAGED = defineScript(
+  "restore_version_staged",
+  [],
+  restoreVersionLua(`local payload = redis.call('GET', KEYS[7])
+if not payload or redis.sha1hex(payload) ~= ARGV[8] then return { id, 'A', '' } end`),
+);
+
+function restoreVersionLua(payload: string): string {
+  return `
 ${PRELUDE}
 local DIRTY, STATS, RECORD, KEY = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local note, exp, fresh = ARGV[3], tonumber(ARGV[4]), ARGV[6] == '1'
@@ -87,8 +109,7 @@ if dump then
 end
 if ARGV[7] ~= '1' then return { id, 'R', int(exp) } end
 
-${BYTES}
-local payload = string.gsub(ARGV[8], '[\\194-\\197][\\128-\\191]', BYTES)
+${payload}
 local reply = redis.pcall('RESTORE', KEY, int(exp), payload, 'REPLACE', 'ABSTTL')
 if type(reply) == 'table' and reply.err then return { id, 'F', reply.err } end
 r.touch = now
@@ -99,8 +120,8 @@ save({ RECORD, r })
 zadd(DIRTY, 'NX', { int(now), KEY })
 tally(STATS, { RECORD, r }, 0, {})
 return { id, 'R', int(exp) }
-`,
-);
+`;
+}
 
 const OUTCOMES: Record<string, RevivalOutcome> = {
   A: "again",
@@ -113,18 +134,18 @@ const OUTCOMES: Record<string, RevivalOutcome> = {
   I: "no index",
 };
 
-/** One request, 7 to 9 billable commands; the payload travels along. */
+/** One request, 7 to 9 billable commands, 1 more for a large value; the payload travels along. */
 export async function restoreVersion(
   index: Index,
   revival: Revival,
   call?: CallOptions,
 ): Promise<{ id: string; outcome: RevivalOutcome }> {
   const { dirty, stats, id, tick, record } = index.keys;
-  const { key, expected, note, exp, expired, fresh, dryRun, payload } = revival;
+  const { key, expected, note, exp, expired, fresh, dryRun, payload, staged } = revival;
   const flag = (is: boolean) => is ? 1 : 0;
   const reply = await index.scripts.run(
-    RESTORE_VERSION,
-    [dirty, stats, id, tick, record(key), key],
+    staged === undefined ? RESTORE_VERSION : RESTORE_VERSION_STAGED,
+    [dirty, stats, id, tick, record(key), key, ...(staged === undefined ? [] : [staged])],
     [index.database, expected, note, String(exp), flag(expired), flag(fresh), flag(!dryRun), payload],
     call,
   ) as [string, string, string];

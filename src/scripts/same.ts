@@ -23,14 +23,19 @@ import { type Index, PRELUDE } from "./prelude.ts";
 const SAME = defineScript(
   "same",
   [],
-  `
+  sameLua(`${BYTES}
+local payload = string.gsub(ARGV[2], '[\\194-\\197][\\128-\\191]', BYTES)`),
+);
+
+/** The Lua of a comparison; `payload` is what it compares with. */
+export function sameLua(payload: string): string {
+  return `
 ${PRELUDE}
 local IDLE, TMP, RECORD, KEY = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local text = redis.call('GET', RECORD)
 local dump = redis.call('DUMP', KEY)
 if text ~= ARGV[1] or not dump then return 'A' end
-${BYTES}
-local payload = string.gsub(ARGV[2], '[\\194-\\197][\\128-\\191]', BYTES)
+${payload}
 local reply = redis.pcall('RESTORE', TMP, '60000', payload)
 if type(reply) == 'table' and reply.err then return 'C' end
 
@@ -77,8 +82,8 @@ if code == 'H' then
 end
 redis.call('UNLINK', TMP)
 return code
-`,
-);
+`;
+}
 
 /** One request, 11 billable commands, 14 if it heals; the payload travels along. */
 export async function same(

@@ -13,7 +13,7 @@ import type { Snapshot } from "../scripts/snapshot.ts";
 import { type Change, changeOf, nothingToPut } from "./changes.ts";
 import type { Commits } from "./commits.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
-import { checkRestorable } from "./restorable.ts";
+import { isRestorable } from "./restorable.ts";
 import type { TickRun } from "./run.ts";
 import { ArchiveRefused, isPackable, makePack, putOwn } from "./uploads.ts";
 
@@ -49,8 +49,14 @@ interface Batch {
   failedInARow: number;
 }
 
-/** Puts the keys of a snapshot, and leaves the rest to `commits`. */
-export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[], commits: Commits): Promise<void> {
+/** Puts the keys of a snapshot, and leaves the rest to `commits`; those into `large` that no request can carry. */
+export async function freezeViews(
+  run: TickRun,
+  lease: Lease,
+  views: Snapshot[],
+  commits: Commits,
+  large: string[],
+): Promise<void> {
   const counts = { small: 0, stored: 0, waiting: 0, uploads: 0, failed: 0, failedInARow: 0 };
   const batch: Batch = { run, lease, commits, refused: [], untouched: [], deferred: [], ...counts };
   const own: Change[] = [];
@@ -59,8 +65,8 @@ export async function freezeViews(run: TickRun, lease: Lease, views: Snapshot[],
     run.report.bytesRead += view.dump?.length ?? 0;
     try {
       const change = changeOf(lease, view);
-      if (change?.dump) await checkRestorable(run, change.key, change.dump);
-      if (change === undefined) commits.add(nothingToPut(view), 0);
+      if (change?.dump && !await isRestorable(run, change.key, change.dump)) large.push(change.key);
+      else if (change === undefined) commits.add(nothingToPut(view), 0);
       else (isPackable(run.context, lease, change) ? small : own).push(change);
     } catch (thrown) {
       refuse(batch, [{ key: view.key, attempts: view.record?.attempts ?? 0 }], thrown);

@@ -8,7 +8,7 @@ import { showsOthers, type Snapshot, snapshot } from "../scripts/snapshot.ts";
 import { isAboutEndpoint } from "../upstash/dump.ts";
 import { type Commits, commitsOf } from "./commits.ts";
 import { freezeViews } from "./freeze.ts";
-import { failure, giveBack, type Lease, recordFailures, recordTrouble } from "./leases.ts";
+import { failure, giveBack, isOver, type Lease, recordFailures, recordTrouble } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
 /** The two halves of what was too large for one reply. */
@@ -35,14 +35,21 @@ interface Group {
 /** Reads a lease's keys and freezes them; resolves when the last of them has its outcome. */
 export async function freezeLease(run: TickRun, lease: Lease): Promise<void> {
   const commits = commitsOf(run, lease);
+  const large: string[] = [];
   try {
-    await freezeGroups(run, lease, commits);
+    await freezeGroups(run, lease, commits, large);
+    // last, as each may take as long as all the others
+    while (large.length > 0 && run.mayBegin() && !isOver(lease)) {
+      await (await import("./freeze_large.ts")).freezeLarge(run, lease, large.shift()!, commits);
+    }
+    await giveBack(run, lease, large, true);
   } finally {
     await commits.end();
   }
 }
 
-async function freezeGroups(run: TickRun, lease: Lease, commits: Commits): Promise<void> {
+/** Puts those into `large` that no reply or request can carry. */
+async function freezeGroups(run: TickRun, lease: Lease, commits: Commits, large: string[]): Promise<void> {
   const waiting: Group[] = [{ keys: lease.keys, spoilt: false }];
   while (waiting.length > 0) {
     if (!run.mayBegin()) return await giveBackAll(run, lease, waiting);
@@ -54,11 +61,11 @@ async function freezeGroups(run: TickRun, lease: Lease, commits: Commits): Promi
     } catch (thrown) {
       const error = asTundraError(thrown, "read keys to archive");
       if (run.stopped()) return await giveBackAll(run, lease, [group, ...waiting]);
-      if (!await resolved(run, lease, group, waiting, error)) return;
+      if (!await resolved(run, lease, group, waiting, large, error)) return;
       continue;
     }
     learn(run, group, views.reduce((sum, { dump }) => sum + (dump?.length ?? 0), 0));
-    await freezeViews(run, lease, await shown(run, lease, views), commits);
+    await freezeViews(run, lease, await shown(run, lease, views), commits, large);
   }
 }
 
@@ -71,7 +78,7 @@ function nextGroup(run: TickRun, waiting: Group[]): Group {
 }
 
 /**
- * Halves a request that failed, or records the failure of the key that is alone in it. `false`: Redis shows no key at
+ * Halves a request that failed. The key that is alone in it is large, or its failure is recorded. `false`: Redis shows no key at
  * all, and nothing is left to do.
  */
 async function resolved(
@@ -79,12 +86,24 @@ async function resolved(
   lease: Lease,
   group: Group,
   waiting: Group[],
+  large: string[],
   error: TundraError,
 ): Promise<boolean> {
-  const { keys, spoilt, again } = group;
+  const { keys, spoilt, again, of } = group;
   const tooLarge = error.code === "TOO_LARGE";
   const anyKeys = isAboutEndpoint(error);
-  if (tooLarge) learn(run, group);
+  if (tooLarge) {
+    learn(run, group);
+    if (keys.length > 1 && !of) {
+      const known = await (await import("./freeze_large.ts")).knownLarge(run, keys);
+      large.push(...known);
+      if (known.length > 0) {
+        const others = keys.filter((key) => !known.includes(key));
+        if (others.length > 0) waiting.unshift({ keys: others, spoilt });
+        return true;
+      }
+    }
+  }
   if (!anyKeys && keys.length > 1 && (spoilt || tooLarge || await redisAnswers(run))) {
     const middle = Math.ceil(keys.length / 2);
     const half: Omit<Group, "keys"> = tooLarge
@@ -99,7 +118,11 @@ async function resolved(
     await recordTrouble(run, lease, all.map((key) => failure(run, lease, key, error, 0, "passing")), error);
     return false;
   }
-  if (!tooLarge && !again) {
+  if (tooLarge) {
+    large.push(keys[0]!);
+    return true;
+  }
+  if (!again) {
     waiting.unshift({ keys, spoilt: true, again: true });
     return true;
   }

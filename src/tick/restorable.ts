@@ -1,9 +1,9 @@
 /**
- * The check that a value can come back: one request must carry it. A process that has met no refusal may know too high
- * a limit, so a large value is archived only after the server has accepted a request of its size.
+ * The check that one request can bring a value back; else it is archived in segments. A process that has met no refusal
+ * may know too high a limit, so such a value is archived only after the server has accepted a request of its size.
  * @module
  */
-import { show, TundraError } from "../base/errors.ts";
+import { TundraError } from "../base/errors.ts";
 import { type Semaphore, semaphore } from "../base/semaphore.ts";
 import { proveSize } from "../scripts/prove_size.ts";
 import type { Connection } from "../upstash/connection.ts";
@@ -23,23 +23,15 @@ interface Proof {
 
 const proofs = new WeakMap<Connection, Proof>();
 
-/** Refuses a value that no request could bring back, so that it is never archived nor evicted. */
-export async function checkRestorable(run: TickRun, key: string, dump: Uint8Array): Promise<void> {
+/** Tells if one request can bring a value back. */
+export async function isRestorable(run: TickRun, key: string, dump: Uint8Array): Promise<boolean> {
   const { connection } = run.context;
   const room = () => roomIn(connection.requestLimit()) - keyBytes(key);
   const granted = roomIn(GRANTED_BYTES) - keyBytes(key);
-  if (2 * dump.length <= Math.min(room(), granted)) return;
+  if (2 * dump.length <= Math.min(room(), granted)) return true;
   const bytes = payloadBytes(dump);
   if (bytes <= room() && bytes > granted) await prove(run, bytes + keyBytes(key));
-  const most = room();
-  if (bytes > most) {
-    throw new TundraError(
-      "TOO_LARGE",
-      `Cannot archive ${show(key)} as its value must fit into one request to be restored, ` +
-        `at most ${most} bytes: it takes ${bytes}; it stays in Redis`,
-      { keys: [key] },
-    );
-  }
+  return bytes <= room();
 }
 
 /** Sends a request with that much room that changes nothing, unless as much is proved. A refusal lowers the limit. */
