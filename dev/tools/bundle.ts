@@ -10,9 +10,9 @@ import { build } from "esbuild";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The budget of the whole Worker with all dependencies, in KB of 1,024 bytes. */
-export const WORKER_BUDGET_KB = 84.2; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
+export const WORKER_BUDGET_KB = 84.8; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
 /** The budget of Tundra's own code in it, in KB of 1,024 bytes. */
-export const OWN_BUDGET_KB = 49.6; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
+export const OWN_BUDGET_KB = 50.2; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
 /** The entry points of the package, each to be weighed alone. */
 export const ENTRY_POINTS: Record<string, string> = JSON.parse(readFileSync(`${ROOT}jsr.json`, "utf8")).exports;
 /** The whole Worker: an application on R2. */
@@ -26,8 +26,11 @@ export interface BundleSize {
   inputs: Record<string, number>;
 }
 
-/** Weighs a bundle of this code, whose imports begin at the root of the repository; `without` stays outside. */
-export async function bundleSize(contents: string, without?: RegExp): Promise<BundleSize> {
+/**
+ * Weighs a bundle of this code, whose imports begin at the root of the repository; `without` stays outside. So does what
+ * is imported when it is first needed, unless it is counted `all`: a toolchain that makes one file puts it in there.
+ */
+export async function bundleSize(contents: string, without?: RegExp, all = false): Promise<BundleSize> {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: ROOT, loader: "ts" },
     absWorkingDir: ROOT,
@@ -41,12 +44,17 @@ export async function bundleSize(contents: string, without?: RegExp): Promise<Bu
     target: "es2022",
     logLevel: "error",
     tsconfig: fileURLToPath(new URL("../../tsconfig.json", import.meta.url)),
-    plugins: without
-      ? [{
-        name: "without",
-        setup: ({ onResolve }) => onResolve({ filter: without }, ({ path }) => ({ path, external: true })),
-      }]
-      : [],
+    plugins: [{
+      name: "without",
+      setup({ onResolve }) {
+        if (without) onResolve({ filter: without }, ({ path }) => ({ path, external: true }));
+        if (all) return;
+        onResolve(
+          { filter: /./ },
+          ({ path, kind }) => kind === "dynamic-import" ? { path, external: true } : undefined,
+        );
+      },
+    }],
   });
   const [output] = Object.values(metafile.outputs);
   return {

@@ -25,3 +25,28 @@ export async function liveMemory(stack: ReturnType<typeof withArchive>): Promise
     rmSync(folder, { recursive: true });
   }
 }
+
+/** The live memory of one key on its way, in bytes. */
+export interface LargeMemory {
+  /** Before anything is done. */
+  idle: number;
+  /** While it is archived, and while it comes back: the most. */
+  archive: number;
+  back: number;
+  samples: number;
+}
+
+/** Archives one key, evicts it and brings it back, in a process of its own. */
+export async function largeMemory(options: { s3: object; redis: object }, key: string): Promise<LargeMemory> {
+  const folder = mkdtempSync(join(tmpdir(), "tundra-memory-"));
+  try {
+    writeFileSync(join(folder, "bundle.mjs"), await bundle(`export * from "./tests/runtimes/everything.ts"`));
+    const args = ["--expose-gc", join(ROOT, "tests/runtimes/memory_large.mjs"), join(folder, "bundle.mjs")];
+    const output = await run("node", args, folder, { OPTIONS: JSON.stringify(options), KEY: key });
+    const found = /^idle (\d+) archive (\d+) back (\d+) of (\d+) samples$/m.exec(output)!;
+    const [, idle, archive, back, samples] = found.map(Number) as [number, number, number, number, number];
+    return { idle, archive, back, samples };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

@@ -121,8 +121,8 @@ describe("a word for a version", () => {
     assertEquals(Object.keys(await t.scores("dirty")), ["good"]);
   });
 
-  it("of layout 3 is not read at all", async () => {
-    const text = textOf({ ver: OLD_VER, fp: FP, flag: "e" }).replace(/^1/, "3");
+  it("of layout 4 is not read at all", async () => {
+    const text = textOf({ ver: OLD_VER, fp: FP, flag: "e" }).replace(/^1/, "4");
     await t.setRecords({ k: text });
     const { findings } = await check(t.index, ["k"]);
     assertEquals([findings.map(({ needs }) => needs), parseRecord(text)], [["unsupported"], undefined]);

@@ -303,11 +303,11 @@ describe("trouble around packs", () => {
     /** Sends scripts, and reads records, as a release did that knew layout 1 only. */
     const layoutOne: typeof fetch = async (input, init) => {
       const body = String(init?.body)
-        .replaceAll("'^[12] (", "'^1 (")
+        .replaceAll("'^[123] (", "'^1 (")
         .replace(/"(EVALSHA(?:_RO)?)","[0-9a-f]{40}"/g, `"$1","${"0".repeat(40)}"`); // its scripts have other digests
       const response = await fetch(input, { ...init, body });
       // Base64 of "2 0" and "2 1", the beginnings of records: another layout that this release does not know
-      const text = (await response.text()).replaceAll(/"MiA([wx])/g, `"MyA$1`);
+      const text = (await response.text()).replaceAll(/"MiA([wx])/g, `"NCA$1`);
       return new Response(text, { status: response.status, headers: response.headers });
     };
 

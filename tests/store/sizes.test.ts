@@ -50,11 +50,12 @@ describe("a server whose replies may have 100,000 bytes", () => {
     await assertBack(values);
   });
 
-  it("a value too large for any reply is TOO_LARGE, dead after nattempts, and still in Redis; its neighbours are archived", async () => {
-    const store = stack.store();
+  it("a value too large for any reply, that the archive can only take whole, is TOO_LARGE, dead after nattempts, and still in Redis; its neighbours are archived", async () => {
+    const { putParts: _, ...whole } = stack.datastore();
+    const store = stack.store({ datastore: whole, maxBytesInFlight: 1_048_576 });
     const keys = names(4);
     const values = await fill([...keys, "huge"], 10_000);
-    values.set("huge", randomBytes(200_000));
+    values.set("huge", randomBytes(1_100_000));
     await stack.raw("SET", "huge", values.get("huge")!);
     await store.dirty(...keys.slice(0, 2), "huge", ...keys.slice(2));
     const dead: number[] = [];
@@ -101,8 +102,9 @@ describe("Upstash's own limits", () => {
     }
   });
 
-  it("a value that no request could bring back is never archived: TOO_LARGE, dead, and still in Redis", async () => {
-    const store = stack.store();
+  it("a value that no request could bring back, nor the archive take in parts, is never archived: TOO_LARGE, dead, and still in Redis", async () => {
+    const { fetchRanges: _, ...whole } = stack.datastore();
+    const store = stack.store({ datastore: whole, maxBytesInFlight: 5_000_000 });
     const value = randomBytes(6_000_000);
     await stack.raw("SET", "huge", value);
     await stack.raw("SET", "zeros", new Uint8Array(3_000_000)); // much larger than its archive

@@ -179,7 +179,7 @@ export function withIndex(stack: Stack, tqname = "default"): TestIndex {
     recordText: async (key) => asText(await raw("GET", keys.record(key))),
     async readRecord(key) {
       const text = await tools.recordText(key);
-      const fields = /^[12] (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+) (\d+) (.*)$/.exec(
+      const fields = /^[123] (\d+) (\S+) ([regm]) (\S+) (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+) (\d+) (.*)$/.exec(
         text ?? "",
       );
       if (!fields) throw new Error(`No record of ${key}: ${text}`);

@@ -12,12 +12,34 @@ import { numbersForRedis } from "../model/redis/lua.ts";
 
 const ROOM = new URL("../../src/scripts/", import.meta.url);
 
+/** Templates that several scripts share: the names of their parameters, with defaults, and their Lua. */
+const TEMPLATES = new Map<string, { parameters: [name: string, value: string][]; lua: string }>();
+for (const file of readdirSync(ROOM).filter((name) => name.endsWith(".ts"))) {
+  const text = readFileSync(new URL(file, ROOM), "utf8");
+  for (const [, name, list, lua] of text.matchAll(/function (\w+Lua)\(([^)]*)\): string \{\s*return `([^`]*)`/g)) {
+    const parameters = list!.split(",").map((each): [string, string] => {
+      const [, parameter, value = ""] = /(\w+)(?:: string)?(?: = (\w+))?/.exec(each)!;
+      return [parameter!, value === "BYTES" ? BYTES : ""];
+    });
+    TEMPLATES.set(name!, { parameters, lua: lua! });
+  }
+}
+
 /** The scripts that a file defines, by name. */
 function scriptsOf(text: string): [name: string, lua: string][] {
-  const found = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
-  return found.map(([, name, lua]) => [
-    name!,
-    lua!.replace("${PRELUDE}", () => PRELUDE).replace("${BYTES}", () => BYTES).replaceAll("\\\\", "\\"),
+  const whole = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
+  const shared = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*(\w+Lua)\(([^]*?)\)(?:,\s*\)|\));\n/g)];
+  const made = shared.map(([, name, template, given]): [string, string] => {
+    const { parameters, lua } = TEMPLATES.get(template!)!;
+    const values = new Function("BYTES", `return [${given}]`)(BYTES) as string[];
+    return [
+      name!,
+      parameters.reduce((all, [each, value], i) => all.replace(`\${${each}}`, () => values[i] ?? value), lua),
+    ];
+  });
+  return [...whole.map(([, name, lua]): [string, string] => [name!, lua!]), ...made].map(([name, lua]) => [
+    name,
+    lua.replace("${PRELUDE}", () => PRELUDE).replace("${BYTES}", () => BYTES).replaceAll("\\\\", "\\"),
   ]);
 }
 

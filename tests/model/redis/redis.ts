@@ -166,6 +166,17 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       data.set(key!, stringEntry(value, entry(key!)?.exp ?? 0));
       return value.length;
     },
+    GETRANGE([key, from, to]) {
+      const value = stringAt(key!) ?? "";
+      return value.slice(integer(from), integer(to) + 1);
+    },
+    SETRANGE([key, offset, more]) {
+      const [value, at] = [stringAt(key!) ?? "", integer(offset)];
+      const padded = value.slice(0, at).padEnd(at, "\0");
+      const set = padded + more + value.slice(at + more!.length);
+      data.set(key!, stringEntry(set, entry(key!)?.exp ?? 0));
+      return set.length;
+    },
     GETDEL([key]) {
       const value = stringAt(key!) ?? null;
       data.delete(key!);
@@ -184,6 +195,11 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       if (exp <= nowMs()) data.delete(key!);
       else data.set(key!, withExpiry(found, exp));
       return 1;
+    },
+    PEXPIRE([key, ms]) {
+      const found = entry(key!);
+      if (found) data.set(key!, withExpiry(found, nowMs() + integer(ms)));
+      return found ? 1 : 0;
     },
     PERSIST([key]) {
       const found = entry(key!);
@@ -410,8 +426,8 @@ function patchedChunks(patch: (source: string) => string): Map<string, LuaChunk>
 }
 const EMPTY = new Map<never, never>();
 const OK = { ok: "OK" };
-const REMOVALS = ["DEL", "UNLINK", "GETDEL", "ZREM", "PEXPIREAT", "PERSIST", "FLUSHALL"];
-const NEEDS_MEMORY = new Set(["SET", "MSET", "APPEND", "RESTORE", "ZADD", "HSET", "HINCRBY"]);
+const REMOVALS = ["DEL", "UNLINK", "GETDEL", "ZREM", "PEXPIRE", "PEXPIREAT", "PERSIST", "FLUSHALL"];
+const NEEDS_MEMORY = new Set(["SET", "MSET", "APPEND", "SETRANGE", "RESTORE", "ZADD", "HSET", "HINCRBY"]);
 const WRITES = new Set([...NEEDS_MEMORY, ...REMOVALS]);
 
 function integer(text: string | undefined): number {

@@ -4,7 +4,7 @@
  * @module
  */
 import { Decoder } from "cbor-x/decode";
-import { parseDump } from "../redis/redis.ts";
+import { parseDump, sha1 } from "../redis/redis.ts";
 import { AES_GCM, openFrame, tenantOf } from "./encryption.ts";
 
 /** A value and its own expiry (ms, 0 for none); `null`: none. */
@@ -67,12 +67,37 @@ export function saysWhose(name: string): boolean {
 export function readEntries(name: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry[] {
   if (saysWhose(name)) return [];
   if (name.startsWith(PACKS)) return readPack(name.slice(PACKS.length), bytes, wrong);
+  if (bytes[3] === 0x4c) return [readLarge(name, bytes, wrong)];
   const [fields, ...more] = mapsIn(bytes, name, wrong);
   const entry = entryOf(fields!, (ver) => ver);
   if (more.length > 0 || name !== `default/${entry.key}/${entry.ver}`) wrong(`${name}: ${entry.ver} of ${entry.key}`);
   const mark = { true: "d", inferred: "e" }[String(fields!.get("gone"))] ?? "";
   if (name.slice(name.lastIndexOf("-") + 9) !== mark) wrong(`${name} holds gone: ${fields!.get("gone")}`);
   return [entry];
+}
+
+/** Its segments, in their order, are just the payload that its head names. */
+function readLarge(name: string, bytes: Uint8Array, wrong: (what: string) => never): ArchiveEntry {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  let at = 12 + view.getUint32(8);
+  const [head] = mapsIn(bytes.subarray(12, at), name, wrong);
+  let dump = "";
+  for (let part = 0;; part++) {
+    const length = view.getUint32(at);
+    at += 4;
+    if (length === 0) break;
+    const [segment] = mapsIn(bytes.subarray(at, at += length), name, wrong);
+    if (segment!.get("part") !== part) wrong(`${name} has part ${segment!.get("part")} in the place of ${part}`);
+    for (const field of ["key", "ver"]) if (segment!.get(field) !== head!.get(field)) wrong(`${name}: ${field}`);
+    for (const byte of segment!.get("dump") as Uint8Array) dump += String.fromCharCode(byte);
+    if (part >= (head!.get("parts") as number)) wrong(`${name} has more than ${head!.get("parts")} parts`);
+  }
+  if (at !== bytes.length) wrong(`${name} ends at ${at}, and has ${bytes.length} bytes`);
+  if (sha1(dump) !== head!.get("sha1") || dump.length !== head!.get("bytes")) wrong(`${name} holds another payload`);
+  const fields = new Map(head!).set("dump", Uint8Array.from(dump, (character) => character.charCodeAt(0)));
+  const entry = entryOf(fields, (ver) => ver);
+  if (name !== `default/${entry.key}/${entry.ver}` || !/-[0-9a-f]{8}a$/.test(name)) wrong(`${name}: ${entry.ver}`);
+  return entry;
 }
 
 type Fields = Map<string, unknown>;

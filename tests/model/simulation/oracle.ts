@@ -94,7 +94,7 @@ export interface Leniency {
   apart: boolean;
   /** The bucket lost objects: `LOST` is right for them. */
   lostObjects: boolean;
-  /** Requests may have so many bytes and no more: what is larger stays in Redis, `TOO_LARGE`. */
+  /** Requests may have so many bytes and no more: a write that is larger is `TOO_LARGE`. */
   smallRequests: boolean;
   /** The archive may be another index's: `LOST` is right. */
   severalIndexes: boolean;
@@ -371,13 +371,32 @@ export function makeOracle(
     time++;
     look();
     const source = scriptOf(command, redis);
-    const script = source === undefined ? "" : scriptName(source);
+    const full = source === undefined ? "" : scriptName(source);
+    const script = full.replace(/_staged$/, ""); // a large value's, which does the same
+    const temporary = temporaryBefore(full, command);
     const leases = script in LEASED ? leasesBefore(script, command) : [];
     try {
       return redis.run(command);
     } finally {
       checkEffect(script, command, ops, leases);
+      temporary();
     }
+  }
+
+  /** What a temporary key of a large value must be after a script: it goes by itself, and what is staged is leased. */
+  function temporaryBefore(script: string, command: readonly string[]): () => void {
+    if (script !== "stage" && script !== "put_piece") return () => {};
+    const name = command[script === "stage" ? 6 : 3]!;
+    const before = redis.peek(name);
+    const isLeased = script !== "stage" || redis.score(command[3]!, command[5]!) === Number(command[7]);
+    return () => {
+      const now = redis.peek(name);
+      if (now && now.exp === 0) fail("temporary keys go", `${name} has no TTL after ${script}`);
+      if (now && !before && !isLeased) fail("3 fencing", `${command[5]} was staged by a tick without its lease`);
+      if (script === "stage" && before && now?.value !== before.value) {
+        fail("6 what is staged never changes", `${name} held ${before.value.length} bytes of another state`);
+      }
+    };
   }
 
   function checkEffect(
@@ -788,8 +807,9 @@ export function makeOracle(
       lastNamed.set(key, record.ver);
     }
     truth.namedAt = record.ver === "" ? Infinity : Math.min(truth.namedAt, time);
-    if (truth.record !== undefined && truth.record.startsWith("2 ") !== /@/.test(record.ver + record.old)) {
-      fail("a place has layout 2", truth.record);
+    const layout = /^.{25}a$/.test(record.ver) ? "3 " : /@/.test(record.ver + record.old) ? "2 " : "1 ";
+    if (truth.record !== undefined && !truth.record.startsWith(layout)) {
+      fail("a place has layout 2, a large value layout 3", truth.record);
     }
     purgeIsQueued(key, record);
     if (truth.held === null && newestUs === undefined) {

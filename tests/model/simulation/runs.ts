@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { choicesText, seededChoices } from "./choices.ts";
 import { runHistories } from "./histories.ts";
+import { runLarge } from "./large.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
 import { runPolicy } from "./policy.ts";
@@ -16,7 +17,7 @@ import { runSweeps } from "./sweeps.ts";
 
 /**
  * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
- * indexes rebuilt.
+ * indexes rebuilt, large values.
  */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
@@ -26,6 +27,7 @@ export const PLAYS: Record<string, Play> = {
   policy: runPolicy,
   histories: runHistories,
   rebuilds: runRebuilds,
+  large: runLarge,
 };
 
 /** A broken promise, and how to see it again. */

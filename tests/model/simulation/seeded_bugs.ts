@@ -25,7 +25,7 @@ export interface SeededBug {
   /** The kind of schedules in which it is hunted, if not any. */
   /** `true`: stores encrypt. */
   encrypted?: boolean;
-  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds";
+  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds" | "large";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -37,6 +37,52 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 5024927,
     where: "commit",
     patches: [["empty[#empty + 1] = KEYS[4 + i]", ""]],
+  },
+  // ---- large values
+  {
+    name: "a tick stages what another tick has leased",
+    play: "large",
+    met: 84,
+    where: "stage",
+    patches: [["if not score or tonumber(score) ~= tonumber(ARGV[1]) then", "if not score then"]],
+  },
+  {
+    name: "what is staged has no TTL",
+    play: "large",
+    where: "stage",
+    patches: [["'PX', ARGV[2], 'NX')", "'NX')"]],
+  },
+  {
+    name: "a large value's first piece has no TTL",
+    play: "large",
+    where: "put_piece",
+    patches: [["'PX', ARGV[1], 'NX')", "'NX')"]],
+  },
+  {
+    name: "a late piece of a large value makes a temporary key that stays",
+    play: "large",
+    met: 65,
+    where: "put_piece",
+    patches: [["if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then return 0 end", ""]],
+  },
+  {
+    name: "a large value comes back over another record",
+    play: "large",
+    met: 11,
+    where: "restore_staged",
+    patches: [["texts[i] == ARGV[4 * i - 3]", "true"]],
+  },
+  {
+    name: "a large value's record has another layout",
+    play: "large",
+    where: "src/scripts/prelude.ts",
+    patches: [["large(r.ver) and 3 or ", ""]],
+  },
+  {
+    name: "two segments of a large value have one number",
+    play: "large",
+    where: "src/tick/freeze_large.ts",
+    patches: [["freezeSegment(head, part, dump,", "freezeSegment(head, 0, dump,"]],
   },
   // ---- sweeps
   {
@@ -335,9 +381,9 @@ export const SEEDED_BUGS: SeededBug[] = [
   // ---- requests that the server takes
   {
     name: "what no request could bring back is archived",
-    met: 1091,
+    play: "large",
     where: "src/tick/restorable.ts",
-    patches: [["  if (bytes > most) {", "  if (bytes < 0) {"]],
+    patches: [["  return bytes <= room();", "  return true;"]],
   },
   {
     name: "ensureKs() does not halve what is too large for the server",
@@ -1164,8 +1210,12 @@ function scriptBug(bug: SeededBug): Subject {
 /** The script's text as it is sent. */
 function scriptText(name: string): string {
   const prelude = between(readFileSync(join(ROOT, "src/scripts/prelude.ts"), "utf8"), "export const PRELUDE = `");
-  const text = readFileSync(join(ROOT, `src/scripts/${name}.ts`), "utf8");
-  return between(text.slice(text.indexOf("defineScript(")), "  `").replace("${PRELUDE}", () => prelude);
+  // a large value's scripts have the text of others, with another payload
+  const text = readFileSync(join(ROOT, `src/scripts/${name.replace(/_staged$/, "")}.ts`), "utf8");
+  const script = text.slice(text.indexOf("defineScript("));
+  const shared = "  return `\n${PRELUDE}";
+  if (!script.includes(shared)) return between(script, "  `").replace("${PRELUDE}", () => prelude);
+  return prelude + between(script.slice(script.indexOf(shared)), "  return `").replace("${PRELUDE}", "");
 }
 
 function between(text: string, before: string): string {

@@ -28,12 +28,11 @@ const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT",
 
 /**
  * Tells if an error is a sign of a bug. The archive's refusal of one object, as the faults have it, explains itself; so
- * does what a tick leaves in Redis as no request could bring it back, and a write that is too large together with
- * others or with its mark.
+ * does a write that is too large together with others or with its mark, and a value for which a tick has too few requests.
  */
 function isAlarming({ leniency }: OracleView, { code, message }: { code: string; message: string }): boolean {
   const stays = leniency.smallRequests && code === "TOO_LARGE" &&
-    (message.startsWith("Cannot archive ") || /^Cannot run (MSET|[A-Z]+, EVAL) as the request/.test(message));
+    (message.includes("maxSubrequests") || /^Cannot run (MSET|[A-Z]+, EVAL) as the request/.test(message));
   return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
 }
 
