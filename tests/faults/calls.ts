@@ -3,6 +3,7 @@
  * worth afterwards.
  * @module
  */
+import { createHash } from "node:crypto";
 import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
@@ -72,6 +73,15 @@ async function three(world: FaultWorld, what = "1"): Promise<string[]> {
     ["HSET", "h", "one", `h${what}`, "two", "2"],
   );
   return ["a", "x", "h"];
+}
+
+/** So few bytes that a value of 17,000 takes several pieces. */
+const LARGE_OPTIONS: StoreOptions = { redis: { maxRequestBytes: 32_768 } };
+
+/** A large value with an expiry of its own, beside a small one. */
+async function large(world: FaultWorld): Promise<void> {
+  const noise = Array.from({ length: 600 }, (_, i) => createHash("sha1").update(`${i}`).digest("hex")).join("");
+  await world.commands(["SET", "l", noise, "PXAT", await inAnHour(world)], ["SET", "a", "a1"]);
 }
 
 async function endedLease(world: FaultWorld, ...keys: string[]): Promise<void> {
@@ -346,6 +356,33 @@ const TABLE: readonly CallCase[] = [
     },
     settles: { z: "absent" },
     run: (open) => erase(open(), ["z"]),
+  },
+  {
+    name: "tick over a large value",
+    options: LARGE_OPTIONS,
+    async prepare(world) {
+      await large(world);
+      await world.store(LARGE_OPTIONS).dirty("l", "a");
+      await world.store(LARGE_OPTIONS).tick();
+      await world.commands(["SETRANGE", "l", 9_000, "changed"]);
+      await world.store(LARGE_OPTIONS).dirty("l");
+      return ["l", "a"];
+    },
+    run: (open) => open(LARGE_OPTIONS).tick(ONE_BY_ONE),
+  },
+  {
+    name: "ensureKs of a large value",
+    options: LARGE_OPTIONS,
+    async prepare(world) {
+      await large(world);
+      const store = world.store(LARGE_OPTIONS);
+      await store.dirty("l", "a");
+      await store.tick();
+      const { evicted } = await store.evict("l", "a");
+      if (evicted.length !== 2) throw new Error("the large value was not evicted");
+      return ["l", "a"];
+    },
+    run: (open) => open(LARGE_OPTIONS).ensureKs("l", "a"),
   },
   {
     name: "retryDead",

@@ -170,7 +170,7 @@ export async function live(
   const forget = forgetful ? () => world.commands(["SCRIPT", "FLUSH"]) : undefined;
   const healthy = world.store({
     ...call.options,
-    redis: { fetch: faulty([], forget) },
+    redis: { ...call.options?.redis, fetch: faulty([], forget) },
     datastore: hooked(archive, {
       async putKey(name, value, options) {
         await inLease?.();
@@ -338,7 +338,8 @@ function opener(world: FaultWorld, layer: typeof fetch, tries: Tries, hangs: boo
   const retries = tries === "no retries" ? 0 : undefined;
   return (options = {}, wrap) => {
     const datastore = world.datastore({ fetch: layer, concurrency: 1, retries, ...limit });
-    const redis = { ...world.connection, fetch: layer, ...(retries === 0 && { retry: false as const }), ...limit };
+    const own = { ...world.connection, ...options.redis };
+    const redis = { ...own, fetch: layer, ...(retries === 0 && { retry: false as const }), ...limit };
     return tundraStore(wrap ? wrap(datastore) : datastore, { minEvictBytes: 0, ...options, redis });
   };
 }
