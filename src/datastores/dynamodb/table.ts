@@ -9,7 +9,7 @@ import { monotonicMs } from "../../base/platform.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import type { Table } from "./batches.ts";
 import { IN_USE, NO_TABLE } from "./refusals.ts";
-import { type Json, objectOf } from "./request.ts";
+import { arrayOf, type Json, objectOf } from "./request.ts";
 
 /** Options of `ensureTable`. */
 export interface EnsureTableOptions extends DatastoreCallOptions {
@@ -64,18 +64,18 @@ async function statusOf({ name, request }: Table, options: EnsureTableOptions): 
     if (code !== "") return undefined;
     const { TableStatus, KeySchema } = objectOf(reply.Table, "Table");
     if (typeof TableStatus !== "string") throw new Error("the table has no status");
-    return { status: TableStatus, keys: JSON.stringify(KeySchema) };
+    const keys = arrayOf(KeySchema, "KeySchema").map((key) => objectOf(key, "a key"));
+    return {
+      status: TableStatus,
+      keys: keys.map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).sort(),
+    };
   };
   const call = { what: WHAT, operation: "DescribeTable", body: { TableName: name }, answers: [NO_TABLE], read };
   const found = await request(call, options);
   if (found === undefined) return "";
-  const has = KEYS.every(([key, type]) =>
-    found.keys?.includes(`{"AttributeName":"${key}","KeyType":"${type}"}`) ||
-    found.keys?.includes(`{"KeyType":"${type}","AttributeName":"${key}"}`)
-  );
-  if (has) return found.status;
+  if (found.keys.join() === KEYS.map((key) => key.join(" ")).join()) return found.status;
   const must = `the table ${name} must have the partition key p and the sort key s`;
-  throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} as ${must}: they are ${show(found.keys)}`);
+  throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} as ${must}: they are ${show(found.keys.join(", "))}`);
 }
 
 async function create({ name, request }: Table, options: EnsureTableOptions): Promise<void> {
