@@ -60,7 +60,7 @@ export const STORE_OPTIONS: readonly string[] = [
 export function tundraStore(datastore: Datastore, options: TundraOptions): TundraStore {
   const context = contextFrom(datastore, options);
   const flights: SingleFlight | undefined = onWorkerd() ? undefined : new Map();
-  const redis = redisClient(context.connection, options.redis);
+  const redis = redisClient(context.connection.requester, context.clientOptions);
   const call = async <T>(
     what: string,
     keys: readonly unknown[],
@@ -138,6 +138,7 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     tqname,
     hideKey: freezers.find((freezer) => freezer.hideKey)?.hideKey,
     connection,
+    clientOptions: options.redis,
     index: { scripts: scriptRunner(connection), keys: redisKeys(tqname), database },
     datastore: guardedDatastore(datastore),
     freezers,

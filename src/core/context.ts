@@ -7,11 +7,14 @@ import { badArgument } from "../base/errors.ts";
 import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
+import type { ClientOptions } from "../upstash/client.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
 
 /** One store: its connection, its index in Redis, its archive. */
 export interface Context extends Naming {
   readonly connection: Connection;
+  /** The options of clients on this connection. */
+  readonly clientOptions: ClientOptions;
   readonly index: Index;
   readonly datastore: Datastore;
   readonly freezers: readonly Freezer[];

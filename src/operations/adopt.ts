@@ -18,7 +18,7 @@ import { inParts, keyBytes } from "../upstash/requests.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { checkIndex } from "./check_index.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
-import { checkMatch } from "./matching.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { type SeenKeys, seenKeys } from "./seen_keys.ts";
 import { untilBound } from "./until_bound.ts";
 

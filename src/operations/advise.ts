@@ -11,7 +11,7 @@ import type { TundraOptions, TundraStore } from "../store_interface.ts";
 import { connect } from "../upstash/connection.ts";
 import { adviceOf, type MeasuredKey, type PrefixAdvice, type Prices, PUBLISHED, type Scanned } from "./advice.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
-import { checkMatch } from "./matching.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { seenKeys } from "./seen_keys.ts";
 import { untilBound } from "./until_bound.ts";
 

@@ -22,7 +22,7 @@ import {
   STEPS,
 } from "./erase_run.ts";
 import { type KeyError, keyErrors } from "./key_errors.ts";
-import { checkMatch, globOf } from "./matching.ts";
+import { checkMatch, globOf } from "../base/patterns.ts";
 import { ownedIndex } from "./owned_index.ts";
 import { untilBound } from "./until_bound.ts";
 

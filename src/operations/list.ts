@@ -10,7 +10,7 @@ import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkIndex } from "./check_index.ts";
 import { readClock, scanRecords } from "./known_keys.ts";
-import { checkMatch } from "./matching.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { seenKeys } from "./seen_keys.ts";
 
 /**

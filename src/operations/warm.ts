@@ -18,7 +18,7 @@ import { beginOperation, type Bounds, type OperationOptions, type OperationRepor
 import { checkIndex } from "./check_index.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
 import { scanRecords } from "./known_keys.ts";
-import { checkMatch } from "./matching.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { untilBound } from "./until_bound.ts";
 
 /** Options of {@linkcode warm}. */

@@ -31,6 +31,45 @@ export interface MarkException {
 }
 
 /**
+ * Lua of every script that marks: `mark(i, record, flag)` notes that the i-th key has changed (`r`) or was removed
+ * (`g`). It needs KEYS dirty, dead, stats, id, n records, n keys, and the locals `n` and `delay`.
+ */
+export const MARKING = `
+local changes, queue, failed = {}, {}, {}
+local function mark(i, r, flag)
+  if r.rev == 0 and flag == 'r' then r.touch = now end
+  bump(r)
+  made_anew(r)
+  r.flag, r.rescues = flag, 0
+  if flag == 'g' then remove(r) end
+  push(changes, KEYS[4 + i], r)
+  push(queue, int(now + delay), KEYS[4 + n + i])
+  if r.attempts > 0 then push(failed, KEYS[4 + n + i], r) end
+end
+`;
+
+/** Lua of every script that marks: writes the marks. What had failed before begins anew. */
+export const MARKED = `
+local requeued = {}
+if #failed > 0 then
+  local names = {}
+  for i = 1, #failed, 2 do names[#names + 1] = failed[i] end
+  local died = redis.call('ZMSCORE', DEAD, unpack(names))
+  for i = 1, #names do
+    if died[i] then
+      failed[2 * i].attempts = 0
+      requeued[#requeued + 1] = names[i]
+    end
+  end
+end
+
+save(changes)
+zadd(DIRTY, 'NX', queue)
+zrem(DEAD, requeued)
+tally(KEYS[3], changes, 0, {})
+`;
+
+/**
  * Keys have changed: a new revision each, and into the queue.
  *
  *     KEYS  dirty, dead, stats, id, n records, n keys
@@ -56,24 +95,14 @@ local found, texts = redis.call('MGET', unpack(KEYS, 4, 4 + n)), {}
 if foreign(found[1], ARGV[1]) or string.match(found[1] or '', '^new:rebuild:') then return found[1] end
 for i = 1, n do texts[i] = found[i + 1] end
 local there = existing(5 + n, n)
-local out, changes, queue, failed = {}, {}, {}, {}
+local out = {}
 
 local function except(i, code)
   out[#out + 1] = i
   push(out, code, texts[i] or '')
 end
 
-local function mark(i, r, flag)
-  if r.rev == 0 and flag == 'r' then r.touch = now end
-  bump(r)
-  made_anew(r)
-  r.flag, r.rescues = flag, 0
-  if flag == 'g' then remove(r) end
-  push(changes, KEYS[4 + i], r)
-  push(queue, int(now + delay), KEYS[4 + n + i])
-  if r.attempts > 0 then push(failed, KEYS[4 + n + i], r) end
-end
-
+${MARKING}
 for i = 1, n do
   local r = parse(texts[i])
   local evicted = r and r.flag == 'e' and not expired(r)
@@ -98,24 +127,7 @@ for i = 1, n do
   end
 end
 
-local requeued = {}
-if #failed > 0 then
-  local names = {}
-  for i = 1, #failed, 2 do names[#names + 1] = failed[i] end
-  local died = redis.call('ZMSCORE', DEAD, unpack(names))
-  for i = 1, #names do
-    if died[i] then
-      failed[2 * i].attempts = 0
-      requeued[#requeued + 1] = names[i]
-    end
-  end
-end
-
-save(changes)
-zadd(DIRTY, 'NX', queue)
-zrem(DEAD, requeued)
-tally(KEYS[3], changes, 0, {})
-return out
+${MARKED}return out
 `,
 );
 

@@ -57,6 +57,11 @@ export function stockRequester(settings: RequesterSettings): Requester {
   };
 }
 
+/** An error's text as the stock client has it, without the commands' arguments. */
+export function namedError(error: string, commands: readonly (readonly unknown[])[]): string {
+  return `${error}, command was: ${commandNames(commands)}`;
+}
+
 function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: RequesterSettings): Exchange<unknown> {
   const { timeoutMs, maxReplyBytes, base64Replies, token } = settings;
   const path = request.path ?? [];
@@ -65,12 +70,11 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
   const commands = isBatch ? body as unknown[][] : [[...path, ...body]];
   const streaming = request.headers?.Accept === "text/event-stream";
   const decode = base64Replies ? stockDecode : (raw: unknown): unknown => raw;
-  const named = (error: string, commands: unknown[][]): string => `${error}, command was: ${commandNames(commands)}`;
   const errorAt = (error: unknown, i: number): string | undefined => {
     if (typeof error !== "string") return undefined;
     const one = [commands[i] ?? []];
     keepSaid(one[0]!, error); // the client passes on texts only: the command leads back to it
-    return named(scrub(error, one, [token]), one);
+    return namedError(scrub(error, one, [token]), one);
   };
   return {
     path,
@@ -94,8 +98,8 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
         const error = scrub(refused, commands, [token]);
         throwIfTooLarge(refused, error, commands);
         // Returned, not thrown: an error that a reader throws makes another attempt.
-        if (isBatch) return keepSaid(new errors.UpstashError(named(error, commands)), refused);
-        return { result: undefined, error: named(error, commands) };
+        if (isBatch) return keepSaid(new errors.UpstashError(namedError(error, commands)), refused);
+        return { result: undefined, error: namedError(error, commands) };
       }
       return { result: decode(resultOf(json)), error: undefined };
     },

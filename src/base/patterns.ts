@@ -2,7 +2,7 @@
  * Patterns of keys.
  * @module
  */
-import { badArgument } from "../base/errors.ts";
+import { badArgument } from "./errors.ts";
 
 const MOST = 1_024;
 

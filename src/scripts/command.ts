@@ -1,0 +1,144 @@
+/**
+ * command: a command of the application, and its mark, in one step.
+ * @module
+ */
+import type { CallOptions, Reply } from "../upstash/connection.ts";
+import { defineScript } from "../upstash/script.ts";
+import { MARKED, MARKING } from "./mark.ts";
+import { type Index, layout, PRELUDE } from "./prelude.ts";
+
+/**
+ * The use that a command makes of a key: `r` reads it, `w` changes it, `o` replaces the whole value, whatever it was,
+ * `-` is none of Tundra's business.
+ */
+export type Use = "r" | "w" | "o" | "-";
+
+/** A command, and the keys that it declares. */
+export interface DeclaredCommand {
+  command: readonly string[];
+  keys: readonly string[];
+  /** The use of each key. */
+  uses: readonly Use[];
+  /** `true`: a reply of 0, nothing or an empty list says that nothing was changed. */
+  tells: boolean;
+  /** `false`: changes are not marked. */
+  marks: boolean;
+}
+
+/** The outcome of a command: of all but the first, nothing was carried out. */
+export type CommandOutcome =
+  | { reply: Reply; marked: string[] }
+  | { error: string }
+  | { id: string }
+  | { evicted: string[] }
+  | { unsupported: string[] };
+
+/**
+ * A command runs only if the keys that it reads and changes are not evicted, and what it changed is marked.
+ *
+ *     KEYS  dirty, dead, stats, id, n records, n keys, tick
+ *     ARGV  database, freezeDelayMs, the id that may be used though it is no final one ('-': none), name the unknown
+ *           ones (0 1), marks (0 1), tells (0 1), uses (one letter a key: r w o -), the command
+ *     OUT   code, and: D done: the reply, and the letters of what was marked, one a key (r changed, g removed, - not)
+ *             X the command failed: its error   I the id has to be looked at first: the id
+ *             E evicted: the numbers of the keys to bring back   U records of another version: the numbers of the keys
+ *     INV   1, 8: nothing is written beside an evicted value; no change without its mark; 4: what a command removed
+ *           stays removed. Like the command alone, a copy that comes late is carried out once more
+ *
+ * - Nothing is marked if the command fails, as Redis' commands fail before they write.
+ * - A key that is replaced need not be there. If it is missing afterwards, the command has removed it.
+ */
+const COMMAND = defineScript(
+  "command",
+  [],
+  `
+${PRELUDE}
+local DIRTY, DEAD = KEYS[1], KEYS[2]
+local n = (#KEYS - 5) / 2
+local delay, uses = tonumber(ARGV[2]), ARGV[7]
+local found, texts = redis.call('MGET', KEYS[#KEYS], unpack(KEYS, 4, 4 + n)), {}
+local id = sealed(found[2], found[1])
+if foreign(found[2], ARGV[1]) then return { 'I', found[2] } end
+if (id == '' or not confirmed(id)) and id ~= ARGV[3] then return { 'I', id } end
+
+local there, records, needed, odd = existing(5 + n, n), {}, { 'E' }, { 'U' }
+for i = 1, n do
+  local r, use, text = parse(found[i + 2]), string.sub(uses, i, i), found[i + 2]
+  records[i] = r
+  if use ~= '-' and not r then
+    odd[#odd + 1] = i
+  elseif use == 'r' or use == 'w' then
+    local evicted = there[i] and r.flag == 'e' and not expired(r) or not there[i] and evictable(r)
+    local unknown = ARGV[4] == '1' and not text and not there[i]
+    if evicted or unknown then needed[#needed + 1] = i end
+  end
+end
+if #odd > 1 then return odd end
+if #needed > 1 then return needed end
+
+${MARKING}
+local reply = redis.pcall(unpack(ARGV, 8))
+if type(reply) == 'table' and reply.err then return { 'X', reply.err } end
+local nothing = reply == 0 or not reply or type(reply) == 'table' and not reply.ok and #reply == 0
+local marks = {}
+for i = 1, n do marks[i] = '-' end
+if ARGV[5] == '0' or ARGV[6] == '1' and nothing or not string.match(uses, '[wo]') then
+  return { 'D', reply, table.concat(marks) }
+end
+local left = existing(5 + n, n)
+for i = 1, n do
+  local r, use = records[i], string.sub(uses, i, i)
+  if use == 'w' or use == 'o' then
+    if left[i] then
+      marks[i] = 'r'
+    elseif (there[i] or use == 'o') and
+      (r.flag == 'm' or (r.flag == 'r' or r.flag == 'e') and (r.rev > 0 or evictable(r))) then
+      marks[i] = 'g'
+    end
+    if marks[i] ~= '-' then mark(i, r, marks[i]) end
+  end
+end
+
+${MARKED}return { 'D', reply, table.concat(marks) }
+`,
+);
+
+/**
+ * Carries a command out unless a key is to be brought back first. One request, the command and 7 billable commands, or
+ * 4 if nothing was changed.
+ *
+ * @param allowed an id that is not final and that the archive has nothing against
+ * @param nameUnknown `true`: keys of which Redis has neither value nor record count as evicted
+ */
+export async function runCommand(
+  index: Index,
+  { command, keys, uses, tells, marks }: DeclaredCommand,
+  { freezeDelayMs, allowed, nameUnknown }: { freezeDelayMs: number; allowed?: string; nameUnknown: boolean },
+  call?: CallOptions,
+): Promise<CommandOutcome> {
+  const { dirty, dead, stats, id, tick } = index.keys;
+  const flag = (is: boolean) => is ? 1 : 0;
+  const reply = await index.scripts.run(
+    COMMAND,
+    [...layout(index, [dirty, dead, stats, id], [...keys]), tick],
+    [
+      ...[index.database, freezeDelayMs, allowed ?? "-", flag(nameUnknown), flag(marks), flag(tells), uses.join("")],
+      ...command,
+    ],
+    call,
+  ) as [string, ...Reply[]];
+  const [code, first, second] = reply;
+  const named = () => (reply.slice(1) as number[]).map((i) => keys[i - 1]!);
+  switch (code) {
+    case "D":
+      return { reply: first ?? null, marked: keys.filter((_, i) => (second as string)[i] !== "-") };
+    case "X":
+      return { error: first as string };
+    case "I":
+      return { id: first as string };
+    case "E":
+      return { evicted: named() };
+    default:
+      return { unsupported: named() };
+  }
+}

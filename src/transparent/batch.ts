@@ -1,0 +1,120 @@
+/**
+ * Several commands in one request: a pipeline, or a transaction.
+ * @module
+ */
+import type { TundraError } from "../base/errors.ts";
+import { dirtyError, markError } from "../dirty.ts";
+import { MARK, markArguments, markExceptions } from "../scripts/mark.ts";
+import { saidOf } from "../upstash/said.ts";
+import { replyError } from "../upstash/script.ts";
+import type { Transparent } from "./client.ts";
+import { runGuarded } from "./guarded.ts";
+import { hideOwn } from "./keyspace.ts";
+import type { Plan } from "./plan.ts";
+import { noteUse, proves, readsFirst } from "./reads.ts";
+import type { Request, RequestAnswer } from "./requester.ts";
+
+/** Commands that replace a whole value by another one: their keys exist afterwards. */
+const REPLACING = new Set(["set", "setex", "psetex", "mset", "json.set", "restore", "rename"]);
+
+/**
+ * Runs a pipeline or a transaction.
+ *
+ * Commands that only read are sent first, and those whose answers are empty are read again. Else the keys of all
+ * commands are brought back first, and the marks travel in the same request as the commands, behind them.
+ */
+export async function runBatch(
+  transparent: Transparent,
+  plans: Plan[],
+  request: Request,
+  path: "pipeline" | "multi-exec",
+): Promise<RequestAnswer[]> {
+  const { inner } = transparent;
+  const commands = request.body as unknown[][];
+  const concerned = plans.filter(({ uses }) => uses.some((use) => use !== "-"));
+  if (path === "pipeline" && transparent.ensure && concerned.length > 0 && concerned.every(readsFirst)) {
+    return await readAll(transparent, plans, request);
+  }
+  if (transparent.ensure) await bringAllBack(transparent, concerned);
+  const marks = transparent.mark ? marksOf(transparent, concerned, path) : [];
+  const body = [...commands, ...marks.map(({ command }) => command)];
+  const answers = await inner.request({ ...request, body }) as unknown as RequestAnswer[];
+  settleMarks(transparent, marks, answers.slice(commands.length), path);
+  return plans.map((plan, i) => hideOwn(plan, answers[i]!));
+}
+
+async function readAll(transparent: Transparent, plans: Plan[], request: Request): Promise<RequestAnswer[]> {
+  const noting = Promise.all(plans.map((plan) => noteUse(transparent, plan)));
+  const answers = await transparent.inner.request(request) as unknown as RequestAnswer[];
+  await noting;
+  return await Promise.all(plans.map(async (plan, i) => {
+    const isConcerned = plan.uses.some((use) => use !== "-");
+    if (!isConcerned || proves(plan, answers[i]!)) return hideOwn(plan, answers[i]!);
+    return await runGuarded(transparent, plan, { signal: request.signal });
+  }));
+}
+
+/** Brings back all that is read or changed; what is replaced for certain may stay away. */
+async function bringAllBack({ store, uses }: Transparent, plans: Plan[]): Promise<void> {
+  const keys = new Set<string>();
+  for (const plan of plans) {
+    plan.keys.forEach((key, i) => {
+      const use = plan.uses[i];
+      if (use === "r" || use === "w" || (use === "o" && !REPLACING.has(plan.name))) keys.add(key);
+    });
+  }
+  if (keys.size === 0) return;
+  await store.ensureKs([...keys]);
+  uses.note([...keys]);
+}
+
+/** A mark in a batch. */
+interface BatchMark {
+  keys: string[];
+  command: unknown[];
+}
+
+/** The marks of all that the commands may change: one for what may only be changed, one for what may be replaced. */
+function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMark[] {
+  const uses = new Map<string, "w" | "o">();
+  for (const plan of plans) {
+    plan.keys.forEach((key, i) => {
+      const use = plan.uses[i];
+      if (use === "w" || (use === "o" && !uses.has(key))) uses.set(key, use);
+    });
+  }
+  const source = context.index.scripts.inlineSource(MARK, path === "multi-exec");
+  return (["w", "o"] as const).flatMap((wanted) => {
+    const keys = [...uses].filter(([, use]) => use === wanted).map(([key]) => key);
+    if (keys.length === 0) return [];
+    const [scriptKeys, args] = markArguments(context.index, keys, {
+      freezeDelayMs: context.freezeDelayMs,
+      missing: "del",
+      overwrite: wanted === "o" ? "now" : "never",
+    });
+    return [{ keys, command: ["eval", source, scriptKeys.length, ...scriptKeys, ...args] }];
+  });
+}
+
+/** Throws if a mark failed: the commands took effect. */
+function settleMarks(
+  { tell }: Transparent,
+  marks: BatchMark[],
+  answers: RequestAnswer[],
+  path: "pipeline" | "multi-exec",
+): void {
+  const failures = new Map<string, TundraError>();
+  marks.forEach(({ keys, command }, i) => {
+    const { result, error } = answers[i]!;
+    if (error !== undefined) {
+      const failure = replyError(`mark in a ${path}`, error, saidOf(command));
+      for (const key of keys) failures.set(key, failure);
+      return;
+    }
+    const exceptions = markExceptions(keys, result);
+    for (const exception of exceptions) failures.set(exception.key, markError(exception));
+    const failed = new Set(exceptions.map(({ key }) => key));
+    tell({ type: "marked", command: path, keys: keys.filter((key) => !failed.has(key)) });
+  });
+  if (failures.size > 0) throw dirtyError(failures);
+}

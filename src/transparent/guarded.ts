@@ -1,0 +1,64 @@
+/**
+ * A command that runs in a script of Tundra's, after its keys were brought back.
+ * @module
+ */
+import { countKeys, showKeys } from "../base/keys.ts";
+import { TundraError } from "../base/errors.ts";
+import { checkIdentity } from "../core/identity.ts";
+import { movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import { runCommand } from "../scripts/command.ts";
+import { bytes, type Reply } from "../upstash/connection.ts";
+import { namedError } from "../upstash/requester.ts";
+import type { Transparent } from "./client.ts";
+import type { Plan } from "./plan.ts";
+import type { Request, RequestAnswer } from "./requester.ts";
+
+/** A key that is evicted anew before each of so many rounds is changed by others all the time. */
+const MOST_ROUNDS = 6;
+
+/** Runs a command where nothing of what it uses is evicted, and marks what it changes; brings keys back until it can. */
+export async function runGuarded(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  const { context, ensure, mark, uses, tell } = transparent;
+  const { name: command, keys } = plan;
+  const ours = keys.filter((_, i) => plan.uses[i] !== "-");
+  const settings = { freezeDelayMs: context.freezeDelayMs, nameUnknown: context.lookInArchive && ensure };
+  let allowed: string | undefined;
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const declared = { ...plan, marks: mark };
+    const outcome = await runCommand(context.index, declared, { ...settings, allowed }, { signal: request.signal });
+    if ("reply" in outcome) {
+      uses.note(ours);
+      tell({ type: "marked", command, keys: outcome.marked });
+      return { result: shownReply(outcome.reply), error: undefined };
+    }
+    if ("error" in outcome) return { result: undefined, error: namedError(outcome.error, [plan.command]) };
+    if ("unsupported" in outcome) throw unsupportedRecord(`run ${command.toUpperCase()} on`, outcome.unsupported[0]!);
+    if ("id" in outcome) {
+      if (!await checkIdentity(context, outcome.id, { signal: request.signal })) allowed = outcome.id;
+    } else {
+      if (!ensure) throw evictedError(command, outcome.evicted);
+      await transparent.store.ensureKs(outcome.evicted);
+      tell({ type: "brought back", command, keys: outcome.evicted });
+      settings.nameUnknown = false;
+    }
+  }
+  throw movedOn(`run ${command.toUpperCase()} on`, ours[0] ?? "");
+}
+
+/** The error of a client that brings nothing back. */
+export function evictedError(command: string, keys: string[]): TundraError {
+  return new TundraError(
+    "CONFLICT",
+    `Cannot run ${command.toUpperCase()} as ${countKeys(keys)} (${
+      showKeys(keys)
+    }) must be in Redis: evicted, and this ` +
+      `client has ensure: false; call ensureKs() first`,
+    { keys },
+  );
+}
+
+/** A reply as the client's own requester gives it: strings are text. */
+function shownReply(reply: Reply): unknown {
+  if (typeof reply === "string") return new TextDecoder().decode(bytes(reply));
+  return Array.isArray(reply) ? reply.map(shownReply) : reply;
+}

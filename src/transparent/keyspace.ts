@@ -1,0 +1,162 @@
+/**
+ * Commands about which keys there are: they know evicted keys, and hide Tundra's own.
+ * @module
+ */
+import { globOf } from "../base/patterns.ts";
+import { TundraError } from "../base/errors.ts";
+import { checkIdentity } from "../core/identity.ts";
+import { parseRecord } from "../scripts/prelude.ts";
+import { type KeyState, readState } from "../scripts/read_state.ts";
+import { readRecords } from "../scripts/read_records.ts";
+import { wallClockMs } from "../base/platform.ts";
+import type { Transparent } from "./client.ts";
+import type { Plan } from "./plan.ts";
+import type { Request, RequestAnswer } from "./requester.ts";
+
+/** All keys of Tundra's begin with this, of any `tqname`. */
+const OWN = "tundra:";
+/** Random keys that are drawn until one is the application's. */
+const DRAWS = 20;
+
+/** `EXISTS`: counts evicted keys too, without bringing them back. */
+export async function countPresent(
+  transparent: Transparent,
+  plan: Plan,
+  request: Request,
+): Promise<RequestAnswer> {
+  const { inner } = transparent;
+  const asked = plan.command.slice(1);
+  const answer = await inner.request<number>(request);
+  if (answer.error !== undefined || answer.result === asked.length) return answer;
+  const { ours, others } = apart(plan);
+  const states = await statesOf(transparent, ours);
+  const there = new Set(states.filter(({ exists, evictable }) => exists || evictable).map(({ key }) => key));
+  let count = asked.filter((key) => there.has(key)).length;
+  if (others.length > 0) {
+    const rest = asked.filter((key) => others.includes(key));
+    const answered = await inner.request<number>({ ...request, body: [plan.name, ...rest] });
+    if (answered.error !== undefined) return answered;
+    count += answered.result!;
+  }
+  return { result: count, error: undefined };
+}
+
+/**
+ * `TTL` and its like: of an evicted key the record knows its own expiry. `undefined`: the key has to be brought back,
+ * as only Redis knows what time it is.
+ */
+export async function readExpiry(
+  transparent: Transparent,
+  plan: Plan,
+  request: Request,
+): Promise<RequestAnswer | undefined> {
+  const answer = await transparent.inner.request(request);
+  if (answer.error !== undefined || answer.result !== -2) return answer;
+  const [state] = await statesOf(transparent, plan.keys);
+  if (!state!.exists && !state!.evictable) return answer;
+  if (state!.exists) return undefined;
+  const { exp } = parseRecord(state!.record)!;
+  if (exp === 0) return { result: -1, error: undefined };
+  if (plan.name === "pexpiretime") return { result: exp, error: undefined };
+  if (plan.name === "expiretime") return { result: Math.floor((exp + 500) / 1000), error: undefined };
+  return undefined;
+}
+
+/** `SCAN`, `KEYS`, `RANDOMKEY`. */
+export async function listKeyspace(
+  transparent: Transparent,
+  plan: Plan,
+  request: Request,
+): Promise<RequestAnswer> {
+  const { inner, evicted } = transparent;
+  if (plan.name === "randomkey") {
+    for (let draw = 0; draw < DRAWS; draw++) {
+      const answer = await inner.request(request);
+      if (typeof answer.result !== "string" || !answer.result.startsWith(OWN)) return answer;
+    }
+    return { result: null, error: undefined };
+  }
+  if (!evicted) return hideOwn(plan, await inner.request(request));
+  return plan.name === "keys"
+    ? await keysOfAll(transparent, plan, request)
+    : await scanOfAll(transparent, plan, request);
+}
+
+/** The answer without Tundra's own keys. */
+export function hideOwn({ name, command }: Plan, answer: RequestAnswer): RequestAnswer {
+  if (answer.error !== undefined) return answer;
+  if (name === "keys") return { ...answer, result: (answer.result as string[]).filter((key) => !isOwn(key)) };
+  if (name !== "scan") return answer;
+  const [cursor, names] = answer.result as [string, string[]];
+  const stride = command.some((word) => word.toUpperCase() === "WITHTYPE") ? 2 : 1;
+  return { ...answer, result: [cursor, names.filter((_, i) => !isOwn(names[i - i % stride]!))] };
+}
+
+function isOwn(key: unknown): boolean {
+  return String(key).startsWith(OWN);
+}
+
+async function keysOfAll(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  const { inner, context } = transparent;
+  const answer = hideOwn(plan, await inner.request(request));
+  if (answer.error !== undefined) return answer;
+  const records = await inner.request<string[]>({
+    ...request,
+    body: ["keys", escaped(context.index.keys.record("")) + "*"],
+  });
+  if (records.error !== undefined) return records;
+  const matches = globOf(plan.command[1] ?? "");
+  const there = new Set(answer.result as string[]);
+  const evicted = (await evictedAmong(transparent, records.result!)).filter((key) => matches(key) && !there.has(key));
+  return { ...answer, result: [...there, ...evicted] };
+}
+
+async function scanOfAll(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  const { command } = plan;
+  const words = command.map((word) => word.toUpperCase());
+  if (words.includes("TYPE") || words.includes("WITHTYPE")) {
+    throw new TundraError(
+      "UNSUPPORTED",
+      "Cannot run SCAN with a type on a transparent client with evicted: true as Redis must know the type of every key",
+    );
+  }
+  // records are to be found by any pattern
+  const at = words.indexOf("MATCH", 2);
+  const matches = at < 0 ? () => true : globOf(command[at + 1] ?? "");
+  const body = at < 0 ? command : [...command.slice(0, at), ...command.slice(at + 2)];
+  const answer = await transparent.inner.request<[string, string[]]>({ ...request, body });
+  if (answer.error !== undefined) return answer;
+  const [cursor, names] = answer.result!;
+  const evicted = await evictedAmong(transparent, names);
+  return { ...answer, result: [cursor, [...names.filter((name) => !isOwn(name)), ...evicted].filter(matches)] };
+}
+
+/** The evicted keys among those whose records have these names. */
+async function evictedAmong({ context, isOurs }: Transparent, names: readonly string[]): Promise<string[]> {
+  const prefix = context.index.keys.record("");
+  const keys = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)).filter(isOurs);
+  const records = await readRecords(context, keys);
+  const now = wallClockMs();
+  return keys.filter((_, i) => records[i]?.flag === "e" && (records[i]!.exp === 0 || records[i]!.exp > now));
+}
+
+/** A pattern that stands for this text. */
+function escaped(text: string): string {
+  return text.replace(/[\\*?[\]]/g, "\\$&");
+}
+
+function apart(plan: Plan): { ours: string[]; others: string[] } {
+  const ours = plan.keys.filter((_, i) => plan.uses[i] !== "-");
+  return { ours, others: plan.keys.filter((key) => !ours.includes(key)) };
+}
+
+async function statesOf({ context, store }: Transparent, keys: string[]): Promise<KeyState[]> {
+  for (;;) {
+    const { id, states } = await readState(context.index, keys);
+    if (await checkIdentity(context, id)) continue;
+    const unknown = context.lookInArchive ? states.filter(({ record, exists }) => record === "" && !exists) : [];
+    if (unknown.length === 0) return states;
+    await store.ensureKs(unknown.map(({ key }) => key)); // the archive may know them
+    return (await readState(context.index, keys)).states;
+  }
+}

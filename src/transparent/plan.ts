@@ -1,0 +1,141 @@
+/**
+ * A command is read: its keys, what it does with each, and whether it can be carried out.
+ * @module
+ */
+import { show, TundraError } from "../base/errors.ts";
+import { checkKeys } from "../base/keys.ts";
+import type { Use } from "../scripts/command.ts";
+import { specOf, tells } from "./table.ts";
+
+/** A command that can be carried out. */
+export interface Plan {
+  /** Its name, in lower case. */
+  name: string;
+  command: string[];
+  /** Each of its keys once. */
+  keys: string[];
+  /** The use of each key; `-` for those that the client leaves alone. */
+  uses: Use[];
+  /** What a reply of 0 or nothing says. */
+  tells: boolean;
+  /** `true`: it deletes its keys, whatever they hold. */
+  deletes: boolean;
+  /** `true`: it cannot run in a script: it is one, or it may use keys that are in its arguments nowhere. */
+  isAlone: boolean;
+}
+
+const ALONE = new Set(["eval", "evalsha", "fcall", "eval_ro", "evalsha_ro", "fcall_ro", "sort", "sort_ro"]);
+
+/** What to do instead of a command that is refused. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  flushdb: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
+  flushall: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
+  swapdb: "an index and its keys must stay together",
+  move: "an index belongs to one database: read the value, write it there, and delete it here",
+  migrate: "an index belongs to one database: read the value, write it there, and delete it here",
+};
+
+/**
+ * Reads a command.
+ *
+ * @param isOurs tells which keys the client looks after
+ * @throws {TundraError} `UNSUPPORTED` for a command that is refused or not known, `BAD_ARGUMENT` for a key that is none
+ */
+export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean): Plan {
+  const command = raw.map(String);
+  const name = (command[0] ?? "").toLowerCase();
+  const spec = specFor(name, command);
+  const uses = new Map<string, Use | "d">();
+  for (const [at, use] of placesIn(spec, command)) {
+    const key = command[at]!;
+    const before = uses.get(key);
+    uses.set(key, before === undefined || before === use ? use : "w");
+  }
+  const keys = checkKeys(`run ${shown(name)}`, [...uses.keys()]);
+  const deletes = spec.startsWith("d");
+  return {
+    name,
+    command,
+    keys,
+    uses: keys.map((key): Use => {
+      const use = uses.get(key)!;
+      return !isOurs(key) ? "-" : use === "d" ? "w" : use;
+    }),
+    tells: tells(name) || (name === "set" && has(command, 3, "NX", "XX") && !has(command, 3, "GET")),
+    deletes,
+    isAlone: ALONE.has(name),
+  };
+}
+
+/** The error for a command that is not carried out. */
+function refused(name: string, why: string): TundraError {
+  return new TundraError("UNSUPPORTED", `Cannot run ${shown(name)} on a transparent client as ${why}`);
+}
+
+function shown(name: string): string {
+  return /^[a-z][a-z0-9._-]{0,31}$/.test(name) ? name.toUpperCase() : show(name);
+}
+
+/** The command's specification, as its options make it. */
+function specFor(name: string, command: readonly string[]): string {
+  const spec = specOf(name);
+  if (spec === undefined) {
+    const instead = INSTEAD[name];
+    throw refused(
+      name,
+      instead === undefined
+        ? "it must know which keys a command uses: this one it does not know; store.redis runs it, and then call ensureKs() and dirty() by hand"
+        : `evicted keys would be lost or come back: ${instead}`,
+    );
+  }
+  const conditional = (at: number, ...words: string[]) => has(command, at, ...words) ? "w1" : "o1";
+  switch (name) {
+    case "set":
+      return conditional(3, "NX", "XX", "GET", "KEEPTTL");
+    case "json.set":
+      return command[2] === "$" || command[2] === "." ? conditional(4, "NX", "XX") : "w1";
+    case "restore":
+      return has(command, 4, "REPLACE") ? "o1" : "w1";
+    case "copy":
+      return has(command, 3, "REPLACE") ? spec : "r1,w2";
+    case "sort":
+    case "sort_ro":
+      if (patterns(command).some((pattern) => pattern.includes("*"))) {
+        throw refused(name, "its BY and GET must name no other keys: which ones they are is only known to the server");
+      }
+  }
+  return spec;
+}
+
+function has(command: readonly string[], from: number, ...words: string[]): boolean {
+  return command.slice(from).some((word) => words.includes(word.toUpperCase()));
+}
+
+/** The arguments after BY and GET. */
+function patterns(command: readonly string[]): string[] {
+  return command.filter((_, i) => i > 2 && ["BY", "GET"].includes(command[i - 1]!.toUpperCase()));
+}
+
+const PART = /^([rwod])(?:(\d+)|@([a-z]+))(?:(#)|\*(\d*)(?::(\d))?)?~?$/;
+
+/** The positions of a command's keys, and the use of each. */
+function* placesIn(spec: string, command: readonly string[]): Generator<[number, Use | "d"]> {
+  const keepsLast = spec.endsWith("~");
+  for (const part of spec === "" ? [] : spec.split(",")) {
+    const [, use, index, word, counted, step, share] = PART.exec(part)!;
+    let from = Number(index);
+    if (word !== undefined) {
+      const at = command.findIndex((each, i) => i > 0 && each.toLowerCase() === word);
+      if (at < 0) continue;
+      from = at + 1;
+    }
+    let to = part.includes("*") ? command.length - 1 : from;
+    if (share !== undefined) to = from + Math.floor((command.length - from) / Number(share)) - 1;
+    if (counted !== undefined) {
+      to = from + Number(command[from] ?? 0);
+      from++;
+    }
+    if (keepsLast) to--;
+    for (let at = from; at <= to && at < command.length; at += Number(step || 1)) yield [at, use as Use | "d"];
+  }
+}

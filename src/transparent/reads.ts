@@ -1,0 +1,64 @@
+/**
+ * Commands that only read: they are sent as they are, and looked into if their answers are empty.
+ * @module
+ */
+import { leastEvicted } from "../core/policy.ts";
+import { check } from "../scripts/check.ts";
+import { touch } from "../scripts/touch.ts";
+import type { Transparent } from "./client.ts";
+import { runGuarded } from "./guarded.ts";
+import type { Plan } from "./plan.ts";
+import type { Request, RequestAnswer } from "./requester.ts";
+
+/** Tells if the command changes nothing. */
+export function readsOnly({ uses, deletes }: Plan): boolean {
+  return !deletes && uses.every((use) => use === "r" || use === "-");
+}
+
+/** Tells if the command's answer shows whether all that it read was there. */
+export function readsFirst(plan: Plan): boolean {
+  return readsOnly(plan) && !plan.isAlone &&
+    (plan.keys.length === 1 || plan.name === "mget" || plan.name === "json.mget");
+}
+
+/** Reads, and reads again if the answer does not prove that the keys are there. */
+export async function readFirst(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  const noting = noteUse(transparent, plan);
+  const answer = await transparent.inner.request(request);
+  await noting;
+  return proves(plan, answer) ? answer : await runGuarded(transparent, plan, request);
+}
+
+/**
+ * Notes that keys are in use, if that is due: one request, and one more for keys that have been idle. A failure is no
+ * failure of the command: the key may leave Redis then, and comes back at its next use.
+ */
+export async function noteUse({ context, uses }: Transparent, plan: Plan): Promise<void> {
+  const due = uses.due(plan.keys.filter((_, i) => plan.uses[i] !== "-"));
+  if (due.length === 0) return;
+  try {
+    const { findings } = await check(context.index, due);
+    const idle = findings.filter(({ needs }) => needs === "touch").map(({ key }) => key);
+    if (idle.length > 0) await touch(context.index, idle, (key) => leastEvicted(context, key));
+    uses.note(due);
+  } catch {
+    // tried again at the next use
+  }
+}
+
+/** Tells if an answer can only come from keys that are there. */
+export function proves({ name }: Plan, { result, error }: RequestAnswer): boolean {
+  if (error !== undefined) return !/no such key|NOGROUP|could not perform this operation on a key/i.test(error);
+  if (name === "mget" || name === "json.mget") return (result as unknown[]).every((each) => each !== null);
+  if (name.endsWith("scan")) return isSomething((result as unknown[])[1]);
+  if (name === "type") return result !== "none";
+  return isSomething(result);
+}
+
+/** Tells if a reply says more than that a key is missing: 0, -1 and -2, nothing and empty lists do not. */
+function isSomething(result: unknown): boolean {
+  if (Array.isArray(result)) return result.some(isSomething);
+  return typeof result === "number"
+    ? result > 0 || result < -2
+    : result !== null && result !== undefined && result !== "";
+}

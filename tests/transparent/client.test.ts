@@ -1,0 +1,278 @@
+/**
+ * transparentRedis: an application that calls neither ensureKs nor dirty nor del finds what it wrote.
+ */
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertIsError, assertRejects } from "@std/assert";
+import type { Redis } from "@upstash/redis";
+import { TundraError, type TundraStore } from "../../mod.ts";
+import { type TransparentEvent, transparentRedis } from "../../src/transparent/mod.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
+
+describe("transparentRedis", () => {
+  const stack = withArchive();
+  let store: TundraStore;
+  let redis: Redis;
+  let events: TransparentEvent[];
+  beforeEach(async () => {
+    await stack.flush();
+    store = stack.store();
+    events = [];
+    redis = transparentRedis(store, { onEvent: (event) => events.push(event) });
+  });
+
+  /** Archives all that is dirty, and evicts keys. */
+  async function evicted(...keys: string[]): Promise<void> {
+    const report = await store.tick();
+    assertEquals(report.errors, []);
+    if (keys.length > 0) assertEquals((await store.evict(keys)).evicted.sort(), [...keys].sort());
+  }
+
+  it("brings a key back before it is read", async () => {
+    await redis.set("a", { name: "Ada" });
+    await redis.hset("h", { x: 1, y: "two" });
+    await redis.rpush("l", 1, 2, 3);
+    await evicted("a", "h", "l");
+    assertEquals(await redis.get("a"), { name: "Ada" });
+    assertEquals(await redis.hgetall("h"), { x: 1, y: "two" });
+    assertEquals(await redis.lrange<number>("l", 0, -1), [1, 2, 3]);
+    assertEquals(events.filter(({ type }) => type === "brought back").flatMap(({ keys }) => keys), ["a", "h", "l"]);
+  });
+
+  it("brings a key back before it is changed, and marks the change in the same step", async () => {
+    await redis.hset("h", { x: 1 });
+    await evicted("h");
+    assertEquals(await redis.hset("h", { y: 2 }), 1);
+    assertEquals(await stack.members("dirty"), ["h"]);
+    await evicted("h");
+    assertEquals(await redis.hgetall("h"), { x: 1, y: 2 });
+    assertEquals(await redis.hincrby("h", "x", 5), 6);
+    await redis.expire("h", 1000);
+    await evicted("h");
+    assert((await redis.ttl("h")) > 900);
+    await redis.persist("h");
+    await evicted("h");
+    assertEquals(await redis.ttl("h"), -1);
+  });
+
+  it("replaces an evicted value without fetching it", async () => {
+    await redis.set("a", "old");
+    await evicted("a");
+    const before = stack.s3Count("GetObject");
+    assertEquals(await redis.set("a", "new"), "OK");
+    assertEquals(stack.s3Count("GetObject"), before);
+    await evicted("a");
+    assertEquals(await redis.get("a"), "new");
+  });
+
+  it("knows what SET's conditions see", async () => {
+    await redis.set("a", "old");
+    await evicted("a");
+    assertEquals(await redis.set("a", "new", { nx: true }), null);
+    assertEquals(await stack.members("dirty"), []); // nothing was changed
+    await evicted("a");
+    assertEquals(await redis.set("a", "new", { xx: true, get: true }), "old");
+    assertEquals(await redis.setnx("b", "there"), 1);
+  });
+
+  it("takes what a command removed for removed", async () => {
+    await redis.rpush("l", "only");
+    await redis.sadd("s", "only");
+    await redis.set("a", 1);
+    await evicted("l", "s", "a");
+    assertEquals([await redis.lpop("l"), await redis.srem("s", "only"), await redis.getdel("a")], ["only", 1, 1]);
+    await store.tick();
+    for (const key of ["l", "s", "a"]) await store.ensureKs(key);
+    assertEquals(await stack.exists("l", "s", "a"), 0);
+    assertEquals([await redis.exists("l", "s", "a"), await redis.get("a")], [0, null]);
+  });
+
+  it("deletes evicted keys for good", async () => {
+    await redis.mset({ a: 1, b: 2, c: 3 });
+    await evicted("a", "b");
+    assertEquals(await redis.del("a", "b", "c", "none"), 3);
+    await store.tick();
+    assertEquals(await redis.mget("a", "b", "c"), [null, null, null]);
+  });
+
+  it("works on several keys at once, whichever are evicted", async () => {
+    await redis.sadd("s1", "a", "b");
+    await redis.sadd("s2", "b", "c");
+    await redis.set("dest", "a string");
+    await evicted("s1", "dest");
+    assertEquals((await redis.sunion("s1", "s2")).sort(), ["a", "b", "c"]);
+    await evicted("s2");
+    assertEquals(await redis.sinterstore("dest", "s1", "s2"), 1);
+    await evicted("dest", "s1");
+    assertEquals(await redis.smembers("dest"), ["b"]);
+    assertEquals(await redis.sinterstore("dest", "s1", "none"), 0);
+    await store.tick();
+    await store.ensureKs("dest");
+    assertEquals(await redis.exists("dest"), 0);
+    await redis.rpush("l1", 1);
+    await redis.rpush("l2", 2);
+    await evicted("l1", "l2");
+    assertEquals(await redis.lmove("l1", "l2", "left", "right") as unknown, 1);
+    await store.tick();
+    assertEquals([await redis.exists("l1"), await redis.lrange<number>("l2", 0, -1)], [0, [2, 1]]);
+    await evicted("l2");
+    assertEquals(await redis.rename("l2", "l3"), "OK");
+    await store.tick();
+    assertEquals([await redis.exists("l2"), await redis.lrange<number>("l3", 0, -1)], [0, [2, 1]]);
+    await evicted("l3");
+    assertEquals(await redis.copy("l3", "l4"), "COPIED");
+    assertEquals(await redis.mget<(number | null)[]>("none", "none"), [null, null]);
+  });
+
+  it("answers of EXISTS, TYPE and expiry know evicted keys", async () => {
+    await redis.set("a", 1);
+    await redis.set("b", 1, { pxat: 4_000_000_000_123 });
+    await evicted("a", "b");
+    const before = stack.s3Count("GetObject");
+    assertEquals(await redis.exists("a", "b", "b", "none"), 3);
+    assertEquals([await redis.ttl("a"), await redis.pttl("a"), await redis.ttl("none")], [-1, -1, -2]);
+    assertEquals(stack.s3Count("GetObject"), before);
+    assert(await redis.ttl("b") > 1_000_000);
+    assertEquals(await redis.type("a"), "string");
+  });
+
+  it("brings keys of pipelines and transactions back, and answers as without", async () => {
+    for (const make of [() => redis.pipeline(), () => redis.multi()]) {
+      await redis.hset("h", { x: 1 });
+      await redis.rpush("l", 1, 2);
+      await redis.set("a", 1);
+      await evicted("h", "l", "a");
+      const batch = make();
+      batch.hincrby("h", "x", 1).lpop("l").lpop("l").set("a", 2).get("a").del("h").exists("h");
+      assertEquals(await batch.exec(), [2, 1, 2, "OK", 2, 1, 0]);
+      await store.tick();
+      for (const key of ["h", "l"]) await store.ensureKs(key);
+      assertEquals(await stack.exists("h", "l"), 0);
+      await evicted("a");
+      assertEquals(await make().get("a").get("none").exec(), [2, null]);
+      await redis.del("a");
+    }
+  });
+
+  it("errors of commands are those of the client, in batches too, and nothing is marked by a command that failed", async () => {
+    await redis.set("a", "text");
+    await store.tick();
+    const plain = await assertRejects(() => store.redis.hset("a", { x: 1 }));
+    const error = await assertRejects(() => redis.hset("a", { x: 1 }));
+    assertEquals([String(error), (error as Error).constructor], [String(plain), (plain as Error).constructor]);
+    assertEquals(await stack.members("dirty"), []);
+    const batch = (client: Redis) => client.pipeline().set("b", 1).hset("a", { x: 1 }).get("b");
+    assertEquals(
+      String(await assertRejects(() => batch(redis).exec())),
+      String(await assertRejects(() => batch(store.redis).exec())),
+    );
+    assertEquals(
+      JSON.stringify(await batch(redis).exec({ keepErrors: true })),
+      JSON.stringify(await batch(store.redis).exec({ keepErrors: true })),
+    );
+  });
+
+  it("brings the declared keys of scripts back, and marks them", async () => {
+    await redis.set("n", 1);
+    await evicted("n");
+    const script = "return redis.call('INCRBY', KEYS[1], ARGV[1])";
+    assertEquals(await redis.eval(script, ["n"], ["5"]), 6);
+    assertEquals(await stack.members("dirty"), ["n"]);
+    await evicted("n");
+    assertEquals(await redis.createScript(script).exec(["n"], ["1"]), 7);
+    await evicted("n");
+    assertEquals(await redis.evalRo("return redis.call('GET', KEYS[1])", ["n"], []), 7);
+    assertEquals(await stack.members("dirty"), []);
+  });
+
+  it("refuses what would tear keys and index apart, or what it does not know; nothing is sent", async () => {
+    const before = stack.server.requests;
+    for (const run of [() => redis.flushdb(), () => redis.flushall()]) {
+      const error = await assertRejects(run, TundraError);
+      assertEquals(error.code, "UNSUPPORTED");
+    }
+    const own = await assertRejects(() => redis.get("tundra:default:id"), TundraError);
+    assertEquals([own.code, stack.server.requests], ["BAD_ARGUMENT", before]);
+  });
+
+  it("hides Tundra's own keys; with evicted: true it lists evicted ones", async () => {
+    await redis.mset({ "cart:1": 1, "cart:2": 2, "other:1": 3 });
+    await evicted("cart:1", "other:1");
+    assertEquals(await redis.keys("*"), ["cart:2"]);
+    const all = transparentRedis(store, { evicted: true });
+    assertEquals((await all.keys("cart:*")).sort(), ["cart:1", "cart:2"]);
+    const scanned = async (client: Redis, match?: string) => {
+      const found: string[] = [];
+      let cursor = "0";
+      do {
+        const [next, names] = await client.scan(cursor, { match, count: 3 });
+        found.push(...names);
+        cursor = String(next);
+      } while (cursor !== "0");
+      return [...new Set(found)].sort();
+    };
+    assertEquals(await scanned(redis), ["cart:2"]);
+    assertEquals(await scanned(all), ["cart:1", "cart:2", "other:1"]);
+    assertEquals(await scanned(all, "cart:*"), ["cart:1", "cart:2"]);
+    assertEquals(await redis.randomkey(), "cart:2");
+  });
+
+  it("leaves other keys alone", async () => {
+    const some = transparentRedis(store, { match: ["cart:*", "user:*"], exclude: "cart:tmp:*" });
+    await some.set("cart:1", 1);
+    await some.set("cart:tmp:1", 1);
+    await some.set("else", 1);
+    assertEquals(await stack.members("dirty"), ["cart:1"]);
+    assertEquals(await some.mget("cart:1", "cart:tmp:1", "else"), [1, 1, 1]);
+    assertEquals(await some.del("cart:1", "cart:tmp:1", "else"), 3);
+  });
+
+  it("with ensure: false a change of an evicted key is a conflict, and nothing is written", async () => {
+    await redis.hset("h", { x: 1 });
+    await evicted("h");
+    const strict = transparentRedis(store, { ensure: false });
+    assertEquals(await strict.hget("h", "x"), null);
+    const error = await assertRejects(() => strict.hset("h", { y: 1 }), TundraError);
+    assertEquals([error.code, error.keys, await stack.exists("h")], ["CONFLICT", ["h"], 0]);
+  });
+
+  it("with mark: false nothing is marked", async () => {
+    const unmarked = transparentRedis(store, { mark: false });
+    await unmarked.set("a", 1);
+    await unmarked.pipeline().set("b", 1).hset("h", { x: 1 }).exec();
+    assertEquals(await stack.members("dirty"), []);
+  });
+
+  it("a lost index is LOST, and nothing is written", async () => {
+    await redis.set("a", 1);
+    await evicted("a");
+    await stack.raw("FLUSHDB");
+    for (const run of [() => redis.get("a"), () => redis.incr("a"), () => redis.pipeline().incr("a").get("a").exec()]) {
+      const error = await assertRejects(run);
+      assertIsError(error, TundraError);
+      assertEquals(error.code, "LOST");
+    }
+    assertEquals(await stack.exists("a"), 0);
+  });
+
+  it("notes the use of what is only read, so that it does not become idle", async () => {
+    await redis.set("a", 1);
+    await store.tick();
+    await stack.leaveAlone(5 * HOUR_MS, "a");
+    const before = (await stack.record("a"))!.touch;
+    const another = transparentRedis(store);
+    assertEquals(await another.get("a"), 1);
+    assert((await stack.record("a"))!.touch > before);
+  });
+
+  it("brings a value back that Redis lost behind its back, and a large command is one as well", async () => {
+    await redis.set("a", "kept");
+    await store.tick();
+    await stack.raw("DEL", "a");
+    assertEquals(await redis.append("a", "!"), 5);
+    const members = Array.from({ length: 9_000 }, (_, i) => `m${i}`) as [string, ...string[]];
+    assertEquals(await redis.sadd("large", ...members), 9_000);
+    await evicted("large");
+    assertEquals(await redis.scard("large"), 9_000);
+  });
+});

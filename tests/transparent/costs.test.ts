@@ -1,0 +1,89 @@
+/**
+ * What a transparent client costs: requests and billable commands, all keys resident.
+ */
+import { beforeEach, describe, it } from "node:test";
+import { assertEquals } from "@std/assert";
+import type { Redis } from "@upstash/redis";
+import type { TundraStore } from "../../mod.ts";
+import { transparentRedis } from "../../src/transparent/mod.ts";
+import { withArchive } from "../support/fixtures.ts";
+
+describe("the cost of a transparent client", () => {
+  const stack = withArchive();
+  let store: TundraStore;
+  let redis: Redis;
+  beforeEach(async () => {
+    await stack.flush();
+    store = stack.store();
+    redis = transparentRedis(store);
+    await store.tick(); // else each call reads the archive to learn whose it is
+    await redis.mset({ a: 1, b: 2 });
+    await redis.hset("h", { x: 1 });
+    await redis.rpush("l", 1, 2, 3);
+    await redis.sadd("s", 1);
+    await store.tick();
+    await redis.exists("a");
+    for (const warm of [() => redis.incr("n"), () => redis.del("n"), () => redis.multi().incr("n").exec()]) {
+      await warm();
+    }
+    await redis.pipeline().incr("n").exec();
+    await redis.eval("return 1", ["n"], []);
+  });
+
+  async function cost(act: () => Promise<unknown>): Promise<[requests: number, commands: number]> {
+    const { requests } = stack.server;
+    const billable = await stack.server.billable();
+    await act();
+    return [stack.server.requests - requests, await stack.server.billable() - billable];
+  }
+
+  it("reading one key: what the stock client costs", async () => {
+    for (const read of [(c: Redis) => c.get("a"), (c: Redis) => c.hgetall("h"), (c: Redis) => c.lrange("l", 0, -1)]) {
+      assertEquals(await cost(() => read(redis)), [1, 1]);
+      assertEquals(await cost(() => read(store.redis)), [1, 1]);
+    }
+    assertEquals(await cost(() => redis.mget("a", "b")), [1, 1]);
+    assertEquals(await cost(() => redis.exists("a", "h")), [1, 1]);
+    assertEquals(await cost(() => Promise.all([redis.get("a"), redis.get("b"), redis.hget("h", "x")])), [1, 3]);
+  });
+
+  it("the first read of a process notes the use: one request more", async () => {
+    const another = transparentRedis(store);
+    assertEquals(await cost(() => another.get("a")), [2, 5]);
+    assertEquals(await cost(() => another.get("a")), [1, 1]);
+  });
+
+  it("an empty answer: one request more, which looks for an evicted value", async () => {
+    assertEquals((await cost(() => redis.get("none")))[0], 3); // the first use is noted, too
+    assertEquals(await cost(() => redis.get("none")), [2, 6]);
+  });
+
+  it("changing keys: one request, the command and 7 more for one key", async () => {
+    for (
+      const change of [
+        () => redis.hset("h", { x: 2 }),
+        () => redis.incr("a"),
+        () => redis.lpop("l"),
+        () => redis.expire("b", 1000),
+        () => redis.set("a", "replaced"),
+        () => redis.smove("s", "s2", 1),
+      ]
+    ) {
+      const [requests, commands] = await cost(change);
+      assertEquals([requests, commands <= 9], [1, true], `${change}: ${commands}`);
+    }
+    assertEquals(await cost(() => redis.hset("h", { x: 3 })), [1, 8]);
+  });
+
+  it("deleting, pipelines, transactions and scripts: two requests", async () => {
+    assertEquals((await cost(() => redis.del("a")))[0], 2);
+    assertEquals((await cost(() => redis.pipeline().hset("h", { y: 1 }).get("b").exec()))[0], 2);
+    assertEquals((await cost(() => redis.multi().hset("h", { y: 2 }).get("b").exec()))[0], 2);
+    assertEquals((await cost(() => redis.eval("return redis.call('GET', KEYS[1])", ["b"], [])))[0], 2);
+  });
+
+  it("replacing an evicted value: one request, and nothing is fetched", async () => {
+    assertEquals((await store.evict("b")).evicted, ["b"]);
+    assertEquals((await cost(() => redis.set("b", "new")))[0], 1);
+  });
+});
