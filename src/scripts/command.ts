@@ -15,7 +15,8 @@ export type Use = "r" | "w" | "o" | "-";
 
 /** A command, and the keys that it declares. */
 export interface DeclaredCommand {
-  command: readonly string[];
+  /** Its name and its arguments. */
+  words: readonly string[];
   keys: readonly string[];
   /** The use of each key. */
   uses: readonly Use[];
@@ -112,7 +113,7 @@ ${MARKED}return { 'D', reply, table.concat(marks) }
  */
 export async function runCommand(
   index: Index,
-  { command, keys, uses, tells, marks }: DeclaredCommand,
+  { words, keys, uses, tells, marks }: DeclaredCommand,
   { freezeDelayMs, allowed, nameUnknown }: { freezeDelayMs: number; allowed?: string; nameUnknown: boolean },
   call?: CallOptions,
 ): Promise<CommandOutcome> {
@@ -123,7 +124,7 @@ export async function runCommand(
     [...layout(index, [dirty, dead, stats, id], [...keys]), tick],
     [
       ...[index.database, freezeDelayMs, allowed ?? "-", flag(nameUnknown), flag(marks), flag(tells), uses.join("")],
-      ...command,
+      ...words,
     ],
     call,
   ) as [string, ...Reply[]];

@@ -7,12 +7,11 @@ import { dirtyError, markError } from "../dirty.ts";
 import { MARK, markArguments, markExceptions } from "../scripts/mark.ts";
 import { saidOf } from "../upstash/said.ts";
 import { replyError } from "../upstash/script.ts";
-import type { Transparent } from "./client.ts";
 import { runGuarded } from "./guarded.ts";
 import { hideOwn } from "./keyspace.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { noteUse, proves, readsFirst } from "./reads.ts";
-import type { Request, RequestAnswer } from "./requester.ts";
 
 /** Commands that replace a whole value by another one: their keys exist afterwards. */
 const REPLACING = new Set(["set", "setex", "psetex", "mset", "json.set", "restore", "rename"]);
@@ -37,7 +36,7 @@ export async function runBatch(
   }
   if (transparent.ensure) await bringAllBack(transparent, concerned);
   const marks = transparent.mark ? marksOf(transparent, concerned, path) : [];
-  const body = [...commands, ...marks.map(({ command }) => command)];
+  const body = [...commands, ...marks.map(({ words }) => words)];
   const answers = await inner.request({ ...request, body }) as unknown as RequestAnswer[];
   settleMarks(transparent, marks, answers.slice(commands.length), path);
   return plans.map((plan, i) => hideOwn(plan, answers[i]!));
@@ -71,7 +70,7 @@ async function bringAllBack({ store, uses }: Transparent, plans: Plan[]): Promis
 /** A mark in a batch. */
 interface BatchMark {
   keys: string[];
-  command: unknown[];
+  words: unknown[];
 }
 
 /** The marks of all that the commands may change: one for what may only be changed, one for what may be replaced. */
@@ -92,7 +91,7 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
       missing: "del",
       overwrite: wanted === "o" ? "now" : "never",
     });
-    return [{ keys, command: ["eval", source, scriptKeys.length, ...scriptKeys, ...args] }];
+    return [{ keys, words: ["eval", source, scriptKeys.length, ...scriptKeys, ...args] }];
   });
 }
 
@@ -104,10 +103,10 @@ function settleMarks(
   path: "pipeline" | "multi-exec",
 ): void {
   const failures = new Map<string, TundraError>();
-  marks.forEach(({ keys, command }, i) => {
+  marks.forEach(({ keys, words }, i) => {
     const { result, error } = answers[i]!;
     if (error !== undefined) {
-      const failure = replyError(`mark in a ${path}`, error, saidOf(command));
+      const failure = replyError(`mark in a ${path}`, error, saidOf(words));
       for (const key of keys) failures.set(key, failure);
       return;
     }

@@ -2,25 +2,16 @@
  * transparentRedis: its options, and the parts that its requests share.
  * @module
  */
-import type { Redis, Requester } from "@upstash/redis";
+import type { Redis } from "@upstash/redis";
 import { checkBoolean, checkFunction, checkNames } from "../base/arguments.ts";
 import { badArgument } from "../base/errors.ts";
 import { checkMatch, globOf } from "../base/patterns.ts";
-import { type Context, contextOf } from "../core/context.ts";
+import { contextOf } from "../core/context.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { redisClient } from "../upstash/client.ts";
 import { usesOf } from "./noted.ts";
+import type { Transparent, TransparentEvent } from "./parts.ts";
 import { transparentRequester } from "./requester.ts";
-
-/** Something that a transparent client did besides the application's command. */
-export interface TransparentEvent {
-  /** `brought back`: evicted keys are in Redis again; `marked`: changes are queued for archiving. */
-  type: "brought back" | "marked";
-  /** The command's name, in lower case; `pipeline` or `multi-exec` for several. */
-  command: string;
-  /** The keys. */
-  keys: string[];
-}
 
 /** Options of {@linkcode transparentRedis}. */
 export interface TransparentOptions {
@@ -58,20 +49,6 @@ export interface TransparentOptions {
   evicted?: boolean;
   /** A function to call after keys were brought back or marked. What it throws is ignored. */
   onEvent?: (event: TransparentEvent) => void;
-}
-
-/** The parts of one transparent client. */
-export interface Transparent {
-  store: TundraStore;
-  context: Context;
-  /** Sends requests as they are. */
-  inner: Requester;
-  isOurs: (key: string) => boolean;
-  ensure: boolean;
-  mark: boolean;
-  evicted: boolean;
-  uses: ReturnType<typeof usesOf>;
-  tell: (event: TransparentEvent) => void;
 }
 
 const WHAT = "make a transparent client";

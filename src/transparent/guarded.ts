@@ -9,9 +9,8 @@ import { movedOn, unsupportedRecord } from "../core/key_errors.ts";
 import { runCommand } from "../scripts/command.ts";
 import { bytes, type Reply } from "../upstash/connection.ts";
 import { namedError } from "../upstash/requester.ts";
-import type { Transparent } from "./client.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
-import type { Request, RequestAnswer } from "./requester.ts";
 
 /** A key that is evicted anew before each of so many rounds is changed by others all the time. */
 const MOST_ROUNDS = 6;
@@ -31,7 +30,7 @@ export async function runGuarded(transparent: Transparent, plan: Plan, request: 
       tell({ type: "marked", command, keys: outcome.marked });
       return { result: shownReply(outcome.reply), error: undefined };
     }
-    if ("error" in outcome) return { result: undefined, error: namedError(outcome.error, [plan.command]) };
+    if ("error" in outcome) return { result: undefined, error: namedError(outcome.error, [plan.words]) };
     if ("unsupported" in outcome) throw unsupportedRecord(`run ${command.toUpperCase()} on`, outcome.unsupported[0]!);
     if ("id" in outcome) {
       if (!await checkIdentity(context, outcome.id, { signal: request.signal })) allowed = outcome.id;

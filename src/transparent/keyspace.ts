@@ -9,9 +9,8 @@ import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { wallClockMs } from "../base/platform.ts";
-import type { Transparent } from "./client.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
-import type { Request, RequestAnswer } from "./requester.ts";
 
 /** All keys of Tundra's begin with this, of any `tqname`. */
 const OWN = "tundra:";
@@ -25,7 +24,7 @@ export async function countPresent(
   request: Request,
 ): Promise<RequestAnswer> {
   const { inner } = transparent;
-  const asked = plan.command.slice(1);
+  const asked = plan.words.slice(1);
   const answer = await inner.request<number>(request);
   if (answer.error !== undefined || answer.result === asked.length) return answer;
   const { ours, others } = apart(plan);
@@ -83,12 +82,12 @@ export async function listKeyspace(
 }
 
 /** The answer without Tundra's own keys. */
-export function hideOwn({ name, command }: Plan, answer: RequestAnswer): RequestAnswer {
+export function hideOwn({ name, words }: Plan, answer: RequestAnswer): RequestAnswer {
   if (answer.error !== undefined) return answer;
   if (name === "keys") return { ...answer, result: (answer.result as string[]).filter((key) => !isOwn(key)) };
   if (name !== "scan") return answer;
   const [cursor, names] = answer.result as [string, string[]];
-  const stride = command.some((word) => word.toUpperCase() === "WITHTYPE") ? 2 : 1;
+  const stride = words.some((word) => word.toUpperCase() === "WITHTYPE") ? 2 : 1;
   return { ...answer, result: [cursor, names.filter((_, i) => !isOwn(names[i - i % stride]!))] };
 }
 
@@ -105,25 +104,24 @@ async function keysOfAll(transparent: Transparent, plan: Plan, request: Request)
     body: ["keys", escaped(context.index.keys.record("")) + "*"],
   });
   if (records.error !== undefined) return records;
-  const matches = globOf(plan.command[1] ?? "");
+  const matches = globOf(plan.words[1] ?? "");
   const there = new Set(answer.result as string[]);
   const evicted = (await evictedAmong(transparent, records.result!)).filter((key) => matches(key) && !there.has(key));
   return { ...answer, result: [...there, ...evicted] };
 }
 
 async function scanOfAll(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
-  const { command } = plan;
-  const words = command.map((word) => word.toUpperCase());
-  if (words.includes("TYPE") || words.includes("WITHTYPE")) {
+  const upper = plan.words.map((word) => word.toUpperCase());
+  if (upper.includes("TYPE") || upper.includes("WITHTYPE")) {
     throw new TundraError(
       "UNSUPPORTED",
       "Cannot run SCAN with a type on a transparent client with evicted: true as Redis must know the type of every key",
     );
   }
   // records are to be found by any pattern
-  const at = words.indexOf("MATCH", 2);
-  const matches = at < 0 ? () => true : globOf(command[at + 1] ?? "");
-  const body = at < 0 ? command : [...command.slice(0, at), ...command.slice(at + 2)];
+  const at = upper.indexOf("MATCH", 2);
+  const matches = at < 0 ? () => true : globOf(plan.words[at + 1] ?? "");
+  const body = at < 0 ? plan.words : [...plan.words.slice(0, at), ...plan.words.slice(at + 2)];
   const answer = await transparent.inner.request<[string, string[]]>({ ...request, body });
   if (answer.error !== undefined) return answer;
   const [cursor, names] = answer.result!;

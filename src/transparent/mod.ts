@@ -20,4 +20,5 @@
  *
  * @module
  */
-export { type TransparentEvent, type TransparentOptions, transparentRedis } from "./client.ts";
+export { type TransparentOptions, transparentRedis } from "./client.ts";
+export type { TransparentEvent } from "./parts.ts";

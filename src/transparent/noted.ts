@@ -1,5 +1,5 @@
 /**
- * When keys were last noted to be in use: a key that is only read must not count as idle.
+ * The times at which keys were last noted to be in use: a key that is only read must not count as idle.
  * @module
  */
 import { monotonicMs } from "../base/platform.ts";

@@ -2,12 +2,11 @@
  * One command: the way that it needs.
  * @module
  */
-import type { Transparent } from "./client.ts";
 import { runGuarded } from "./guarded.ts";
 import { countPresent, listKeyspace, readExpiry } from "./keyspace.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { readFirst, readsFirst, readsOnly } from "./reads.ts";
-import type { Request, RequestAnswer } from "./requester.ts";
 
 /** Runs one command, which is no script. */
 export async function runOne(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {

@@ -11,12 +11,13 @@ import { specOf, tells } from "./table.ts";
 export interface Plan {
   /** Its name, in lower case. */
   name: string;
-  command: string[];
+  /** Its name and its arguments, as text. */
+  words: string[];
   /** Each of its keys once. */
   keys: string[];
   /** The use of each key; `-` for those that the client leaves alone. */
   uses: Use[];
-  /** What a reply of 0 or nothing says. */
+  /** `true`: a reply of 0 or nothing says that it has changed nothing. */
   tells: boolean;
   /** `true`: it deletes its keys, whatever they hold. */
   deletes: boolean;
@@ -26,7 +27,7 @@ export interface Plan {
 
 const ALONE = new Set(["eval", "evalsha", "fcall", "eval_ro", "evalsha_ro", "fcall_ro", "sort", "sort_ro"]);
 
-/** What to do instead of a command that is refused. */
+/** The advice to who sends a command that is refused. */
 const INSTEAD: Readonly<Record<string, string>> = {
   flushdb: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
   flushall: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
@@ -42,12 +43,12 @@ const INSTEAD: Readonly<Record<string, string>> = {
  * @throws {TundraError} `UNSUPPORTED` for a command that is refused or not known, `BAD_ARGUMENT` for a key that is none
  */
 export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean): Plan {
-  const command = raw.map(String);
-  const name = (command[0] ?? "").toLowerCase();
-  const spec = specFor(name, command);
+  const words = raw.map(String);
+  const name = (words[0] ?? "").toLowerCase();
+  const spec = specFor(name, words);
   const uses = new Map<string, Use | "d">();
-  for (const [at, use] of placesIn(spec, command)) {
-    const key = command[at]!;
+  for (const [at, use] of placesIn(spec, words)) {
+    const key = words[at]!;
     const before = uses.get(key);
     uses.set(key, before === undefined || before === use ? use : "w");
   }
@@ -55,13 +56,13 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
   const deletes = spec.startsWith("d");
   return {
     name,
-    command,
+    words,
     keys,
     uses: keys.map((key): Use => {
       const use = uses.get(key)!;
       return !isOurs(key) ? "-" : use === "d" ? "w" : use;
     }),
-    tells: tells(name) || (name === "set" && has(command, 3, "NX", "XX") && !has(command, 3, "GET")),
+    tells: tells(name) || (name === "set" && has(words, 3, "NX", "XX") && !has(words, 3, "GET")),
     deletes,
     isAlone: ALONE.has(name),
   };

@@ -5,10 +5,9 @@
 import { leastEvicted } from "../core/policy.ts";
 import { check } from "../scripts/check.ts";
 import { touch } from "../scripts/touch.ts";
-import type { Transparent } from "./client.ts";
 import { runGuarded } from "./guarded.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
-import type { Request, RequestAnswer } from "./requester.ts";
 
 /** Tells if the command changes nothing. */
 export function readsOnly({ uses, deletes }: Plan): boolean {

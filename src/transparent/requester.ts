@@ -4,21 +4,12 @@
  */
 import type { Requester } from "@upstash/redis";
 import { runBatch } from "./batch.ts";
-import type { Transparent } from "./client.ts";
 import { runOne } from "./one.ts";
+import type { Request, Transparent } from "./parts.ts";
 import { planOf } from "./plan.ts";
 
 /** Lua passes so many arguments to a command: it ends near 8,000. */
 const MOST_ARGUMENTS = 7_000;
-
-/** A request of the `@upstash/redis` client. */
-export type Request = Parameters<Requester["request"]>[0];
-
-/** An answer as the client takes it: exactly one of the two is there. */
-export interface RequestAnswer {
-  result?: unknown;
-  error?: string;
-}
 
 /** Makes the requester. No I/O. */
 export function transparentRequester(transparent: Transparent): Requester {
@@ -33,7 +24,7 @@ export function transparentRequester(transparent: Transparent): Requester {
     // auto-pipelining sends single commands as pipelines of one
     const isOne = plan !== undefined && commands.length === 1 && path !== "multi-exec";
     if (!isOne) return await runBatch(transparent, plans, request, isBatch ? path : "multi-exec");
-    const answered = plan.isAlone || plan.command.length > MOST_ARGUMENTS
+    const answered = plan.isAlone || plan.words.length > MOST_ARGUMENTS
       ? (await runBatch(transparent, plans, { ...request, path: ["multi-exec"], body: commands }, "multi-exec"))[0]!
       : await runOne(transparent, plan, { ...request, path: undefined, body: commands[0] });
     return isBatch ? [answered] : answered;

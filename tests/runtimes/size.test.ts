@@ -25,6 +25,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./http": 3,
   "./operations": 110,
   "./testing": 30,
+  "./transparent": 75,
   "./unstorage": 6,
 };
 
@@ -53,6 +54,16 @@ describe("the size of a bundle, minified and gzipped", () => {
     for (const [name, path] of Object.entries(ENTRY_POINTS)) {
       await weigh(`everything in ${name}`, ENTRY_POINT_LIMITS[name]!, `export * from "${path}"`, BUILT_IN);
     }
+  });
+
+  it("a transparent client: at most 12 KB beyond the store", async () => {
+    const store = `export { tundraStore } from "./mod.ts";`;
+    const [alone, both] = await Promise.all(
+      [store, `${store} export { transparentRedis } from "./src/transparent/mod.ts";`].map((entry) => bundleSize(entry)),
+    );
+    console.log(`${kb(both!.bytes - alone!.bytes)} KB: a transparent client`);
+    assertLessOrEqual(both!.bytes - alone!.bytes, 12 * KB);
+    assertEquals(Object.keys(alone!.inputs).filter((path) => /transparent|scripts\/command/.test(path)), []);
   });
 
   it("is mostly that of the client and of Tundra itself; each dependency is what it says here", async () => {

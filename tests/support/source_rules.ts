@@ -50,6 +50,7 @@ export const LAYERS: Record<string, number> = {
   "src": 5,
   "src/adapters": 6,
   "src/operations": 6,
+  "src/transparent": 6,
   "src/encryption": 7,
   "mod.ts": 7,
   "src/testing": 7,
