@@ -21,11 +21,15 @@ export interface Plan {
   tells: boolean;
   /** `true`: it deletes its keys, whatever they hold. */
   deletes: boolean;
-  /** `true`: it cannot run in a script: it is one, or it may use keys that are in its arguments nowhere. */
+  /** `true`: it cannot run in a script: it is one, or a server may not see where its keys are. */
   isAlone: boolean;
 }
 
-const ALONE = new Set(["eval", "evalsha", "fcall", "eval_ro", "evalsha_ro", "fcall_ro", "sort", "sort_ro"]);
+const ALONE = new Set(
+  ("eval evalsha fcall eval_ro evalsha_ro fcall_ro sort sort_ro georadius georadiusbymember xread xreadgroup").split(
+    " ",
+  ),
+);
 
 /** The advice to who sends a command that is refused. */
 const INSTEAD: Readonly<Record<string, string>> = {

@@ -59,7 +59,9 @@ describe("the size of a bundle, minified and gzipped", () => {
   it("a transparent client: at most 12 KB beyond the store", async () => {
     const store = `export { tundraStore } from "./mod.ts";`;
     const [alone, both] = await Promise.all(
-      [store, `${store} export { transparentRedis } from "./src/transparent/mod.ts";`].map((entry) => bundleSize(entry)),
+      [store, `${store} export { transparentRedis } from "./src/transparent/mod.ts";`].map((entry) =>
+        bundleSize(entry)
+      ),
     );
     console.log(`${kb(both!.bytes - alone!.bytes)} KB: a transparent client`);
     assertLessOrEqual(both!.bytes - alone!.bytes, 12 * KB);

@@ -185,6 +185,28 @@ describe("transparentRedis", () => {
     assertEquals(await stack.members("dirty"), []);
   });
 
+  it("keeps streams, their groups and geo indexes", async () => {
+    await redis.xadd("x", "1-1", { f: "v" });
+    await redis.xgroup("x", { type: "CREATE", group: "g", id: "0" });
+    await evicted("x");
+    assertEquals(await redis.xreadgroup("g", "c", "x", ">"), [["x", [["1-1", ["f", "v"]]]]]);
+    await evicted("x");
+    assertEquals((await redis.xpending("x", "g", "-", "+", 10)).length, 1);
+    await evicted("x");
+    assertEquals(await redis.xack("x", "g", "1-1"), 1);
+    await evicted("x");
+    assertEquals(await redis.xread("x", "0"), [["x", [["1-1", ["f", "v"]]]]]);
+    assertEquals(await redis.xinfo("x", { type: "GROUPS" }) instanceof Array, true);
+    await redis.geoadd("g", { longitude: 13.4, latitude: 52.5, member: "Berlin" });
+    await evicted("g");
+    const [found] = await redis.geosearch("g", { type: "FROMLONLAT", coordinate: { lon: 13, lat: 52 } }, {
+      type: "BYRADIUS",
+      radius: 200,
+      radiusType: "KM",
+    }, "ASC");
+    assertEquals(found!.member, "Berlin");
+  });
+
   it("refuses what would tear keys and index apart, or what it does not know; nothing is sent", async () => {
     const before = stack.server.requests;
     for (const run of [() => redis.flushdb(), () => redis.flushall()]) {

@@ -13,7 +13,7 @@ import { transparentRedis } from "../../src/transparent/mod.ts";
 import { withArchive } from "../support/fixtures.ts";
 import { withStack } from "../support/stack.ts";
 
-const PROGRAMS = Number(process.env.TUNDRA_PROGRAMS ?? (process.versions.deno ? 60 : 25));
+const PROGRAMS = Number(process.env.TUNDRA_PROGRAMS ?? (process.versions.deno ? 40 : 15));
 const SEED = Number(process.env.TUNDRA_SEED ?? Date.now() % 2 ** 31);
 const KEYS = ["k0", "k1", "k2", "k3"];
 /** Beyond every run, so that nothing expires in the middle of one. */
