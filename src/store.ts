@@ -60,7 +60,7 @@ export const STORE_OPTIONS: readonly string[] = [
 export function tundraStore(datastore: Datastore, options: TundraOptions): TundraStore {
   const context = contextFrom(datastore, options);
   const flights: SingleFlight | undefined = onWorkerd() ? undefined : new Map();
-  const redis = redisClient(context.connection.requester, context.clientOptions);
+  const redis = redisClient(context.connection, context.clientOptions);
   const call = async <T>(
     what: string,
     keys: readonly unknown[],

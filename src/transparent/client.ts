@@ -97,7 +97,7 @@ export function transparentRedis(store: TundraStore, options: TransparentOptions
       }
     },
   };
-  return redisClient(transparentRequester(transparent), context.clientOptions);
+  return redisClient({ requester: transparentRequester(transparent) }, context.clientOptions);
 }
 
 function anyOf(name: string, patterns: unknown): ((key: string) => boolean) | undefined {

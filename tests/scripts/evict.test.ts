@@ -444,6 +444,7 @@ describe("evict", () => {
         freezeDelayMs: 0,
         packBytes: 0,
         maxPackedBytes: 0,
+        clientOptions: {},
         maxBytesInFlight: Infinity,
         lookInArchive: false,
       };

@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { MARKED, MARKING } from "../../src/scripts/mark.ts";
 import { PRELUDE } from "../../src/scripts/prelude.ts";
 import { BYTES } from "../../src/upstash/payload.ts";
 import { numbersForRedis } from "../model/redis/lua.ts";
@@ -27,6 +28,7 @@ for (const file of readdirSync(ROOM).filter((name) => name.endsWith(".ts"))) {
 
 /** The scripts that a file defines, by name. */
 function scriptsOf(text: string): [name: string, lua: string][] {
+<<<<<<< HEAD
   const whole = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
   const shared = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*(\w+Lua)\(([^]*?)\)(?:,\s*\)|\));\n/g)];
   const made = shared.map(([, name, template, given]): [string, string] => {
@@ -40,6 +42,13 @@ function scriptsOf(text: string): [name: string, lua: string][] {
   return [...whole.map(([, name, lua]): [string, string] => [name!, lua!]), ...made].map(([name, lua]) => [
     name,
     lua.replace("${PRELUDE}", () => PRELUDE).replace("${BYTES}", () => BYTES).replaceAll("\\\\", "\\"),
+=======
+  const found = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
+  return found.map(([, name, lua]) => [
+    name!,
+    Object.entries({ PRELUDE, BYTES, MARKING, MARKED })
+      .reduce((lua, [name, part]) => lua.replace("${" + name + "}", () => part), lua!).replaceAll("\\\\", "\\"),
+>>>>>>> d50efbe (transparent: follow the house's rules for scripts and pages)
   ]);
 }
 

@@ -821,7 +821,8 @@ function translate(source: string): { js: string; numbers: string[] } {
 
   function flowOfCall(callee: Code, args: Code[]): Flow | undefined {
     if (callee.js === "G.redis.call" || callee.js === "G.redis.pcall") {
-      const command = String(JSON.parse(args[0]!.js));
+      const [{ js }] = args as [Code];
+      const command = js.startsWith('"') ? String(JSON.parse(js)) : "a command of the application";
       sent.push({ command, args });
       return TEXT_REPLIES.has(command) ? { noNumber: () => true, holdsNone: () => true } : undefined;
     }
