@@ -28,7 +28,6 @@ for (const file of readdirSync(ROOM).filter((name) => name.endsWith(".ts"))) {
 
 /** The scripts that a file defines, by name. */
 function scriptsOf(text: string): [name: string, lua: string][] {
-<<<<<<< HEAD
   const whole = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
   const shared = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*(\w+Lua)\(([^]*?)\)(?:,\s*\)|\));\n/g)];
   const made = shared.map(([, name, template, given]): [string, string] => {
@@ -41,14 +40,8 @@ function scriptsOf(text: string): [name: string, lua: string][] {
   });
   return [...whole.map(([, name, lua]): [string, string] => [name!, lua!]), ...made].map(([name, lua]) => [
     name,
-    lua.replace("${PRELUDE}", () => PRELUDE).replace("${BYTES}", () => BYTES).replaceAll("\\\\", "\\"),
-=======
-  const found = [...text.matchAll(/defineScript\(\s*"(\w+)",\s*\[[^\]]*\],\s*`([^`]*)`/g)];
-  return found.map(([, name, lua]) => [
-    name!,
     Object.entries({ PRELUDE, BYTES, MARKING, MARKED })
-      .reduce((lua, [name, part]) => lua.replace("${" + name + "}", () => part), lua!).replaceAll("\\\\", "\\"),
->>>>>>> d50efbe (transparent: follow the house's rules for scripts and pages)
+      .reduce((lua, [name, part]) => lua.replace(`\${${name}}`, () => part), lua).replaceAll("\\\\", "\\"),
   ]);
 }
 
