@@ -3,6 +3,7 @@
  * catch every one of them, or it proves nothing.
  * @module
  */
+import { MARKED, MARKING } from "../../../src/scripts/mark.ts";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -1213,8 +1214,12 @@ function scriptText(name: string): string {
   // a large value's scripts have the text of others, with another payload
   const text = readFileSync(join(ROOT, `src/scripts/${name.replace(/_staged$/, "")}.ts`), "utf8");
   const script = text.slice(text.indexOf("defineScript("));
+  const parts = { PRELUDE: prelude, MARKING, MARKED };
   const shared = "  return `\n${PRELUDE}";
-  if (!script.includes(shared)) return between(script, "  `").replace("${PRELUDE}", () => prelude);
+  if (!script.includes(shared)) {
+    const whole = between(script, "  `");
+    return Object.entries(parts).reduce((text, [name, part]) => text.replace(`\${${name}}`, () => part), whole);
+  }
   return prelude + between(script.slice(script.indexOf(shared)), "  return `").replace("${PRELUDE}", "");
 }
 

@@ -1,0 +1,112 @@
+/**
+ * Random programs catch each guard of a transparent client that is broken.
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { assert } from "@std/assert";
+import { build, stop } from "esbuild";
+import { withArchive } from "../support/fixtures.ts";
+import { withStack } from "../support/stack.ts";
+import { runPrograms, type Subject } from "./programs.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** Programs in which each must be caught. */
+const WITHIN = 400;
+const SEED = 1;
+
+/** Name, file of src, text, broken text. */
+const BUGS: [name: string, file: string, from: string, to: string][] = [
+  ["writes beside an evicted value", "scripts/command.ts", "if #needed > 1 then return needed end", ""],
+  ["does not mark a change", "scripts/command.ts", "if marks[i] ~= '-' then mark(i, r, marks[i]) end", ""],
+  ["does not mark a removal", "scripts/command.ts", "marks[i] = 'g'", "marks[i] = '-'"],
+  ["keeps what was replaced by nothing", "scripts/command.ts", "(there[i] or use == 'o')", "there[i]"],
+  ["takes every empty reply for no change", "scripts/command.ts", "ARGV[6] == '1' and nothing", "nothing"],
+  ["takes a condition of SET for none", "transparent/plan.ts", `conditional(3, "NX", "XX", "GET", "KEEPTTL")`, `"o1"`],
+  ["takes COPY for a replacement", "transparent/plan.ts", `has(command, 3, "REPLACE") ? spec : "r1,w2"`, "spec"],
+  [
+    "forgets that a key is used twice",
+    "transparent/plan.ts",
+    `before === undefined || before === use ? use : "w"`,
+    "use",
+  ],
+  ["forgets what RENAME takes away", "transparent/table.ts", `"w1,o2": "rename"`, `"r1,o2": "rename"`],
+  ["reads MGET's missing values as absent", "transparent/reads.ts", ".every((each) => each !== null)", ".length > 0"],
+  ["takes 0 for a value", "transparent/reads.ts", "result > 0 || result < -2", "true"],
+  [
+    "never looks for evicted values",
+    "transparent/reads.ts",
+    "? answer : await runGuarded(transparent, plan, request)",
+    "? answer : answer",
+  ],
+  [
+    "does not bring back what a batch changes",
+    "transparent/batch.ts",
+    `use === "r" || use === "w" ||`,
+    `use === "r" ||`,
+  ],
+  [
+    "does not bring back what a batch may empty",
+    "transparent/batch.ts",
+    `(use === "o" && !REPLACING.has(plan.name))`,
+    "false",
+  ],
+  ["does not mark in batches", "transparent/batch.ts", "transparent.mark ? marksOf", "false ? marksOf"],
+  ["marks no removal in batches", "transparent/batch.ts", `missing: "del"`, `missing: "throw"`],
+  ["lets batches replace nothing", "transparent/batch.ts", `wanted === "o" ? "now" : "never"`, `"never"`],
+  ["counts resident keys only", "transparent/keyspace.ts", "exists || evictable", "exists"],
+  [
+    "deletes from Redis alone",
+    "transparent/one.ts",
+    "if (plan.deletes) return",
+    "if (plan.deletes) return await inner.request(request); else if (plan.deletes) return",
+  ],
+];
+
+async function broken(file: string, from: string, to: string): Promise<Subject> {
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `export { tundraStore } from "./mod.ts"; export { transparentRedis } from "./src/transparent/mod.ts";`,
+      resolveDir: ROOT,
+      loader: "ts",
+    },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "node",
+    plugins: [{
+      name: "patch",
+      setup({ onLoad }) {
+        onLoad({ filter: /\.ts$/ }, ({ path }) => {
+          if (path !== join(ROOT, "src", file)) return undefined;
+          const text = readFileSync(path, "utf8");
+          if (!text.includes(from)) throw new Error(`${file} no longer has ${JSON.stringify(from)}`);
+          return { contents: text.replace(from, () => to), loader: "ts" };
+        });
+      },
+    }],
+    logLevel: "silent",
+  });
+  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles![0]!.text).toString("base64")}`);
+}
+
+describe("random programs catch a transparent client that", () => {
+  const cold = withArchive();
+  const plain = withStack();
+  after(() => stop());
+
+  // what differs between runtimes is no rule
+  for (const [name, file, from, to] of BUGS.filter((_, i) => process.versions.deno || i % 6 === 0)) {
+    it(name, async () => {
+      const subject = await broken(file, from, to);
+      const failure = await runPrograms(subject, cold, plain, SEED, WITHIN).then(() => undefined, (error) => error);
+      assert(failure, `it survived ${WITHIN} programs`);
+      const [, tried] = /Property failed after (\d+) tests/.exec(String(failure)) ?? [];
+      assert(tried, String(failure));
+      console.log(`caught after ${tried} programs`);
+    });
+  }
+});
