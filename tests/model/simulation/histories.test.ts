@@ -11,7 +11,7 @@ import { runHistories } from "./histories.ts";
 import { findingText, simulateMany } from "./runs.ts";
 import { SHIPPED } from "./simulation.ts";
 
-const SCHEDULES = process.versions.deno === undefined ? 20 : process.env.CI ? 300 : 60;
+const SCHEDULES = process.versions.deno === undefined ? 20 : process.env.CI ? 150 : 60;
 
 describe("the simulation of histories", () => {
   it("finds nothing lost by a restoration, and no wrong value shown, in every schedule", async () => {

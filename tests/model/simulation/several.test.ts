@@ -10,7 +10,7 @@ import { findingText, simulateMany } from "./runs.ts";
 import { runSeveral } from "./several.ts";
 import { SHIPPED } from "./simulation.ts";
 
-const SCHEDULES = process.versions.deno === undefined ? 40 : process.env.CI ? 500 : 200;
+const SCHEDULES = process.versions.deno === undefined ? 40 : process.env.CI ? 250 : 200;
 
 describe("the simulation of several databases and archives", () => {
   it("finds one index at most that works on an archive, and nothing lost, in every schedule", async () => {
