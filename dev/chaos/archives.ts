@@ -6,15 +6,23 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { createStorage } from "unstorage";
+import fsDriver from "unstorage/drivers/fs";
 import { type Datastore, s3Datastore } from "../../mod.ts";
 import { dynamodbDatastore } from "../../src/datastores/dynamodb/datastore.ts";
+import { unstorageDatastore } from "../../src/datastores/unstorage.ts";
 import { startRadosgw } from "../servers/radosgw.ts";
 import { freePort } from "../servers/redis_server.ts";
 
 /** The means by which a process of the run reaches the archive. */
-export type ArchiveConfig =
+export type ArchiveConfig = ServerConfig | { kind: "unstorage-fs"; base: string };
+
+type ServerConfig =
   & { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }
   & ({ kind: "s3"; bucket: string } | { kind: "dynamodb"; table: string });
+
+/** The kinds of archives that a run may have. */
+export const ARCHIVES: readonly ArchiveConfig["kind"][] = ["s3", "dynamodb", "unstorage-fs"];
 
 /** A server that is killed, stopped and started again. */
 export interface TroubledServer {
@@ -25,9 +33,9 @@ export interface TroubledServer {
 }
 
 /** A running archive. */
-export interface ChaosArchive extends TroubledServer {
-  /** The name of its program, for counts. */
-  program: string;
+export interface ChaosArchive {
+  /** Its server, and the name of the program, for counts. */
+  server?: TroubledServer & { readonly program: string };
   config: ArchiveConfig;
   stop(): Promise<void>;
 }
@@ -35,7 +43,11 @@ export interface ChaosArchive extends TroubledServer {
 const [BUCKET, TABLE] = ["chaos", "chaos"];
 
 /** A datastore in the archive of the run. */
-export function chaosDatastore({ kind, ...config }: ArchiveConfig): Datastore {
+export function chaosDatastore(archive: ArchiveConfig): Datastore {
+  if (archive.kind === "unstorage-fs") {
+    return unstorageDatastore(createStorage({ driver: fsDriver({ base: archive.base }) }));
+  }
+  const { kind, ...config } = archive;
   const options = { ...config, timeoutMs: 3000, retries: 2 };
   return kind === "s3"
     ? s3Datastore(options as typeof options & { bucket: string })
@@ -44,7 +56,13 @@ export function chaosDatastore({ kind, ...config }: ArchiveConfig): Datastore {
 
 /** Starts an archive; its files go into `dir`. */
 export async function startArchive(kind: ArchiveConfig["kind"], dir: string): Promise<ChaosArchive> {
+  if (kind === "unstorage-fs") return disk(join(dir, "archive"));
   return kind === "s3" ? await startS3() : await startDynamodb(join(dir, "dynamodb"));
+}
+
+/** A folder: there is no server to kill, but the processes that write into it are. */
+function disk(base: string): ChaosArchive {
+  return { config: { kind: "unstorage-fs", base }, stop: () => Promise.resolve() };
 }
 
 async function startS3(): Promise<ChaosArchive> {
@@ -52,7 +70,7 @@ async function startS3(): Promise<ChaosArchive> {
   await radosgw.createBucket(BUCKET);
   const { url: endpoint, region, accessKeyId, secretAccessKey } = radosgw;
   const config = { kind: "s3" as const, endpoint, region, bucket: BUCKET, accessKeyId, secretAccessKey };
-  return { ...radosgw, program: "radosgw", config };
+  return { server: { ...radosgw, program: "radosgw" }, config, stop: () => radosgw.stop() };
 }
 
 /** dynalite in a process of its own, with its items in a folder: what it has answered survives a SIGKILL. */
@@ -87,13 +105,7 @@ async function startDynamodb(folder: string): Promise<ChaosArchive> {
   };
   const { kind: _, ...options } = config;
   await dynamodbDatastore(options).ensureTable();
-  return {
-    program: "dynalite",
-    config,
-    kill,
-    restart: start,
-    pause: () => void process.kill(child.pid!, "SIGSTOP"),
-    resume: () => void process.kill(child.pid!, "SIGCONT"),
-    stop: kill,
-  };
+  const pause = () => void process.kill(child.pid!, "SIGSTOP");
+  const resume = () => void process.kill(child.pid!, "SIGCONT");
+  return { server: { program: "dynalite", kill, restart: start, pause, resume }, config, stop: kill };
 }

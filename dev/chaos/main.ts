@@ -1,6 +1,6 @@
 /**
  * `deno task chaos [--seconds=600] [--seed=N] [--applications=8] [--ticks=4] [--keys=40] [--sabotage]
- * [--datastore=s3|dynamodb]`: real servers, real processes, and a SIGKILL for each of them at any moment. It exits with 1
+ * [--datastore=s3|dynamodb|unstorage-fs]`: real servers, real processes, and a SIGKILL for each of them at any moment. It exits with 1
  * if anything that was acknowledged is lost.
  *
  * redis-server (append-only file, synced before each reply) and radosgw (or dynalite) are killed and restarted, stopped
@@ -27,6 +27,7 @@ import { count, seconds, table, verdict } from "../demo/screen.ts";
 import { freePort, type RedisServer, startRedis } from "../servers/redis_server.ts";
 import {
   type ArchiveConfig,
+  ARCHIVES,
   type ChaosArchive,
   chaosDatastore,
   startArchive,
@@ -62,10 +63,10 @@ const { values: args } = parseArgs({
     datastore: { type: "string", default: "s3" },
   },
 });
-if (args.datastore !== "s3" && args.datastore !== "dynamodb") {
-  throw new Error(`Cannot run chaos as --datastore must be s3 or dynamodb: current value is ${args.datastore}`);
+const datastore = ARCHIVES.find((kind) => kind === args.datastore);
+if (!datastore) {
+  throw new Error(`Cannot run chaos as --datastore must be one of ${ARCHIVES}: current value is ${args.datastore}`);
 }
-const datastore: ArchiveConfig["kind"] = args.datastore;
 
 function whole(name: "seconds" | "seed" | "applications" | "ticks" | "keys", least: number): number {
   const value = Number(args[name]);
@@ -135,7 +136,7 @@ async function startServers(): Promise<ChaosServers> {
   const durable = ["--appendonly", "yes", "--appendfsync", "always"];
   const redis = await startRedis({ port: await freePort(), args: durable });
   stops.push(() => redis.stop());
-  const archive = await startArchive(datastore, dir);
+  const archive = await startArchive(datastore!, dir);
   stops.push(() => archive.stop());
   const endpoints: UpstashServer[] = [];
   for (let i = 0; i < applications + 2; i++) {
@@ -339,10 +340,9 @@ async function run(): Promise<boolean> {
   const startedAt = performance.now();
   console.log(`TUNDRA_SEED=${seed} deno task chaos --seconds=${runMs / 1000} replays the faults of this run`);
   const servers = await startServers();
-  const troubles = [
-    trouble("redis", "redis-server", troubledRedis(servers.redis)),
-    trouble("archive", servers.archive.program, servers.archive),
-  ];
+  const { server } = servers.archive;
+  const troubles = [trouble("redis", "redis-server", troubledRedis(servers.redis))];
+  if (server) troubles.push(trouble("archive", server.program, server));
   const watching = watchLeases(servers);
   const apps = Array.from({ length: applications }, (_, i) => lives("application", i, servers));
   const workers = Array.from({ length: ticks }, (_, i) => lives("tick", i, servers));
@@ -395,9 +395,9 @@ async function run(): Promise<boolean> {
     ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
     ["sweeps that moved nothing", sum("sweep", tickBooks)],
     ["sweeps that moved versions", sum("sweep that moves", tickBooks)],
-    ...[...faults, `${servers.archive.program} killed`, `${servers.archive.program} stopped`].map((
-      what,
-    ): [string, number] => [what, counts[what] ?? 0]),
+    ...[...faults, ...(server ? [`${server.program} killed`, `${server.program} stopped`] : [])].map(
+      (what): [string, number] => [what, counts[what] ?? 0],
+    ),
     ["values archived", totals.frozen],
     ["keys evicted", totals.evicted],
     ["keys brought back", totals.restored],

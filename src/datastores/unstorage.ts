@@ -60,6 +60,8 @@ const ABSENCE: Readonly<Record<string, Absence>> = {
   "redis": "null",
   "http": "has",
 };
+/** A disk may not be mounted, and takes files all the same: its place is looked at before and after each put. */
+const DISKS: readonly string[] = ["fs", "fs-lite"];
 /** The drivers that list their first page only: without a listing, Tundra does less; with a wrong one, it errs. */
 const LIST_ONE_PAGE: readonly string[] = ["s3"];
 /**
@@ -87,7 +89,12 @@ export function unstorageDatastore(storage: UnstorageLike, options: UnstorageDat
   const mount = storage.getMount?.(base);
   const driver = mount?.driver.name ?? "";
   const claimed = nullIsAbsent === undefined ? undefined : nullIsAbsent ? "null" : "unknown";
-  const place = placeOf(storage, base, claimed ?? ABSENCE[driver] ?? "unknown", claimed ? undefined : mount);
+  const place = placeOf(storage, {
+    base,
+    claimed: claimed ?? ABSENCE[driver] ?? "unknown",
+    mount: claimed ? undefined : mount,
+    isDisk: DISKS.includes(driver),
+  });
   const itemsOf = (what: string, names: readonly string[]) =>
     names.map((name) => `${base}:${itemOf(objectPath(what, "", name))}`);
 

@@ -58,20 +58,27 @@ export interface Place {
 const PAGE = 1000;
 /** Most drivers read all names for each listing: the pages of one are handed out from what was read, this long in ms. */
 const LISTING_MS = 60_000;
-/** The probe counts as there for puts this long, in ms. */
+/** The probe counts as there for puts this long, in ms, but on a disk. */
 const PROBE_MS = 1_000;
 /** A folder of its own, so that listing it costs little. */
 const PROBE_FOLDER = "probe_3";
 /** Every byte, in two orders: no text keeps these. */
 const PROBE_BYTES = Uint8Array.from({ length: 512 }, (_, i) => i < 256 ? i : 511 - i);
 
+/** The facts about a place that are known before the first request. */
+export interface PlaceOptions {
+  /** The first part of the names of all items. */
+  base: string;
+  /** The way of the driver, as far as its name or the application says. */
+  claimed: Absence;
+  /** The driver, if its name was believed. */
+  mount: ReturnType<NonNullable<UnstorageLike["getMount"]>> | undefined;
+  /** `true`: the probe is read before and after each put; `false`: once a second. */
+  isDisk: boolean;
+}
+
 /** The place of one datastore; it has asked for nothing yet. */
-export function placeOf(
-  storage: UnstorageLike,
-  base: string,
-  claimed: Absence,
-  mount: ReturnType<NonNullable<UnstorageLike["getMount"]>> | undefined,
-): Place {
+export function placeOf(storage: UnstorageLike, { base, claimed, mount, isDisk }: PlaceOptions): Place {
   const probe = `${base}:${PROBE_FOLDER}:${PROBE_FOLDER}`;
   let absence = claimed;
   let seenMs: number | undefined;
@@ -97,8 +104,9 @@ export function placeOf(
     get,
     prove,
     async put(what, item, value, options) {
-      if (seenMs === undefined || monotonicMs() - seenMs > PROBE_MS) await prove(what, options);
+      if (isDisk || seenMs === undefined || monotonicMs() - seenMs > PROBE_MS) await prove(what, options);
       await ask(what, options, () => storage.setItemRaw(item, value));
+      if (isDisk) await prove(what, options);
       if (firstIsBack && value.length > 0) return true; // some drivers take an empty value for none
       const back = await get(what, item, options);
       if (!same(back, value)) throw failure(what, "give back the bytes that it was given", kindOf(back));

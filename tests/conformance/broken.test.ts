@@ -749,7 +749,7 @@ describe("the conformance suite of datastores", () => {
     const start = (capabilities: DatastoreCapabilities) => () => {
       const globals = globalThis as unknown as Record<string, unknown>;
       const [saved, savedIt] = [globals.describe, globals.it];
-      globals.describe = globals.it = undefined; // Bun has them
+      globals.describe = globals.it = undefined; // another framework may have set them
       try {
         describeDatastore("x", () => memoryDatastore(), capabilities);
       } finally {

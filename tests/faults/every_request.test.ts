@@ -8,13 +8,15 @@
 import process from "node:process";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { ON_UNSTORAGE } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 import { CALLS } from "./calls.ts";
 import { KINDS, kindsFor, live, type Plan, prepare, type Prepared, type Tries } from "./life.ts";
 import { withFaultWorld } from "./world.ts";
 
 const ALL = process.env.TUNDRA_FAULTS === "all";
-const TRIES: readonly Tries[] = ["no retries", "default retries"];
+/** An unstorage driver repeats what it wants to, or nothing. */
+const TRIES: readonly Tries[] = ON_UNSTORAGE ? ["no retries"] : ["no retries", "default retries"];
 const SHARE = ALL ? 1 : process.versions["deno"] === undefined ? 1 / 12 : process.env.CI === undefined ? 1 : 1 / 3;
 /** Of each call, if not all are tried. */
 const PAIRS = 6;

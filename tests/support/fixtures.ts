@@ -25,6 +25,7 @@ import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { dynamodbFrom, startDynamodbAsS3 } from "./dynamodb_as_s3.ts";
 import { type Stack, type StackOptions, withStack } from "./stack.ts";
+import { startUnstorageAsS3, unstorageFrom } from "./unstorage_as_s3.ts";
 import { HOUR_MS } from "./times.ts";
 
 /** The one bucket. */
@@ -32,6 +33,8 @@ export const BUCKET = "tundra";
 
 /** TUNDRA_DATASTORE=dynamodb: the archive is a table of DynamoDB, behind the same fixture. */
 export const ON_DYNAMODB = process.env.TUNDRA_DATASTORE === "dynamodb";
+/** TUNDRA_DATASTORE=unstorage-fs: it is a folder behind unstorage's server. */
+export const ON_UNSTORAGE = process.env.TUNDRA_DATASTORE === "unstorage-fs";
 
 /** The choices of tests that hold with packs and without: `packBytes`, and words for the names of such tests. */
 export const PACKINGS: readonly [packBytes: number, how: string][] = [[0, "as objects"], [1_048_576, "in packs"]];
@@ -103,7 +106,11 @@ export function withArchive({ packBytes, ...options }: ArchiveOptions = {}): Col
   let server: S3Server | undefined;
   let counted: Record<string, number> = {};
   before(async () => {
-    server = ON_DYNAMODB ? await startDynamodbAsS3() : await startS3({ buckets: [BUCKET] });
+    server = ON_DYNAMODB
+      ? await startDynamodbAsS3()
+      : ON_UNSTORAGE
+      ? await startUnstorageAsS3()
+      : await startS3({ buckets: [BUCKET] });
   });
   after(() => server?.stop());
   const s3 = () => server!;
@@ -137,7 +144,12 @@ export function withArchive({ packBytes, ...options }: ArchiveOptions = {}): Col
     get s3() {
       return s3();
     },
-    datastore: (options) => ON_DYNAMODB ? dynamodbFrom(s3(), options) : s3Datastore(s3Options(s3(), options)),
+    datastore: (options) =>
+      ON_DYNAMODB
+        ? dynamodbFrom(s3(), options)
+        : ON_UNSTORAGE
+        ? unstorageFrom(s3(), options)
+        : s3Datastore(s3Options(s3(), options)),
     store({ redis, datastore, ...options } = {}) {
       const connection = { ...stack.connection, ...redis };
       const own = { ...defaults, minEvictBytes: 0, ...options };

@@ -195,12 +195,46 @@ describe("unstorageDatastore", () => {
     ];
     assertEquals(errors.map(([code]) => code), Array(4).fill("UNAVAILABLE"));
     for (const [, , message] of errors) assertStringIncludes(message, '"tundra:probe_3:probe_3" is gone');
-    await new Promise((resolve) => setTimeout(resolve, 1100)); // a put looks once a second
     assertStringIncludes((await failureOf(() => store.putKey("b", bytes)))[2], "is gone");
     assertEquals(existsSync(base), false);
     renameSync(`${base}-away`, base);
     assertEquals(await store.fetchKeys(["a"]), [bytes]);
     assertEquals((await store.listKeys!("")).names, ["a"]);
+  });
+
+  it("has not stored what was put while the disk went away: it may lie below the mount point", async () => {
+    const base = join(folder(), "mounted");
+    const disk = fsDriver({ base });
+    const store = unstorageDatastore(createStorage({
+      driver: {
+        ...disk,
+        setItemRaw(key, value, options) {
+          if (key.endsWith("b_2")) renameSync(base, `${base}-away`);
+          return disk.setItemRaw!(key, value, options);
+        },
+      },
+    }));
+    await store.putKey("a", bytes);
+    assertStringIncludes((await failureOf(() => store.putKey("b", bytes)))[2], "is gone");
+    assertEquals(existsSync(join(base, "tundra", "b_2")), true);
+  });
+
+  it("looks once a second if there is no disk", async () => {
+    let probes = 0;
+    const memory = memoryDriver();
+    const store = other({
+      ...memory,
+      getItemRaw(key) {
+        if (key.includes("probe_3")) probes++;
+        return memory.getItemRaw!(key, {});
+      },
+    });
+    for (let i = 0; i < 50; i++) await store.putKey(`n/${i}`, bytes);
+    const first = probes;
+    assert(first >= 2 && first <= 4, String(first)); // absent, read back
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await store.putKey("n/50", bytes);
+    assertEquals(probes, first + 1);
   });
 
   it("takes what cannot be read for unknown, although the disk's driver gives the error as a value", async () => {
