@@ -85,7 +85,7 @@ const OF_READS: readonly DatastoreFault[] = ["refused", "lost", "partial", "dela
  */
 export function faultyDatastore(store: Datastore, options: FaultyDatastoreOptions = {}): FaultyDatastore {
   const faults = faultsOf(options);
-  const { deleteKeys, fetchRanges, hasKeys, listKeys } = store;
+  const { deleteKeys, fetchRanges, hasKeys, listKeys, putParts } = store;
   return {
     ...(store.place !== undefined && { place: store.place }),
     ...(store.timeoutMs !== undefined && { timeoutMs: store.timeoutMs }),
@@ -101,6 +101,15 @@ export function faultyDatastore(store: Datastore, options: FaultyDatastoreOption
         () => store.putKey(name, bytes, options),
       );
     },
+    ...(putParts && {
+      putParts: (name, parts, options) =>
+        faults.around(
+          "putParts",
+          ["refused", "lost", "delay"],
+          options,
+          () => putParts.call(store, name, parts, options),
+        ),
+    }),
     fetchKeys: faults.slots("fetchKeys", store.fetchKeys.bind(store)),
     ...(fetchRanges && { fetchRanges: faults.slots("fetchRanges", fetchRanges.bind(store)) }),
     ...(hasKeys && { hasKeys: faults.slots("hasKeys", hasKeys.bind(store)) }),

@@ -21,7 +21,15 @@ function collect(
       assert(!cases.has(title), `two cases have one title: ${title}`);
       cases.set(title, act);
     },
-    ...{ fetchRanges: true, deleteKeys: true, hasKeys: true, listKeys: true, ifAbsent: true, replaces: true },
+    ...{
+      putParts: true,
+      fetchRanges: true,
+      deleteKeys: true,
+      hasKeys: true,
+      listKeys: true,
+      ifAbsent: true,
+      replaces: true,
+    },
     ...capabilities,
   });
   return cases;
@@ -86,6 +94,8 @@ const ABSENT = "says NOT_FOUND in the slot of an absent object, and gives back t
 const NEW = "refuses an object that must be new if its name is taken, and keeps what is there";
 const NOT_NEW = "stores an object that must be new although its name is taken, as it cannot tell";
 const EITHER = "refuses an object that must be new if its name is taken, or stores it";
+const PARTS = "makes one object of parts, which nobody sees before it is complete";
+const FAILED_PARTS = "stores nothing of parts that end in a failure, and passes it on";
 const RANGES = "gives back exactly the ranges that were asked for, in the order of the reads";
 const FIRST = "gives back the first byte alone";
 const COPIES = "gives back ranges that are copies";
@@ -262,6 +272,55 @@ const broken: Broken[] = [
         return await m.putKey(name, value, options);
       },
     }),
+  },
+  {
+    fault: "shows an object of parts as they come",
+    found: PARTS,
+    says: "the object before it is complete",
+    make: (m) => ({
+      ...m,
+      async putParts(name, parts) {
+        let object = new Uint8Array(0);
+        for await (const part of parts) {
+          object = Uint8Array.from([...object.subarray(0, 10), ...part.subarray(0, 10)]);
+          m.objects.set(name, object);
+        }
+        return true;
+      },
+    }),
+  },
+  {
+    fault: "drops the last part, which is smaller",
+    found: PARTS,
+    says: "the object must have",
+    make: (m) => ({
+      ...m,
+      putParts: async (name, parts) =>
+        await m.putParts(
+          name,
+          async function* () {
+            for await (const part of parts) if (part.length >= 5 * 1024 * 1024) yield part;
+          }(),
+        ),
+    }),
+  },
+  {
+    fault: "stores what there is if the parts fail",
+    found: FAILED_PARTS,
+    says: "the object must be",
+    make: (m) => ({
+      ...m,
+      async putParts(name, parts) {
+        for await (const part of parts) m.objects.set(name, part);
+        return true;
+      },
+    }),
+  },
+  {
+    fault: "answers the failure of parts with an error of its own",
+    found: FAILED_PARTS,
+    says: "must reject with the failure of the parts",
+    make: (m) => ({ ...m, putParts: (...call) => m.putParts(...call).catch(unavailable) }),
   },
   {
     fault: "lists the first page only",
@@ -701,9 +760,15 @@ describe("the conformance suite of datastores", () => {
       const { putKey, fetchKeys } = memoryDatastore();
       return { putKey, fetchKeys };
     };
-    const unnamed = { fetchRanges: undefined, deleteKeys: undefined, hasKeys: undefined, listKeys: undefined };
+    const unnamed = {
+      putParts: undefined,
+      fetchRanges: undefined,
+      deleteKeys: undefined,
+      hasKeys: undefined,
+      listKeys: undefined,
+    };
     assertEquals(await failuresOf(collect(two, unnamed)), {});
-    const none = { fetchRanges: false, deleteKeys: false, hasKeys: false, listKeys: false };
+    const none = { putParts: false, fetchRanges: false, deleteKeys: false, hasKeys: false, listKeys: false };
     const cases = collect(two, { ...none, wholePuts: false, onRequest: false });
     assertEquals([...cases.keys()], [PUT, NAMES, ALIKE, VIEWS, NOW, ABSENT, AGAIN, NEW, ORDER, MANY, NONE, ABORT]);
     assertEquals(await failuresOf(cases), {});

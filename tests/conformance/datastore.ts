@@ -54,7 +54,15 @@ export function datastoreConformance(
   make: () => Promise<DatastoreUnderTest>,
   capabilities: DatastoreCapabilities = {},
 ): void {
-  const all = { fetchRanges: true, deleteKeys: true, hasKeys: true, listKeys: true, ifAbsent: true, replaces: true };
+  const all = {
+    putParts: true,
+    fetchRanges: true,
+    deleteKeys: true,
+    hasKeys: true,
+    listKeys: true,
+    ifAbsent: true,
+    replaces: true,
+  };
   describeDatastore(name, () => {
     console.log(`TUNDRA_SEED=${seed}`);
     return make();

@@ -23,6 +23,7 @@ datastoreConformance("in DynamoDB", async () => {
   return { store, stop: conformance.stop };
 }, {
   fetchRanges: false,
+  putParts: false,
   replaces: false,
   onRequest: true,
   unreachable: () => dynamodbDatastore(optionsFor(conformance, { table: "no-such-table" })),

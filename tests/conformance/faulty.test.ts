@@ -48,6 +48,11 @@ describe("faultyDatastore", () => {
     await assertRejects(() => faulty.deleteKeys!(["a"]), TundraError);
     assertEquals([...inner.objects.keys()], ["b"]);
     await assertRejects(() => faulty.fetchKeys(["b"]), TundraError);
+    const parts = async function* () {
+      yield await Promise.resolve(one);
+    };
+    await assertRejects(() => faulty.putParts!("c", parts()), TundraError);
+    assertEquals([...inner.objects.keys()], ["b", "c"]);
   });
 
   it("has a late effect after the call has failed, of the bytes that were given", async () => {
@@ -93,7 +98,7 @@ describe("faultyDatastore", () => {
     const { putKey, fetchKeys } = memoryDatastore();
     const two: Datastore = { putKey, fetchKeys };
     const faulty = faultyDatastore(two);
-    assertEquals(["fetchRanges", "hasKeys", "deleteKeys", "listKeys"].filter((name) => name in faulty), []);
+    assertEquals(["putParts", "fetchRanges", "hasKeys", "deleteKeys", "listKeys"].filter((name) => name in faulty), []);
     for (const rate of [-0.1, 1.1, NaN]) {
       let code: unknown;
       try {

@@ -14,7 +14,7 @@ import { datastoreConformance } from "./datastore.ts";
 
 /** Its driver reads the whole folder for each listing: Deno alone plays a long one. */
 const LONG = process.versions.deno ? 1050 : 150;
-const CAN = { fetchRanges: false, ifAbsent: false, onRequest: true };
+const CAN = { putParts: false, fetchRanges: false, ifAbsent: false, onRequest: true };
 
 datastoreConformance(
   "of unstorage in memory",

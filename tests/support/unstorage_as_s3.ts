@@ -116,7 +116,7 @@ export async function startUnstorageAsS3(): Promise<S3Server> {
     rmSync(base, { recursive: true });
   };
   return {
-    ...{ url: `http://127.0.0.1:${port}`, port, operations, stop, objects: () => objects },
+    ...{ url: `http://127.0.0.1:${port}`, port, operations, stop, objects: () => objects, uploads: new Map() },
     ...{
       region: "",
       accessKeyId: "",

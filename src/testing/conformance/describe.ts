@@ -8,6 +8,7 @@ import { must } from "./assertions.ts";
 import { ANNOUNCES, callCases, UNREACHABLE, WHOLE } from "./call_cases.ts";
 import { listCases } from "./list_cases.ts";
 import { newObjectCase, objectCases, replacementCase } from "./object_cases.ts";
+import { partCases } from "./part_cases.ts";
 import { rangeCases } from "./range_cases.ts";
 import type { Case, OptionalFunction, Trial } from "./trial.ts";
 
@@ -47,6 +48,8 @@ export interface DatastoreCapabilities {
    * @default {the global one}
    */
   after?(act: () => Promise<void>): unknown;
+  /** `true`: it must have `putParts`; `false`: its cases are left out. */
+  putParts?: boolean;
   /** `true`: it must have `fetchRanges`; `false`: its cases are left out. */
   fetchRanges?: boolean;
   /** `true`: it must have `deleteKeys`; `false`: its cases are left out. */
@@ -181,6 +184,7 @@ function casesFor(capabilities: DatastoreCapabilities): Case[] {
     ...objectCases,
     replacementCase(capabilities.replaces),
     newObjectCase(capabilities.ifAbsent),
+    ...partCases,
     ...rangeCases,
     ...listCases,
     ...callCases,

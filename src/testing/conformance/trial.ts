@@ -7,7 +7,7 @@ import type { Datastore } from "../../datastores/datastore.ts";
 import { codeOf, must } from "./assertions.ts";
 
 /** The functions that a datastore may lack. */
-export type OptionalFunction = "fetchRanges" | "deleteKeys" | "hasKeys" | "listKeys";
+export type OptionalFunction = "putParts" | "fetchRanges" | "deleteKeys" | "hasKeys" | "listKeys";
 
 /** The datastore and the tools of a case. */
 export interface Trial {
