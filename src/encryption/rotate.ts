@@ -6,7 +6,7 @@
  * @module
  */
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
-import { TundraError } from "../base/errors.ts";
+import { asTundraError, TundraError } from "../base/errors.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "../operations/bounds.ts";
 import { type KeyError, keyErrors } from "../operations/key_errors.ts";
 import { indexWent, ownedIndex } from "../operations/owned_index.ts";
@@ -113,7 +113,8 @@ export async function rotate(store: TundraStore, options: RotateOptions = {}): P
     await keep(done ? undefined : run.noted);
     return end(done, run.looked);
   } catch (thrown) {
-    await keep(run.noted).catch(() => {});
+    // the datastore may not know its cursor any more: the next call begins anew, and skips what was moved
+    await keep(asTundraError(thrown, WHAT).retryable ? run.noted : undefined).catch(() => {});
     throw thrown;
   }
 }

@@ -139,10 +139,7 @@ function idIn({ errors }: RotateRun, id: string | Error): string | undefined {
 /** The id that a key's value is to have; an error if there is no such key: it stays as it is. */
 function idFor(parts: AesGcmParts, key: string): string | TundraError {
   try {
-    const id = parts.idFor(key);
-    if (parts.knows(id) !== false) return id;
-    const must = `its key ${show(id)} must be among the keys: it is not`;
-    throw new TundraError("UNSUPPORTED", `Cannot encrypt ${show(key)} as ${must}`);
+    return parts.idFor(key);
   } catch (thrown) {
     return asTundraError(thrown, `choose a key for ${show(key)}`);
   }

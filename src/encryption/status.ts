@@ -77,7 +77,11 @@ export async function status(store: TundraStore, options: OperationOptions = {})
   const { ids, ...rest } = JSON.parse(await readCursor(context, CURSOR, bounds.call) ?? "{}") as Partial<Counts>;
   Object.assign(counts, rest);
   Object.assign(counts.ids, ids);
-  const done = await untilBound(bounds, () => countAll(bounds, counts, errors));
+  const done = await untilBound(bounds, () => countAll(bounds, counts, errors)).catch(async (thrown) => {
+    // the datastore may not know its cursor any more: the next call begins anew
+    if (!asTundraError(thrown, WHAT).retryable) await writeCursor(context, CURSOR, undefined, bounds.closing);
+    throw thrown;
+  });
   await writeCursor(context, CURSOR, done ? undefined : JSON.stringify(counts), bounds.closing);
   return { ...bounds.report(done), ...reportOf(counts, errors) };
 }

@@ -25,7 +25,15 @@ import type { Freezer, FrozenObject } from "../archive/freezer.ts";
 import { checkBoolean, checkFunction, checkNames, checkNumber } from "../base/arguments.ts";
 import { badArgument, show, TundraError } from "../base/errors.ts";
 import { hex, randomBytes } from "../base/platform.ts";
-import { checkKeyBytes, checkMasterKeys, KEY_ID, type MasterKey, type MasterKeys, masterKeys } from "./master_keys.ts";
+import {
+  checkKeyBytes,
+  checkMasterKeys,
+  KEY_ID,
+  type MasterKey,
+  type MasterKeys,
+  masterKeys,
+  unknownKey,
+} from "./master_keys.ts";
 import { aesGcm, aesGcmKey, hkdfKey, hkdfSha256, hmacSha256 } from "./webcrypto.ts";
 
 export type { MasterKey };
@@ -94,10 +102,8 @@ export type KeyAnswer = Uint8Array | undefined;
 
 /** The parts of such a freezer, for rotation. */
 export interface AesGcmParts {
-  /** The id that a unit is to have: of the value of a key, or of a directory. */
+  /** The id that a unit is to have: of the value of a key, or of a directory. It throws if there is no such key. */
   idFor(key?: string): string;
-  /** Tells if there is a key of this id; `undefined`: only asking would tell. */
-  knows(id: string): boolean | undefined;
 }
 
 const parts = new WeakMap<Freezer, AesGcmParts>();
@@ -146,8 +152,12 @@ export function aesGcmFreezer(options: AesGcmOptions): Freezer {
   }
   const idFor = (key?: string): string => {
     const id: unknown = (key === undefined ? undefined : keyFor?.(key)) ?? current;
-    if (typeof id === "string" && KEY_ID.test(id)) return id;
-    throw new TundraError("UNSUPPORTED", `Cannot encrypt as keyFor must answer a key id: current value is ${show(id)}`);
+    if (typeof id !== "string" || !KEY_ID.test(id)) {
+      const must = `keyFor must answer a key id: current value is ${show(id)}`;
+      throw new TundraError("UNSUPPORTED", `Cannot encrypt as ${must}`);
+    }
+    if (keys.knows(id) === false) throw unknownKey(id, "encrypt");
+    return id;
   };
   const freezer: Freezer = {
     id: AES_GCM_ID,
@@ -157,7 +167,7 @@ export function aesGcmFreezer(options: AesGcmOptions): Freezer {
     ...(nameKey && { hideKey: keyHider(nameKey) }),
     ...(!acceptPlain && { required: true }),
   };
-  parts.set(freezer, { idFor, knows: (id) => keys.knows(id) });
+  parts.set(freezer, { idFor });
   return freezer;
 }
 

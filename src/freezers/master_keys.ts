@@ -97,7 +97,8 @@ export function masterKeys(
   };
 }
 
-function unknownKey(id: string, what: string, retryable = false): TundraError {
+/** The error if there is no key of this id. */
+export function unknownKey(id: string, what: string, retryable = false): TundraError {
   const must = `the key ${show(id)} must be among the keys: it is not`;
   return new TundraError("UNSUPPORTED", `Cannot ${what} as ${must}`, { retryable });
 }

@@ -7,7 +7,7 @@ import type { Block } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
-import { byGroup } from "../archive/seal.ts";
+import { byGroup, groupOf } from "../archive/seal.ts";
 import { show, TundraError } from "../base/errors.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
@@ -96,6 +96,7 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
     const fetched: (Move & Fetched)[] = await bounds.counted((call) => fetchArchived(context, moves, { call }));
     return await Promise.all(fetched.map(async (each) => {
       const { key, ver, isNamed } = each;
+      groupOf(key, context.freezers); // a key without a group spoils its own pack only
       const record = await thawArchived(context, each, blocks);
       if (!("dump" in record || "gone" in record)) {
         throw new TundraError("TOO_LARGE", `Cannot move ${show(key)} as its value must fit into a pack: it is large`);

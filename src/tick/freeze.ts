@@ -5,7 +5,7 @@
  * key's trouble spoils no other's, and only what fails alone counts as a failure specific to its key.
  * @module
  */
-import { byGroup } from "../archive/seal.ts";
+import { byGroup, groupOf } from "../archive/seal.ts";
 import { asTundraError, isKeysOwn, show, type TundraError } from "../base/errors.ts";
 import { random } from "../base/platform.ts";
 import type { Failure } from "../scripts/fail.ts";
@@ -65,6 +65,7 @@ export async function freezeViews(
     run.report.bytesRead += view.dump?.length ?? 0;
     try {
       const change = changeOf(lease, view);
+      if (change) groupOf(change.key, run.context.freezers); // a key without a group spoils no other
       if (change?.dump && !await isRestorable(run, change.key, change.dump)) large.push(change.key);
       else if (change === undefined) commits.add(nothingToPut(view), 0);
       else (isPackable(run.context, lease, change) ? small : own).push(change);
