@@ -53,7 +53,8 @@ const BOUNDS = { least: 30, closing: 8 };
 /**
  * Freezes anew, under the key that is theirs now, what records name and another key has encrypted, or none. Give every
  * process the new `current` first, then call it until `done`, then sweep on; an old key may go once `status()` no longer
- * counts its id. Call it again at any time: it moves only what must be.
+ * counts its id. `done` speaks of what was archived before the first of these calls; `status()` of all. Call it again at
+ * any time: it moves only what must be.
  *
  * It deletes nothing. Versions that it has moved stay in their old places as well until a sweep deletes these, 48 hours
  * and `keepMs` later. Versions that no record names, such as older ones, and tombstones are not moved, so that no
@@ -100,8 +101,9 @@ export async function rotate(store: TundraStore, options: RotateOptions = {}): P
   await recordsNow(run, [], indexWent); // for Redis' clock
   const state = freshState(run);
   const cursor = dryRun ? undefined : await readCursor(context, CURSOR, bounds.call);
+  const last: RotateState | undefined = cursor === undefined ? undefined : JSON.parse(cursor);
   // JSON has no undefined: a listing at its end
-  if (cursor !== undefined) Object.assign(state, { own: undefined }, JSON.parse(cursor) as RotateState);
+  if (last?.current === state.current) Object.assign(state, { own: undefined }, last);
   run.note(state);
   const keep = async (text: string | undefined) => {
     if (!dryRun) await writeCursor(context, CURSOR, text, bounds.closing);

@@ -31,6 +31,8 @@ export interface RotateRun extends MovingRun {
 
 /** The progress of a rotation. */
 export interface RotateState {
+  /** The key id that it rotates to: with another one it begins anew. */
+  current: string;
   /** The point of the listing of objects of keys' own, `undefined` at its end; and the last object that is done. */
   own: OwnCursor | undefined;
   after: string;
@@ -63,8 +65,8 @@ export function rotateRun(
 }
 
 /** The beginning. */
-export function freshState({ clockUs }: RotateRun): RotateState {
-  return { own: OWN_START, after: "", pack: "", sinceUs: clockUs };
+export function freshState({ clockUs, parts }: RotateRun): RotateState {
+  return { current: parts.idFor(), own: OWN_START, after: "", pack: "", sinceUs: clockUs };
 }
 
 function mayGoOn({ bounds, looked, maxObjects, mover }: RotateRun): boolean {

@@ -120,7 +120,8 @@ export function aesGcmParts(freezer: Freezer): AesGcmParts | undefined {
  * key than the one that encrypted, is `UNSUPPORTED`, as is an object that is not encrypted at all: nothing is lost,
  * another option brings it back. A key service that fails is `UNAVAILABLE`.
  *
- * It adds no request. A unit grows by 82 bytes and the id; it takes some 0.2 ms and 1 ms for each MB.
+ * It adds no request. A unit grows by 82 bytes and the id. It takes 0.1 to 0.3 ms, and for each MB 1 ms (Bun) to 10 ms
+ * (Deno).
  *
  * @throws {TundraError} `BAD_ARGUMENT`
  * @example

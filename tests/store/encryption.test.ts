@@ -194,6 +194,7 @@ describe("a key for each tenant", () => {
     await store.dirty(keys);
     const report = await store.tick({ nattempts: 1 });
     assertEquals([report.frozen, report.dead], [keys.length - 31, 30]);
+    assertEquals(stack.objectNames().length, 1, "all others share one pack: none was halved");
     const dead = await store.deadLetters({ limit: 100 });
     assertEquals(new Set(dead.map(({ key }) => keyFor(key))), new Set(["t:1"]));
     assert(

@@ -8,8 +8,12 @@ import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
 
 /** The id of the freezer in containers. */
 export const AES_GCM = "aes-gcm";
-/** The current key of simulated processes, and that of one tenant. */
-const KEYS: Record<string, Uint8Array> = { main: new Uint8Array(32).fill(1), tenant: new Uint8Array(32).fill(2) };
+/** The current key of simulated processes, the one after it, and that of one tenant. */
+const KEYS: Record<string, Uint8Array> = {
+  main: new Uint8Array(32).fill(1),
+  next: new Uint8Array(32).fill(3),
+  tenant: new Uint8Array(32).fill(2),
+};
 const TAG = 16;
 const NONCE = new Uint8Array(12);
 
@@ -20,7 +24,7 @@ export function simulatedKey(id: string): Uint8Array | undefined {
 
 /** The id of the key for values of a key: every other one belongs to the tenant. */
 export function tenantOf(key: string): string | undefined {
-  return key.length % 2 === 0 ? "tenant" : undefined;
+  return key.charCodeAt(key.length - 1) % 2 === 0 ? "tenant" : undefined;
 }
 
 /**

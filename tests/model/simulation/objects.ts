@@ -110,7 +110,7 @@ function mapsIn(container: Uint8Array, name: string, wrong: (what: string) => ne
     const maps = decoder.decodeMultiple(bytes) as Fields[];
     const isDirectory = maps[0]!.has("pack");
     for (const map of isDirectory ? maps.slice(0, 1) : maps) {
-      const must = (isDirectory ? undefined : tenantOf(map.get("key") as string)) ?? "main";
+      const must = (isDirectory ? undefined : tenantOf(map.get("key") as string)) ?? (id === "next" ? id : "main");
       if (id !== must) wrong(`${name} has ${map.get("key")} under the key ${id}, not ${must}`);
     }
     return maps;

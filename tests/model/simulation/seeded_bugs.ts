@@ -773,6 +773,13 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [['"freeze the directory of a pack", [])', '"freeze the directory of a pack", [entries[0]!.key])']],
   },
   {
+    name: "a rotation leaves objects of keys' own as they are",
+    encrypted: true,
+    play: "sweeps",
+    where: "src/encryption/rotate_walk.ts",
+    patches: [["moves.push({ key, ver, isNamed: true });", "void moves; run.report.moved++;"]],
+  },
+  {
     name: "what a freezer throws is the key's own failure",
     where: "src/archive/seal.ts",
     patches: [[
@@ -1242,7 +1249,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
     stdin: {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-        `export { aesGcmFreezer } from "./src/encryption/mod.ts";` +
+        `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
         `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",

@@ -11,7 +11,7 @@ import "../../../src/datastores/guarded_parts.ts";
 import "../../../src/tick/freeze_large.ts";
 import { type Freezer, notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
-import { aesGcmFreezer } from "../../../src/encryption/mod.ts";
+import { aesGcmFreezer, rotate } from "../../../src/encryption/mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
@@ -50,6 +50,7 @@ export interface Subject {
   peek: typeof peek;
   rebuild: typeof rebuild;
   aesGcmFreezer: typeof aesGcmFreezer;
+  rotate: typeof rotate;
   /** `true`: its stores encrypt, with a key for a tenant, and keys from a service that may fail. */
   encrypted?: boolean;
   /** Changes a script on its way to Redis. */
@@ -59,7 +60,7 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer },
+  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate },
 };
 
 /** The shipped code, whose stores encrypt. */
@@ -209,7 +210,7 @@ export function makeBench(
   box: Sandbox,
   name: string,
   archive: Pick<Network, "datastoreFor"> = box.network,
-  options: { lookInArchive?: boolean; packBytes?: number } = {},
+  { current = "main", ...options }: { lookInArchive?: boolean; packBytes?: number; current?: string } = {},
 ): SimulatedBench {
   const process: Process = { name, dead: false, ops: new Set() };
   const { world, oracle, keys, fresh, network } = box;
@@ -224,7 +225,7 @@ export function makeBench(
       ...(box.maxReplyBytes && { maxReplyBytes: box.maxReplyBytes }),
       ...(box.maxRequestBytes && name !== "reader" && { maxRequestBytes: box.maxRequestBytes }),
     },
-    freezer: freezerOf(box, process),
+    freezer: freezerOf(box, process, current),
     redisTtlMs: 10 * HOUR_MS,
     ...box.policy,
     freezeDelayMs: box.freezeDelayMs,
@@ -234,10 +235,10 @@ export function makeBench(
   return { world, oracle, choices: world.choices, keys, store, process, fresh };
 }
 
-function freezerOf({ subject, network }: Sandbox, process: Process): Freezer {
+function freezerOf({ subject, network }: Sandbox, process: Process, current: string): Freezer {
   if (!subject.encrypted) return network.freezerFor(process);
   const keys = (id: string) => network.serviceFor(process, `asks for the key ${id}`, () => simulatedKey(id));
-  return subject.aesGcmFreezer({ keys, current: "main", keyFor: tenantOf, keyTtlMs: 0 });
+  return subject.aesGcmFreezer({ keys, current, keyFor: tenantOf, keyTtlMs: 0 });
 }
 
 /** Steps until the promise has settled, or its process is dead (`false`). */

@@ -115,6 +115,10 @@ async function disturb(box: Sandbox, mode: Mode): Promise<void> {
       (i) => process(box, `tick${i}`, network, [tickOperation(choices), tickOperation(choices)]),
     ),
     ...some(choices.pick([1, 0, 2]), (i) => process(box, `app${i}`, network, [applicationOperation(choices)])),
+    ...some(
+      box.subject.encrypted ? choices.pick([1, 0, 2]) : 0,
+      (i) => process(box, `rotate${i}`, archive, [rotateOperation(box), rotateOperation(box)], "next"),
+    ),
   ];
   await runAll(box, processes, adversary(box, mode, processes));
   for (const { bench } of processes) kill(bench.process, box.oracle);
@@ -135,8 +139,9 @@ export function process(
   name: string,
   archive: Pick<Network, "datastoreFor">,
   plan: Operation[],
+  current = box.subject.encrypted ? box.world.choices.pick(["main", "next"]) : "main",
 ): Running {
-  const bench = makeBench(box, name, archive, { packBytes: box.world.choices.pick(PACK_BYTES) });
+  const bench = makeBench(box, name, archive, { packBytes: box.world.choices.pick(PACK_BYTES), current });
   return runningProcess(bench, plan);
 }
 
@@ -149,6 +154,48 @@ function sweepOperation(box: Sandbox): Operation {
     ...(choices.chance(80) ? { dryRun: true } : {}),
   };
   return (bench) => sweepOnce(box, bench, options).then(() => {});
+}
+
+/** A rotation, in one call or in several of few requests. */
+function rotateOperation(box: Sandbox): Operation {
+  const { choices } = box.world;
+  const options = {
+    ...(choices.chance(300) ? { maxSubrequests: 30 + choices.int(20) } : {}),
+    ...(choices.chance(150) ? { maxObjects: 1 + choices.int(4) } : {}),
+    ...(choices.chance(80) ? { dryRun: true } : {}),
+  };
+  return (bench) => rotateOnce(box, bench, options).then(() => {});
+}
+
+/** One call of a rotation; the number of versions that it moved, and if it was the last one. */
+async function rotateOnce(
+  box: Sandbox,
+  bench: SimulatedBench,
+  options: { maxSubrequests?: number; dryRun?: boolean; maxObjects?: number } = {},
+): Promise<{ moved: number; done: boolean } | undefined> {
+  const deadlineMs = 12 * 3_600_000;
+  const report = await call(bench, "rotate", [], () => box.subject.rotate(bench.store, { deadlineMs, ...options }));
+  for (const { code, message } of report?.errors ?? []) {
+    if (code !== "UNAVAILABLE") throw new Violation(`no ${code} without a cause`, `rotate: ${message}`);
+  }
+  return report;
+}
+
+/** Rotates to the end: an interrupted one, what came since it began, and once more, when nothing is left to move. */
+async function rotateToEnd(box: Sandbox): Promise<void> {
+  const bench = makeBench(box, "rotator", box.network, { current: "next" });
+  for (let [calls, ends] = [0, 0]; ends < 3; calls++) {
+    if (calls === 50) throw new Violation("7 a rotation ends", "it did not in 50 calls");
+    await complete(
+      box,
+      bench,
+      rotateOnce(box, bench).then((report) => {
+        if (ends === 2 && report?.moved) throw new Violation("a rotation moves once", `${report.moved} more versions`);
+        if (report?.done) ends++;
+      }),
+    );
+  }
+  kill(bench.process, box.oracle);
 }
 
 /** One call of a sweep. */
@@ -234,6 +281,7 @@ async function settle(box: Sandbox): Promise<void> {
   world.note(() => "---- the faults have stopped");
   const mode = rolledBack ? "rollback" : "crashes";
   await drain(box, mode, []);
+  if (box.subject.encrypted) await rotateToEnd(box);
   await lookAtAll(box, false);
   const enough = Math.max(keepUs, keepOrphansUs) + 50 * HOUR_US;
   const rounds = [50 * HOUR_US, keepUs + 50 * HOUR_US];
