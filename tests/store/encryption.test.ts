@@ -4,7 +4,8 @@ import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { TundraError, TundraStore } from "../../mod.ts";
 import { erase, list, rebuild, restoreVersion, sweep, verify, versions } from "../../src/operations/mod.ts";
-import { rotate } from "../../src/encryption/mod.ts";
+import { rotate, status } from "../../src/encryption/mod.ts";
+import { contentOf, makeValue } from "../support/large.ts";
 import { encrypted, masterKey } from "../support/encryption.ts";
 import {
   BUCKET,
@@ -287,5 +288,40 @@ describe("an archive whose names hide keys", () => {
     assertEquals([segments.length, new Set(segments).size], [3, 3]);
     const error = await tundraError("BAD_ARGUMENT", () => encrypted({ nameKey: new Uint8Array(16) }));
     assertStringIncludes(error.message, "nameKey must be 32 bytes: current value is");
+  });
+});
+
+describe("a large value", () => {
+  const stack = withArchive({ upstash: { maxRequestBytes: 200_000, maxReplyBytes: 200_000 } });
+
+  it("is encrypted segment by segment, found if a byte is changed, counted, and reported by a rotation", async () => {
+    const open = (freezer: ReturnType<typeof encrypted>) =>
+      stack.store({ freezer, redis: { maxRequestBytes: 200_000 } });
+    const keyFor = (key: string) => key === "large" ? "t" : undefined;
+    const tenants = { a: masterKey(1), t: masterKey(2), u: masterKey(3) };
+    const store = open(encrypted({ keys: tenants, keyFor }));
+    await makeValue(stack, "large", "string", 300_000, true);
+    const content = await contentOf(stack, "large", "string");
+    await freezeAll(store, ["large"]);
+    const [name] = stack.objectNames();
+    const { ids, failed } = await status(store);
+    assertEquals([{ ...ids }, failed], [{ t: 1 }, 0]);
+    const rotated = await rotate(open(encrypted({ keys: tenants, keyFor: () => "u" })));
+    assertEquals([rotated.done, rotated.moved, rotated.errors[0]!.code], [true, 0, "TOO_LARGE"]);
+    const bytes = stack.s3.objects(BUCKET).get(name!)!;
+    for (const at of [5, 100, 1_000, bytes.length - 5]) {
+      bytes[at]! ^= 1;
+      const error = await tundraError("ENSURE_FAILED", () => store.ensureKs("large"));
+      assertEquals((error.causes.large as TundraError).code, "CORRUPT", `byte ${at}`);
+      bytes[at]! ^= 1;
+    }
+    const { t: _gone, ...others } = tenants;
+    const error = await tundraError("ENSURE_FAILED", () => open(encrypted({ keys: others, keyFor })).ensureKs("large"));
+    assertEquals((error.causes.large as TundraError).code, "UNSUPPORTED");
+    await store.ensureKs("large");
+    assertEquals(await contentOf(stack, "large", "string"), content);
+    const now = open(encrypted({ keys: tenants, keyFor: () => "u" }));
+    await freezeAll(now, ["large"]);
+    assertEquals({ ...(await status(now)).ids }, { t: 1, u: 1 });
   });
 });
