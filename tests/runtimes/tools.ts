@@ -3,19 +3,22 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** The root of the repository. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The folder of the tools. */
 export const TOOLS = join(ROOT, ".ci", "tools");
 
+/** Libraries whose clients nobody here wrote. */
+const CLIENTS = ["@upstash/ratelimit", "@auth/upstash-redis-adapter", "hono", "elysia"];
+
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver"];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
@@ -30,6 +33,13 @@ export function bin(name: string): string {
 /** A tool, or with `from` another package's dependency, as a module. */
 export function load<T>(name: string, from = TOOLS): T {
   return createRequire(join(from, "package.json"))(name) as T;
+}
+
+/** A library in the folder of the tools, as `import` of a module finds it. */
+export async function library<T>(name: string): Promise<T> {
+  const folder = join(TOOLS, "node_modules", name);
+  const { exports, module } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return await import(pathToFileURL(join(folder, exports?.["."].import ?? module)).href) as T;
 }
 
 /** The part of miniflare that these tests use. */
