@@ -21,7 +21,7 @@ const COMMANDS: Record<ValueType, (key: string, n: number, element: Buffer) => (
   stream: (key, n, element) => ["XADD", key, `${n + 1}-0`, "field", element],
 };
 
-/** Makes a value of about so many bytes: random, or text that a freezer makes ten times smaller. */
+/** Makes a value of about so many bytes: random, or text that a freezer makes half as large. */
 export async function makeValue(
   { raw }: Pick<ColdStack, "raw">,
   key: string,
@@ -32,15 +32,14 @@ export async function makeValue(
   const most = Math.min(bytes, type === "string" ? 8_000_000 : Math.max(1_000, Math.ceil(bytes / 200)));
   for (let made = 0, n = 0; made < bytes; n++) {
     const length = Math.min(most, bytes - made);
-    await raw(...COMMANDS[type](key, n, random ? randomBytes(length) : text(length, n)));
+    await raw(...COMMANDS[type](key, n, random ? randomBytes(length) : text(length)));
     made += length;
   }
 }
 
-/** Text that Redis' own compression leaves as it is, as lists and hashes have it. */
-function text(length: number, n: number): Buffer {
-  const line = `{"id":${n},"name":"a customer's name","city":"somewhere","amount":${n * 37 % 1000}}\n`;
-  return Buffer.alloc(length, line);
+/** Text that Redis' own compression, which sees repetitions only, leaves as it is. */
+function text(length: number): Buffer {
+  return Buffer.from(randomBytes(Math.ceil(length / 2)).toString("hex").slice(0, length));
 }
 
 const CONTENTS: Record<ValueType, (key: string) => (string | number)[]> = {

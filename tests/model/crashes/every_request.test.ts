@@ -68,7 +68,7 @@ describe("a crash at every request", () => {
 
   async function someOf(seed: number): Promise<Tally[]> {
     const tallies: Tally[] = [];
-    for (const [i, situation] of SITUATIONS.entries()) {
+    for (const [i, situation] of SITUATIONS.filter(({ smallRequests }) => !smallRequests).entries()) {
       const share = { part: (seed + i) % PART, of: PART };
       tallies.push(await playAll(SHIPPED, situation, { pairs: true, seed, share }));
     }

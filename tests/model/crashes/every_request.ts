@@ -92,6 +92,9 @@ export function situationNamed(name: string): Situation {
   return found;
 }
 
+/** The least that can be set. */
+const SMALL_REQUEST_BYTES = 32_768;
+
 /** Brings a situation about, once, by the shipped code. */
 function prepare(situation: Situation): Promise<Prepared> {
   let made = prepared.get(situation.name);
@@ -102,6 +105,7 @@ function prepare(situation: Situation): Promise<Prepared> {
 async function bringAbout(situation: Situation): Promise<Prepared> {
   const warm = situation.fromNothing ? undefined : await warmStart(SHIPPED);
   const box = makeSandbox(SHIPPED, replayedChoices([]), situation.keys, warm?.nowUs ?? START_US);
+  if (situation.smallRequests) box.maxRequestBytes = SMALL_REQUEST_BYTES;
   let values = 0;
   box.fresh = () => `p${++values}.`;
   if (warm) {
@@ -122,6 +126,7 @@ export async function live(subject: Subject, scenario: Scenario, log?: string[])
   box.redis.load(start.redis);
   box.oracle.load(start.oracle);
   Object.assign(box.oracle.leniency, situation.leniency);
+  if (situation.smallRequests) box.maxRequestBytes = SMALL_REQUEST_BYTES;
   box.retries = scenario.client === "tries once" ? 0 : 1;
   box.forgetful = scenario.client === "tries twice, scripts unknown";
   const requests: Lived["requests"] = [];

@@ -50,6 +50,8 @@ export interface Situation {
   /** Brings the situation about; nothing fails. */
   prepare?(box: Sandbox): Promise<void>;
   steps: readonly Step[];
+  /** `true`: stores know that requests may have 32,768 bytes, so that a value of 17,000 is large. */
+  smallRequests?: boolean;
   /** Each upload of this key is refused while the calls run. */
   refused?: string;
   leniency?: Partial<Leniency>;
@@ -70,6 +72,15 @@ function changes(box: Sandbox, ...keys: string[]): Promise<void> {
   return does(box, async (bench) => {
     for (const key of keys) await command(bench, [key], () => bench.store.redis.append(key, bench.fresh()));
     await dirty(bench, keys);
+  });
+}
+
+/** A key gets a value that takes several pieces, and is marked. */
+function becomesLarge(box: Sandbox, key: string): Promise<void> {
+  return does(box, async (bench) => {
+    const value = bench.fresh().padEnd(17_000, "x");
+    await command(bench, [key], () => bench.store.redis.set(key, value));
+    await dirty(bench, [key]);
   });
 }
 
@@ -272,6 +283,24 @@ export const SITUATIONS: readonly Situation[] = [
     name: "ensureKs of evicted keys",
     keys: ["evicted", "evictedttl", "fresh"],
     steps: [ensureStep("evicted", "evictedttl", "fresh")],
+  },
+  {
+    name: "ensureKs of a large value",
+    keys: ["clean"],
+    smallRequests: true,
+    async prepare(box) {
+      await becomesLarge(box, "clean");
+      await does(box, (bench) => tick(bench, {}));
+      await does(box, (bench) => evict(bench, ["clean"]));
+    },
+    steps: [ensureStep("clean")],
+  },
+  {
+    name: "tick over a large value",
+    keys: ["clean", "dirty"],
+    smallRequests: true,
+    prepare: (box) => becomesLarge(box, "clean"),
+    steps: [tickStep()],
   },
   {
     name: "ensureKs of keys that come into use again",
