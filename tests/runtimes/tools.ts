@@ -38,8 +38,8 @@ export function load<T>(name: string, from = TOOLS): T {
 /** A library in the folder of the tools, as `import` of a module finds it. */
 export async function library<T>(name: string): Promise<T> {
   const folder = join(TOOLS, "node_modules", name);
-  const { exports, module } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  return await import(pathToFileURL(join(folder, exports?.["."].import ?? module)).href) as T;
+  const { exports, main } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return await import(pathToFileURL(join(folder, exports?.["."].import ?? main)).href) as T;
 }
 
 /** The part of miniflare that these tests use. */
