@@ -43,6 +43,14 @@ export const SUITES: Record<string, Record<string, Test>> = {
       await one.ensureKs(written);
       await assertValues(one, prefix);
     },
+    "hides keys in the names of objects": async ({ store, prefix, objects }) => {
+      const one = store({ packBytes: 0, freezer: encrypted({ nameKey: masterKey(7) }) });
+      const keys = await writeValues(one, prefix);
+      await freezeAll(one, keys);
+      assertEquals((await objects("h~")).length, keys.length);
+      await one.ensureKs(keys);
+      await assertValues(one, prefix);
+    },
   },
   freeze: {
     "archives a value of each type, and what was archived stays readable": async ({ store, prefix, objects }) => {
