@@ -48,6 +48,13 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [["if not score or tonumber(score) ~= tonumber(ARGV[1]) then", "if not score then"]],
   },
   {
+    name: "a repeated stage changes what is being read",
+    play: "large",
+    met: 369,
+    where: "stage",
+    patches: [["'PX', ARGV[2], 'NX')", "'PX', ARGV[2])"]],
+  },
+  {
     name: "what is staged has no TTL",
     play: "large",
     where: "stage",
