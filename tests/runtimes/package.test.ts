@@ -75,7 +75,17 @@ describe("the npm package", () => {
     // operations make themselves known to ticks when they are imported
     assertEquals([manifest.sideEffects, manifest.private], [["./dist/src/operations/*.js"], undefined]);
     assertEquals(Object.keys(manifest.exports), [
-      ...[".", "./cloudflare", "./dynamodb", "./encryption", "./http", "./operations", "./testing", "./unstorage"],
+      ...[
+        ".",
+        "./cloudflare",
+        "./dynamodb",
+        "./encryption",
+        "./http",
+        "./operations",
+        "./testing",
+        "./transparent",
+        "./unstorage",
+      ],
     ]);
   });
 
