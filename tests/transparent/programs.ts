@@ -223,6 +223,14 @@ function near(ms: unknown): unknown {
   return typeof ms === "number" && ms > 0 && !LATER.includes(ms) ? Math.round(ms / 60_000) : ms;
 }
 
+/** Keys that a command reads and whose bytes it may change all the same: their next eviction archives them again. */
+function rewritten(steps: Step[]): Set<string | number> {
+  const commands = steps.flatMap((step) =>
+    step.kind === "one" ? [step.command] : "commands" in step ? step.commands : []
+  );
+  return new Set(commands.filter(([name]) => name === "sort" || name === "pfcount").flat());
+}
+
 /** Runs a program on both; throws at the first difference. */
 async function runProgram({ tundraStore, transparentRedis }: Subject, cold: ColdStack, plain: Stack, steps: Step[]) {
   await Promise.all([cold.flush(), plain.flush()]);
@@ -241,7 +249,7 @@ async function runProgram({ tundraStore, transparentRedis }: Subject, cold: Cold
   const expected = await contents(other);
   assertEquals(await contents(redis), expected);
   assertEquals((await store.tick()).errors, []);
-  const there = KEYS.filter((_, i) => (expected[i] as string[])[1] !== "none");
+  const there = KEYS.filter((_, i) => (expected[i] as string[])[1] !== "none" && !rewritten(steps).has(KEYS[i]!));
   const { kept } = await store.evict(KEYS);
   // a change without its mark is noticed here, and is not lost: still it must not be
   assertEquals(there.filter((key) => key in kept), []);
