@@ -39,8 +39,10 @@ export async function seal(
 ): Promise<Uint8Array> {
   let frozen = bytes;
   for (const freezer of freezers) {
-    const freeze = () =>
-      freezer.freeze(frozen, { name, group: keys.length > 0 ? freezer.groupOf?.(keys[0]!) : undefined });
+    const freeze = () => {
+      const group = keys.length > 0 ? freezer.groupOf?.(keys[0]!) : undefined;
+      return freezer.freeze(frozen, group === undefined ? { name } : { name, group });
+    };
     frozen = await passThrough(freeze, freezer.id, what, keys);
   }
   return await sealContainer(freezers.map((freezer) => freezer.id), frozen);

@@ -8,6 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { cityEntries, type Entry } from "../../dev/demo/cities.ts";
 import { isEqual, readCommands, type Value, writeCommands } from "../../dev/demo/values.ts";
 import { type RedisServer, startRedis } from "../../dev/servers/redis_server.ts";
+import { transparentRedis } from "../../src/transparent/mod.ts";
 import * as tundra from "../../mod.ts";
 import type { TundraStore } from "../../mod.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
@@ -173,7 +174,7 @@ describe("README.md", () => {
     const readme = readFileSync(join(ROOT, "README.md"), "utf8");
     const [, first] = /```ts\n([^]*?)```/.exec(readme)!;
     assert(first!.split("\n").filter((line) => line.trim()).length <= 10, "a ten-line example");
-    const code = first!.replace(/^import (\{.*\}) from "@tundra\/store";/, "const $1 = tundra;");
+    const code = first!.replace(/^import (\{.*\}) from "@tundra\/store(\/transparent)?";/gm, "const $1 = tundra;");
     const run = new Function("tundra", `return (async () => {${code}; return store; })()`);
 
     const redis = await startRedis();
@@ -183,7 +184,7 @@ describe("README.md", () => {
     const before = { ...process.env };
     Object.assign(process.env, variables);
     try {
-      const store: TundraStore = await run(tundra);
+      const store: TundraStore = await run({ ...tundra, transparentRedis });
       const { dirty, resident, totals } = await store.status();
       assertEquals([dirty, resident, totals.frozen], [0, 1, 1]);
       assertEquals(await store.redis.hgetall("cart:7"), { apples: 1 });
