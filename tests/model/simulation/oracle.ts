@@ -466,6 +466,38 @@ export function makeOracle(
     truth.unmarked = true;
   }
 
+  /** A command of a transparent client: nothing is written beside a value that is away, and no change has no mark. */
+  function byCommand(
+    command: readonly string[],
+    key: string,
+    truth: Truth,
+    before: ValueState,
+    now: ValueState,
+    was: KeyRecord,
+    is: KeyRecord,
+  ): void {
+    const count = Number(command[2]);
+    const use = command[3 + count + 6]![command.slice(3, 3 + count).indexOf(recordName(key)) - 4];
+    const away = before === null ? outcomeOf(key, was) : null;
+    if (!sameState(before, now)) {
+      if (use === "r") fail("a command changes what it says", `${key} became ${show(now)}`);
+      if (use === "w" && away !== null) {
+        fail("8 nothing is written beside a value that is away", `${key}: ${show(away)}, and now ${show(now)}`);
+      }
+      if (is.rev === was.rev && leniency.brokenScripts) truth.unmarked = true; // it died before the mark
+      else if (is.rev === was.rev && now !== null) fail("1 no change without its mark", `${key} became ${show(now)}`);
+      if (now === null && before !== null) afterLoss(key, truth, is);
+    }
+    if (is.rev !== was.rev) {
+      if (now === null && is.flag !== "g") fail("mark of a missing key", `${key}: ${JSON.stringify(is)}`);
+      truth.unmarked = false;
+      truth.right = [null];
+      truth.markedAt = time;
+    } else if (now === null && before !== null && outcomeOf(key, is) !== null && !leniency.brokenScripts) {
+      fail("4 what a command removed stays removed", `${key} would come back: ${JSON.stringify(is)}`);
+    }
+  }
+
   function byScript(
     script: string,
     command: readonly string[],
@@ -484,7 +516,7 @@ export function makeOracle(
     }
     // removed while a tick archived it, or before a rebuild found what it had been
     const meanwhile = (script === "commit" || script === "raise") && was.flag === "g" && is.rev !== 0;
-    if (meanwhile || (is.flag === "g" && (script === "remove" || script === "mark"))) {
+    if (meanwhile || (is.flag === "g" && ["remove", "mark", "command"].includes(script))) {
       // what the record named when a call said that the key is removed, and what is older
       truth.removals = [...truth.removals, [versionMicros(is.ver), redisUs()]];
       truth.removedUs = Math.max(truth.removedUs, versionMicros(is.ver));
@@ -512,6 +544,9 @@ export function makeOracle(
         truth.markedAt = time;
         break;
       }
+      case "command":
+        byCommand(command, key, truth, before, now, was, is);
+        break;
       case "evict":
         if (moved) {
           const object = archived(key, is.ver);
@@ -897,7 +932,7 @@ export function makeOracle(
         endedAt: 0,
         succeeded: false,
         saw: new Map(keys.map((key) => [key, 0])),
-        ...(kind === "peek" && { outcomes: new Set<string>() }),
+        ...((kind === "peek" || kind === "transparent get") && { outcomes: new Set<string>() }),
       };
       running.add(op);
       for (const [key, truth] of truths) note(key, truth);
@@ -1021,7 +1056,7 @@ function copy(truths: Map<string, Truth>): Map<string, Truth> {
   return new Map([...truths].map(([key, truth]) => [key, { ...truth, right: [...truth.right] }]));
 }
 
-const MOVERS = new Set(["evict", "restore", "remove", "restore_version"]);
+const MOVERS = new Set(["evict", "restore", "remove", "restore_version", "command"]);
 
 /** Scripts that act under a lease: each key with its token. */
 const LEASED: Record<string, (command: readonly string[]) => { key: string; token: string }[]> = {

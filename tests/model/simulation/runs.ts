@@ -14,10 +14,11 @@ import { runRebuilds } from "./rebuilds.ts";
 import { runSeveral } from "./several.ts";
 import { type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
+import { runTransparent } from "./transparent.ts";
 
 /**
  * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
- * indexes rebuilt, large values.
+ * indexes rebuilt, large values, transparent clients.
  */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
@@ -28,6 +29,7 @@ export const PLAYS: Record<string, Play> = {
   histories: runHistories,
   rebuilds: runRebuilds,
   large: runLarge,
+  transparent: runTransparent,
 };
 
 /** A broken promise, and how to see it again. */

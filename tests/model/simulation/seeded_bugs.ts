@@ -26,7 +26,7 @@ export interface SeededBug {
   /** The kind of schedules in which it is hunted, if not any. */
   /** `true`: stores encrypt. */
   encrypted?: boolean;
-  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds" | "large";
+  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "rebuilds" | "large" | "transparent";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -1187,6 +1187,58 @@ export const SEEDED_BUGS: SeededBug[] = [
     where: "put_temporary",
     patches: [["'RESTORE', KEYS[1], int(at)", "'RESTORE', KEYS[1], '0'"]],
   },
+  {
+    name: "a command writes beside an evicted value",
+    play: "transparent",
+    where: "command",
+    patches: [["if #needed > 1 then return needed end", ""]],
+  },
+  {
+    name: "a command takes a value that Redis lost behind its back for absent",
+    met: 92,
+    play: "transparent",
+    where: "command",
+    patches: [[" or not there[i] and evictable(r)", " or not there[i] and r.flag == 'e' and evictable(r)"]],
+  },
+  {
+    name: "a command does not mark what it changes",
+    play: "transparent",
+    where: "command",
+    patches: [["if marks[i] ~= '-' then mark(i, r, marks[i]) end", ""]],
+  },
+  {
+    name: "a command does not mark what it removes",
+    play: "transparent",
+    where: "command",
+    patches: [["marks[i] = 'g'", "marks[i] = '-'"]],
+  },
+  {
+    name: "a command marks a key that it removed as changed",
+    play: "transparent",
+    where: "command",
+    patches: [["if left[i] then", "if left[i] or there[i] then"]],
+  },
+  {
+    name: "a transparent client takes an empty answer for an absent key",
+    play: "transparent",
+    where: "src/transparent/reads.ts",
+    patches: [["? answer : await runGuarded(transparent, plan, request)", "? answer : answer"]],
+  },
+  {
+    name: "a transparent client deletes from Redis alone",
+    play: "transparent",
+    where: "src/transparent/one.ts",
+    patches: [[
+      "if (plan.deletes) return",
+      "if (plan.deletes) return await inner.request(request); else if (plan.deletes) return",
+    ]],
+  },
+  {
+    name: "a batch does not mark",
+    play: "transparent",
+    where: "src/transparent/batch.ts",
+    patches: [["transparent.mark ? marksOf", "false ? marksOf"]],
+  },
 ];
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -1257,6 +1309,7 @@ async function bundled(bug: SeededBug): Promise<Subject> {
       contents:
         `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
         `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
+        `export { transparentRedis } from "./src/transparent/mod.ts";` +
         `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
       resolveDir: ROOT,
       loader: "ts",

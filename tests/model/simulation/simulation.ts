@@ -14,6 +14,7 @@ import { versionMicros } from "../../../src/base/keys.ts";
 import { aesGcmFreezer, rotate } from "../../../src/encryption/mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
 import { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
+import { transparentRedis } from "../../../src/transparent/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
 import { type ModelRedis, modelRedis, type RedisState, ScriptKilled } from "../redis/redis.ts";
 import { loadedScripts } from "../redis/scripts.ts";
@@ -51,6 +52,7 @@ export interface Subject {
   rebuild: typeof rebuild;
   aesGcmFreezer: typeof aesGcmFreezer;
   rotate: typeof rotate;
+  transparentRedis: typeof transparentRedis;
   /** `true`: its stores encrypt, with a key for a tenant, and keys from a service that may fail. */
   encrypted?: boolean;
   /** Changes a script on its way to Redis. */
@@ -60,7 +62,7 @@ export interface Subject {
 /** The shipped code. */
 export const SHIPPED: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate },
+  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate, transparentRedis },
 };
 
 /** The shipped code, whose stores encrypt. */
@@ -138,6 +140,8 @@ export interface Sandbox {
   maxReplyBytes: number | undefined;
   /** Which values stores evict: any, unless a schedule is about that. */
   policy: { minEvictBytes: number; evictable?: (key: string) => boolean };
+  /** What applications do. */
+  operation: (choices: Choices) => Operation;
 }
 
 export function makeSandbox(
@@ -192,6 +196,7 @@ export function makeSandbox(
     maxRequestBytes: undefined,
     maxReplyBytes: undefined,
     policy: { minEvictBytes: 0 },
+    operation: applicationOperation,
   };
   return self;
 }
@@ -343,7 +348,12 @@ export function narrowed(state: RedisState, keys: readonly string[]): RedisState
 export type Play = (subject: Subject, choices: Choices, log?: string[]) => Promise<Outcome>;
 
 /** Plays one schedule; the same choices, the same schedule. */
-export async function runSchedule(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+export async function runSchedule(
+  subject: Subject,
+  choices: Choices,
+  log?: string[],
+  operation: Sandbox["operation"] = applicationOperation,
+): Promise<Outcome> {
   const start = await warmStart(subject);
   const mode = choices.pick(MODES);
   const fromNothing = choices.chance(120);
@@ -351,6 +361,7 @@ export async function runSchedule(subject: Subject, choices: Choices, log?: stri
   const keys = new Set([choices.pick(pool)]);
   for (let more = choices.pick([1, 0, 2, 3]); more > 0; more--) keys.add(choices.pick(pool));
   const box = makeSandbox(subject, choices, [...keys], fromNothing ? START_US : start.nowUs, log);
+  box.operation = operation;
   log?.push(`mode ${mode}, keys ${[...keys]}`);
   const played = await playOut(box, async () => {
     if (!fromNothing) {
@@ -455,7 +466,7 @@ export function startProcesses(box: Sandbox, archive?: Pick<Network, "datastoreF
   for (let i = 0; i < applications + ticks; i++) {
     const isTick = i >= applications;
     const length = isTick ? choices.pick([2, 1, 3]) : choices.pick([3, 2, 5]);
-    const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : applicationOperation(choices));
+    const plan = Array.from({ length }, () => isTick ? tickOperation(choices) : box.operation(choices));
     // stores with and without packs share a queue; some packs are so small that each value is a block
     const packBytes = choices.pick(PACK_BYTES);
     let bench = makeBench(box, isTick ? `tick${i - applications}` : `app${i}`, archive, { packBytes });

@@ -73,12 +73,14 @@ export type OracleView = Pick<Oracle, "leniency" | "markedSince" | "hasOrphan">;
 /** Checks that something explains this error. */
 export function checkError(oracle: OracleView, kind: string, error: TundraError): void {
   const name: string = error.name;
-  if (name === "UpstashError" && kind === "command") return;
+  if (name === "UpstashError" && (kind === "command" || kind.startsWith("transparent"))) return;
   if (name !== "TundraError") throw new Violation("errors are TundraErrors", `${kind}: ${error.stack}`);
   for (const each of [error, ...Object.values(error.causes)] as TundraError[]) {
     const { lostIndex, lostObjects, rolledBack, severalIndexes } = oracle.leniency;
     const lost = each.code === "LOST" && !lostIndex && !lostObjects && !rolledBack && !severalIndexes;
-    if (lost || isAlarming(oracle, each)) {
+    // a command and its mark, or several with theirs, may be too large together
+    const tooLarge = each.code === "TOO_LARGE" && oracle.leniency.smallRequests && kind.startsWith("transparent");
+    if (lost || (isAlarming(oracle, each) && !tooLarge)) {
       throw new Violation(`no ${each.code} without a cause`, `${kind}: ${each.message}`);
     }
   }
