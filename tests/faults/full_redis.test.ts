@@ -40,7 +40,7 @@ describe("a Redis at maxmemory, noeviction", () => {
 
   /** Ballast that nobody marked, until Redis refuses it and the smallest write too. */
   async function fill(): Promise<void> {
-    for (const size of [256 * 1024, 16 * 1024, 1024]) {
+    for (const size of [64 * 1024, 16 * 1024, 1024]) {
       for (let n = 0;; n++) {
         const key = `ballast:${size}:${n}`;
         try {
