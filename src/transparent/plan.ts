@@ -21,7 +21,7 @@ export interface Plan {
   tells: boolean;
   /** `true`: it deletes its keys, whatever they hold. */
   deletes: boolean;
-  /** `true`: it cannot run in a script: it is one, or a server may not see where its keys are. */
+  /** `true`: it cannot run in a script: it is one, a server may not see where its keys are, or it is too long. */
   isAlone: boolean;
 }
 
@@ -30,6 +30,9 @@ const ALONE = new Set(
     " ",
   ),
 );
+
+/** Lua hands a command so many words at most: it ends near 8,000. */
+const MOST_WORDS = 7_000;
 
 /** The advice to who sends a command that is refused. */
 const INSTEAD: Readonly<Record<string, string>> = {
@@ -68,7 +71,7 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
     }),
     tells: tells(name) || (name === "set" && has(words, 3, "NX", "XX") && !has(words, 3, "GET")),
     deletes,
-    isAlone: ALONE.has(name),
+    isAlone: ALONE.has(name) || words.length > MOST_WORDS,
   };
 }
 

@@ -5,11 +5,21 @@
 import type { Requester } from "@upstash/redis";
 import { runBatch } from "./batch.ts";
 import { runOne } from "./one.ts";
-import type { Request, Transparent } from "./parts.ts";
-import { planOf } from "./plan.ts";
+import type { Request, RequestAnswer, Transparent } from "./parts.ts";
+import { type Plan, planOf } from "./plan.ts";
+import { readsOnly } from "./reads.ts";
 
-/** Lua passes so many arguments to a command: it ends near 8,000. */
-const MOST_ARGUMENTS = 7_000;
+/** Tells if the command cannot run in a script of Tundra's, and uses keys that the client looks after. */
+function needsCompany({ uses, isAlone }: Plan): boolean {
+  return isAlone && uses.some((use) => use !== "-");
+}
+
+/** Runs a command in a transaction with its mark; one that only reads needs none. */
+async function runWithMark(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  const path = readsOnly(plan) ? "pipeline" : "multi-exec";
+  const [answer] = await runBatch(transparent, [plan], { ...request, path: [path] }, path);
+  return answer!;
+}
 
 /** Makes the requester. No I/O. */
 export function transparentRequester(transparent: Transparent): Requester {
@@ -24,8 +34,8 @@ export function transparentRequester(transparent: Transparent): Requester {
     // auto-pipelining sends single commands as pipelines of one
     const isOne = plan !== undefined && commands.length === 1 && path !== "multi-exec";
     if (!isOne) return await runBatch(transparent, plans, request, isBatch ? path : "multi-exec");
-    const answered = plan.isAlone || plan.words.length > MOST_ARGUMENTS
-      ? (await runBatch(transparent, plans, { ...request, path: ["multi-exec"], body: commands }, "multi-exec"))[0]!
+    const answered = needsCompany(plan)
+      ? await runWithMark(transparent, plan, { ...request, body: commands })
       : await runOne(transparent, plan, { ...request, path: undefined, body: commands[0] });
     return isBatch ? [answered] : answered;
   };

@@ -296,5 +296,10 @@ describe("transparentRedis", () => {
     assertEquals(await redis.sadd("large", ...members), 9_000);
     await evicted("large");
     assertEquals(await redis.scard("large"), 9_000);
+    await evicted("large");
+    const none = members.map((member) => `no ${member}`);
+    assertEquals(await redis.smismember("large", [...none, "m7"]), [...none.map(() => 0 as const), 1]);
+    await evicted("large");
+    assertEquals(await redis.smismember("large", none), none.map(() => 0));
   });
 });

@@ -80,6 +80,8 @@ describe("the cost of a transparent client", () => {
     assertEquals((await cost(() => redis.pipeline().hset("h", { y: 1 }).get("b").exec()))[0], 2);
     assertEquals((await cost(() => redis.multi().hset("h", { y: 2 }).get("b").exec()))[0], 2);
     assertEquals((await cost(() => redis.eval("return redis.call('GET', KEYS[1])", ["b"], [])))[0], 2);
+    assertEquals((await cost(() => redis.evalRo("return redis.call('GET', KEYS[1])", ["b"], [])))[0], 2);
+    assertEquals(await cost(() => redis.eval("return 1", [], [])), [1, 1]); // no keys, no transaction
   });
 
   it("replacing an evicted value: one request, and nothing is fetched", async () => {
