@@ -1,6 +1,6 @@
 /**
  * A crash at every request of every call: each single fault once, at a moment drawn for its late copies, and some
- * pairs; `deno task crash` plays all of both. CI plays a third of that, by the seed. Bun and Node play a part: what differs
+ * pairs; `deno task crash` plays all of both. CI plays a fifth of that, by the seed. Bun and Node play a part: what differs
  * there is no rule of the protocol.
  * @module
  */
@@ -20,7 +20,7 @@ const onDeno = process.versions.deno !== undefined;
 const PROGRAM = fileURLToPath(new URL("./main.ts", import.meta.url));
 const JOBS = 2;
 /** Of so many parts, two are played. */
-const PARTS = process.env.CI === undefined ? JOBS : 3 * JOBS;
+const PARTS = process.env.CI === undefined ? JOBS : 5 * JOBS;
 /** Elsewhere: every so many requests, and so many bugs. */
 const PART = 24;
 const BUGS = 2;

@@ -15,7 +15,7 @@ import { loadBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 import { runSchedule, SHIPPED } from "./simulation.ts";
 
 const onDeno = process.versions.deno !== undefined;
-const SCHEDULES = Number(process.env.TUNDRA_SCHEDULES ?? (!onDeno ? 40 : process.env.CI ? 700 : 2_000));
+const SCHEDULES = Number(process.env.TUNDRA_SCHEDULES ?? (!onDeno ? 40 : process.env.CI ? 500 : 2_000));
 const PROGRAM = fileURLToPath(new URL("./main.ts", import.meta.url));
 
 describe("the simulation", () => {
