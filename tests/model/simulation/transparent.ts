@@ -36,8 +36,8 @@ async function change(
     const nothing = value === undefined || value === null || value === 0;
     if (error !== undefined || nothing || oracle.leniency.rolledBack) return;
     for (const key of keys) {
-      // of a key that nobody had marked nothing is left
-      const isGone = name === "getdel" && (op.saw.get(key)! & SAW.absent) !== 0;
+      // of a key that nobody had marked nothing is left; another client may have deleted it in the middle of a pipeline
+      const isGone = ["getdel", "batch"].includes(name) && (op.saw.get(key)! & SAW.absent) !== 0;
       if (!isGone && !oracle.markedSince(key, op.startedAt)) {
         throw new Violation("1 a change that resolved is marked", key);
       }
