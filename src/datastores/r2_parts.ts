@@ -2,7 +2,7 @@
  * An upload of several parts to R2. Nothing of it is to be seen before it is completed, and one that fails is aborted.
  * @module
  */
-import { show, TundraError } from "../base/errors.ts";
+import { show } from "../base/errors.ts";
 import type { DatastoreCallOptions } from "./datastore.ts";
 import { checkValue } from "./names.ts";
 
@@ -46,8 +46,6 @@ export async function putParts(
     return true;
   } catch (thrown) {
     await upload.abort().catch(() => {}); // else it goes by the bucket's lifecycle rule
-    throw thrown instanceof TundraError || call?.signal?.aborted
-      ? thrown
-      : new TundraError("UNAVAILABLE", `Cannot ${what} as R2 must accept its parts: it did not`, { cause: thrown });
+    throw thrown; // R2's failures are TundraErrors already; the source of the parts fails with its own
   }
 }
