@@ -9,7 +9,7 @@ import { withArchive } from "../support/fixtures.ts";
 import { withStack } from "../support/stack.ts";
 import { runPrograms, SHIPPED } from "./programs.ts";
 
-const PROGRAMS = Number(process.env.TUNDRA_PROGRAMS ?? (process.versions.deno ? 40 : 15));
+const PROGRAMS = Number(process.env.TUNDRA_PROGRAMS ?? (process.versions.deno ? 30 : 10));
 const SEED = Number(process.env.TUNDRA_SEED ?? Date.now() % 2 ** 31);
 
 describe("a transparent client and a plain one", () => {
