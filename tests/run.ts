@@ -27,6 +27,9 @@ const HOSTS = join("tests", "runtimes");
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = join(ROOT, ".ci", "tools");
 /** The oldest client of the range, by its name in package.json. */
+/** Suites of which a file may take its turn on Bun or on Node. */
+const BY_TURNS = /^tests.(conformance|faults|model|operations|scripts|store|transparent)\b/;
+const TURNS = "turns    with TUNDRA_TURN each file of the large suites runs on Deno and on one of Bun and Node\n";
 const OLDEST = join(ROOT, "node_modules", "upstash-redis-oldest");
 
 interface Runtime {
@@ -93,8 +96,19 @@ function testFiles(paths: string[]): string[] {
 
 /** The longest first, so that none is left alone at the end. */
 function filesOf(runtime: Runtime): string[] {
-  if (runtime.name !== "node") return files.filter((file) => !file.startsWith(HOSTS));
-  return files.toSorted((a, b) => Number(b.startsWith(HOSTS)) - Number(a.startsWith(HOSTS)));
+  const mine = files.filter((file, i) => isItsTurn(runtime.name, file, i));
+  if (runtime.name !== "node") return mine.filter((file) => !file.startsWith(HOSTS));
+  return mine.toSorted((a, b) => Number(b.startsWith(HOSTS)) - Number(a.startsWith(HOSTS)));
+}
+
+/**
+ * With TUNDRA_TURN, a number, files of the large suites run on Deno and on one of Bun and Node, by turns: so a gate
+ * takes half an hour at most, and the next number plays the other half.
+ */
+function isItsTurn(runtime: string, file: string, i: number): boolean {
+  const turn = process.env.TUNDRA_TURN;
+  if (turn === undefined || (runtime !== "bun" && runtime !== "node") || !BY_TURNS.test(file)) return true;
+  return (i + Number(turn)) % 2 === (runtime === "bun" ? 0 : 1);
 }
 
 function denoCommand(): string {
@@ -309,7 +323,7 @@ function whyFewer(): string {
          "runtimes" starts all hosts itself, so it runs once, on Node
 bun      has the oldest @upstash/redis of the range; all others have the newest
 model    Bun and Node play fewer seeded bugs and scopes: what differs there is no rule of the protocol
-`;
+${process.env.TUNDRA_TURN === undefined ? "" : TURNS}`;
 }
 
 /** Suites by runtimes: how many passed, `!` and how many did not. */
