@@ -25,7 +25,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./http": 3,
   "./operations": 110,
   "./testing": 30,
-  "./transparent": 75,
+  "./transparent": 36,
   "./unstorage": 6,
 };
 
