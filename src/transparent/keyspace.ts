@@ -14,8 +14,10 @@ import type { Plan } from "./plan.ts";
 
 /** All keys of Tundra's begin with this, of any `tqname`. */
 const OWN = "tundra:";
-/** Random keys that are drawn until one is the application's. */
-const DRAWS = 20;
+/** Random keys that are drawn until one is the application's; then pages of `SCAN`, and keys of a page. */
+const DRAWS = 5;
+const PAGES = 100;
+const PAGE = 1_000;
 
 /** `EXISTS`: counts evicted keys too, without bringing them back. */
 export async function countPresent(
@@ -68,17 +70,33 @@ export async function listKeyspace(
   request: Request,
 ): Promise<RequestAnswer> {
   const { inner, evicted } = transparent;
-  if (plan.name === "randomkey") {
-    for (let draw = 0; draw < DRAWS; draw++) {
-      const answer = await inner.request(request);
-      if (typeof answer.result !== "string" || !answer.result.startsWith(OWN)) return answer;
-    }
-    return { result: null, error: undefined };
-  }
+  if (plan.name === "randomkey") return await randomKey(transparent, request);
   if (!evicted) return hideOwn(plan, await inner.request(request));
   return plan.name === "keys"
     ? await keysOfAll(transparent, plan, request)
     : await scanOfAll(transparent, plan, request);
+}
+
+/** A key of the application's; `null` if none is found. Where most keys are Tundra's, the first one of a scan. */
+async function randomKey({ inner }: Transparent, request: Request): Promise<RequestAnswer> {
+  for (let draw = 0; draw < DRAWS; draw++) {
+    const answer = await inner.request(request);
+    if (typeof answer.result !== "string" || !isOwn(answer.result)) return answer;
+  }
+  let cursor = "0";
+  for (let page = 0; page < PAGES; page++) {
+    const answer = await inner.request<[string | number, string[]]>({
+      ...request,
+      body: ["scan", cursor, "COUNT", PAGE],
+    });
+    if (answer.error !== undefined) return answer;
+    const [next, names] = answer.result!;
+    const found = names.find((name) => !isOwn(name));
+    if (found !== undefined) return { result: found, error: undefined };
+    cursor = String(next);
+    if (cursor === "0") break;
+  }
+  return { result: null, error: undefined };
 }
 
 /** The answer without Tundra's own keys. */
