@@ -34,21 +34,48 @@ type Answer = { result?: unknown; error?: string };
 
 const wrapped = new WeakMap<EvalQueue, QueuedMark[]>();
 
-/** Queues marks; see {@linkcode TundraStore.dirtyIn}. */
-export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], options: DirtyOptions): void {
-  checkMethods("mark in a pipeline", "the pipeline", pipeline, ["eval", "exec", "length"], "one");
-  // protected in the client's types; a queue that does not say counts as a transaction
-  const insideMulti = (pipeline as { multiExec?: boolean }).multiExec !== false;
-  const source = context.index.scripts.inlineSource(MARK, insideMulti);
-  const marks = wrapped.get(pipeline) ?? wrapExec(pipeline);
-  for (const batch of batches(keys, keyBytes, context.connection.requestLimit())) {
+/** Marks as commands of a pipeline or transaction: as many as these keys need, with the words of each. */
+export function markCommands(
+  context: Context,
+  keys: string[],
+  options: DirtyOptions,
+  insideMulti: boolean,
+): { keys: string[]; script: string; scriptKeys: string[]; args: (string | number)[] }[] {
+  const script = context.index.scripts.inlineSource(MARK, insideMulti);
+  return batches(keys, keyBytes, context.connection.requestLimit()).map((batch) => {
     const [scriptKeys, args] = markArguments(context.index, batch, {
       freezeDelayMs: context.freezeDelayMs,
       missing: options.missing ?? "throw",
       overwrite: options.overwrite ? "now" : "never",
     });
-    marks.push({ at: pipeline.length(), keys: batch });
-    pipeline.eval(source, scriptKeys, args);
+    return { keys: batch, script, scriptKeys, args };
+  });
+}
+
+/** Puts the keys that a mark in a pipeline has not marked into `failures`; `command` is the mark's own. */
+export function noteUnmarked(
+  failures: Map<string, TundraError>,
+  keys: string[],
+  { result, error }: Answer,
+  command: unknown,
+): void {
+  if (error === undefined) {
+    for (const exception of markExceptions(keys, result)) failures.set(exception.key, markError(exception));
+    return;
+  }
+  const failure = replyError("mark in a pipeline", error, saidOf(command));
+  for (const key of keys) failures.set(key, failure);
+}
+
+/** Queues marks; see {@linkcode TundraStore.dirtyIn}. */
+export function dirtyIn(context: Context, pipeline: EvalQueue, keys: string[], options: DirtyOptions): void {
+  checkMethods("mark in a pipeline", "the pipeline", pipeline, ["eval", "exec", "length"], "one");
+  // protected in the client's types; a queue that does not say counts as a transaction
+  const insideMulti = (pipeline as { multiExec?: boolean }).multiExec !== false;
+  const marks = wrapped.get(pipeline) ?? wrapExec(pipeline);
+  for (const mark of markCommands(context, keys, options, insideMulti)) {
+    marks.push({ at: pipeline.length(), keys: mark.keys });
+    pipeline.eval(mark.script, mark.scriptKeys, mark.args);
   }
 }
 
@@ -75,14 +102,7 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
     answers.forEach((answer, i) => {
       const mark = marked.get(i);
       if (!mark) others.push({ answer, name: commands?.[i]?.command?.[0] ?? "?" });
-      else if (answer.error === undefined) {
-        for (const exception of markExceptions(mark.keys, answer.result)) {
-          failures.set(exception.key, markError(exception));
-        }
-      } else {
-        const error = replyError("mark in a pipeline", answer.error, saidOf(commands?.[i]?.command));
-        for (const key of mark.keys) failures.set(key, error);
-      }
+      else noteUnmarked(failures, mark.keys, answer, commands?.[i]?.command);
     });
     const first = others.findIndex(({ answer }) => answer.error !== undefined);
     // worded as the client words it

@@ -3,10 +3,8 @@
  * @module
  */
 import type { TundraError } from "../base/errors.ts";
-import { dirtyError, markError } from "../dirty.ts";
-import { MARK, markArguments, markExceptions } from "../scripts/mark.ts";
-import { saidOf } from "../upstash/said.ts";
-import { replyError } from "../upstash/script.ts";
+import { dirtyError } from "../dirty.ts";
+import { markCommands, noteUnmarked } from "../dirty_in.ts";
 import { runGuarded } from "./guarded.ts";
 import { hideOwn } from "./keyspace.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
@@ -30,7 +28,7 @@ export async function runBatch(
 ): Promise<RequestAnswer[]> {
   const { inner } = transparent;
   const commands = request.body as unknown[][];
-  const concerned = plans.filter(({ uses }) => uses.some((use) => use !== "-"));
+  const concerned = plans.filter(({ ours }) => ours.length > 0);
   if (path === "pipeline" && transparent.ensure && concerned.length > 0 && concerned.every(readsFirst)) {
     return await readAll(transparent, plans, request);
   }
@@ -43,12 +41,11 @@ export async function runBatch(
 }
 
 async function readAll(transparent: Transparent, plans: Plan[], request: Request): Promise<RequestAnswer[]> {
-  const noting = Promise.all(plans.map((plan) => noteUse(transparent, plan)));
+  const noting = noteUse(transparent, [...new Set(plans.flatMap(({ ours }) => ours))]);
   const answers = await transparent.inner.request(request) as unknown as RequestAnswer[];
   await noting;
   return await Promise.all(plans.map(async (plan, i) => {
-    const isConcerned = plan.uses.some((use) => use !== "-");
-    if (!isConcerned || proves(plan, answers[i]!)) return hideOwn(plan, answers[i]!);
+    if (plan.ours.length === 0 || proves(plan, answers[i]!)) return hideOwn(plan, answers[i]!);
     return await runGuarded(transparent, plan, { signal: request.signal });
   }));
 }
@@ -73,7 +70,7 @@ interface BatchMark {
   words: unknown[];
 }
 
-/** The marks of all that the commands may change: one for what may only be changed, one for what may be replaced. */
+/** The marks of all that the commands may change: some for what may only be changed, some for what may be replaced. */
 function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMark[] {
   const uses = new Map<string, "w" | "o">();
   for (const plan of plans) {
@@ -82,16 +79,13 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
       if (use === "w" || (use === "o" && !uses.has(key))) uses.set(key, use);
     });
   }
-  const source = context.index.scripts.inlineSource(MARK, path === "multi-exec");
   return (["w", "o"] as const).flatMap((wanted) => {
-    const keys = [...uses].filter(([, use]) => use === wanted).map(([key]) => key);
-    if (keys.length === 0) return [];
-    const [scriptKeys, args] = markArguments(context.index, keys, {
-      freezeDelayMs: context.freezeDelayMs,
-      missing: "del",
-      overwrite: wanted === "o" ? "now" : "never",
-    });
-    return [{ keys, words: ["eval", source, scriptKeys.length, ...scriptKeys, ...args] }];
+    const marked = [...uses].filter(([, use]) => use === wanted).map(([key]) => key);
+    const options = { missing: "del", overwrite: wanted === "o" } as const;
+    return markCommands(context, marked, options, path === "multi-exec").map(({ keys, script, scriptKeys, args }) => ({
+      keys,
+      words: ["eval", script, scriptKeys.length, ...scriptKeys, ...args],
+    }));
   });
 }
 
@@ -103,17 +97,7 @@ function settleMarks(
   path: "pipeline" | "multi-exec",
 ): void {
   const failures = new Map<string, TundraError>();
-  marks.forEach(({ keys, words }, i) => {
-    const { result, error } = answers[i]!;
-    if (error !== undefined) {
-      const failure = replyError(`mark in a ${path}`, error, saidOf(words));
-      for (const key of keys) failures.set(key, failure);
-      return;
-    }
-    const exceptions = markExceptions(keys, result);
-    for (const exception of exceptions) failures.set(exception.key, markError(exception));
-    const failed = new Set(exceptions.map(({ key }) => key));
-    tell({ type: "marked", command: path, keys: keys.filter((key) => !failed.has(key)) });
-  });
+  marks.forEach(({ keys, words }, i) => noteUnmarked(failures, keys, answers[i]!, words));
+  tell({ type: "marked", command: path, keys: marks.flatMap(({ keys }) => keys).filter((key) => !failures.has(key)) });
   if (failures.size > 0) throw dirtyError(failures);
 }

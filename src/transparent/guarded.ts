@@ -18,12 +18,11 @@ const MOST_ROUNDS = 6;
 /** Runs a command where nothing of what it uses is evicted, and marks what it changes; brings keys back until it can. */
 export async function runGuarded(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
   const { context, ensure, mark, uses, tell } = transparent;
-  const { name: command, keys } = plan;
-  const ours = keys.filter((_, i) => plan.uses[i] !== "-");
+  const { name: command, ours } = plan;
   const settings = { freezeDelayMs: context.freezeDelayMs, nameUnknown: context.lookInArchive && ensure };
+  const declared = { ...plan, marks: mark };
   let allowed: string | undefined;
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const declared = { ...plan, marks: mark };
     const outcome = await runCommand(context.index, declared, { ...settings, allowed }, { signal: request.signal });
     if ("reply" in outcome) {
       uses.note(ours);
@@ -45,7 +44,7 @@ export async function runGuarded(transparent: Transparent, plan: Plan, request: 
 }
 
 /** The error of a client that brings nothing back. */
-export function evictedError(command: string, keys: string[]): TundraError {
+function evictedError(command: string, keys: string[]): TundraError {
   return new TundraError(
     "CONFLICT",
     `Cannot run ${command.toUpperCase()} as ${countKeys(keys)} (${

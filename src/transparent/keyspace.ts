@@ -29,17 +29,22 @@ export async function countPresent(
   const asked = plan.words.slice(1);
   const answer = await inner.request<number>(request);
   if (answer.error !== undefined || answer.result === asked.length) return answer;
-  const { ours, others } = apart(plan);
-  const states = await statesOf(transparent, ours);
+  const states = await statesOf(transparent, plan.ours);
   const there = new Set(states.filter(({ exists, evictable }) => exists || evictable).map(({ key }) => key));
-  let count = asked.filter((key) => there.has(key)).length;
-  if (others.length > 0) {
-    const rest = asked.filter((key) => others.includes(key));
-    const answered = await inner.request<number>({ ...request, body: [plan.name, ...rest] });
-    if (answered.error !== undefined) return answered;
-    count += answered.result!;
-  }
-  return { result: count, error: undefined };
+  return await withOthers(transparent, plan, asked.filter((key) => there.has(key)).length, request);
+}
+
+/** A count of the client's own keys, and what the command itself counts among those that it leaves alone. */
+export async function withOthers(
+  { inner }: Transparent,
+  { name, words, others }: Plan,
+  count: number,
+  request: Request,
+): Promise<RequestAnswer> {
+  if (others.length === 0) return { result: count, error: undefined };
+  const rest = words.slice(1).filter((key) => others.includes(key));
+  const answer = await inner.request<number>({ ...request, body: [name, ...rest] });
+  return answer.error === undefined ? { ...answer, result: count + answer.result! } : answer;
 }
 
 /**
@@ -159,11 +164,6 @@ async function evictedAmong({ context, isOurs }: Transparent, names: readonly st
 /** A pattern that stands for this text. */
 function escaped(text: string): string {
   return text.replace(/[\\*?[\]]/g, "\\$&");
-}
-
-function apart(plan: Plan): { ours: string[]; others: string[] } {
-  const ours = plan.keys.filter((_, i) => plan.uses[i] !== "-");
-  return { ours, others: plan.keys.filter((key) => !ours.includes(key)) };
 }
 
 async function statesOf({ context, store }: Transparent, keys: string[]): Promise<KeyState[]> {

@@ -17,6 +17,9 @@ export interface Plan {
   keys: string[];
   /** The use of each key; `-` for those that the client leaves alone. */
   uses: Use[];
+  /** The keys that the client looks after, and those that it leaves alone. */
+  ours: string[];
+  others: string[];
   /** `true`: a reply of 0 or nothing says that it has changed nothing. */
   tells: boolean;
   /** `true`: it deletes its keys, whatever they hold. */
@@ -69,9 +72,11 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
       const use = uses.get(key)!;
       return !isOurs(key) ? "-" : use === "d" ? "w" : use;
     }),
+    ours: keys.filter(isOurs),
+    others: keys.filter((key) => !isOurs(key)),
     tells: tells(name) || (name === "set" && has(words, 3, "NX", "XX") && !has(words, 3, "GET")),
     deletes,
-    isAlone: ALONE.has(name) || words.length > MOST_WORDS,
+    isAlone: ALONE.has(name) || (!deletes && words.length > MOST_WORDS),
   };
 }
 

@@ -5,6 +5,7 @@
 import { leastEvicted } from "../core/policy.ts";
 import { check } from "../scripts/check.ts";
 import { touch } from "../scripts/touch.ts";
+import { batches, keyBytes } from "../upstash/requests.ts";
 import { runGuarded } from "./guarded.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
@@ -22,24 +23,24 @@ export function readsFirst(plan: Plan): boolean {
 
 /** Reads, and reads again if the answer does not prove that the keys are there. */
 export async function readFirst(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
-  const noting = noteUse(transparent, plan);
+  const noting = noteUse(transparent, plan.ours);
   const answer = await transparent.inner.request(request);
   await noting;
   return proves(plan, answer) ? answer : await runGuarded(transparent, plan, request);
 }
 
 /**
- * Notes that keys are in use, if that is due: one request, and one more for keys that have been idle. A failure is no
- * failure of the command: the key may leave Redis then, and comes back at its next use.
+ * Notes that keys are in use, if that is due: for each 1,000 of them one request, and one more for keys that have been
+ * idle. A failure is no failure of the command: the key may leave Redis then, and comes back at its next use.
  */
-export async function noteUse({ context, uses }: Transparent, plan: Plan): Promise<void> {
-  const due = uses.due(plan.keys.filter((_, i) => plan.uses[i] !== "-"));
-  if (due.length === 0) return;
+export async function noteUse({ context, uses }: Transparent, keys: string[]): Promise<void> {
   try {
-    const { findings } = await check(context.index, due);
-    const idle = findings.filter(({ needs }) => needs === "touch").map(({ key }) => key);
-    if (idle.length > 0) await touch(context.index, idle, (key) => leastEvicted(context, key));
-    uses.note(due);
+    for (const due of batches(uses.due(keys), keyBytes, context.connection.requestLimit())) {
+      const { findings } = await check(context.index, due);
+      const idle = findings.filter(({ needs }) => needs === "touch").map(({ key }) => key);
+      if (idle.length > 0) await touch(context.index, idle, (key) => leastEvicted(context, key));
+      uses.note(due);
+    }
   } catch {
     // tried again at the next use
   }

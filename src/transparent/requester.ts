@@ -10,8 +10,8 @@ import { type Plan, planOf } from "./plan.ts";
 import { readsOnly } from "./reads.ts";
 
 /** Tells if the command cannot run in a script of Tundra's, and uses keys that the client looks after. */
-function needsCompany({ uses, isAlone }: Plan): boolean {
-  return isAlone && uses.some((use) => use !== "-");
+function needsCompany({ ours, isAlone }: Plan): boolean {
+  return isAlone && ours.length > 0;
 }
 
 /** Runs a command in a transaction with its mark; one that only reads needs none. */

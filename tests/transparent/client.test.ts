@@ -298,6 +298,9 @@ describe("transparentRedis", () => {
     assertEquals(await redis.sadd("large", ...members), 9_000);
     await evicted("large");
     assertEquals(await redis.scard("large"), 9_000);
+    const many = Object.fromEntries(Array.from({ length: 6_000 }, (_, i) => [`many:${i}`, i]));
+    assertEquals(await redis.mset(many), "OK");
+    assertEquals((await stack.members("dirty")).length, 6_000);
     await evicted("large");
     const none = members.map((member) => `no ${member}`);
     assertEquals(await redis.smismember("large", [...none, "m7"]), [...none.map(() => 0 as const), 1]);

@@ -53,6 +53,12 @@ describe("the cost of a transparent client", () => {
     assertEquals(await cost(() => another.get("a")), [1, 1]);
   });
 
+  it("the first reads of a pipeline note all uses together", async () => {
+    const another = transparentRedis(store);
+    assertEquals((await cost(() => another.pipeline().get("a").get("b").hget("h", "x").exec()))[0], 2);
+    assertEquals(await cost(() => another.pipeline().get("a").get("b").hget("h", "x").exec()), [1, 3]);
+  });
+
   it("an empty answer: one request more, which looks for an evicted value", async () => {
     assertEquals((await cost(() => redis.get("none")))[0], 3); // the first use is noted, too
     assertEquals(await cost(() => redis.get("none")), [2, 6]);
