@@ -12,7 +12,7 @@ import { freezePack } from "../src/archive/pack.ts";
 import { placeWord } from "../src/archive/place.ts";
 import { redisKeys } from "../src/base/keys.ts";
 import { deflateFreezer } from "../src/freezers/deflate.ts";
-import { bytes } from "../src/upstash/binary.ts";
+import { bytes } from "../src/base/binary.ts";
 import { isWholeDump } from "../src/upstash/dump.ts";
 import { encodePayload, payloadBytes } from "../src/upstash/payload.ts";
 import { parseJson } from "../src/upstash/reply.ts";

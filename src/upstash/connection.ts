@@ -12,7 +12,7 @@ import { keepSaid, saidOf, throwIfTooLarge } from "./said.ts";
 import { commandNames, scrub } from "./scrub.ts";
 import { defaultBackoff, httpClient, type SyncToken } from "./transport.ts";
 
-export { binary, bytes, text } from "./binary.ts";
+export { binary, bytes, text } from "../base/binary.ts";
 export type { RedisOptions } from "./options.ts";
 
 const TIMEOUT_MS = 30_000;

@@ -4,7 +4,7 @@
  */
 import { errors, type Requester } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
-import { bytes } from "./binary.ts";
+import { bytes } from "../base/binary.ts";
 import { readEvents } from "./events.ts";
 import { errorOf, resultOf } from "./reply.ts";
 import { keepSaid, throwIfTooLarge } from "./said.ts";

@@ -1,8 +1,8 @@
 /**
- * Bytes as replies carry them: binary strings, one character a byte.
+ * Bytes as binary strings, one character a byte: so replies carry them, and base64 is made.
  * @module
  */
-import { badArgument } from "../base/errors.ts";
+import { badArgument } from "./errors.ts";
 
 const CHUNK = 8192; // how many arguments every engine takes in one call
 // deno-lint-ignore no-control-regex
