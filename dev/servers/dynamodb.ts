@@ -7,8 +7,8 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createRequire } from "node:module";
-import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
+import { listenLocally } from "../../src/testing/loopback.ts";
 import { S3Error } from "../../src/testing/s3/error.ts";
 import { type Credentials, verifySignature } from "../../src/testing/s3/signature.ts";
 
@@ -84,27 +84,13 @@ export async function startDynamodb(options: DynamodbOptions = {}): Promise<Dyna
     }
     inner.emit("request", Object.assign(Readable.from([body]), { method, url, headers }), response);
   });
-  server.keepAliveTimeout = 60_000; // the default of 5 s closes connections under a client's next request
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port ?? 0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as AddressInfo;
+  const { port, close: stop } = await listenLocally(server, options.port);
   return {
     ...credentials,
     url: `http://127.0.0.1:${port}`,
     port,
     operations,
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
+    stop,
   };
 }
 

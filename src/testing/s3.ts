@@ -6,10 +6,11 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { listenLocally } from "./loopback.ts";
 import { openBuckets } from "./s3/buckets.ts";
 import { errorXml, S3Error } from "./s3/error.ts";
-import { answer, operationOf, type S3Reply } from "./s3/operations.ts";
+import type { S3Reply } from "./s3/exchange.ts";
+import { answer, operationOf } from "./s3/operations.ts";
 import { checkPayload } from "./s3/payload.ts";
 import { valueOf, verifySignature } from "./s3/signature.ts";
 
@@ -106,17 +107,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Server> {
       .catch((error) => refusal(error, message, requestId))
       .then((reply) => send(reply, message, response, requestId, Date.now() + clockOffsetMs));
   });
-  server.keepAliveTimeout = 60_000; // the default of 5 s closes connections under a client's next request
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port ?? 0, "127.0.0.1", resolve);
-  });
-  const port = (server.address() as AddressInfo).port;
+  const { port, close: stop } = await listenLocally(server, options.port);
 
   return {
     url: `http://127.0.0.1:${port}`,
@@ -133,11 +124,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Server> {
     },
     uploads: buckets.uploads,
     createBucket: (bucket) => Promise.resolve(buckets.create(bucket)),
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
+    stop,
   };
 }
 

@@ -16,8 +16,8 @@
  */
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type Listening, listenLocally } from "./loopback.ts";
 import { type CommandPart, redisConnection, type Reply } from "./resp.ts";
 import { BadRequest, encode, partText, readBody } from "./upstash/body.ts";
 import { type Answer, type CommandOptions, commandRunner } from "./upstash/commands.ts";
@@ -102,7 +102,7 @@ export async function startUpstash(options: UpstashOptions): Promise<UpstashServ
   const counter = commandCounter(looking);
   const answer = commandRunner(connection, options);
   const endpoint: Endpoint = { options, token, answer, streams: new Set(), log: [], requests: 0, syncToken: 0 };
-  const { server, port, sockets } = await listen(endpoint);
+  const { port, close } = await listen(endpoint);
   await counter.reset();
 
   return {
@@ -124,10 +124,8 @@ export async function startUpstash(options: UpstashOptions): Promise<UpstashServ
     },
     raw: (...command) => counter.uncounted(command),
     async stop() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const end of endpoint.streams) end();
-      server.closeAllConnections();
-      for (const socket of sockets) socket.destroy();
+      const closed = close();
       connection.close();
       looking.close();
       await closed;
@@ -150,25 +148,13 @@ interface Endpoint {
   lastSyncToken?: string | undefined;
 }
 
-async function listen(endpoint: Endpoint): Promise<{ server: Server; port: number; sockets: Set<Socket> }> {
-  const sockets = new Set<Socket>();
+async function listen(endpoint: Endpoint): Promise<Listening> {
   const server = createServer((request, response) => {
     // It fails if the client went away in the middle of its request.
     serve(endpoint, request, response).catch(() => response.destroy());
   });
-  // A client's pooled connection must not be closed under its next request.
-  server.keepAliveTimeout = 120_000;
   server.requestTimeout = 0;
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(endpoint.options.port ?? 0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
-  return { server, port: typeof address === "object" && address ? address.port : 0, sockets };
+  return await listenLocally(server, endpoint.options.port);
 }
 
 /** Answers one HTTP request. */

@@ -5,32 +5,16 @@
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import type { Buckets, Upload } from "./buckets.ts";
-import { element, S3Error, unescapeXml, xml } from "./error.ts";
+import { element, S3Error, unescapeXml } from "./error.ts";
+import { type S3Reply, type S3Request, xmlReply } from "./exchange.ts";
 import { valueOf } from "./signature.ts";
-
-/** The parts of a request that it needs. */
-interface PartRequest {
-  bucket: string;
-  key: string;
-  query: [string, string][];
-  headers: [string, string][];
-  body: Uint8Array;
-  nowMs: number;
-}
-
-/** An answer. */
-interface PartReply {
-  status: number;
-  headers?: Record<string, string>;
-  body?: string;
-}
 
 /** The least bytes of each part but the last. */
 const LEAST_PART = 5 * 1024 * 1024;
 const NAMESPACE = `xmlns="http://s3.amazonaws.com/doc/2006-03-01/"`;
 
 /** Answers one of the four operations. */
-export function multipart(operation: string, request: PartRequest, buckets: Buckets): PartReply {
+export function multipart(operation: string, request: S3Request, buckets: Buckets): S3Reply {
   if (operation === "CreateMultipartUpload") return create(request, buckets);
   const id = valueOf(request.query, "uploadId") ?? "";
   const upload = buckets.uploads.get(id);
@@ -43,7 +27,7 @@ export function multipart(operation: string, request: PartRequest, buckets: Buck
   return { status: 204 };
 }
 
-function create({ bucket, key, headers }: PartRequest, buckets: Buckets): PartReply {
+function create({ bucket, key, headers }: S3Request, buckets: Buckets): S3Reply {
   const id = randomBytes(16).toString("base64url");
   const algorithm = valueOf(headers, "x-amz-checksum-algorithm");
   const contentType = valueOf(headers, "content-type") ?? "binary/octet-stream";
@@ -52,7 +36,7 @@ function create({ bucket, key, headers }: PartRequest, buckets: Buckets): PartRe
   return xmlReply(`<InitiateMultipartUploadResult ${NAMESPACE}>${inner}</InitiateMultipartUploadResult>`);
 }
 
-function put({ query, headers, body }: PartRequest, upload: Upload): PartReply {
+function put({ query, headers, body }: S3Request, upload: Upload): S3Reply {
   const number = Number(valueOf(query, "partNumber"));
   if (!Number.isInteger(number) || number < 1 || number > 10_000) {
     throw new S3Error(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
@@ -66,7 +50,7 @@ function put({ query, headers, body }: PartRequest, upload: Upload): PartReply {
   return { status: 200, headers: { etag } };
 }
 
-function complete(request: PartRequest, id: string, upload: Upload, buckets: Buckets): PartReply {
+function complete(request: S3Request, id: string, upload: Upload, buckets: Buckets): S3Reply {
   const text = Buffer.from(request.body).toString();
   const listed = [...text.matchAll(/<Part>([\s\S]*?)<\/Part>/g)].map(([, part]) => ({
     number: Number(/<PartNumber>(\d+)<\/PartNumber>/.exec(part!)?.[1]),
@@ -94,8 +78,4 @@ function complete(request: PartRequest, id: string, upload: Upload, buckets: Buc
   buckets.uploads.delete(id);
   const inner = element("Bucket", request.bucket) + element("Key", request.key) + element("ETag", info.etag);
   return xmlReply(`<CompleteMultipartUploadResult ${NAMESPACE}>${inner}</CompleteMultipartUploadResult>`);
-}
-
-function xmlReply(root: string): PartReply {
-  return { status: 200, headers: { "content-type": "application/xml" }, body: xml(root) };
 }

@@ -4,31 +4,13 @@
  */
 import { Buffer } from "node:buffer";
 import type { Buckets } from "./buckets.ts";
-import { element, S3Error, unescapeXml, xml } from "./error.ts";
+import { element, S3Error, unescapeXml } from "./error.ts";
+import { type S3Reply, type S3Request, xmlReply } from "./exchange.ts";
 import { listing, MAX_KEYS } from "./listing.ts";
 import { multipart } from "./multipart.ts";
 import { valueOf } from "./signature.ts";
 
 const MAX_KEY_BYTES = 1024;
-
-/** A verified request. */
-export interface S3Request {
-  method: string;
-  bucket: string;
-  /** Empty: the bucket itself. */
-  key: string;
-  query: [string, string][];
-  headers: [string, string][];
-  body: Uint8Array;
-  nowMs: number;
-}
-
-/** An answer. The body of a HEAD is only measured. */
-export interface S3Reply {
-  status: number;
-  headers?: Record<string, string>;
-  body?: Uint8Array | string;
-}
 
 /** A request's operation, in S3's own words; `NotImplemented` for what this server does not do. */
 export function operationOf(request: Pick<S3Request, "method" | "bucket" | "key" | "query">): string {
@@ -211,8 +193,4 @@ function deleteMany(request: S3Request, buckets: Buckets): S3Reply {
     return quiet ? "" : `<Deleted>${element("Key", key)}</Deleted>`;
   });
   return xmlReply(`<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${results.join("")}</DeleteResult>`);
-}
-
-function xmlReply(root: string): S3Reply {
-  return { status: 200, headers: { "content-type": "application/xml" }, body: xml(root) };
 }
