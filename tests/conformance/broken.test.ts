@@ -8,6 +8,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type Datastore, memoryDatastore, notFound, TundraError } from "../../mod.ts";
 import { checkReads } from "../../src/datastores/ranges.ts";
 import { type DatastoreCapabilities, type DatastoreUnderTest, describeDatastore } from "../../src/testing/mod.ts";
+import { ALL } from "./datastore.ts";
 
 /** All cases of one suite, by title, not run yet. */
 function collect(
@@ -21,15 +22,7 @@ function collect(
       assert(!cases.has(title), `two cases have one title: ${title}`);
       cases.set(title, act);
     },
-    ...{
-      putParts: true,
-      fetchRanges: true,
-      deleteKeys: true,
-      hasKeys: true,
-      listKeys: true,
-      ifAbsent: true,
-      replaces: true,
-    },
+    ...ALL,
     ...capabilities,
   });
   return cases;

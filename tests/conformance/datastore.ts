@@ -48,23 +48,25 @@ export function caseFor({ fails = {} }: Deviations): (title: string, act: () => 
   };
 }
 
+/** Every function is claimed. */
+export const ALL: DatastoreCapabilities = {
+  putParts: true,
+  fetchRanges: true,
+  deleteKeys: true,
+  hasKeys: true,
+  listKeys: true,
+  ifAbsent: true,
+  replaces: true,
+};
+
 /** Runs the suite. */
 export function datastoreConformance(
   name: string,
   make: () => Promise<DatastoreUnderTest>,
   capabilities: DatastoreCapabilities = {},
 ): void {
-  const all = {
-    putParts: true,
-    fetchRanges: true,
-    deleteKeys: true,
-    hasKeys: true,
-    listKeys: true,
-    ifAbsent: true,
-    replaces: true,
-  };
   describeDatastore(name, () => {
     console.log(`TUNDRA_SEED=${seed}`);
     return make();
-  }, { describe, it, after, seed, ...all, ...capabilities });
+  }, { describe, it, after, seed, ...ALL, ...capabilities });
 }

@@ -4,45 +4,22 @@
  */
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import { live, sample } from "./live.mjs";
 
 const { s3Datastore, tundraStore } = await import(pathToFileURL(process.argv[2]).href);
 const { s3, redis } = JSON.parse(process.env.OPTIONS);
 const key = process.env.KEY;
 
-let peak = 0;
-let samples = 0;
-function sample() {
-  globalThis.gc();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  peak = Math.max(peak, heapUsed + arrayBuffers);
-  samples++;
-}
-
-const { atob, fetch } = globalThis;
-globalThis.atob = (text) => {
-  if (text.length > 10_000) sample();
-  return atob(text);
-};
-const digest = crypto.subtle.digest.bind(crypto.subtle);
-crypto.subtle.digest = (algorithm, data) => {
-  if (data.byteLength > 10_000) sample();
-  return digest(algorithm, data);
-};
-globalThis.fetch = (input, init) => {
-  if (init?.body?.length > 10_000) sample();
-  return fetch(input, init);
-};
-
 const store = tundraStore(s3Datastore(s3), { redis });
 sample();
-const idle = peak;
+const idle = live.peak;
 await store.dirty(key);
 const report = await store.tick({ leaseMs: 600_000, deadlineMs: 60_000 });
 if (report.frozen !== 1) throw new Error(JSON.stringify(report.errors));
-const archive = peak;
+const archive = live.peak;
 const { evicted } = await store.evict(key);
 if (evicted.length !== 1) throw new Error("it was not evicted");
-peak = 0;
+live.peak = 0;
 await store.ensureKs(key);
 if (await store.redis.exists(key) !== 1) throw new Error("it did not come back");
-console.log(`idle ${idle} archive ${archive} back ${peak} of ${samples} samples`);
+console.log(`idle ${idle} archive ${archive} back ${live.peak} of ${live.samples} samples`);

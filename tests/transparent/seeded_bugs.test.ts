@@ -1,19 +1,15 @@
 /**
  * Random programs catch each guard of a transparent client that is broken.
  */
-import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { assert } from "@std/assert";
-import { build, stop } from "esbuild";
+import { stop } from "esbuild";
 import { withArchive } from "../support/fixtures.ts";
+import { importPatched } from "../support/patched.ts";
 import { withStack } from "../support/stack.ts";
 import { runPrograms, type Subject } from "./programs.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Programs in which each must be caught. */
 const WITHIN = 400;
 const SEED = Number(process.env.TUNDRA_SEED ?? Date.now() % 2 ** 31);
@@ -68,32 +64,7 @@ const BUGS: [name: string, file: string, from: string, to: string][] = [
   ],
 ];
 
-async function broken(file: string, from: string, to: string): Promise<Subject> {
-  const { outputFiles } = await build({
-    stdin: {
-      contents: `export { tundraStore } from "./mod.ts"; export { transparentRedis } from "./src/transparent/mod.ts";`,
-      resolveDir: ROOT,
-      loader: "ts",
-    },
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "node",
-    plugins: [{
-      name: "patch",
-      setup({ onLoad }) {
-        onLoad({ filter: /\.ts$/ }, ({ path }) => {
-          if (path !== join(ROOT, "src", file)) return undefined;
-          const text = readFileSync(path, "utf8");
-          if (!text.includes(from)) throw new Error(`${file} no longer has ${JSON.stringify(from)}`);
-          return { contents: text.replace(from, () => to), loader: "ts" };
-        });
-      },
-    }],
-    logLevel: "silent",
-  });
-  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles![0]!.text).toString("base64")}`);
-}
+const CODE = `export { tundraStore } from "./mod.ts"; export { transparentRedis } from "./src/transparent/mod.ts";`;
 
 describe("random programs catch a transparent client that", () => {
   const cold = withArchive();
@@ -103,7 +74,7 @@ describe("random programs catch a transparent client that", () => {
 
   for (const [name, file, from, to] of BUGS.filter((_, i) => i % SHARE === SEED % SHARE)) {
     it(name, async () => {
-      const subject = await broken(file, from, to);
+      const subject = await importPatched<Subject>(CODE, `src/${file}`, [[from, to]]);
       const failure = await runPrograms(subject, cold, plain, SEED, WITHIN).then(() => undefined, (error) => error);
       assert(failure, `it survived ${WITHIN} programs`);
       const [, tried] = /Property failed after (\d+) tests/.exec(String(failure)) ?? [];

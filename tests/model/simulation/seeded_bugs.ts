@@ -4,11 +4,10 @@
  * @module
  */
 import { MARKED, MARKING } from "../../../src/scripts/mark.ts";
-import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, type Plugin } from "esbuild";
+import { importPatched, patched } from "../../support/patched.ts";
 import { scriptName } from "../redis/scripts.ts";
 import { seededChoices } from "./choices.ts";
 import { PLAYS } from "./runs.ts";
@@ -1256,21 +1255,12 @@ export async function subjectNamed(name: string | undefined): Promise<Subject> {
   return SHIPPED;
 }
 
-function patched(bug: SeededBug, text: string): string {
-  return bug.patches.reduce((patched, [from, to]) => {
-    if (!patched.includes(from)) {
-      throw new Error(`${bug.name}: ${bug.where} no longer has ${JSON.stringify(from)}`);
-    }
-    return patched.replace(from, () => to);
-  }, text);
-}
-
 function scriptBug(bug: SeededBug): Subject {
   // looked at now: a patch that fits nowhere would never be noticed
-  patched(bug, scriptText(bug.where));
+  patched(scriptText(bug.where), bug.patches, bug.where);
   return {
     ...SHIPPED,
-    patchScript: (source) => scriptName(source) === bug.where ? patched(bug, source) : source,
+    patchScript: (source) => scriptName(source) === bug.where ? patched(source, bug.patches, bug.where) : source,
   };
 }
 
@@ -1294,35 +1284,13 @@ function between(text: string, before: string): string {
   return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
 }
 
-async function bundled(bug: SeededBug): Promise<Subject> {
-  const patch: Plugin = {
-    name: "patch",
-    setup(building) {
-      building.onLoad({ filter: /\.ts$/ }, ({ path }) => {
-        if (path !== join(ROOT, bug.where)) return undefined;
-        return { contents: patched(bug, readFileSync(path, "utf8")), loader: "ts" };
-      });
-    },
-  };
-  const result = await build({
-    stdin: {
-      contents:
-        `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-        `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
-        `export { transparentRedis } from "./src/transparent/mod.ts";` +
-        `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`,
-      resolveDir: ROOT,
-      loader: "ts",
-    },
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "node",
-    plugins: [patch],
-    logLevel: "silent",
-  });
-  const code = result.outputFiles![0]!.text;
-  return await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
+function bundled({ where, patches }: SeededBug): Promise<Subject> {
+  const contents =
+    `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
+    `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
+    `export { transparentRedis } from "./src/transparent/mod.ts";` +
+    `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`;
+  return importPatched(contents, where, patches);
 }
 
 /** Schedules until the bug is caught by a check of the oracle; `undefined`: it survived. */
