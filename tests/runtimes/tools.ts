@@ -15,10 +15,19 @@ export const TOOLS = join(ROOT, ".ci", "tools");
 
 /** Libraries whose clients nobody here wrote. */
 const CLIENTS = ["@upstash/ratelimit", "@auth/upstash-redis-adapter", "hono", "elysia"];
+/** Libraries that read metrics. */
+const METRICS = [
+  ...["api", "context-async-hooks", "exporter-prometheus", "sdk-metrics", "sdk-trace-base"].map((name) =>
+    `@opentelemetry/${name}`
+  ),
+  "parse-prometheus-text-format",
+];
+/** Libraries of the examples that drain a backlog, and the check of their workflow. */
+const DRAINS = ["@upstash/qstash", "@action-validator/cli", "@action-validator/core"];
 
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS, ...METRICS, ...DRAINS];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
