@@ -7,8 +7,9 @@
  *
  * Without `--jobs` there are as many files at a time as cores, and up to two more while a core is idle.
  *
- * Files in tests/runtimes run on Node only: they start workerd, edge-runtime and the other runtimes by themselves. The
- * table before the last line says which suite ran where: folders of tests, and suites of the portable bundle.
+ * Files in tests/runtimes run on Node only, those in tests/guides on Deno only: they start workerd, edge-runtime and the
+ * other runtimes by themselves. The table before the last line says which suite ran where: folders of tests, and suites
+ * of the portable bundle.
  *
  * `--filter` runs the files in which TEXT occurs and counts the tests whose full name holds it.
  * @module
@@ -24,6 +25,8 @@ import { parseJunit, type TestResult } from "./junit.ts";
 
 /** Tests that drive other runtimes and tools: they run on Node alone, which starts those. */
 const HOSTS = join("tests", "runtimes");
+/** Tests that follow pages of docs/ as a reader does: they run on Deno alone, and start the other runtimes. */
+const GUIDES = join("tests", "guides");
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = join(ROOT, ".ci", "tools");
 /** The oldest client of the range, by its name in package.json. */
@@ -96,7 +99,8 @@ function testFiles(paths: string[]): string[] {
 
 /** The longest first, so that none is left alone at the end. */
 function filesOf(runtime: Runtime): string[] {
-  const mine = files.filter((file, i) => isItsTurn(runtime.name, file, i));
+  const mine = files.filter((file, i) => isItsTurn(runtime.name, file, i))
+    .filter((file) => runtime.name === "deno" || !file.startsWith(GUIDES));
   if (runtime.name !== "node") return mine.filter((file) => !file.startsWith(HOSTS));
   return mine.toSorted((a, b) => Number(b.startsWith(HOSTS)) - Number(a.startsWith(HOSTS)));
 }
@@ -320,7 +324,7 @@ function placeOf(result: FileResult, test: TestResult): { runtime: string; suite
 function whyFewer(): string {
   return `
 "-"      these tests need a file system and processes, which that host has not: its own suite is the portable one.
-         "runtimes" starts all hosts itself, so it runs once, on Node
+         "runtimes" starts all hosts itself, so it runs once, on Node; so does "guides", on Deno
 bun      has the oldest @upstash/redis of the range; all others have the newest
 model    Bun and Node play fewer seeded bugs and scopes: what differs there is no rule of the protocol
 ${process.env.TUNDRA_TURN === undefined ? "" : TURNS}`;

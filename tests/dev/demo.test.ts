@@ -170,7 +170,7 @@ describe("examples/quickstart.ts", () => {
 });
 
 describe("README.md", () => {
-  it("has a first example that does what it says, and calls that cost what the guide says", async () => {
+  it("has a first example that does what it says, and calls that cost what docs/writing.md says", async () => {
     const readme = readFileSync(join(ROOT, "README.md"), "utf8");
     const [, first] = /```ts\n([^]*?)```/.exec(readme)!;
     assert(first!.split("\n").filter((line) => line.trim()).length <= 10, "a ten-line example");
@@ -207,9 +207,9 @@ describe("README.md", () => {
       assertEquals(await cost(read), [4, 16]);
       await store.del("cart:7");
       assertEquals(await cost(read), [3, 6]);
-      const guide = readFileSync(join(ROOT, "docs/guide.md"), "utf8").replace(/\s+/g, " ");
+      const page = readFileSync(join(ROOT, "docs/writing.md"), "utf8").replace(/\s+/g, " ");
       for (const said of ["1 request and 1 command", "4 requests and 16 commands", "3 and 6"]) {
-        assert(guide.includes(said), said);
+        assert(page.includes(said), said);
       }
     } finally {
       for (const name of Object.keys(variables)) {
