@@ -73,15 +73,32 @@ export function tundraFromEnv(options: TundraEnvOptions): TundraStore;
 export function tundraFromEnv(env?: TundraEnv): TundraStore;
 export function tundraFromEnv(given?: TundraEnvOptions | TundraEnv): TundraStore {
   const { env, ...options } = optionsOf(given);
-  const read = reader(env);
-  const missing: string[] = [];
-  const redis = redisOptions(read, missing);
-  const s3 = s3Options(read, missing);
+  const { redis, s3, missing } = readSettings(env);
   if (missing.length > 0) {
     const must = `Cannot make a store from the environment as ${missing.join("; ")} must be set`;
     throw new TundraError("BAD_ARGUMENT", `${must}: ${missing.length > 1 ? "they are" : "it is"} not`);
   }
   return tundraStore(s3Datastore(s3), { ...options, redis });
+}
+
+/** The settings of database and bucket, and the variables of them that are missing. */
+export function readSettings(
+  env: object | undefined,
+): { redis: { url: string; token: string }; s3: S3DatastoreOptions; missing: string[] } {
+  const read = reader(env);
+  const missing: string[] = [];
+  return { redis: redisOptions(read, missing), s3: s3Options(read, missing), missing };
+}
+
+/** Those of the database alone. */
+export function readDatabase(env: object): { redis: { url: string; token: string }; missing: string[] } {
+  const missing: string[] = [];
+  return { redis: redisOptions(reader(env), missing), missing };
+}
+
+/** Tells which of the two sets of variables is in use: none of the own one is set, and some of the other are. */
+export function usesAws(env: object): boolean {
+  return setOf(reader(env)) === "AWS_";
 }
 
 const NAMES = ["env", ...STORE_OPTIONS.filter((name) => name !== "redis")];
@@ -136,11 +153,15 @@ function redisOptions(read: Read, missing: string[]): { url: string; token: stri
 
 const AWS_SET = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3"];
 
-function s3Options(read: Read, missing: string[]): S3DatastoreOptions {
+function setOf(read: Read): "AWS_" | "TUNDRA_S3_" {
   const own = ["ENDPOINT", "REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"].map((name) =>
     `TUNDRA_S3_${name}`
   );
-  const set = !own.some((name) => read(name)) && AWS_SET.some((name) => read(name)) ? "AWS_" : "TUNDRA_S3_";
+  return !own.some((name) => read(name)) && AWS_SET.some((name) => read(name)) ? "AWS_" : "TUNDRA_S3_";
+}
+
+function s3Options(read: Read, missing: string[]): S3DatastoreOptions {
+  const set = setOf(read);
   const endpoint = read(set === "AWS_" ? "AWS_ENDPOINT_URL_S3" : "TUNDRA_S3_ENDPOINT");
   const region = read(`${set}REGION`) ?? (endpoint === undefined ? need(read, `${set}REGION`, missing) : "us-east-1");
   return {

@@ -17,6 +17,8 @@ export function build(): void {
   rmSync(DIST, { recursive: true, force: true });
   const manifest = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8"));
   const entries = Object.values(manifest.exports as Record<string, string>);
+  const { bin } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { bin: Record<string, string> };
+  entries.push(...Object.values(bin).map((path) => path.replace("./dist/", "./").replace(/\.js$/, ".ts")));
   const options = [
     ...["--outDir", "dist", "--rootDir", ".", "--noEmit", "false", "--declaration", "--skipLibCheck"],
     ...[

@@ -54,6 +54,9 @@ describe("the npm package", () => {
     for (const { types, default: code } of Object.values<Record<string, string>>(manifest.exports)) {
       for (const file of [types, code]) assert(files.includes(file!.slice(2)), `${file} must be in the package`);
     }
+    const program = manifest.bin.tundra.slice(2);
+    assert(files.includes(program), `${program} must be in the package`);
+    assertMatch(readFileSync(join(ROOT, program), "utf8"), /^#!\/usr\/bin\/env node\n/);
   });
 
   it("imports JavaScript only, from files that are in it", () => {
@@ -74,9 +77,11 @@ describe("the npm package", () => {
     assert(manifest.description.length > 20 && manifest.license === "MIT" && manifest.type === "module");
     // operations make themselves known to ticks when they are imported
     assertEquals([manifest.sideEffects, manifest.private], [["./dist/src/operations/*.js"], undefined]);
+    assertEquals(manifest.bin, { tundra: "./dist/src/cli/bin.js" });
     assertEquals(Object.keys(manifest.exports), [
       ...[
         ".",
+        "./cli",
         "./cloudflare",
         "./dynamodb",
         "./encryption",

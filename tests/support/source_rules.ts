@@ -32,6 +32,12 @@ const ENVIRONMENT = /^src\/(.+\/)?(from_)?env\.ts$/;
 
 /** The room of servers for tests: it needs Node's built-ins, and no other room imports from it. */
 const TESTING = "src/testing";
+/** The room of the command line: so does it, and no other room imports from it. */
+const CLI = "src/cli";
+/** The one module that looks if it is the program, and the one that imports what a person names. */
+const [PROGRAM, LOADER] = ["src/cli/mod.ts", "src/cli/load_module.ts"];
+/** A program, which is never imported. */
+export const NEVER_IMPORTED = "src/cli/bin.ts";
 const BUILT_IN = /^node:[a-z_]+$/;
 
 /**
@@ -54,6 +60,7 @@ export const LAYERS: Record<string, number> = {
   "src/encryption": 7,
   "mod.ts": 7,
   "src/testing": 7,
+  "src/cli": 8,
 };
 
 /** At most so many lines a file and a function of `src`, and so many files that lie in `src` itself. */
@@ -95,7 +102,7 @@ const DOCSTRING_QUESTION = /\/\*\*[\s*]*(What|Why|How|Whether|When|Where|Who|Is|
 export function fileProblems({ path, text }: SourceFile): string[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const problems: string[] = [];
-  const testing = roomOf(path) === TESTING;
+  const onServers = [TESTING, CLI].includes(roomOf(path));
   const say = (node: ts.Node, sentence: string): void => {
     problems.push(`${path}:${source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1}: ${sentence}`);
   };
@@ -104,8 +111,8 @@ export function fileProblems({ path, text }: SourceFile): string[] {
     if (node.kind === ts.SyntaxKind.AnyKeyword) say(node, "any is no type");
     if (ts.isExportAssignment(node) || hasDefault(node)) say(node, "a default export");
     if (ts.isExportSpecifier(node) && node.name.text === "default") say(node, "a default export");
-    if (ts.isMetaProperty(node)) say(node, "import.meta differs between runtimes");
-    if (!testing) portability(node);
+    if (ts.isMetaProperty(node) && path !== PROGRAM) say(node, "import.meta differs between runtimes");
+    if (!onServers) portability(node);
     if (!COMMAND_ROOMS.includes(roomOf(path))) rawCommands(node);
     ts.forEachChild(node, visit);
   };
@@ -156,14 +163,15 @@ export function fileProblems({ path, text }: SourceFile): string[] {
     problems.push(`${path}:${line}: a docstring begins with ${word}, not with a noun or a verb that names the thing`);
   }
   for (const { node, specifier } of importsOf(source)) {
-    if (specifier === undefined) say(node, "an import whose name is not a literal");
-    else if (specifier.startsWith(".")) {
+    if (specifier === undefined) {
+      if (path !== LOADER) say(node, "an import whose name is not a literal");
+    } else if (specifier.startsWith(".")) {
       const target = resolveImport(path, specifier);
       if (!target.endsWith(".ts")) say(node, `imports ${specifier}, which names no file`);
       else if (target !== "mod.ts" && !target.startsWith("src/")) {
         say(node, `imports ${target}, which is not published`);
       } else if (!pointsDown(path, target)) say(node, `imports ${target}, which is no lower room`);
-    } else if (testing && BUILT_IN.test(specifier)) continue;
+    } else if (onServers && BUILT_IN.test(specifier)) continue;
     else if (!BARE_IMPORTS.includes(specifier)) say(node, `imports ${specifier}, which is no runtime dependency`);
   }
   return problems;

@@ -12,6 +12,7 @@ import {
   fileProblems,
   importCycles,
   LIMITS,
+  NEVER_IMPORTED,
   roomTable,
   sizeProblems,
   type SourceFile,
@@ -52,7 +53,7 @@ describe("the source of the package", () => {
   it("has rooms, each of which imports from lower ones only", () => {
     const table = roomTable(packageFiles());
     console.log(table.join("\n"));
-    assert(table.length >= 12 && table[0]!.startsWith("mod.ts") && table.at(-1)!.startsWith("src/base"));
+    assert(table.length >= 12 && table[0]!.startsWith("src/cli") && table.at(-1)!.startsWith("src/base"));
     assertEquals(sizeProblems(packageFiles()), []);
   });
 
@@ -70,7 +71,12 @@ describe("the source of the package", () => {
   });
 
   it("does nothing at import: no time, timer, randomness or I/O, dependencies included", () => {
-    assertEquals(callsAtImport(ROOT, packageFiles().map(({ path }) => join(ROOT, path))), []);
+    const paths = packageFiles().map(({ path }) => path);
+    assert(paths.includes(NEVER_IMPORTED));
+    assertEquals(
+      callsAtImport(ROOT, paths.filter((path) => path !== NEVER_IMPORTED).map((path) => join(ROOT, path))),
+      [],
+    );
   });
 
   it("has manifests that agree", () => {
@@ -174,6 +180,12 @@ describe("the rules about source", () => {
     ["the facade that knows them", "mod.ts", `export * from "./src/testing/local_stack.ts";`, "no lower room"],
     ["servers for tests that import a development tool", "src/testing/a.ts", `import "esbuild";`, "imports esbuild"],
     ["servers for tests that import from dev", "src/testing/a.ts", `import "../../dev/a.ts";`, "is not published"],
+    ["an operation that knows the command line", "src/operations/a.ts", `import "../cli/run.ts";`, "no lower room"],
+    ["servers for tests that know it", "src/testing/a.ts", `import "../cli/run.ts";`, "no lower room"],
+    ["a command that sends a command", "src/cli/a.ts", `await connection.command([]);`, "belongs to src/scripts"],
+    ["a command that imports by a name", "src/cli/a.ts", `await import(name);`, "not a literal"],
+    ["a command that looks if it is the program", "src/cli/a.ts", `import.meta.main;`, "import.meta differs"],
+    ["any in the command line", "src/cli/a.ts", `let a: any;`, "any is no type"],
     ["any in servers for tests", "src/testing/a.ts", `let a: any;`, "any is no type"],
     ["a command without a script", "src/tick/a.ts", `await connection.command(["TIME"]);`, "belongs to src/scripts"],
     ["a pipeline", "src/core/a.ts", `const all = await context["connection"].pipeline([]);`, "belongs to src/scripts"],
@@ -211,6 +223,9 @@ describe("the rules about source", () => {
       ["src/scripts/a.ts", `import { ask } from "../upstash/script.ts"; await connection.pipeline([]);`],
       ["src/adapters/a.ts", `store.redis.pipelined; const command = { multi: 1 }; entry.command; ask();`],
       ["src/testing/a.ts", `import { Buffer } from "node:buffer"; import "./s3.ts"; Buffer.alloc(1); Date.now();`],
+      ["src/cli/a.ts", `import process from "node:process"; import "../operations/a.ts"; process.exit(); Date.now();`],
+      ["src/cli/mod.ts", `if (import.meta.main) run();`],
+      ["src/cli/load_module.ts", `await import(name);`],
       ["mod.ts", `export * from "./src/tick/tick.ts"; export { a } from "./src/adapters/a.ts";`],
     ];
     for (const [path, text] of good) assertEquals(fileProblems({ path, text }), [], text);

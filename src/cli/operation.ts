@@ -1,0 +1,83 @@
+/**
+ * Operations that may take several calls: called until they are done, with progress, a bound on time, and an end that
+ * says how to go on.
+ * @module
+ */
+import type { OperationOptions, OperationReport } from "../operations/bounds.ts";
+import { counted } from "./output/format.ts";
+import type { Run } from "./run.ts";
+
+/** The plan by which an operation is run. */
+export interface OperationPlan<R extends OperationReport> {
+  /** The word for its progress: `adopt`. */
+  what: string;
+  /** The unit of its progress: `key`. */
+  unit: string;
+  /** `true`: nothing is changed; it is one call, as no place is kept between two. */
+  dryRun: boolean;
+  /** Calls it. */
+  call(options: OperationOptions): Promise<R>;
+  /** The report of two calls as one; without it the last one's stands for all. */
+  sum?(before: R, now: R): R;
+  /** `true`: the progress of each call counts from the first one on. */
+  cumulative?: boolean;
+}
+
+const LONGEST_MS = 12 * 60 * 60 * 1000;
+/** A call ends after this time and keeps its place, so that a process that is killed loses no more. */
+const CALL_MS = 25_000;
+const LEAST_MS = 1_000;
+
+/** Calls an operation until it is done, a deadline is reached, or the run is interrupted; the report of all calls. */
+export async function runOperation<R extends OperationReport>(run: Run, plan: OperationPlan<R>): Promise<R> {
+  const { what, dryRun, cumulative, unit } = plan;
+  const from = performance.now();
+  const deadlineMs = run.args.durationMs("deadline") ?? Infinity;
+  let total: R | undefined;
+  let before = 0; // by the calls before this one
+  let came = 0;
+  try {
+    for (;;) {
+      const leftMs = deadlineMs - (performance.now() - from);
+      const report = await plan.call({
+        deadlineMs: Math.max(LEAST_MS, Math.min(dryRun ? LONGEST_MS : CALL_MS, leftMs)),
+        signal: run.signal,
+        onProgress: ({ done, total, perSecond }) => {
+          came = before + done;
+          run.progress(what, { done: came, perSecond, ...(total !== undefined && { total: before + total }) });
+        },
+      });
+      total = total === undefined ? report : sumOf(plan, total, report);
+      if (!cumulative) before = came;
+      const isOver = performance.now() - from >= deadlineMs - LEAST_MS;
+      if (report.done || dryRun || isOver || run.signal?.aborted) break;
+    }
+  } catch (thrown) {
+    if (came > 0) await run.say(`It came to ${counted(came, unit)}. ${goOn(dryRun)}`);
+    throw thrown;
+  }
+  if (!total.done) await run.say(`Not done: it came to ${counted(came, unit)}. ${goOn(dryRun)}`);
+  return total;
+}
+
+function sumOf<R extends OperationReport>({ sum }: OperationPlan<R>, before: R, now: R): R {
+  const report = sum ? sum(before, now) : now;
+  return {
+    ...report,
+    subrequests: before.subrequests + now.subrequests,
+    commands: before.commands + now.commands,
+    durationMs: before.durationMs + now.durationMs,
+  };
+}
+
+function goOn(dryRun: boolean): string {
+  if (dryRun) return "Nothing was changed; the numbers are those of a part";
+  return "Nothing is half done: the same command goes on from there";
+}
+
+/** The sums of numbers by name. */
+export function sumNumbers<T extends Partial<Record<string, number>>>(a: T, b: T): T {
+  const sum: Partial<Record<string, number>> = { ...a };
+  for (const [name, value] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + (value ?? 0);
+  return sum as T;
+}

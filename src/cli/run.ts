@@ -1,0 +1,76 @@
+/**
+ * One run of a command: its arguments, its streams, its store, its progress.
+ * @module
+ */
+import { untilAborted } from "../base/abort.ts";
+import type { TundraStore } from "../store_interface.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Configuration } from "./configuration.ts";
+import type { Host } from "./host.ts";
+import type { Counts } from "./output/progress.ts";
+import { ProgressLine } from "./output/progress.ts";
+import { type Style, styleOf } from "./output/style.ts";
+import { json, safe } from "./output/text.ts";
+
+/** Exit codes. */
+export const EXIT = { fine: 0, found: 1, usage: 2, unreachable: 3 } as const;
+
+/** The tools of a command. */
+export interface Run {
+  readonly name: string;
+  readonly args: Arguments;
+  readonly host: Host;
+  readonly configuration: Configuration;
+  readonly signal: AbortSignal | undefined;
+  /** `true`: data is for programs. */
+  readonly isJson: boolean;
+  /** Colours of data. */
+  readonly style: Style;
+  /** The width for texts that may be broken; `undefined`: they are not, as a program may read them. */
+  readonly columns: number | undefined;
+  store(): Promise<TundraStore>;
+  /** Writes lines of data. */
+  print(...lines: string[]): Promise<void>;
+  /** Writes one JSON document as data. */
+  printJson(value: unknown): Promise<void>;
+  /** Writes bytes of data. */
+  printBytes(bytes: Uint8Array): Promise<void>;
+  /** Writes a message, on the stream for messages. */
+  say(message: string): Promise<void>;
+  progress(what: string, counts: Counts): void;
+  /** Waits for a promise, or rejects as soon as the run is interrupted: for calls that take no signal and only read. */
+  unlessInterrupted<T>(promise: Promise<T>): Promise<T>;
+}
+
+/** Makes a run. */
+export function newRun(name: string, args: Arguments, host: Host, configuration: Configuration): Run {
+  const isJson = args.has("json");
+  const line = new ProgressLine(host.stderr, args.has("quiet"));
+  const print = async (...lines: string[]) => {
+    line.clear();
+    await host.stdout.write(lines.map((each) => `${each}\n`).join(""));
+  };
+  return {
+    name,
+    args,
+    host,
+    configuration,
+    signal: host.signal,
+    isJson,
+    style: styleOf(host.stdout, host.env, args.has("no-color")),
+    columns: host.stdout.isTerminal ? Math.max(40, host.stdout.columns) : undefined,
+    store: () => configuration.store(),
+    print,
+    printJson: (value) => print(json(value, 2)),
+    async printBytes(bytes) {
+      line.clear();
+      await host.stdout.write(bytes);
+    },
+    async say(message) {
+      line.clear();
+      await host.stderr.write(`${safe(message)}\n`);
+    },
+    progress: (what, counts) => line.show(what, counts),
+    unlessInterrupted: (promise) => untilAborted(promise, host.signal),
+  };
+}
