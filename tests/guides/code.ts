@@ -9,10 +9,15 @@ import { assert } from "@std/assert";
 import { transform } from "esbuild";
 import * as mod from "../../mod.ts";
 import * as operations from "../../src/operations/mod.ts";
+import * as transparent from "../../src/transparent/mod.ts";
 import { assertPrinted, type Block } from "./page.ts";
 
 /** What pages import. */
-const MODULES: Record<string, object> = { "@tundra/store": mod, "@tundra/store/operations": operations };
+const MODULES: Record<string, object> = {
+  "@tundra/store": mod,
+  "@tundra/store/operations": operations,
+  "@tundra/store/transparent": transparent,
+};
 
 /** Runs a `ts` block under an environment; what it printed. */
 export async function runCode(block: Block, env: Record<string, string>): Promise<string> {
