@@ -14,7 +14,7 @@
  */
 import { ignoreErrors } from "../base/callbacks.ts";
 import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
-import { digest } from "../base/platform.ts";
+import { checkSecret, isSameText } from "../base/secrets.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkTickOptions, type TickOptions } from "../tick/options.ts";
 
@@ -34,7 +34,6 @@ export interface CronOptions extends TickOptions {
  * @see https://vercel.com/docs/functions/limitations
  */
 const DEFAULTS = { deadlineMs: 8_000 };
-const MIN_SECRET = 16;
 /** Seconds after which a caller may ask again if Redis does not answer. */
 const RETRY_AFTER_S = 60;
 
@@ -82,17 +81,14 @@ export function cronHandler(
   if (typeof store !== "function" && typeof store?.tick !== "function") {
     throw badArgument(what, "store", "a store, or a function (request) => store", typeof store);
   }
-  if (typeof secret !== "string" || secret.length < MIN_SECRET || !/^[\x21-\x7e]+$/.test(secret)) {
-    const is = typeof secret === "string" ? `${secret.length} characters` : typeof secret;
-    throw badArgument(what, "secret", `at least ${MIN_SECRET} characters of visible ASCII`, is);
-  }
+  checkSecret(what, secret);
   const { onError } = checkTickOptions(tickOptions, what);
 
   return async (request) => {
     if (request.method !== "GET" && request.method !== "POST") {
       return refusal(405, "BAD_ARGUMENT", "Cannot tick as the method must be GET or POST", { allow: "GET, POST" });
     }
-    if (!await isEqual(request.headers.get("authorization") ?? "", `Bearer ${secret}`)) {
+    if (!await isSameText(request.headers.get("authorization") ?? "", `Bearer ${secret}`)) {
       const must = "Cannot tick as the request must bring the secret: Authorization: Bearer ...";
       return refusal(401, "BAD_ARGUMENT", must, { "www-authenticate": "Bearer" });
     }
@@ -110,15 +106,6 @@ export function cronHandler(
       return refusal(503, error.code, error.message, { "retry-after": String(RETRY_AFTER_S) });
     }
   };
-}
-
-/** Compares digests, so that it takes as long for any text of one length. */
-async function isEqual(a: string, b: string): Promise<boolean> {
-  const encoder = new TextEncoder();
-  const [one, other] = await Promise.all([a, b].map((text) => digest("SHA-256", encoder.encode(text))));
-  let difference = 0;
-  one!.forEach((byte, i) => difference |= byte ^ other![i]!);
-  return difference === 0;
 }
 
 function refusal(status: number, code: string, message: string, headers?: Record<string, string>): Response {

@@ -114,7 +114,8 @@ export function list(store: TundraStore, options: ListOptions = {}): AsyncIterab
   };
 }
 
-function entryOf(key: string, record: KeyRecord, isDead: boolean, nowMs: number): ListedKey {
+/** A key as its record tells it. */
+export function entryOf(key: string, record: KeyRecord, isDead: boolean, nowMs: number): ListedKey {
   const { error, exp, kb, touch, ver } = record;
   return {
     key,

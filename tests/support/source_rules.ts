@@ -58,6 +58,7 @@ export const LAYERS: Record<string, number> = {
   "src/operations": 6,
   "src/transparent": 6,
   "src/encryption": 7,
+  "src/page": 7,
   "mod.ts": 7,
   "src/testing": 7,
   "src/cli": 8,

@@ -1,0 +1,50 @@
+/**
+ * The meaning of each error code and what to do about it: the words of docs/errors.md, short enough for a page.
+ * @module
+ */
+import type { TundraErrorCode } from "../base/errors.ts";
+
+/** One error code. */
+export interface Advice {
+  meaning: string;
+  todo: string;
+}
+
+/** By code; a test compares it with docs/errors.md. */
+export const ADVICE: Readonly<Record<TundraErrorCode, Advice>> = {
+  BAD_ARGUMENT: { meaning: "an argument or option is wrong; nothing was sent", todo: "fix the call" },
+  MISSING: {
+    meaning: "dirty() named keys that do not exist; the others are marked. restoreVersion: there was no value then",
+    todo: 'fix the call, or missing: "del" if the command removed the key',
+  },
+  CONFLICT: {
+    meaning: "a key was written while it was evicted; restoreVersion would replace what is not archived",
+    todo: "choose a value: evict({ discard: true }), dirty({ overwrite: true }) or del()",
+  },
+  ENSURE_FAILED: {
+    meaning: "some keys could not be brought back; the others are there",
+    todo: "read causes, key by key",
+  },
+  UNAVAILABLE: { meaning: "a server, the network or a time limit failed", todo: "retry if retryable; else see below" },
+  TOO_LARGE: {
+    meaning: "a value cannot be moved; it stays in Redis",
+    todo: "raise the limit that the message names, use a datastore with putParts, or leave it resident",
+  },
+  UNSUPPORTED: {
+    meaning:
+      "the server, the datastore or this version lacks something, or the options lack a freezer or its key; nothing is lost",
+    todo: "read the message",
+  },
+  CORRUPT: {
+    meaning: "an archive object holds other bytes than those that were put",
+    todo: "alert an operator: restore the object from a backup or a noncurrent version",
+  },
+  LOST: {
+    meaning: "an evicted value has no object, or the index does not belong to this archive",
+    todo: "alert an operator; limits says what may have happened",
+  },
+  NOT_FOUND: {
+    meaning: "a datastore has no such object; restoreVersion: the archive holds no such version",
+    todo: "see what it refuses; of a datastore nothing: Tundra turns it into LOST or into absence",
+  },
+};
