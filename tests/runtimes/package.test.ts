@@ -87,6 +87,7 @@ describe("the npm package", () => {
         "./encryption",
         "./http",
         "./operations",
+        "./page",
         "./testing",
         "./transparent",
         "./unstorage",

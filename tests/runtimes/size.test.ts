@@ -25,6 +25,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./encryption": 35,
   "./http": 3,
   "./operations": 110,
+  "./page": 55,
   "./testing": 30,
   "./transparent": 36,
   "./unstorage": 6,
