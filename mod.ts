@@ -38,6 +38,8 @@
 export { type DirtyOptions } from "./src/dirty.ts";
 export type { EvalQueue } from "./src/dirty_in.ts";
 export { tundraStore } from "./src/store.ts";
+export type { TickCounts, TundraCall, TundraEvent } from "./src/core/events.ts";
+export type { Totals } from "./src/scripts/status.ts";
 export type { Status, TundraOptions, TundraStore } from "./src/store_interface.ts";
 export { type TundraEnv, type TundraEnvOptions, tundraFromEnv, type TundraVariable } from "./src/env.ts";
 export type { EvictOptions, EvictReport } from "./src/evict.ts";

@@ -17,7 +17,7 @@ import { archivePlace, uuidOf } from "./core/owner.ts";
 import type { CheckFinding } from "./scripts/check.ts";
 import { parseRecord } from "./scripts/prelude.ts";
 import { readState } from "./scripts/read_state.ts";
-import { restore, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
+import { restore, type RestoreOutcome, type Thawed, TOMBSTONE } from "./scripts/restore.ts";
 import { encodePayload, payloadBytes } from "./upstash/payload.ts";
 import { batches, inParts, keyBytes } from "./upstash/requests.ts";
 
@@ -79,6 +79,7 @@ export async function bringBack(
       const outcomes = large
         ? [await (await import("./core/restore_large.ts")).restoreLarge(context, { ...large, expected: expected! })]
         : await restore(context.index, batch);
+      tellRestored(context, batch, outcomes);
       batch.forEach(({ key }, i) => {
         const outcome = outcomes[i]!;
         if (outcome === "again") again.push(key);
@@ -118,6 +119,19 @@ export async function bringBack(
   }
   await send(ready);
   return again;
+}
+
+/** Tells the application how many of them came back, and the bytes of their payloads. */
+function tellRestored({ onEvent }: Context, batch: Ready[], outcomes: RestoreOutcome[]): void {
+  const restored = batch.filter((_, i) => outcomes[i] === "restored");
+  const bytesOf = ({ key, bytes, large }: Ready) => large ? large.head.bytes : bytes - inFlight(key, 0);
+  if (restored.length > 0) {
+    onEvent?.({
+      type: "restored",
+      keys: restored.length,
+      bytes: restored.reduce((sum, each) => sum + bytesOf(each), 0),
+    });
+  }
 }
 
 const weigh = ({ weight }: Ready): number => weight;

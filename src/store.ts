@@ -3,12 +3,15 @@
  * @module
  */
 import { checkFreezers } from "./archive/record.ts";
+import { ignoreErrors } from "./base/callbacks.ts";
 import { checkBoolean, checkFunction, checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
 import { type Context, rememberContext } from "./core/context.ts";
+import type { TundraCall } from "./core/events.ts";
 import type { SingleFlight } from "./core/fetch_archived.ts";
+import { told } from "./core/told.ts";
 import type { Datastore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
 import { deadLetters, retryDead } from "./dead_letters.ts";
@@ -18,7 +21,7 @@ import { dirtyIn, type EvalQueue } from "./dirty_in.ts";
 import { ensureKs } from "./ensure.ts";
 import { evict, evictArguments, type EvictReport } from "./evict.ts";
 import type { Index } from "./scripts/prelude.ts";
-import { readStatus } from "./scripts/status.ts";
+import { keysOf, readStatus, totalsOf } from "./scripts/status.ts";
 import type { Status, TundraOptions, TundraStore } from "./store_interface.ts";
 import { MAX_DURATION_MS } from "./tick/options.ts";
 import { tick } from "./tick/tick.ts";
@@ -39,7 +42,7 @@ const LEAST_REDIS_TTL_MS = 10 * 60 * 60 * 1000;
 /** Names of {@linkcode TundraOptions}. */
 export const STORE_OPTIONS: readonly string[] = [
   ...["redis", "tqname", "freezer", "redisTtlMs", "freezeDelayMs", "databaseId", "maxBytesInFlight", "lookInArchive"],
-  ...["packBytes", "maxPackedBytes", "minEvictBytes", "evictable"],
+  ...["packBytes", "maxPackedBytes", "minEvictBytes", "evictable", "onEvent"],
 ];
 
 /**
@@ -62,42 +65,45 @@ export function tundraStore(datastore: Datastore, options: TundraOptions): Tundr
   const flights: SingleFlight | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(context.connection, context.clientOptions);
   const call = async <T>(
+    name: TundraCall,
     what: string,
     keys: readonly unknown[],
     none: T,
-    act: (keys: string[]) => Promise<T>,
+    act: (context: Context, keys: string[]) => Promise<T>,
   ): Promise<T> => {
     const checked = checkKeys(what, keys);
-    return checked.length === 0 ? none : await act(checked);
+    if (checked.length === 0) return none;
+    return await told(context, name, checked.length, (counting) => act(counting, checked));
   };
 
   return rememberContext<TundraStore>({
     redis,
     ensureKs: (...keys: unknown[]) =>
-      call("ensure keys", keys, undefined, (checked) => ensureKs(context, flights, checked)),
+      call("ensureKs", "ensure keys", keys, undefined, (context, checked) => ensureKs(context, flights, checked)),
     async dirty(...args: unknown[]) {
       const { options, keys } = dirtyArguments("mark keys", args);
-      if (keys.length > 0) await dirty(context, keys, options);
+      if (keys.length > 0) await told(context, "dirty", keys.length, (counting) => dirty(counting, keys, options));
     },
     dirtyIn(pipeline: EvalQueue, ...args: unknown[]) {
       const { options, keys } = dirtyArguments("mark in a pipeline", args);
       if (keys.length > 0) dirtyIn(context, pipeline, keys, options);
     },
-    tick: (options) => tick(context, options),
+    tick: (options) => told(context, "tick", 0, (counting) => tick(counting, options)),
     worker: (options) => worker(context, options),
     evict(...args: unknown[]) {
       const { options, keys } = evictArguments(args);
       return call<EvictReport>(
+        "evict",
         "evict keys",
         keys,
         { evicted: [], kept: {} },
-        (checked) => evict(context, checked, options),
+        (context, checked) => evict(context, checked, options),
       );
     },
-    del: (...keys: unknown[]) => call("delete keys", keys, 0, (checked) => del(context, checked)),
-    status: () => status(context.index),
-    deadLetters: (options) => deadLetters(context, options),
-    retryDead: (...keys: unknown[]) => call("requeue keys", keys, 0, (checked) => retryDead(context, checked)),
+    del: (...keys: unknown[]) => call("del", "delete keys", keys, 0, del),
+    status: () => told(context, "status", 0, ({ index }) => status(index)),
+    deadLetters: (options) => told(context, "deadLetters", 0, (counting) => deadLetters(counting, options)),
+    retryDead: (...keys: unknown[]) => call("retryDead", "requeue keys", keys, 0, retryDead),
   }, context);
 }
 
@@ -129,7 +135,9 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
   if (lookInArchive && packBytes > 0) throw badArgument(what, "packBytes with lookInArchive", "0", packBytes);
   const { minEvictBytes = 1024, evictable } = options;
   checkNumber(what, "minEvictBytes", minEvictBytes, 0, Infinity);
+  const { onEvent } = options;
   checkFunction(what, "evictable", evictable);
+  checkFunction(what, "onEvent", onEvent);
   const tqname = checkTqname(options.tqname ?? "default");
   const connection = connect(options.redis);
   const database = databaseId ?? databaseName(options.redis.url);
@@ -150,24 +158,22 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     maxPackedBytes,
     maxBytesInFlight,
     lookInArchive,
+    onEvent: onEvent && ((event) => ignoreErrors(() => onEvent(event))),
   };
 }
 
 /** Reads the counts; see {@linkcode TundraStore.status}. */
 async function status(index: Index): Promise<Status> {
   const { queued, due, idle, dead, purge, oldestDueMs, lastTickMs, totals } = await readStatus(index);
-  const { frozen = 0, evicted = 0, restored = 0, rescued = 0, removed = 0, bytes = 0, archived = 0, left = 0 } = totals;
-  const away = evicted - restored - left;
   return {
     dirty: queued + dead,
     due,
     idle,
-    resident: archived - away,
-    evicted: away,
+    ...keysOf(totals),
     dead,
     purge,
     oldestDueMs,
     lastTickMs,
-    totals: { frozen, evicted, restored, rescued, removed, bytes },
+    totals: totalsOf(totals),
   };
 }

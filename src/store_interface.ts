@@ -4,10 +4,12 @@
  */
 import type { Redis } from "@upstash/redis";
 import type { Freezer } from "./archive/freezer.ts";
+import type { TundraEvent } from "./core/events.ts";
 import type { DeadLetter, DeadLetterOptions } from "./dead_letters.ts";
 import type { DirtyOptions } from "./dirty.ts";
 import type { EvalQueue } from "./dirty_in.ts";
 import type { EvictOptions, EvictReport } from "./evict.ts";
+import type { Totals } from "./scripts/status.ts";
 import type { TickOptions, TickReport } from "./tick/options.ts";
 import type { TundraWorker, WorkerOptions } from "./tick/worker.ts";
 import type { RedisOptions } from "./upstash/connection.ts";
@@ -97,6 +99,13 @@ export interface TundraOptions {
    * @default {65_536}
    */
   maxPackedBytes?: number;
+  /**
+   * Called as the store's calls and operations go on, with numbers and codes; see {@linkcode TundraEvent}. Events hold
+   * no key and no secret. What it throws is ignored. `@tundra/store/metrics` makes one.
+   *
+   * @default {nothing is told, and nothing is counted}
+   */
+  onEvent?: (event: TundraEvent) => void;
 }
 
 /** Counts of keys by state, and totals. */
@@ -123,20 +132,7 @@ export interface Status {
   /** The time at which a tick last began, by Redis' clock, in milliseconds since 1970; 0 if none ever did. */
   lastTickMs: number;
   /** Totals since the index was made. */
-  totals: {
-    /** Values archived. */
-    frozen: number;
-    /** Keys that left Redis. */
-    evicted: number;
-    /** Keys brought back. */
-    restored: number;
-    /** Keys that an eviction found changed without a mark, and marked. */
-    rescued: number;
-    /** Keys that were removed on purpose and whose removal was archived. */
-    removed: number;
-    /** Bytes of all values' archive objects ever put. It is not what the archive holds now: old versions stay. */
-    bytes: number;
-  };
+  totals: Totals;
 }
 
 /**
@@ -209,7 +205,7 @@ export interface TundraStore {
    *
    * Cost, for a batch of n keys: 3 requests, n uploads, 2 n + 21 commands (a command more for each key with an expiry
    * of its own); with `redisTtlMs` a command more, and to evict n keys 2 requests and 2 n + 11 commands. Once an hour
-   * 3 requests, 2 commands and a listing more, to see if Redis has lost records or removes keys by itself.
+   * 3 requests, 10 commands and a listing more, to see if Redis has lost records or removes keys by itself.
    *
    * @returns the report, which holds the failures of single keys
    * @throws {TundraError} if nothing could be claimed: `UNAVAILABLE`, `LOST`; `BAD_ARGUMENT`

@@ -15,6 +15,8 @@
  * | `tick` | string | when a tick last began (ms); the seal of the id |
  * | `lost_records_cursor` | string | when a tick last searched for lost records (ms), and the next search's cursor |
  * | `stats` | hash | totals since the beginning |
+ * | `hours` | hash | hour, modulo 336 -> what there was then, see src/scripts/note_hour.ts |
+ * | `runs` | hash | operation, and day modulo 14 -> what it did then, see src/scripts/note_run.ts |
  * | `cursor:<name>` | string | where an operation goes on that a bound has interrupted |
  *
  * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and small ones
@@ -126,6 +128,8 @@ export interface RedisKeys {
   readonly tick: string;
   readonly lostRecordsCursor: string;
   readonly stats: string;
+  readonly hours: string;
+  readonly runs: string;
   record(key: string): string;
   /** Of an operation that a bound has interrupted. */
   cursor(name: string): string;
@@ -145,6 +149,8 @@ export function redisKeys(tqname: string): RedisKeys {
     tick: prefix + "tick",
     lostRecordsCursor: prefix + "lost_records_cursor",
     stats: prefix + "stats",
+    hours: prefix + "hours",
+    runs: prefix + "runs",
     record: (key) => `${prefix}rec:${key}`,
     cursor: (name) => `${prefix}cursor:${name}`,
     temporary: (name) => `${prefix}tmp:${name}`,

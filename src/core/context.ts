@@ -7,6 +7,7 @@ import { badArgument } from "../base/errors.ts";
 import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
+import type { TundraEvent } from "./events.ts";
 import type { ClientOptions } from "../upstash/client.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
 
@@ -33,6 +34,8 @@ export interface Context extends Naming {
   readonly maxBytesInFlight: number;
   /** `true`: ensureKs() asks the archive for keys of which Redis has neither value nor record. */
   readonly lookInArchive: boolean;
+  /** Tells the application; what its listener throws is ignored. `undefined`: nobody listens. */
+  readonly onEvent: ((event: TundraEvent) => void) | undefined;
 }
 
 /** Options of requests to Redis and to the archive alike. */

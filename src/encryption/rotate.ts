@@ -7,6 +7,8 @@
  */
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "../operations/bounds.ts";
 import { type KeyError, keyErrors } from "../operations/key_errors.ts";
 import { indexWent, ownedIndex } from "../operations/owned_index.ts";
@@ -80,7 +82,11 @@ const BOUNDS = { least: 30, closing: 8 };
  * ```
  */
 export async function rotate(store: TundraStore, options: RotateOptions = {}): Promise<RotateReport> {
-  const { context, parts } = encryptionOf(WHAT, store);
+  return await told(contextOf(WHAT, store), "rotate", 0, (context) => rotateWith(context, options));
+}
+
+async function rotateWith(context: Context, options: RotateOptions): Promise<RotateReport> {
+  const parts = encryptionOf(WHAT, context);
   const { maxObjects = Infinity, dryRun = false } = options;
   const bounds = beginOperation(WHAT, context, options, ["maxObjects", "dryRun"], BOUNDS);
   checkNumber(WHAT, "maxObjects", maxObjects, 1, Infinity);

@@ -4,6 +4,8 @@
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { packName } from "../base/keys.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { packsIn } from "../core/newest_version.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "../operations/bounds.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "../operations/key_errors.ts";
@@ -65,7 +67,11 @@ const PACK_REQUESTS = 4;
  * ```
  */
 export async function status(store: TundraStore, options: OperationOptions = {}): Promise<EncryptionStatus> {
-  const { context } = encryptionOf(WHAT, store);
+  return await told(contextOf(WHAT, store), "encryptionStatus", 0, (context) => statusWith(context, options));
+}
+
+async function statusWith(context: Context, options: OperationOptions): Promise<EncryptionStatus> {
+  encryptionOf(WHAT, context);
   const bounds = beginOperation(WHAT, context, options, []);
   if (!context.datastore.listKeys) {
     throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} as the datastore must be able to list: it is not`);

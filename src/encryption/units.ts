@@ -7,7 +7,7 @@ import type { Freezer } from "../archive/freezer.ts";
 import { type Directory, directoryPlace, PACK_HEAD, type PackEntry, thawDirectory } from "../archive/pack.ts";
 import { isNotFound, show, TundraError } from "../base/errors.ts";
 import { isLarge, packName, versionMicros } from "../base/keys.ts";
-import { type Context, contextOf } from "../core/context.ts";
+import type { Context } from "../core/context.ts";
 import { fetchArchived } from "../core/fetch_archived.ts";
 import { wordOf } from "../core/newest_version.ts";
 import { readRanges } from "../core/read_ranges.ts";
@@ -30,11 +30,10 @@ const IDS = 38;
  *
  * @throws TundraError `UNSUPPORTED` if there is none, or others come after it; `BAD_ARGUMENT`
  */
-export function encryptionOf(what: string, store: object): { context: Context; parts: AesGcmParts } {
-  const context = contextOf(what, store);
+export function encryptionOf(what: string, context: Context): AesGcmParts {
   const last: Freezer | undefined = context.freezers.at(-1);
   const parts = last && aesGcmParts(last);
-  if (parts) return { context, parts };
+  if (parts) return parts;
   throw new TundraError("UNSUPPORTED", `Cannot ${what} as the store's last freezer must be aesGcmFreezer's: it is not`);
 }
 

@@ -6,7 +6,8 @@ import { checkBoolean, checkFunction, checkNumber } from "../base/arguments.ts";
 import { ignoreErrors } from "../base/callbacks.ts";
 import { badArgument, type TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { copiedIndex, unsupportedRecord } from "../core/key_errors.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import { mark } from "../scripts/mark.ts";
@@ -132,8 +133,11 @@ interface Run {
  * ```
  */
 export async function adopt(store: TundraStore, options: AdoptOptions = {}): Promise<AdoptReport> {
+  return await told(contextOf("adopt keys", store), "adopt", 0, (context) => adoptWith(context, options));
+}
+
+async function adoptWith(context: Context, options: AdoptOptions): Promise<AdoptReport> {
   const what = "adopt keys";
-  const context = contextOf(what, store);
   const bounds = beginOperation(what, context, options, NAMES);
   const run = begin(what, bounds, options);
   const { match, type, dryRun = false } = options;

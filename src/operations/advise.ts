@@ -5,6 +5,7 @@
 import { checkNames, checkNumber } from "../base/arguments.ts";
 import { badArgument } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { countAll, measure } from "../scripts/measure.ts";
 import { scan, SCAN_START } from "../scripts/scan.ts";
 import type { TundraOptions, TundraStore } from "../store_interface.ts";
@@ -70,6 +71,7 @@ export interface AdviseReport extends OperationReport {
   plans: Record<string, { nowAMonth: number; thenAMonth: number }>;
 }
 
+const WHAT = "advise";
 const NAMES = ["match", "separator", "maxKeys", "sampleKeys", "minEvictBytes", "returnsAMonth", "prices"];
 const MOST_PREFIXES = 1_000;
 const LEAST_MEASURED = 10;
@@ -112,19 +114,20 @@ export async function advise(
   target: TundraStore | TundraOptions["redis"],
   options: AdviseOptions = {},
 ): Promise<AdviseReport> {
-  const what = "advise";
-  const context: Sampled = isRedis(target)
-    ? { connection: connect(target), minEvictBytes: MIN_EVICT_BYTES }
-    : contextOf(what, target);
-  const bounds = beginOperation(what, context, options, NAMES);
-  const settings = checked(what, context, options);
+  if (isRedis(target)) return await adviseOn({ connection: connect(target), minEvictBytes: MIN_EVICT_BYTES }, options);
+  return await told(contextOf(WHAT, target), "advise", 0, (context) => adviseOn(context, options));
+}
+
+async function adviseOn(context: Sampled, options: AdviseOptions): Promise<AdviseReport> {
+  const bounds = beginOperation(WHAT, context, options, NAMES);
+  const settings = checked(WHAT, context, options);
   const scanned: Scanned = { groups: new Map(), count: 0, passed: 0, ended: false };
   const measured = new Map<string, MeasuredKey[]>();
   let all = 0;
   const done = await untilBound(bounds, async () => {
-    all = await countAll(context.connection, what, bounds.call);
-    await scanNames(bounds, what, options.match, settings, scanned, all);
-    return await measureNames(bounds, what, settings, scanned, measured) &&
+    all = await countAll(context.connection, WHAT, bounds.call);
+    await scanNames(bounds, WHAT, options.match, settings, scanned, all);
+    return await measureNames(bounds, WHAT, settings, scanned, measured) &&
       (scanned.ended || isEnough(settings, scanned));
   });
   const raise = scanned.ended || scanned.passed === 0 ? 1 : Math.max(1, all / scanned.passed);

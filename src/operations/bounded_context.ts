@@ -4,12 +4,12 @@
  */
 import type { Context } from "../core/context.ts";
 import type { Datastore } from "../datastores/datastore.ts";
-import { withOptions } from "../upstash/with_options.ts";
+import { defaults, withOptions } from "../upstash/with_options.ts";
 import type { Bounds } from "./bounds.ts";
 
 /** The same store, but each of its requests is counted, and refused at a bound, as the operation's own. */
 export function boundedContext({ call, context, counted }: Bounds): Context {
-  const { connection, scripts } = withOptions(context.connection, context.index.scripts, call);
+  const { connection, scripts } = withOptions(context.connection, context.index.scripts, defaults(call));
   const { datastore: given } = context;
   const { deleteKeys, fetchRanges, hasKeys, listKeys } = given;
   const datastore: Datastore = {

@@ -5,7 +5,8 @@
 import { checkBoolean, checkNames } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { eraseOwn, erasePacks, proveObjects, provePacks } from "./erase_archive.ts";
@@ -90,8 +91,15 @@ export async function erase(
   keys: readonly string[] | { match: string },
   options: EraseOptions = {},
 ): Promise<EraseReport> {
+  return await told(contextOf("erase keys", store), "erase", 0, (context) => eraseWith(context, keys, options));
+}
+
+async function eraseWith(
+  context: Context,
+  keys: readonly string[] | { match: string },
+  options: EraseOptions,
+): Promise<EraseReport> {
   const what = "erase keys";
-  const context = contextOf(what, store);
   const { dryRun = false } = options;
   const bounds = beginOperation(what, context, options, ["dryRun"], { least: 30, closing: 6 });
   checkBoolean(what, "dryRun", dryRun);

@@ -11,6 +11,7 @@
  * ```
  * @module
  */
+export { type Activity, activity, type ActivityOptions, type DailyRun, type Hour } from "./activity.ts";
 export { adopt, type AdoptOptions, type AdoptReport } from "./adopt.ts";
 export type { PlanAdvice, PrefixAdvice, Prices } from "./advice.ts";
 export { advise, type AdviseOptions, type AdviseReport } from "./advise.ts";

@@ -4,7 +4,8 @@
  */
 import { checkNames, checkSignal } from "../base/arguments.ts";
 import { TundraError } from "../base/errors.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { putFormer } from "../core/former.ts";
 import { holdsNamed } from "../core/held_versions.ts";
 import { idChanged, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
@@ -59,10 +60,13 @@ export interface MoveIndexReport {
  * ```
  */
 export async function moveIndex(store: TundraStore, options: MoveIndexOptions = {}): Promise<MoveIndexReport> {
+  return await told(contextOf("move an index", store), "moveIndex", 0, (context) => moveIndexWith(context, options));
+}
+
+async function moveIndexWith(context: Context, options: MoveIndexOptions): Promise<MoveIndexReport> {
   const what = "move an index";
   checkNames(what, options, ["signal"]);
   checkSignal(what, "signal", options.signal);
-  const context = contextOf(what, store);
   const { datastore, index, tqname } = context;
   const call = { signal: options.signal };
   const { id } = await readState(index, [], call);

@@ -7,7 +7,8 @@ import { checkFunction, checkNumber } from "../base/arguments.ts";
 import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import { monotonicMs, uuid } from "../base/platform.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
@@ -68,7 +69,16 @@ export async function peek<T>(
   read: (redis: Redis, name: string) => T | Promise<T>,
   options: PeekOptions = {},
 ): Promise<T | undefined> {
-  const context = contextOf(WHAT, store);
+  return await told(contextOf(WHAT, store), "peek", 0, (context) => peekWith(context, store, key, read, options));
+}
+
+async function peekWith<T>(
+  context: Context,
+  store: TundraStore,
+  key: string,
+  read: (redis: Redis, name: string) => T | Promise<T>,
+  options: PeekOptions,
+): Promise<T | undefined> {
   checkKeys(WHAT, [[key]]);
   if (read === undefined) throw badArgument(WHAT, "read", "a function", read);
   checkFunction(WHAT, "read", read);

@@ -4,7 +4,8 @@
  */
 import { asTundraError } from "../base/errors.ts";
 import { uuid } from "../base/platform.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { isConfirmed } from "../core/identity.ts";
 import { Refuted, type ServerProbe } from "../scripts/probe/server_probe.ts";
 import { removeProbeKeys, SERVER_CHECKS } from "../scripts/probe/server.ts";
@@ -68,8 +69,11 @@ const REQUESTS = 1;
  * ```
  */
 export async function probe(store: TundraStore, options: ProbeOptions = {}): Promise<ProbeReport> {
+  return await told(contextOf("probe", store), "probe", 0, (context) => probeWith(context, options));
+}
+
+async function probeWith(context: Context, options: ProbeOptions): Promise<ProbeReport> {
   const what = "probe";
-  const context = contextOf(what, store);
   const bounds = beginOperation(what, context, options, []);
   const { connection, index } = context;
   const own = uuid();

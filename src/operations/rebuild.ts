@@ -4,7 +4,8 @@
  */
 import { checkBoolean, checkMethods } from "../base/arguments.ts";
 import { badArgument, show, TundraError } from "../base/errors.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { idChanged } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import type { Datastore } from "../datastores/datastore.ts";
@@ -119,7 +120,10 @@ const END = textOf({ stage: "end" });
  * ```
  */
 export async function rebuild(store: TundraStore, options: RebuildOptions = {}): Promise<RebuildReport> {
-  const context = contextOf(WHAT, store);
+  return await told(contextOf(WHAT, store), "rebuild", 0, (context) => rebuildWith(context, options));
+}
+
+async function rebuildWith(context: Context, options: RebuildOptions): Promise<RebuildReport> {
   const bounds = beginOperation(WHAT, context, options, ["takeOver", "from", "dryRun", "skipDamaged"]);
   const { from, takeOver = false, dryRun = false, skipDamaged = false, maxSubrequests = Infinity } = options;
   for (const [name, value] of Object.entries({ takeOver, dryRun, skipDamaged })) checkBoolean(WHAT, name, value);

@@ -9,12 +9,14 @@ import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
 import { checkKeys, newestOf, objectName, versionMicros } from "../base/keys.ts";
 import { nonce } from "../base/platform.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
 import type { LargeObject } from "../core/restore_large.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
-import { restoreVersion as restoreScript, type Revival, type RevivalOutcome } from "../scripts/restore_version.ts";
+import { restoreVersion as restoreScript, type Revival } from "../scripts/restore_version.ts";
+import { conflict, mayBeRestored, refusal, RUN_A_TICK } from "./restore_refused.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";
@@ -104,7 +106,20 @@ export async function restoreVersion(
   version: string | Date,
   options: RestoreVersionOptions = {},
 ): Promise<RestoreVersionReport> {
-  const context = contextOf(WHAT, store);
+  return await told(
+    contextOf(WHAT, store),
+    "restoreVersion",
+    0,
+    (context) => restoreVersionWith(context, key, version, options),
+  );
+}
+
+async function restoreVersionWith(
+  context: Context,
+  key: string,
+  version: string | Date,
+  options: RestoreVersionOptions,
+): Promise<RestoreVersionReport> {
   checkKeys(WHAT, [[key]]);
   const bounds = beginOperation(WHAT, context, options, ["to", "expired", "maxPacks", "dryRun"]);
   const { to = key, expired = false, maxPacks = MOST_PACKS, dryRun = false } = options;
@@ -261,37 +276,4 @@ async function checkPresent(bounds: Bounds, { key, record, exists }: KeyState): 
     throw conflict(key, `its present version must be in the archive: ${show(name)} is not there. ${RUN_A_TICK}`);
   }
   if (there instanceof Error) throw there;
-}
-
-function mayBeRestored(key: string): TundraError {
-  const must = "hear if it took effect: a reply was lost, and the key has changed since. It may have been restored";
-  return new TundraError("UNAVAILABLE", `Cannot restore ${show(key)} as it must ${must}`, { keys: [key] });
-}
-
-const RUN_A_TICK = "Call dirty() and run a tick first";
-
-function conflict(key: string, rest: string): TundraError {
-  return new TundraError("CONFLICT", `Cannot restore a version to ${show(key)} as ${rest}`, { keys: [key] });
-}
-
-function refusal(key: string, exp: number, outcome: Exclude<RevivalOutcome, { expMs: number }>): TundraError {
-  if (typeof outcome === "object") {
-    const must = `accept its payload: ${outcome.refused}`;
-    return new TundraError("UNSUPPORTED", `Cannot restore ${show(key)} as Redis must ${must}`, { keys: [key] });
-  }
-  if (outcome === "unsupported") return unsupportedRecord("restore a version to", key);
-  if (outcome === "dirty") {
-    return conflict(key, "it must hold no change that is not archived: it does. Run a tick first");
-  }
-  if (outcome === "blind write") {
-    return conflict(key, "it must not be written while evicted: call ensureKs() and see its error");
-  }
-  if (outcome === "occupied") return conflict(key, "no key may have that name: there is one, or it is evicted");
-  if (outcome === "expired") {
-    const must = `not be past its own expiry, ${
-      new Date(exp).toISOString()
-    }: pass { expired: true } to restore it without`;
-    return new TundraError("MISSING", `Cannot restore ${show(key)} as the version must ${must}`, { keys: [key] });
-  }
-  return conflict(key, `it must hold what was archived: it was changed without a mark. ${RUN_A_TICK}`);
 }

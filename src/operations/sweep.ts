@@ -14,6 +14,7 @@
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { formerIds } from "../core/former.ts";
 import { checkIdentity, isConfirmed } from "../core/identity.ts";
 import { uuidOf } from "../core/owner.ts";
@@ -90,7 +91,7 @@ export interface SweepOptions extends OperationOptions {
  * ```
  */
 export async function sweep(store: TundraStore, options: SweepOptions = {}): Promise<SweepReport> {
-  return await sweepArchive(contextOf("sweep", store), options);
+  return await told(contextOf("sweep", store), "sweep", 0, (context) => sweepArchive(context, options));
 }
 
 registerUpkeep({
@@ -119,7 +120,11 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
     ...bounds.report(false),
     ...{ deleted: 0, moved: 0, kept: 0, objects: 0, deletedFor: {}, keptFor: {}, errors: [] },
   };
-  const end = (done: boolean) => Object.assign(report, bounds.report(done));
+  const end = (done: boolean) => {
+    const { deleted, moved, errors } = report;
+    if (!dryRun) context.onEvent?.({ type: "swept", deleted, moved, failed: errors.length });
+    return Object.assign(report, bounds.report(done));
+  };
   if (!isConfirmed(id)) return end(true); // a new store
   await checkArchive(bounds, id);
   const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };

@@ -8,7 +8,8 @@ import { asTundraError, isNotFound, show, type TundraError, type TundraErrorCode
 import { versionAfter, versionMicros } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import type { Directories } from "../core/newest_version.ts";
-import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { readCursor } from "../scripts/cursor.ts";
+import { noteRun, type Run } from "../scripts/note_run.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
 import type { Bounds, OperationReport } from "./bounds.ts";
 import { decodeNotes, emptyNotes, encodeNotes, type Notes } from "./sweep_notes.ts";
@@ -134,7 +135,7 @@ export async function saveState(run: SweepRun, state: SweepState): Promise<void>
     await context.datastore.putKey(name, bytes, bounds.closing);
     state.object = cursor;
   }
-  await writeCursor(context, CURSOR, cursor, bounds.closing);
+  await noteRun(context, CURSOR, cursor, runOf(run, false), bounds.closing);
   if (before !== "" && before !== cursor) await context.datastore.deleteKeys!([nameOf(run, before)], bounds.closing);
 }
 
@@ -142,13 +143,18 @@ export async function saveState(run: SweepRun, state: SweepState): Promise<void>
 export async function dropState(run: SweepRun, { object }: SweepState): Promise<void> {
   const { context, bounds, times } = run;
   if (run.dryRun) return;
-  await writeCursor(context, CURSOR, undefined, bounds.closing);
+  await noteRun(context, CURSOR, undefined, runOf(run, true), bounds.closing);
   const { names } = await context.datastore.listKeys!(nameOf(run, ""), undefined, bounds.closing);
   const old = names.filter((name) => {
     const ver = name.slice(name.lastIndexOf("/") + 1);
     return ver === object || (versionMicros(ver) > 0 && versionMicros(ver) + SAFE_US < times.nowUs);
   });
   if (old.length > 0) await context.datastore.deleteKeys!(old, bounds.closing);
+}
+
+/** The numbers of a sweep that the index keeps: see `runsOf` of activity.ts. */
+function runOf({ report: { deleted, moved, kept, errors } }: SweepRun, done: boolean): Run {
+  return { operation: "sweep", done, numbers: [deleted, moved, kept, errors.length] };
 }
 
 function nameOf({ context }: SweepRun, object: string): string {

@@ -5,6 +5,7 @@
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, badArgument, show, TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { registerUpkeep } from "../core/upkeep.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
@@ -114,7 +115,7 @@ const MOST_ERRORS = 100;
  * ```
  */
 export async function verify(store: TundraStore, options: VerifyOptions = {}): Promise<VerifyReport> {
-  return await verifyArchive(contextOf(WHAT, store), options, "verify");
+  return await told(contextOf(WHAT, store), WHAT, 0, (context) => verifyArchive(context, options, "verify"));
 }
 
 registerUpkeep({
@@ -190,6 +191,8 @@ async function verifyArchive(context: Context, options: VerifyOptions, name: str
   }
   await keep(position);
   const { checked, records, damaged, missing } = run;
+  const found = { checked: checked + records, damaged: damaged.length, missing: missing.length };
+  context.onEvent?.({ type: "verified", ...found });
   const repaired = [...damaged, ...missing].filter((each) => each.repaired).length;
   return {
     checked,

@@ -4,7 +4,8 @@
  */
 import { asTundraError, type TundraErrorCode } from "../base/errors.ts";
 import { random } from "../base/platform.ts";
-import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { readCursor } from "../scripts/cursor.ts";
+import { noteRun, type Run } from "../scripts/note_run.ts";
 import type { Bounds } from "./bounds.ts";
 import type { KeyErrors } from "./key_errors.ts";
 
@@ -136,14 +137,21 @@ export async function readPosition(
 
 /** Keeps the position for the next call; at the end it is removed. */
 export async function keepPosition(
-  { bounds }: VerifyRun,
+  run: VerifyRun,
   name: string,
   position: VerifyPosition,
   done: boolean,
 ): Promise<void> {
+  const { bounds } = run;
   const text = JSON.stringify(position).replace(
     /[^\x20-\x7e]/g,
     (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"),
   );
-  await writeCursor(bounds.context, name, done ? undefined : text, bounds.closing);
+  await noteRun(bounds.context, name, done ? undefined : text, runOf(run, done), bounds.closing);
+}
+
+/** The numbers of a verification that the index keeps; see `runsOf` of activity.ts. */
+function runOf({ checked, records, damaged, missing, errors }: VerifyRun, done: boolean): Run {
+  const numbers = [checked + records, damaged.length, missing.length, errors.report().failed] as const;
+  return { operation: "verify", done, numbers };
 }

@@ -6,7 +6,8 @@ import { holderName, placeOf } from "../archive/place.ts";
 import { checkNumber } from "../base/arguments.ts";
 import type { TundraErrorCode } from "../base/errors.ts";
 import { checkKeys, versionMicros } from "../base/keys.ts";
-import { contextOf } from "../core/context.ts";
+import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
@@ -94,8 +95,11 @@ const MOST_VERSIONS = 100;
  * ```
  */
 export async function versions(store: TundraStore, key: string, options: VersionsOptions = {}): Promise<Versions> {
+  return await told(contextOf("list versions", store), "versions", 0, (context) => versionsWith(context, key, options));
+}
+
+async function versionsWith(context: Context, key: string, options: VersionsOptions): Promise<Versions> {
   const what = "list versions";
-  const context = contextOf(what, store);
   checkKeys(what, [[key]]);
   const bounds = beginOperation(what, context, options, ["maxVersions", "maxPacks"]);
   const { maxVersions = MOST_VERSIONS, maxPacks = MOST_PACKS } = options;

@@ -6,6 +6,7 @@ import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import { type Context, contextOf } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import { unitOf } from "../core/fetch_archived.ts";
 import { ensureKs } from "../ensure.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
@@ -115,8 +116,15 @@ export async function warm(
   keys: readonly string[] | WarmOptions = {},
   options: WarmOptions = Array.isArray(keys) ? {} : keys as WarmOptions,
 ): Promise<WarmReport> {
+  return await told(contextOf("warm keys", store), "warm", 0, (context) => warmWith(context, keys, options));
+}
+
+async function warmWith(
+  context: Context,
+  keys: readonly string[] | WarmOptions,
+  options: WarmOptions,
+): Promise<WarmReport> {
   const what = "warm keys";
-  const context = contextOf(what, store);
   const bounds = beginOperation(what, context, options, NAMES);
   const { match, dryRun = false } = options;
   const { maxKeys = dryRun ? Infinity : MAX_KEYS, maxBytes = dryRun ? Infinity : MAX_BYTES } = options;

@@ -14,7 +14,7 @@ interface Keeping {
 }
 
 /** A cursor that nobody uses for so long goes. */
-const KEPT_MS = 30 * 24 * 60 * 60 * 1000;
+export const CURSOR_KEPT_MS = 30 * 24 * 60 * 60 * 1000;
 
 /** The cursor of an operation; `undefined` if it begins at the beginning. One command. */
 export async function readCursor(
@@ -34,6 +34,6 @@ export async function writeCursor(
   call?: CallOptions,
 ): Promise<void> {
   const key = index.keys.cursor(name);
-  const command = cursor === undefined ? ["DEL", key] : ["SET", key, cursor, "PX", String(KEPT_MS)];
+  const command = cursor === undefined ? ["DEL", key] : ["SET", key, cursor, "PX", String(CURSOR_KEPT_MS)];
   await ask(connection, "keep a cursor", command, call);
 }

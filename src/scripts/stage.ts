@@ -76,7 +76,7 @@ export async function stage(
 }
 
 /** Bytes of a piece that a connection's server has answered after it refused more. */
-const answered = new WeakMap<Connection, number>();
+const answered = new WeakMap<Connection["requester"], number>();
 
 /**
  * Bytes of what is staged, in as many requests as replies make necessary, 1 command each.
@@ -93,7 +93,7 @@ export async function readStaged(
   const all = new Uint8Array(length);
   // base64 makes four characters of three bytes
   const fits = () => Math.max(1, Math.floor(0.74 * (connection.replyLimit() - 200)));
-  const most = () => Math.min(length, fits(), answered.get(connection) ?? Infinity);
+  const most = () => Math.min(length, fits(), answered.get(connection.requester) ?? Infinity);
   for (let done = 0; done < length;) {
     const asked = Math.min(length - done, most());
     done += await asMany(asked, async (most) => {
@@ -105,7 +105,7 @@ export async function readStaged(
         throw new TundraError("UNAVAILABLE", `Cannot ${what} as ${must}`, { keys: [key] });
       }
       all.set(piece, done);
-      if (most < asked) answered.set(connection, most);
+      if (most < asked) answered.set(connection.requester, most);
       return most;
     });
   }

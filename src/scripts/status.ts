@@ -71,3 +71,32 @@ export async function readStatus(index: Index, call?: CallOptions): Promise<Coun
     totals,
   };
 }
+
+/** Counts of keys that the totals give. */
+export function keysOf(totals: Record<string, number>): { resident: number; evicted: number } {
+  const { evicted = 0, restored = 0, archived = 0, left = 0 } = totals;
+  const away = evicted - restored - left;
+  return { resident: archived - away, evicted: away };
+}
+
+/** Totals as an application sees them. */
+export interface Totals {
+  /** Values archived. */
+  frozen: number;
+  /** Keys that left Redis. */
+  evicted: number;
+  /** Keys brought back. */
+  restored: number;
+  /** Keys that an eviction found changed without a mark, and marked. */
+  rescued: number;
+  /** Keys that were removed on purpose and whose removal was archived. */
+  removed: number;
+  /** Bytes of all values' archive objects ever put. It is not what the archive holds now: old versions stay. */
+  bytes: number;
+}
+
+/** The totals that an application sees. */
+export function totalsOf(totals: Record<string, number>): Totals {
+  const { frozen = 0, evicted = 0, restored = 0, rescued = 0, removed = 0, bytes = 0 } = totals;
+  return { frozen, evicted, restored, rescued, removed, bytes };
+}

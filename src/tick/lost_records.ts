@@ -13,34 +13,26 @@ import { fetchArchived, type Fetched, type Named, thawArchived } from "../core/f
 import { type KnownPacks, newestVersions } from "../core/newest_version.ts";
 import { archivePlace } from "../core/owner.ts";
 import { inParallel } from "../datastores/parallel.ts";
-import type { Claim } from "../scripts/claim.ts";
-import { noteSearch, readEvictionPolicy } from "../scripts/note_search.ts";
+import { noteHour, readEvictionPolicy } from "../scripts/note_hour.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import { newestPacked, PACK_REQUESTS, withoutNewer } from "./lost_packed.ts";
+import { newestPacked, withoutNewer } from "./lost_packed.ts";
 import type { TickRun } from "./run.ts";
 
-const EVERY_MS = 60 * 60 * 1000;
 /** Records to read, and objects to fetch of keys that have none. */
 const RECORDS = 256;
 const OBJECTS = 8;
-/** All requests of a search: INFO, a page, records, a script and its source, the note; packs; and the objects. */
-const REQUESTS = 6 + 2 * PACK_REQUESTS + OBJECTS;
 /** Keys of which the archive is asked at once. */
 const WAVE = 16;
 
 /**
- * Checks once an hour if Redis removes keys by itself, and if it still has the records of keys that one page of the
- * archive's listing names. The next search goes on from there, or repeats this page if records are lost. It reports; it
- * never throws.
+ * Checks if Redis removes keys by itself, and if it still has the records of keys that one page of the archive's listing
+ * names. The next search goes on from there, or repeats this page if records are lost. It reports; it never throws.
  *
- * Cost: 3 requests, 2 billable commands (INFO is free), a listing, and for packs up to 3 listings and 4 reads; if
+ * Cost: 3 requests, 10 billable commands (INFO is free), a listing, and for packs up to 3 listings and 4 reads; if
  * records are missing, 1 request, 4 commands, the packs once more, and at most 8 fetches or listings.
  */
-export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
-  const nowMs = Math.floor(nowUs / 1000);
-  const [at, cursor] = lastSearch.split(" ");
-  if (lastSearch !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
+export async function searchLostRecords(run: TickRun, cursor: string | undefined, nowMs: number): Promise<void> {
   const { connection, datastore, tqname } = run.context;
   const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
   let next: string | undefined;
@@ -60,7 +52,7 @@ export async function searchLostRecords(run: TickRun, { lastSearch, nowUs }: Cla
     release();
   }
   // after a failure from the beginning: the archive may not know its cursor any more
-  await noteSearch(run.context, nowMs, next ?? "", run.call).catch(() => {});
+  await noteHour(run.context, nowMs, next ?? "", run.call).catch(() => {});
 }
 
 /** Reports a `maxmemory-policy` by which Redis removes keys. */

@@ -6,6 +6,7 @@ import { checkFunction, checkNames, checkNumber, checkSignal } from "../base/arg
 import { ignoreErrors } from "../base/callbacks.ts";
 import type { TundraError, TundraErrorCode } from "../base/errors.ts";
 import { leastDurationMs } from "../base/platform.ts";
+import type { TickCounts } from "../core/events.ts";
 import { type Upkeep, upkeepOf } from "../core/upkeep.ts";
 
 /**
@@ -96,50 +97,7 @@ export interface TickOptions {
 }
 
 /** The report of a tick. */
-export interface TickReport {
-  /** Keys leased. */
-  claimed: number;
-  /** Values archived. */
-  frozen: number;
-  /** Those of them that changed again meanwhile, so they are still dirty. */
-  requeued: number;
-  /** Keys that left Redis. */
-  evicted: number;
-  /** Idle keys that had been changed without a mark, and are marked now. */
-  rescued: number;
-  /** Claimed keys that were no longer in Redis: a tombstone was archived. */
-  missing: number;
-  /** Keys that could not be archived this time; the dead ones included. */
-  failed: number;
-  /** Keys that have used up their attempts. */
-  dead: number;
-  /** Keys that are due and not archived yet, as far as this tick knows. */
-  remaining: number;
-  /** Removed or expired keys whose objects were deleted from the archive. */
-  purged: number;
-  /** Keys that have objects to delete by now, as far as this tick knows. */
-  purging: number;
-  /** HTTP requests made. */
-  subrequests: number;
-  /** Redis commands run, those inside scripts too, as Upstash bills them; without those whose reply was lost. */
-  commands: number;
-  /** Bytes of values read from Redis. */
-  bytesRead: number;
-  /** Bytes of archive objects written. */
-  bytesWritten: number;
-  /** Versions that a sweep has deleted, if `sweepMs` was given. */
-  swept?: number;
-  /** Versions and records that were verified, if `verifyKeys` was given. */
-  verified?: number;
-  /** Versions that were found damaged or missing. */
-  damaged?: number;
-  /** Duration in milliseconds. */
-  durationMs: number;
-  /**
-   * `true` if no due key is left that this tick knows of: no bound was reached, no eviction failed, no lease ended
-   * before its keys were archived.
-   */
-  done: boolean;
+export interface TickReport extends TickCounts {
   /**
    * All failures. A failure of the tick or of the archive has the key "" and comes once, however many keys it concerns.
    */

@@ -21,7 +21,7 @@ interface Proof {
   turn: Semaphore;
 }
 
-const proofs = new WeakMap<Connection, Proof>();
+const proofs = new WeakMap<Connection["requester"], Proof>();
 
 /** Tells if one request can bring a value back. */
 export async function isRestorable(run: TickRun, key: string, dump: Uint8Array): Promise<boolean> {
@@ -37,8 +37,8 @@ export async function isRestorable(run: TickRun, key: string, dump: Uint8Array):
 /** Sends a request with that much room that changes nothing, unless as much is proved. A refusal lowers the limit. */
 async function prove({ context, call }: TickRun, bytes: number): Promise<void> {
   const { connection } = context;
-  let proof = proofs.get(connection);
-  if (!proof) proofs.set(connection, proof = { bytes: 0, turn: semaphore(1) });
+  let proof = proofs.get(connection.requester);
+  if (!proof) proofs.set(connection.requester, proof = { bytes: 0, turn: semaphore(1) });
   const done = await proof.turn.acquire();
   try {
     if (bytes <= proof.bytes || bytes > roomIn(connection.requestLimit())) return;

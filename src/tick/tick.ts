@@ -10,8 +10,8 @@ import type { Context } from "../core/context.ts";
 import { claimLease, keysToClaim, type Seen, type Wanted } from "./claim_lease.ts";
 import { evictClaimed, EVICTION_REQUESTS } from "./evict_idle.ts";
 import { keepUp } from "./keep_up.ts";
+import { onceAnHour } from "./hourly.ts";
 import { giveBack, releaseAll } from "./leases.ts";
-import { searchLostRecords } from "./lost_records.ts";
 import { checkTickOptions, type TickOptions, type TickReport } from "./options.ts";
 import { keepForPurges, purgeClaimed, purgeRest } from "./purge.ts";
 import { freezeLease } from "./read_keys.ts";
@@ -58,7 +58,7 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
     for (let first = true; mayClaim(run, seen.suspects > 0 ? 1 - SUSPECTS_SHARE : 1); first = false) {
       const lease = await claimLease(run, seen, wanted(run, suspectsFirst, evicting), first);
       if (lease === undefined) break;
-      if (first) underWay.push(searchLostRecords(run, lease));
+      if (first) underWay.push(onceAnHour(run, lease));
       if (first && overlap === 0) {
         // uploads would leave none of a bounded number of requests: those spent here are missing for the last keys
         await underWay[0];

@@ -7,6 +7,7 @@ import { checkBoolean, checkFunction, checkNames } from "../base/arguments.ts";
 import { ignoreErrors } from "../base/callbacks.ts";
 import { asTundraError, type TundraError } from "../base/errors.ts";
 import type { Context } from "../core/context.ts";
+import { told } from "../core/told.ts";
 import {
   checkBackoff,
   checkDuration,
@@ -96,7 +97,7 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
   const runOnce = async (): Promise<boolean> => {
     stats.ticks++;
     try {
-      const report = await tick(context, tickOptions);
+      const report = await told(context, "tick", 0, (counting) => tick(counting, tickOptions));
       for (const name of ["frozen", "evicted", "failed", "dead"] as const) stats[name] += report[name];
       ignoreErrors(() => monitor?.({ report, stats: { ...stats } }));
       return report.frozen + report.evicted + report.missing > 0 || (!report.done && report.failed === 0);

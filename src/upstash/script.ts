@@ -19,6 +19,8 @@ export interface Script {
   readonly lua: string;
   /** The same, but it replies how many commands it ran, and then its reply. */
   readonly counting: string;
+  /** `true`: it is sent as text, as a server seldom knows it when it is needed. */
+  readonly rare: boolean;
 }
 
 // Each command's name passes through _c: so no call changes but by that, and errors name the lines of `lua`.
@@ -26,9 +28,9 @@ const COUNTER = "local _n = 0 local function _c(name) _n = _n + 1 return name en
 const REPLY = "\nend\nlocal reply = _main()\nreturn { _n, reply }";
 
 /** A script that locks just the keys it declares; `flags` are those it needs besides. */
-export function defineScript(name: string, flags: readonly ScriptFlag[], lua: string): Script {
+export function defineScript(name: string, flags: readonly ScriptFlag[], lua: string, rare = false): Script {
   const counting = COUNTER + lua.replace(/(redis\.p?call\()'/g, "$1_c'") + REPLY;
-  return { name, flags: ["allow-key-locking", ...flags], lua, counting };
+  return { name, flags: ["allow-key-locking", ...flags], lua, counting, rare };
 }
 
 /** Runs scripts on one connection and remembers what its server refused. */
@@ -64,8 +66,11 @@ export function scriptRunner(connection: Connection): ScriptRunner {
       const flags = script.flags.filter((flag) => !without.has(flag));
       const source = sourceOf(script, "counting", flags);
       const suffix = flags.includes("no-writes") && !without.has(READ_ONLY_COMMANDS) ? "_RO" : "";
-      let answer = await connection.command([`EVALSHA${suffix}`, await sha1Hex(source), ...rest], options);
-      if (saidOf(answer)?.startsWith("NOSCRIPT")) {
+      let answer: Answer | undefined;
+      if (!script.rare) {
+        answer = await connection.command([`EVALSHA${suffix}`, await sha1Hex(source), ...rest], options);
+      }
+      if (answer === undefined || saidOf(answer)?.startsWith("NOSCRIPT")) {
         answer = await connection.command([`EVAL${suffix}`, source, ...rest], options);
       }
       const unwanted = answer.error === undefined ? undefined : whatItRefuses(saidOf(answer)!, flags, suffix !== "");

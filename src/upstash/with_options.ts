@@ -5,16 +5,23 @@
 import type { CallOptions, Connection } from "./connection.ts";
 import type { ScriptRunner } from "./script.ts";
 
-/** The same connection and scripts; a request's own options go before these. */
+/** The options of a call in place of those that a request has. */
+export type Merge = (own?: CallOptions) => CallOptions;
+
+/** A request's own options go before these. */
+export function defaults(given: CallOptions): Merge {
+  return (own = {}) => ({
+    ...given,
+    ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)),
+  });
+}
+
+/** The same connection and scripts, with other options for each request. */
 export function withOptions(
   connection: Connection,
   scripts: ScriptRunner,
-  defaults: CallOptions,
+  merged: Merge,
 ): { connection: Connection; scripts: ScriptRunner } {
-  const merged = (own: CallOptions = {}): CallOptions => ({
-    ...defaults,
-    ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)),
-  });
   return {
     connection: {
       ...connection,

@@ -447,6 +447,7 @@ describe("evict", () => {
         clientOptions: {},
         maxBytesInFlight: Infinity,
         lookInArchive: false,
+        onEvent: undefined,
       };
       return (await evictIdle(
         context,

@@ -207,6 +207,7 @@ export type Options = [
       | "lookInArchive"
       | "packBytes"
       | "maxPackedBytes"
+      | "onEvent"
     >
   >,
   Assert<Equal<TundraOptions["redis"], RedisOptions>>,

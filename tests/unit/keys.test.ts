@@ -159,6 +159,8 @@ describe("the keys and objects of a store", () => {
       id: "tundra:default:id",
       tick: "tundra:default:tick",
       lostRecordsCursor: "tundra:default:lost_records_cursor",
+      hours: "tundra:default:hours",
+      runs: "tundra:default:runs",
       stats: "tundra:default:stats",
     });
     assertEquals(record("user:1"), "tundra:default:rec:user:1");

@@ -180,16 +180,20 @@ function comparedPair(real: RedisConnection, random: SeededRandom): Pair {
       assertEquals(model.keys().sort(), keys);
       for (const key of keys) {
         const raw = Buffer.from(key, "latin1");
-        const read = key.endsWith(":stats")
+        const read = /:(hours|runs)$/.test(key)
+          ? ["HGETALL"]
+          : key.endsWith(":stats")
           ? random.pick([["HGETALL"], ["HGET", "frozen"], ["HMGET", "frozen", "none"]])
           : /:(dirty|idle|dead|purge)$/.test(key)
           ? ["ZRANGE", "0", "-1", "WITHSCORES"]
           : ["GET"];
         const [name, ...rest] = read as [string, ...string[]];
         const [value, exp] = await real.pipeline([[name, raw, ...rest], ["PEXPIRETIME", raw]]) as [Reply, Reply];
+        // a hash with long values has no order
+        const ordered = (found: unknown) => /:(hours|runs)$/.test(key) ? [...found as unknown[]].sort() : found;
         assertEquals(
-          comparable({ result: [model.run([name, key, ...rest]), model.run(["PEXPIRETIME", key])] }),
-          comparable({ result: [plain(value), exp] }),
+          comparable({ result: [ordered(model.run([name, key, ...rest])), model.run(["PEXPIRETIME", key])] }),
+          comparable({ result: [ordered(plain(value)), exp] }),
           key,
         );
       }
