@@ -7,7 +7,7 @@ import { checkMethods } from "./base/arguments.ts";
 import { asTundraError, type TundraError } from "./base/errors.ts";
 import type { Context } from "./core/context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
-import { MARK, markArguments, markExceptions } from "./scripts/mark.ts";
+import { MARK, markArguments, type MarkException, markExceptions } from "./scripts/mark.ts";
 import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
@@ -52,15 +52,21 @@ export function markCommands(
   });
 }
 
-/** Puts the keys that a mark in a pipeline has not marked into `failures`; `command` is the mark's own. */
+/**
+ * Puts the keys that a mark in a pipeline has not marked into `failures`, but for those that need none; `command` is the
+ * mark's own.
+ */
 export function noteUnmarked(
   failures: Map<string, TundraError>,
   keys: string[],
   { result, error }: Answer,
   command: unknown,
+  needsNone: (exception: MarkException) => boolean = () => false,
 ): void {
   if (error === undefined) {
-    for (const exception of markExceptions(keys, result)) failures.set(exception.key, markError(exception));
+    for (const exception of markExceptions(keys, result)) {
+      if (!needsNone(exception)) failures.set(exception.key, markError(exception));
+    }
     return;
   }
   const failure = replyError("mark in a pipeline", error, saidOf(command));

@@ -6,6 +6,7 @@ import type { TundraError } from "../base/errors.ts";
 import { dirtyError } from "../dirty.ts";
 import { markCommands, noteUnmarked } from "../dirty_in.ts";
 import { runGuarded } from "./guarded.ts";
+import type { MarkException } from "../scripts/mark.ts";
 import { hideOwn } from "./keyspace.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
@@ -36,7 +37,7 @@ export async function runBatch(
   const marks = transparent.mark ? marksOf(transparent, concerned, path) : [];
   const body = [...commands, ...marks.map(({ words }) => words)];
   const answers = await inner.request({ ...request, body }) as unknown as RequestAnswer[];
-  settleMarks(transparent, marks, answers.slice(commands.length), path);
+  settleMarks(transparent, marks, answers.slice(commands.length), path, replacedBy(plans, answers));
   return plans.map((plan, i) => hideOwn(plan, answers[i]!));
 }
 
@@ -89,15 +90,29 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
   });
 }
 
-/** Throws if a mark failed: the commands took effect. */
+/** The keys that a command has replaced: it answered no error. */
+function replacedBy(plans: Plan[], answers: RequestAnswer[]): Set<string> {
+  const replaced = new Set<string>();
+  plans.forEach(({ keys, uses }, i) => {
+    if (answers[i]!.error === undefined) keys.forEach((key, at) => uses[at] === "o" && replaced.add(key));
+  });
+  return replaced;
+}
+
+/**
+ * Throws if a mark failed: the commands took effect. A key that is evicted and missing was to be replaced, else it would
+ * have been brought back; if no command has replaced it, it is as it was.
+ */
 function settleMarks(
   { tell }: Transparent,
   marks: BatchMark[],
   answers: RequestAnswer[],
   path: "pipeline" | "multi-exec",
+  replaced: Set<string>,
 ): void {
   const failures = new Map<string, TundraError>();
-  marks.forEach(({ keys, words }, i) => noteUnmarked(failures, keys, answers[i]!, words));
+  const isAsBefore = ({ key, why }: MarkException) => why === "blind removal" && !replaced.has(key);
+  marks.forEach(({ keys, words }, i) => noteUnmarked(failures, keys, answers[i]!, words, isAsBefore));
   tell({ type: "marked", command: path, keys: marks.flatMap(({ keys }) => keys).filter((key) => !failures.has(key)) });
   if (failures.size > 0) throw dirtyError(failures);
 }

@@ -172,6 +172,30 @@ describe("transparentRedis", () => {
     );
   });
 
+  it("an evicted key that a batch was to replace, and did not, is as it was: only the command's error is told", async () => {
+    for (const kind of ["pipeline", "multi"] as const) {
+      await redis.set("a", "archived");
+      await evicted("a");
+      const batch = (client: Redis) =>
+        client[kind]().rename("none", "a").setex("a", 0, "x").set("b", 1).exec({ keepErrors: true });
+      const answers = await batch(redis);
+      assertEquals(answers.map(({ error }) => error?.split(",")[0]), [
+        "ERR no such key",
+        "ERR invalid expire time in 'setex' command",
+        undefined,
+      ]);
+      assertEquals([await stack.exists("a"), await stack.members("dirty")], [0, ["b"]]);
+      assertEquals(await redis.get("a"), "archived");
+      await redis.set("c", "other");
+      await evicted("a");
+      await redis[kind]().rename("none", "a").rename("c", "a").exec({ keepErrors: true });
+      await evicted("a");
+      assertEquals(await redis.get("a"), "other");
+      await redis.del("a", "b");
+      await store.tick();
+    }
+  });
+
   it("brings the declared keys of scripts back, and marks them", async () => {
     await redis.set("n", 1);
     await evicted("n");
