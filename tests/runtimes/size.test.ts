@@ -18,7 +18,7 @@ const kb = (bytes: number) => (bytes / KB).toFixed(1).padStart(5);
 
 /** In KB of 1,024 bytes, with all dependencies. Why they are what they are: docs/decisions/dependencies.md. */
 const ENTRY_POINT_LIMITS: Record<string, number> = {
-  ".": 93,
+  ".": 92,
   "./cli": 110,
   "./cloudflare": 5,
   "./dynamodb": 14,
@@ -91,15 +91,15 @@ describe("the size of a bundle, minified and gzipped", () => {
   });
 });
 
-describe("large values", () => {
-  it("weigh nothing at the start; one file that holds everything is at most 8 KB larger", async () => {
+describe("large values, the search for lost records, and events", () => {
+  it("weigh nothing at the start; one file that holds everything is at most 10 KB larger", async () => {
     const atOnce = await bundleSize(WORKER);
     const all = await bundleSize(WORKER, undefined, true);
     console.log(`${kb(all.bytes)} KB: a whole Worker as one file`);
-    assertLess(all.bytes - atOnce.bytes, 8 * KB);
-    const isLarge = (path: string) => /large|stage|piece|parts/.test(path);
-    assertEquals(Object.keys(atOnce.inputs).filter(isLarge), []);
-    assert(Object.keys(all.inputs).filter(isLarge).length > 8);
+    assertLess(all.bytes - atOnce.bytes, 10 * KB);
+    const isLate = (path: string) => /large|stage|piece|parts|lost_|note_hour|observe/.test(path);
+    assertEquals(Object.keys(atOnce.inputs).filter(isLate), []);
+    assert(Object.keys(all.inputs).filter(isLate).length > 12);
   });
 });
 
