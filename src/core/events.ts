@@ -4,11 +4,14 @@
  */
 import type { TundraErrorCode } from "../base/errors.ts";
 
-/** A call of a store, or an operation on it. */
+/**
+ * A call of a store, or an operation on it. `command`: a command of a transparent client that runs in a script; what that
+ * client sends as it is, and its pipelines and transactions, are not told.
+ */
 export type TundraCall =
   | ("ensureKs" | "dirty" | "evict" | "del" | "tick" | "status" | "deadLetters" | "retryDead")
   | ("activity" | "adopt" | "advise" | "erase" | "moveIndex" | "peek" | "probe" | "rebuild" | "restoreVersion")
-  | ("sweep" | "verify" | "versions" | "warm" | "rotate" | "encryptionStatus");
+  | ("sweep" | "verify" | "versions" | "warm" | "rotate" | "encryptionStatus" | "command");
 
 /** The numbers of a tick's report. */
 export interface TickCounts {

@@ -78,7 +78,7 @@ if #odd > 1 then return odd end
 if #needed > 1 then return needed end
 
 ${MARKING}
-local reply = redis.pcall(unpack(ARGV, 8))
+local reply = redis.pcall(ARGV[8], unpack(ARGV, 9))
 if type(reply) == 'table' and reply.err then return { 'X', reply.err } end
 local nothing = reply == 0 or not reply or type(reply) == 'table' and not reply.ok and #reply == 0
 local marks = {}

@@ -6,6 +6,7 @@ import { countKeys, showKeys } from "../base/keys.ts";
 import { TundraError } from "../base/errors.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import { told } from "../core/told.ts";
 import { runCommand } from "../scripts/command.ts";
 import { bytes, type Reply } from "../upstash/connection.ts";
 import { namedError } from "../upstash/requester.ts";
@@ -17,6 +18,15 @@ const MOST_ROUNDS = 6;
 
 /** Runs a command where nothing of what it uses is evicted, and marks what it changes; brings keys back until it can. */
 export async function runGuarded(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
+  return await told(
+    transparent.context,
+    "command",
+    plan.ours.length,
+    (context) => guarded({ ...transparent, context }, plan, request),
+  );
+}
+
+async function guarded(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
   const { context, ensure, mark, uses, tell } = transparent;
   const { name: command, ours } = plan;
   const settings = { freezeDelayMs: context.freezeDelayMs, nameUnknown: context.lookInArchive && ensure };

@@ -29,7 +29,7 @@ const REPLY = "\nend\nlocal reply = _main()\nreturn { _n, reply }";
 
 /** A script that locks just the keys it declares; `flags` are those it needs besides. */
 export function defineScript(name: string, flags: readonly ScriptFlag[], lua: string, rare = false): Script {
-  const counting = COUNTER + lua.replace(/(redis\.p?call\()'/g, "$1_c'") + REPLY;
+  const counting = COUNTER + lua.replace(/(redis\.p?call\()('\w+'|ARGV\[8\])/g, "$1_c($2)") + REPLY;
   return { name, flags: ["allow-key-locking", ...flags], lua, counting, rare };
 }
 

@@ -4,7 +4,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Redis } from "@upstash/redis";
-import type { TundraStore } from "../../mod.ts";
+import type { TundraEvent, TundraStore } from "../../mod.ts";
 import { transparentRedis } from "../../src/transparent/mod.ts";
 import { withArchive } from "../support/fixtures.ts";
 
@@ -93,5 +93,19 @@ describe("the cost of a transparent client", () => {
   it("replacing an evicted value: one request, and nothing is fetched", async () => {
     assertEquals((await store.evict("b")).evicted, ["b"]);
     assertEquals((await cost(() => redis.set("b", "new")))[0], 1);
+  });
+
+  it("a command that runs in a script is told to the store's listener, with what it costs", async () => {
+    const calls: unknown[] = [];
+    const onEvent = (event: TundraEvent) => {
+      if (event.type === "call") calls.push([event.call, event.keys, event.requests, event.commands]);
+    };
+    const telling = transparentRedis(stack.store({ onEvent }));
+    const [requests, commands] = await cost(() => telling.hincrby("h", "x", 1));
+    assertEquals(calls.splice(0), [["command", 1, requests, commands]]);
+    await store.tick();
+    await store.evict("h");
+    assertEquals(await telling.hincrby("h", "x", 1), 3);
+    assertEquals(calls.map((call) => (call as string[])[0]), ["ensureKs", "command"]);
   });
 });

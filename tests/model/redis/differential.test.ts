@@ -218,7 +218,7 @@ function realCommand(command: readonly string[], model: ModelRedis): (string | B
 
 /** Also where the script counts its commands. */
 function withTestTime(source: string): string {
-  const counting = (call: string) => call.replace("('", "(_c'");
+  const counting = (call: string) => call.replace(/\(('\w+')/, "(_c($1)");
   return source.replaceAll(TIME, SET_TIME).replaceAll(counting(TIME), counting(SET_TIME));
 }
 

@@ -412,7 +412,7 @@ function headOf(source: string): ScriptHead {
  */
 function uncounted(source: string): string {
   const [before, lua, after] = source.split(/local _n = 0 .*local function _main\(\)|\nend\nlocal reply = _main/);
-  return after === undefined ? source : before + lua!.replaceAll("call(_c'", "call('");
+  return after === undefined ? source : before + lua!.replace(/call\(_c\(('\w+'|ARGV\[8\])\)/g, "call($1");
 }
 
 const unpatched = new Map<string, LuaChunk>();
