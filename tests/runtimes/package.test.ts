@@ -86,6 +86,7 @@ describe("the npm package", () => {
         "./dynamodb",
         "./encryption",
         "./http",
+        "./metrics",
         "./operations",
         "./page",
         "./testing",

@@ -24,6 +24,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./dynamodb": 14,
   "./encryption": 35,
   "./http": 3,
+  "./metrics": 6,
   "./operations": 110,
   "./page": 55,
   "./testing": 30,
@@ -108,7 +109,7 @@ describe("a bundler leaves out", () => {
 
   it("S3 and its signatures if an application uses R2", async () => {
     const size = await bundleSize(WORKER);
-    assertEquals(has(size, /s3|unstorage|aws4fetch|xml|env\.ts|memory|dynamodb|aes|encrypt/), []);
+    assertEquals(has(size, /s3|unstorage|aws4fetch|xml|env\.ts|memory|dynamodb|aes|encrypt|metrics/), []);
     assertEquals(has(size, /datastores\/r2/).length, 1);
   });
 

@@ -55,6 +55,7 @@ export const LAYERS: Record<string, number> = {
   "src/tick": 4,
   "src": 5,
   "src/adapters": 6,
+  "src/metrics": 6,
   "src/operations": 6,
   "src/transparent": 6,
   "src/encryption": 7,
