@@ -15,17 +15,20 @@ describe("metrics", () => {
       const file = join(folder, "application.ts");
       writeFileSync(
         file,
-        `
-        import { metrics, trace } from "@opentelemetry/api";
-        import { openTelemetryMetrics } from "@tundra/store/metrics";
-        openTelemetryMetrics({ meter: metrics.getMeter("tundra"), tracer: trace.getTracer("tundra") });
-        // @ts-expect-error: no meter
-        openTelemetryMetrics({ meter: trace.getTracer("tundra") });
-      `,
+        `import { metrics, trace } from "@opentelemetry/api";
+         import type { MeterLike, TracerLike } from ${
+          JSON.stringify(join(ROOT, "src/metrics/open_telemetry_types.ts"))
+        };
+         export const meter: MeterLike = metrics.getMeter("tundra");
+         export const tracer: TracerLike = trace.getTracer("tundra");
+         // @ts-expect-error: no meter
+         export const wrong: MeterLike = trace.getTracer("tundra");`,
       );
-      const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), ts.sys.readFile);
-      const { options } = ts.parseJsonConfigFileContent({ ...config, files: [file] }, ts.sys, ROOT);
-      const found = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, types: [] }));
+      const found = ts.getPreEmitDiagnostics(ts.createProgram([file], {
+        ...{ strict: true, noEmit: true, allowImportingTsExtensions: true, skipLibCheck: true, types: [] },
+        ...{ module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler },
+        ...{ target: ts.ScriptTarget.ES2022, lib: ["lib.es2022.d.ts"] },
+      }));
       assertEquals(found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n")), []);
     } finally {
       rmSync(folder, { recursive: true });
