@@ -9,6 +9,7 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { budgets } from "./budgets.ts";
 import { codec } from "./codec.ts";
+import { drain } from "./drain.ts";
 import { packs } from "./packs.ts";
 import type { Row } from "./row.ts";
 import { scale } from "./scale.ts";
@@ -42,6 +43,10 @@ try {
   await part("speed", () => throughput(bench, { keys, rounds, delayMs: 0, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 32 }));
+  for (const [delayMs, bytes] of [[0, 1_000], [10, 1_000], [10, 70_000]] as const) {
+    const n = (quick ? 4_000 : 40_000) / (bytes > 65_536 ? 20 : 1);
+    await part("drain by several processes", () => drain(bench, { keys: n, bytes, delayMs }));
+  }
   await part("a long queue", () => scale(bench, quick ? 50_000 : 1_000_000, quick ? 3 : 7));
 } finally {
   await bench.stop();

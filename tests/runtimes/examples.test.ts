@@ -7,7 +7,7 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { freePort } from "../../dev/servers/redis_server.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { BUCKET, withArchive } from "../support/fixtures.ts";
+import { BUCKET, names, withArchive } from "../support/fixtures.ts";
 import { DAY_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
 import { type Program, run, start } from "./run.ts";
@@ -143,7 +143,10 @@ describe("examples", () => {
     assertMatch(await visit(), /Visit 1</);
   });
 
-  it("deno-cron: Deno.cron archives a session within a minute, an evicted one comes back", async () => {
+  it("deno-cron: an event of Deno.cron archives all that waits, in several ticks; an evicted session comes back", async () => {
+    const more = names(10_200); // a tick takes 10,000 at most
+    await stack.raw("MSET", ...more.flatMap((key) => [key, "1"]));
+    await stack.store().dirty(more);
     const port = await freePort();
     const args = ["run", "-A", "--unstable-cron", `--env-file=${envFile}`, "main.ts"];
     program = start(bin("deno"), args, join(ROOT, "examples/deno-cron"), { PORT: String(port) });
@@ -151,7 +154,10 @@ describe("examples", () => {
     const { visit, key, request } = browser(`http://127.0.0.1:${port}`);
     assertMatch(await visit(), /Visit 1</);
     assertMatch(await visit(), /Visit 2</);
-    await program.printed(/archived 1, evicted 0, 0 wait, 0 errors/, 75_000);
+    await program.printed(/archived \d+, evicted 0, [1-9]\d* wait, 0 errors/, 75_000);
+    await program.printed(/archived \d+, evicted 0, 0 wait, 0 errors/, 45_000); // no further event can have come by then
+    const ticks = [...program.output().matchAll(/archived (\d+)/g)].map(([, frozen]) => Number(frozen));
+    assertEquals(ticks.reduce((sum, frozen) => sum + frozen), 10_201, ticks.join());
     assertEquals((await stack.record(key()))?.rev, 0);
     assertEquals((await stack.store().evict(key())).evicted, [key()]);
     assertMatch(await visit(), /Visit 3</);
