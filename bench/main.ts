@@ -43,7 +43,7 @@ try {
   await part("speed", () => throughput(bench, { keys, rounds, delayMs: 0, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 32 }));
-  for (const [delayMs, bytes] of [[0, 1_000], [10, 1_000], [10, 70_000]] as const) {
+  for (const [delayMs, bytes] of [[0, 1_000], [50, 1_000], [50, 70_000]] as const) {
     const n = (quick ? 4_000 : 40_000) / (bytes > 65_536 ? 20 : 1);
     await part("drain by several processes", () => drain(bench, { keys: n, bytes, delayMs }));
   }
