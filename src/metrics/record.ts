@@ -30,7 +30,7 @@ const CODES: Record<TundraErrorCode, true> = {
  */
 export function begin(add: Add): void {
   const { errors, frozen, evicted, restored, restoredBytes, rescued, swept, verified, damaged, missing } = PROCESS;
-  for (const scope of ["call", "key"]) for (const code of Object.keys(CODES)) add(errors, 0, { scope, code });
+  for (const scope of ["call", "tick", "key"]) for (const code of Object.keys(CODES)) add(errors, 0, { scope, code });
   for (const metric of [frozen, evicted, restored, restoredBytes, rescued, verified, damaged, missing]) add(metric, 0);
   for (const outcome of ["deleted", "moved", "failed"]) add(swept, 0, { outcome });
 }
@@ -57,9 +57,15 @@ export function record(event: TundraEvent, add: Add): void {
     case "restored":
       add(PROCESS.restored, event.keys);
       return add(PROCESS.restoredBytes, event.bytes);
-    case "failed":
-      add(PROCESS.failedKeys, event.keys, { call: event.call, code: event.code });
-      return add(PROCESS.errors, event.keys, { scope: "key", code: event.code });
+    case "failed": {
+      const { call, code, keys } = event;
+      if (keys > 0) {
+        add(PROCESS.failedKeys, keys, { call, code });
+        return add(PROCESS.errors, keys, { scope: "key", code });
+      }
+      // of the archive or of the index as a whole; another call throws it, and its own event has the code
+      return call === "tick" ? add(PROCESS.errors, 1, { scope: "tick", code }) : undefined;
+    }
     case "swept":
       for (const outcome of ["deleted", "moved", "failed"] as const) add(PROCESS.swept, event[outcome], { outcome });
       return;

@@ -31,7 +31,10 @@ export const PROCESS = {
   commands: counter("commands", "Billable Redis commands, those inside scripts too."),
   fetchedBytes: counter("archive_fetched_bytes", "Bytes fetched from the archive."),
   putBytes: counter("archive_put_bytes", "Bytes put into the archive."),
-  errors: counter("errors", "Errors by code: thrown by calls (scope call), or of single keys (scope key)."),
+  errors: counter(
+    "errors",
+    "Errors by code: thrown by calls (scope call), of ticks but of no single key (tick), of single keys (key).",
+  ),
   failedKeys: counter("failed_keys", "Keys that failed, by call and code."),
   frozen: counter("frozen_keys", "Values archived by ticks."),
   evicted: counter("evicted_keys", "Keys that left Redis."),

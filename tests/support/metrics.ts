@@ -27,6 +27,8 @@ export const EVENTS: TundraEvent[] = [
   { type: "evicted", keys: 40 },
   { type: "restored", keys: 3, bytes: 2_100 },
   { type: "failed", call: "ensureKs", code: "CORRUPT", keys: 2 },
+  { type: "failed", call: "tick", code: "UNSUPPORTED", keys: 0 },
+  { type: "failed", call: "ensureKs", code: "UNAVAILABLE", keys: 0 },
   { type: "swept", deleted: 7, moved: 5, failed: 0 },
   { type: "verified", checked: 50, damaged: 2, missing: 1 },
 ];
