@@ -8,7 +8,7 @@ import { wallClockMs } from "../base/platform.ts";
 import { checkSecret, isSameText } from "../base/secrets.ts";
 import type { Status, TundraStore } from "../store_interface.ts";
 import { checkBuckets, checkStore } from "./checks.ts";
-import type { TundraEvent } from "./events.ts";
+import type { TundraEvent } from "../core/events.ts";
 import { begin, record } from "./record.ts";
 import { CONTENT_TYPE, type Registry, registry } from "./registry.ts";
 import { BUCKETS, INDEX, UP } from "./table.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 import type { TundraErrorCode } from "../base/errors.ts";
-import type { TundraEvent } from "./events.ts";
+import type { TundraEvent } from "../core/events.ts";
 import { type Metric, PROCESS } from "./table.ts";
 
 /** Names and values of labels; never a key's name. */

@@ -2,9 +2,10 @@
 import { before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
+import { verify } from "../../src/operations/mod.ts";
 import { prometheusMetrics } from "../../src/metrics/mod.ts";
 import { INDEX, type Metric, PROCESS, UP } from "../../src/metrics/table.ts";
-import { withArchive } from "../support/fixtures.ts";
+import { BUCKET, tundraError, withArchive } from "../support/fixtures.ts";
 import { EVENTS } from "../support/metrics.ts";
 import { installTools, load } from "../runtimes/tools.ts";
 import { findPromtool, promtool } from "../support/promtool.ts";
@@ -77,6 +78,65 @@ describe("prometheusMetrics", () => {
       ["tundra_missing_versions_total", {}, 1],
     ];
     for (const [name, labels, value] of values) assertEquals(valueOf(now, name, labels), value, name);
+  });
+
+  it("counts what a real store does: calls, requests, commands, bytes, keys, damage", async () => {
+    const metrics = prometheusMetrics();
+    const store = stack.store({ onEvent: metrics.onEvent });
+    await stack.raw("MSET", "a", "1", "b", "2", "c", "3");
+    await store.dirty("a", "b", "c");
+    await store.tick();
+    await store.evict("a", "b");
+    await store.ensureKs("a", "c");
+    const [requests, commands] = [stack.server.requests, await stack.server.billable()];
+    await store.ensureKs("a", "c");
+    const spent = [stack.server.requests - requests, await stack.server.billable() - commands];
+    const before = await metrics.text();
+    await store.ensureKs("a", "c");
+    for (const name of stack.objectNames()) stack.s3.objects(BUCKET).delete(name);
+    await tundraError("ENSURE_FAILED", () => store.ensureKs("b"));
+    await verify(store);
+    const now = await metrics.text();
+    const values: [name: string, labels: Record<string, string>, value: number][] = [
+      ["tundra_calls_total", { call: "dirty", code: "OK" }, 1],
+      ["tundra_calls_total", { call: "ensureKs", code: "OK" }, 3],
+      ["tundra_calls_total", { call: "ensureKs", code: "ENSURE_FAILED" }, 1],
+      ["tundra_calls_total", { call: "verify", code: "OK" }, 1],
+      ["tundra_call_keys_total", { call: "dirty" }, 3],
+      ["tundra_call_keys_total", { call: "tick" }, 3],
+      ["tundra_failed_keys_total", { call: "ensureKs", code: "LOST" }, 1],
+      ["tundra_errors_total", { scope: "key", code: "LOST" }, 1],
+      ["tundra_frozen_keys_total", {}, 3],
+      ["tundra_evicted_keys_total", {}, 2],
+      ["tundra_restored_keys_total", {}, 1],
+      ["tundra_missing_versions_total", {}, 3],
+    ];
+    for (const [name, labels, value] of values) {
+      assertEquals(valueOf(now, name, labels), value, `${name} ${labels.call}`);
+    }
+    assert(valueOf(now, "tundra_archive_put_bytes_total", { call: "tick" })! > 100);
+    assert(valueOf(now, "tundra_archive_fetched_bytes_total", { call: "ensureKs" })! > 10);
+    assert(valueOf(now, "tundra_restored_bytes_total")! > 0);
+    for (const [i, name] of ["tundra_requests_total", "tundra_commands_total"].entries()) {
+      const difference = valueOf(now, name, { call: "ensureKs" })! - valueOf(before, name, { call: "ensureKs" })!;
+      assert(difference > spent[i]!, `${name}: ${difference}, of which one call is ${spent[i]}`);
+      const one = prometheusMetrics();
+      await stack.store({ onEvent: one.onEvent }).ensureKs("a", "c");
+      assertEquals(valueOf(await one.text(), name, { call: "ensureKs" }), spent[i], name);
+    }
+  });
+
+  it("counts a lost index as a call that failed with LOST, also that of a tick", async () => {
+    const metrics = prometheusMetrics();
+    const store = stack.store({ onEvent: metrics.onEvent });
+    await stack.raw("SET", "a", "1");
+    await store.dirty("a");
+    await store.tick();
+    await stack.raw("FLUSHDB");
+    await tundraError("LOST", () => store.ensureKs("a"));
+    await tundraError("LOST", () => store.tick());
+    const now = await metrics.text();
+    assertEquals(valueOf(now, "tundra_errors_total", { scope: "call", code: "LOST" }), 2);
   });
 
   it("has what alerts watch from the beginning, so that the first increase is one", async () => {

@@ -2,7 +2,7 @@
  * One event of each type.
  * @module
  */
-import type { TundraEvent } from "../../src/metrics/events.ts";
+import type { TundraEvent } from "../../src/core/events.ts";
 
 const call = {
   type: "call",
