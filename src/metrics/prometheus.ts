@@ -84,10 +84,9 @@ const MOST_AGE_MS = 3_600_000;
  * import { prometheusMetrics } from "@tundra/store/metrics";
  *
  * const metrics = prometheusMetrics();
- * const store = () => tundraFromEnv({ onEvent: metrics.onEvent });
- * export const scrape = metrics.handler(store); // mount it at /metrics
+ * const scrape = metrics.handler(() => tundraFromEnv({ onEvent: metrics.onEvent })); // mount it at /metrics
  *
- * console.log((await metrics.text()).includes("tundra_frozen_keys_total")); // true
+ * console.log((await metrics.text()).includes("tundra_frozen_keys_total"), typeof scrape); // true function
  * ```
  */
 export function prometheusMetrics(options: PrometheusOptions = {}): PrometheusMetrics {

@@ -22,12 +22,12 @@ const METRICS = [
   ),
   "parse-prometheus-text-format",
 ];
-/** Libraries of the examples that drain a backlog, and the check of their workflow. */
-const DRAINS = ["@upstash/qstash", "@action-validator/cli", "@action-validator/core"];
+/** The check of a workflow of GitHub Actions. */
+const WORKFLOWS = ["@action-validator/cli", "@action-validator/core"];
 
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS, ...METRICS, ...DRAINS];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS, ...METRICS, ...WORKFLOWS];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });
