@@ -15,7 +15,7 @@
  */
 import { checkNumber } from "../base/arguments.ts";
 import { badArgument, notFound, show } from "../base/errors.ts";
-import type { Datastore } from "./datastore.ts";
+import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
 import { deletionFailure } from "./deletions.ts";
 import { checkValue, objectPath } from "./names.ts";
 import { forEachName } from "./parallel.ts";
@@ -97,6 +97,20 @@ export function unstorageDatastore(storage: UnstorageLike, options: UnstorageDat
   });
   const itemsOf = (what: string, names: readonly string[]) =>
     names.map((name) => `${base}:${itemOf(objectPath(what, "", name))}`);
+  const forEachItem = async <T>(
+    verb: string,
+    names: string[],
+    given: DatastoreCallOptions | undefined,
+    act: (what: string, item: string, options?: DatastoreCallOptions) => Promise<T>,
+  ) => {
+    const items = itemsOf(verb, names);
+    return await forEachName(
+      names,
+      concurrency,
+      given,
+      (name, i, options) => act(`${verb} ${show(name)}`, items[i]!, options),
+    );
+  };
 
   const datastore: Datastore = {
     place: `unstorage driver ${show(driver || "unknown")}, base ${show(base)}`,
@@ -106,37 +120,20 @@ export function unstorageDatastore(storage: UnstorageLike, options: UnstorageDat
       return await place.put(`put ${show(name)}`, item!, new Uint8Array(value), options); // memory keeps what it is given
     },
     async fetchKeys(names, options) {
-      const items = itemsOf("fetch", names);
-      const slots = await forEachName(
-        names,
-        concurrency,
-        options,
-        (name, i, options) => place.get(`fetch ${show(name)}`, items[i]!, options),
-      );
+      const slots = await forEachItem("fetch", names, options, place.get);
       const doubt = slots.includes(null) ? await place.doubt(`fetch ${names.length} objects`, options) : undefined;
       return slots.map((slot, i) => slot ?? doubt ?? notFound(names[i]!));
     },
     async hasKeys(names, options) {
-      const items = itemsOf("look for", names);
-      const slots = await forEachName(
-        names,
-        concurrency,
-        options,
-        (name, i, options) => place.has(`look for ${show(name)}`, items[i]!, options),
-      );
+      const slots = await forEachItem("look for", names, options, place.has);
       const doubt = slots.includes(false) ? await place.doubt(`look for ${names.length} objects`, options) : undefined;
       return slots.map((slot) => slot === false && doubt ? doubt : slot);
     },
     async deleteKeys(names, options) {
-      const items = itemsOf("delete", names);
+      itemsOf("delete", names); // no name may be wrong
       if (names.length === 0) return;
       await place.prove(`delete ${names.length} objects`, options); // a disk that is not mounted has none of them either
-      const slots = await forEachName(
-        names,
-        concurrency,
-        options,
-        (name, i, options) => place.remove(`delete ${show(name)}`, items[i]!, options),
-      );
+      const slots = await forEachItem("delete", names, options, place.remove);
       const failed = new Map(names.flatMap((name, i) => slots[i] instanceof Error ? [[name, slots[i]]] : []));
       if (failed.size > 0) throw deletionFailure(names, failed);
     },

@@ -6,6 +6,9 @@ import type { CallOptions } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
+/** The use of a key is noted again after so long: a quarter of the least `redisTtlMs`. */
+export const TOUCH_MS = 9_000_000;
+
 /** A key that needs something; all others are resident, or were never archived. */
 export interface CheckFinding {
   key: string;
@@ -27,15 +30,13 @@ export interface CheckFinding {
  *             T touch   E evicted   R reconcile: there, and the record says evicted   U record of another version
  *             N neither key nor record: Redis time instead of a record
  *     INV   4, 5: removed, dirty or expired and missing: absent, never brought back
- *
- * TOUCH_MS: a quarter of the least redisTtlMs.
  */
 const CHECK = defineScript(
   "check",
   ["no-writes"],
   `
 ${PRELUDE}
-local TOUCH_MS = 9000000
+local TOUCH_MS = ${TOUCH_MS}
 local n = (#KEYS - 2) / 2
 local texts = redis.call('MGET', unpack(KEYS, 1, 2 + n))
 local there = existing(3 + n, n)

@@ -4,11 +4,13 @@
  */
 import { globOf } from "../base/patterns.ts";
 import { TundraError } from "../base/errors.ts";
-import { checkIdentity } from "../core/identity.ts";
+import { wallClockMs } from "../base/platform.ts";
+import { checkIdentity, idChanged } from "../core/identity.ts";
+import { MAX_ROUNDS } from "../core/key_errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { readRecords } from "../scripts/read_records.ts";
-import { wallClockMs } from "../base/platform.ts";
+import { batches, keyBytes } from "../upstash/requests.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 
@@ -166,8 +168,17 @@ function escaped(text: string): string {
   return text.replace(/[\\*?[\]]/g, "\\$&");
 }
 
-async function statesOf({ context, store }: Transparent, keys: string[]): Promise<KeyState[]> {
-  for (;;) {
+async function statesOf(transparent: Transparent, keys: string[]): Promise<KeyState[]> {
+  const { connection } = transparent.context;
+  const states: KeyState[] = [];
+  for (const batch of batches(keys, keyBytes, connection.requestLimit())) {
+    states.push(...await statesOfBatch(transparent, batch));
+  }
+  return states;
+}
+
+async function statesOfBatch({ context, store }: Transparent, keys: string[]): Promise<KeyState[]> {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
     const { id, states } = await readState(context.index, keys);
     if (await checkIdentity(context, id)) continue;
     const unknown = context.lookInArchive ? states.filter(({ record, exists }) => record === "" && !exists) : [];
@@ -175,4 +186,5 @@ async function statesOf({ context, store }: Transparent, keys: string[]): Promis
     await store.ensureKs(unknown.map(({ key }) => key)); // the archive may know them
     return (await readState(context.index, keys)).states;
   }
+  throw idChanged();
 }

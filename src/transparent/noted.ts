@@ -3,9 +3,8 @@
  * @module
  */
 import { monotonicMs } from "../base/platform.ts";
+import { TOUCH_MS } from "../scripts/check.ts";
 
-/** A quarter of the least `redisTtlMs`, as `check` has it. */
-const NOTE_MS = 9_000_000;
 /** Keys that are remembered: some 1 MB. The use of others is noted again sooner. */
 const MOST_KEYS = 10_000;
 
@@ -21,7 +20,7 @@ export interface Uses {
 export function usesOf(): Uses {
   const notedMs = new Map<string, number>();
   return {
-    due: (keys) => keys.filter((key) => monotonicMs() - (notedMs.get(key) ?? -Infinity) >= NOTE_MS),
+    due: (keys) => keys.filter((key) => monotonicMs() - (notedMs.get(key) ?? -Infinity) >= TOUCH_MS),
     note(keys) {
       for (const key of keys) {
         notedMs.delete(key); // the oldest comes first

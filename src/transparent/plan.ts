@@ -76,7 +76,7 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
     others: keys.filter((key) => !isOurs(key)),
     tells: tells(name) || (name === "set" && has(words, 3, "NX", "XX") && !has(words, 3, "GET")),
     deletes,
-    isAlone: ALONE.has(name) || (!deletes && words.length > MOST_WORDS),
+    isAlone: ALONE.has(name) || (!deletes && name !== "exists" && words.length > MOST_WORDS),
   };
 }
 

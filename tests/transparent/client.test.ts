@@ -136,6 +136,14 @@ describe("transparentRedis", () => {
     assertEquals(await redis.type("a"), "string");
   });
 
+  it("EXISTS of some thousand keys counts evicted ones", async () => {
+    await redis.mset({ "k:1": 1, "k:8999": 2 });
+    await evicted("k:1");
+    const names = Array.from({ length: 9_000 }, (_, i) => `k:${i}`);
+    assertEquals(await redis.exists(...names), 2);
+    assertEquals(await stack.exists("k:1"), 0);
+  });
+
   it("brings keys of pipelines and transactions back, and answers as without", async () => {
     for (const make of [() => redis.pipeline(), () => redis.multi()]) {
       await redis.hset("h", { x: 1 });
