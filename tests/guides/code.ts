@@ -10,7 +10,8 @@ import { transform } from "esbuild";
 import * as mod from "../../mod.ts";
 import * as operations from "../../src/operations/mod.ts";
 import * as transparent from "../../src/transparent/mod.ts";
-import { assertPrinted, type Block } from "./page.ts";
+import { run } from "../runtimes/run.ts";
+import { assertPrinted, type Block, ROOT } from "./page.ts";
 
 /** What pages import. */
 const MODULES: Record<string, object> = {
@@ -48,7 +49,10 @@ export async function runAll(blocks: readonly Block[], env: Record<string, strin
   let output = "";
   for (const block of blocks) {
     if (block.info === "text") assertPrinted(output, block);
-    else {
+    else if (block.info === "sh") {
+      output = await run("bash", ["-euo", "pipefail", "-c", block.text], ROOT, env);
+      ran++;
+    } else {
       assert(block.info === "ts", `${block.section}: what is a reader to do with ${block.info}?`);
       output = await runCode(block, env);
       ran++;
