@@ -9,6 +9,7 @@ import { assert } from "@std/assert";
 import { transform } from "esbuild";
 import * as mod from "../../mod.ts";
 import * as operations from "../../src/operations/mod.ts";
+import * as testing from "../../src/testing/mod.ts";
 import * as transparent from "../../src/transparent/mod.ts";
 import { run } from "../runtimes/run.ts";
 import { assertPrinted, type Block, ROOT } from "./page.ts";
@@ -17,6 +18,7 @@ import { assertPrinted, type Block, ROOT } from "./page.ts";
 const MODULES: Record<string, object> = {
   "@tundra/store": mod,
   "@tundra/store/operations": operations,
+  "@tundra/store/testing": testing,
   "@tundra/store/transparent": transparent,
 };
 

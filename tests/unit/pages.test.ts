@@ -63,11 +63,13 @@ describe("README and docs", () => {
     assert(paths > 60, String(paths));
   });
 
-  it("have every page of docs/ linked from README", () => {
-    const readme = read("README.md");
-    const pages = inDocs.filter((path) => /^docs\/[^/]+\.md$/.test(path));
-    assertEquals(pages.filter((path) => !readme.includes(`](${path})`) && !readme.includes(`](${path}#`)), []);
-  });
+  for (const list of ["README.md", "llms.txt"]) {
+    it(`have every page of docs/ linked from ${list}`, () => {
+      const text = read(list);
+      const pages = inDocs.filter((path) => /^docs\/[^/]+\.md$/.test(path));
+      assertEquals(pages.filter((path) => !text.includes(`](${path})`) && !text.includes(`](${path}#`)), []);
+    });
+  }
 
   it("name the runtime dependencies that there are", () => {
     const { dependencies } = JSON.parse(read("package.json"));
