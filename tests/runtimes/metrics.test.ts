@@ -53,18 +53,18 @@ describe("metrics", () => {
     findPromtool();
   });
 
-  it("have alerts that promtool takes, whose own tests pass, each with a place in docs/metrics.md", () => {
+  it("have alerts that promtool takes, whose own tests pass, each with a place in docs/operate.md", () => {
     promtool(["check", "rules", ALERTS]);
     const tests = join(ROOT, "ops/alerts/tundra_test.yml");
     promtool(["test", "rules", tests]);
-    const [rules, tested, page] = [ALERTS, tests, join(ROOT, "docs/metrics.md")].map((path) =>
+    const [rules, tested, page] = [ALERTS, tests, join(ROOT, "docs/operate.md")].map((path) =>
       readFileSync(path, "utf8")
     );
     const alerts = [...rules!.matchAll(/- alert: (\w+)/g)].map(([, name]) => name!);
     assert(alerts.length >= 8, alerts.join());
     for (const name of alerts) {
-      assert(page!.includes(`### ${name}\n`), `docs/metrics.md has ${name}`);
-      assert(rules!.includes(`runbook: docs/metrics.md#${name.toLowerCase()}\n`), name);
+      assert(page!.includes(`### ${name}\n`), `docs/operate.md has ${name}`);
+      assert(rules!.includes(`runbook: docs/operate.md#${name.toLowerCase()}\n`), name);
       const fires = tested!.match(new RegExp(`alertname: ${name}\\n\\s+exp_alerts:\\n`, "g")) ?? [];
       const silent = tested!.match(new RegExp(`alertname: ${name}, exp_alerts: \\[\\]`, "g")) ?? [];
       assert(fires.length > 0 && silent.length > 0, `${name} is tested both ways`);
