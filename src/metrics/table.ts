@@ -65,7 +65,7 @@ const total = (name: string, help: string, read: (totals: Status["totals"]) => n
 export const UP: Metric = {
   name: "tundra_index_up",
   kind: "gauge",
-  help: "1 if Redis answered for the other tundra_index metrics, else 0.",
+  help: "1 if Redis answered for the other metrics of the index, else 0.",
 };
 
 /** Metrics of the index in Redis: the same from every process. */
