@@ -23,3 +23,5 @@ export type {
   TracerLike,
 } from "./open_telemetry_types.ts";
 export { type PrometheusMetrics, prometheusMetrics, type PrometheusOptions, type ScrapeOptions } from "./prometheus.ts";
+export type { ActivityReader } from "./read_index.ts";
+export type { UpkeepRun } from "./table.ts";

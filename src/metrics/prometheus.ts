@@ -2,16 +2,17 @@
  * prometheusMetrics: a store's events and status as text that Prometheus scrapes.
  * @module
  */
-import { checkNames, checkNumber } from "../base/arguments.ts";
+import { checkFunction, checkNames, checkNumber } from "../base/arguments.ts";
 import { checkTqname } from "../base/keys.ts";
 import { wallClockMs } from "../base/platform.ts";
 import { checkSecret, isSameText } from "../base/secrets.ts";
-import type { Status, TundraStore } from "../store_interface.ts";
+import type { TundraStore } from "../store_interface.ts";
 import { checkBuckets, checkStore } from "./checks.ts";
 import type { TundraEvent } from "../core/events.ts";
 import { begin, record } from "./record.ts";
-import { CONTENT_TYPE, type Registry, registry } from "./registry.ts";
-import { BUCKETS, INDEX, UP } from "./table.ts";
+import { CONTENT_TYPE, registry } from "./registry.ts";
+import { type ActivityReader, DOWN, type IndexValues, readIndex } from "./read_index.ts";
+import { BUCKETS } from "./table.ts";
 
 /** Options of {@linkcode prometheusMetrics}. */
 export interface PrometheusOptions {
@@ -34,6 +35,13 @@ export interface PrometheusOptions {
    * @default {30_000}
    */
   maxAgeMs?: number;
+  /**
+   * The function `activity` of `@tundra/store/operations`: with it, each reading of the index tells too when a sweep and
+   * a verification last ended, and what the latter found, in whichever process. That is 1 request and 3 commands more.
+   *
+   * @default {undefined}
+   */
+  activity?: ActivityReader;
 }
 
 /** Options of {@linkcode PrometheusMetrics.handler}. */
@@ -52,7 +60,8 @@ export interface PrometheusMetrics {
   /**
    * Writes all metrics in Prometheus' text format: those of this process, and with a store those of its index.
    *
-   * Cost: none without a store; else that of `status()` (1 request, 10 commands), once in `maxAgeMs`.
+   * Cost: none without a store; else that of `status()` (1 request, 10 commands), once in `maxAgeMs`, and that of
+   * `activity` if it is given.
    *
    * @throws {TundraError} `BAD_ARGUMENT` if the store has another `tqname`. It never rejects because Redis does not
    * answer: then `tundra_index_up` is 0.
@@ -91,31 +100,30 @@ const MOST_AGE_MS = 3_600_000;
  */
 export function prometheusMetrics(options: PrometheusOptions = {}): PrometheusMetrics {
   const what = "make Prometheus metrics";
-  checkNames(what, options, ["tqname", "buckets", "maxAgeMs"]);
+  checkNames(what, options, ["tqname", "buckets", "maxAgeMs", "activity"]);
   const tqname = checkTqname(options.tqname ?? "default");
   const buckets = checkBuckets(what, options.buckets ?? BUCKETS);
-  const { maxAgeMs = 30_000 } = options;
+  const { maxAgeMs = 30_000, activity } = options;
+  checkFunction(what, "activity", activity);
   checkNumber(what, "maxAgeMs", maxAgeMs, 0, MOST_AGE_MS, " of milliseconds");
   const own = registry({ tqname }, buckets);
   begin(own.add);
-  let last: { status: Status; atMs: number } | undefined;
+  let last: { values: IndexValues; atMs: number } | undefined;
 
-  /** A value is kept, never a promise: on Workers that would end with its request. */
-  const readStatus = async (store: TundraStore): Promise<Status | undefined> => {
-    const ageMs = last && wallClockMs() - last.atMs;
-    if (ageMs !== undefined && ageMs >= 0 && ageMs < maxAgeMs) return last!.status;
+  /** Values are kept, never a promise: on Workers that would end with its request. */
+  const indexOf = async (store: TundraStore): Promise<IndexValues> => {
     const atMs = wallClockMs();
-    try {
-      last = { status: await store.status(), atMs };
-      return last.status;
-    } catch {
-      return undefined; // the event of the call has its code
-    }
+    const ageMs = last && atMs - last.atMs;
+    if (ageMs !== undefined && ageMs >= 0 && ageMs < maxAgeMs) return last!.values;
+    const values = await readIndex(store, activity);
+    if (values) last = { values, atMs };
+    return values ?? DOWN;
   };
   const text = async (store?: TundraStore): Promise<string> => {
     if (store === undefined) return own.text();
     checkStore(store, tqname);
-    const index = await indexMetrics(() => readStatus(store), { tqname });
+    const index = registry({ tqname }, []);
+    for (const [metric, value] of await indexOf(store)) index.set(metric, value);
     return own.text() + index.text(); // the call of status() just made counts too
   };
   return {
@@ -140,14 +148,6 @@ export function prometheusMetrics(options: PrometheusOptions = {}): PrometheusMe
       };
     },
   };
-}
-
-async function indexMetrics(read: () => Promise<Status | undefined>, common: { tqname: string }): Promise<Registry> {
-  const index = registry(common, []);
-  const status = await read();
-  index.set(UP, status ? 1 : 0);
-  if (status) { for (const metric of INDEX) index.set(metric, metric.read(status)); }
-  return index;
 }
 
 function plain(body: string, status: number, headers: Record<string, string> = {}): Response {

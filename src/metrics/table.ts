@@ -95,5 +95,53 @@ export const INDEX: readonly IndexMetric[] = [
   total("archived_bytes", "Bytes of archive objects put", (totals) => totals.bytes),
 ];
 
+/** Numbers of the last day on which a sweep or a verification ran; `read` gives `undefined` if there was none. */
+export interface UpkeepMetric extends Metric {
+  read(runs: readonly UpkeepRun[]): number | undefined;
+}
+
+/** The part of a day's notes that is read; see `activity()` of the operations. */
+export interface UpkeepRun {
+  /** The end of its last call, in milliseconds since 1970. */
+  atMs: number;
+  /** `sweep` or `verify`. */
+  operation: string;
+  /** Numbers of versions by what became of them. */
+  counts: Record<string, number>;
+}
+
+const upkeep = (
+  operation: "sweep" | "verify",
+  name: string,
+  help: string,
+  read: (run: UpkeepRun) => number,
+): UpkeepMetric => ({
+  name: `tundra_index_${operation}_${name}`,
+  kind: "gauge",
+  help,
+  read(runs) {
+    const last = runs.find((run) => run.operation === operation); // the youngest stands first
+    return last && read(last);
+  },
+});
+
+/** Metrics of upkeep by whichever process, if the application gives `activity`. */
+export const UPKEEP: readonly UpkeepMetric[] = [
+  upkeep("sweep", "timestamp_seconds", "Time at which a sweep last ended.", ({ atMs }) => atMs / 1000),
+  upkeep("verify", "timestamp_seconds", "Time at which a verification last ended.", ({ atMs }) => atMs / 1000),
+  upkeep(
+    "verify",
+    "damaged_versions",
+    "Damaged versions that were found on the last day of verification.",
+    ({ counts }) => counts.damaged ?? 0,
+  ),
+  upkeep(
+    "verify",
+    "missing_versions",
+    "Missing versions that were found on the last day of verification.",
+    ({ counts }) => counts.missing ?? 0,
+  ),
+];
+
 /** Upper bounds of the buckets of durations, in seconds: from one request nearby to a long tick. */
 export const BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];

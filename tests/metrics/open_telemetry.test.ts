@@ -2,10 +2,11 @@
 import { afterEach, before, beforeEach, describe, it } from "node:test";
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { TundraError } from "../../mod.ts";
+import { activity } from "../../src/operations/mod.ts";
 import { type MeterLike, openTelemetryMetrics, prometheusMetrics, type TracerLike } from "../../src/metrics/mod.ts";
 import { installTools, load } from "../runtimes/tools.ts";
 import { withArchive } from "../support/fixtures.ts";
-import { EVENTS } from "../support/metrics.ts";
+import { EVENTS, kept } from "../support/metrics.ts";
 
 interface DataPoint {
   attributes: Record<string, string>;
@@ -142,10 +143,10 @@ describe("openTelemetryMetrics", () => {
 
   it("has, exported to Prometheus, the names, types and labels of prometheusMetrics", async () => {
     const { meter, last } = sdk();
-    const telemetry = openTelemetryMetrics({ meter });
-    const metrics = prometheusMetrics();
+    const telemetry = openTelemetryMetrics({ meter, activity });
+    const metrics = prometheusMetrics({ activity });
     for (const event of EVENTS) for (const { onEvent } of [telemetry, metrics]) onEvent(event);
-    const store = stack.store();
+    const store = await kept(stack.store());
     telemetry.observe(store);
     const { PrometheusSerializer } = load<{
       PrometheusSerializer: new (...options: unknown[]) => { serialize(metrics: ResourceMetrics): string };

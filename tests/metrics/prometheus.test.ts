@@ -2,11 +2,11 @@
 import { before, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { verify } from "../../src/operations/mod.ts";
+import { activity, sweep, verify } from "../../src/operations/mod.ts";
 import { prometheusMetrics } from "../../src/metrics/mod.ts";
-import { INDEX, type Metric, PROCESS, UP } from "../../src/metrics/table.ts";
+import { INDEX, type Metric, PROCESS, UP, UPKEEP } from "../../src/metrics/table.ts";
 import { BUCKET, tundraError, withArchive } from "../support/fixtures.ts";
-import { EVENTS } from "../support/metrics.ts";
+import { EVENTS, kept } from "../support/metrics.ts";
 import { installTools, load } from "../runtimes/tools.ts";
 import { findPromtool, promtool } from "../support/promtool.ts";
 
@@ -185,6 +185,33 @@ describe("prometheusMetrics", () => {
     assertEquals(valueOf(now, "tundra_index_up"), 1);
   });
 
+  it("tells with activity() what upkeep found, in whichever process, for one request and three commands more", async () => {
+    const store = stack.store();
+    const metrics = prometheusMetrics({ maxAgeMs: 0, activity });
+    const values = async () => {
+      const now = await metrics.text(store);
+      const names = [
+        "verify_damaged_versions",
+        "verify_missing_versions",
+        "verify_timestamp_seconds",
+        "sweep_timestamp_seconds",
+      ];
+      return names.map((name) => valueOf(now, `tundra_index_${name}`));
+    };
+    assertEquals(await values(), [undefined, undefined, undefined, undefined]);
+    await stack.raw("SET", "a", "1");
+    await store.dirty("a");
+    await store.tick();
+    await sweep(stack.store());
+    stack.s3.objects(BUCKET).delete(stack.objectNames()[0]!);
+    await verify(stack.store()); // another process
+    const before = [stack.server.requests, await stack.server.billable()];
+    const [damaged, missing, ...atS] = await values();
+    assertEquals([stack.server.requests - before[0]!, await stack.server.billable() - before[1]!], [2, 13]);
+    assertEquals([damaged, missing], [0, 1]);
+    for (const at of atS) assert(Math.abs(Date.now() / 1000 - at!) < 60, String(at));
+  });
+
   it("asks Redis once in maxAgeMs", async () => {
     const store = stack.store();
     const [kept, each] = [prometheusMetrics(), prometheusMetrics({ maxAgeMs: 0 })];
@@ -208,10 +235,10 @@ describe("prometheusMetrics", () => {
   });
 
   it("gives each metric of its table, and promtool, Prometheus' own linter, finds nothing to say", async () => {
-    const { onEvent, text } = prometheusMetrics();
+    const { onEvent, text } = prometheusMetrics({ activity });
     EVENTS.forEach(onEvent);
-    const now = await text(stack.store());
-    const all: Metric[] = [...Object.values(PROCESS), UP, ...INDEX];
+    const now = await text(await kept(stack.store()));
+    const all: Metric[] = [...Object.values(PROCESS), UP, ...INDEX, ...UPKEEP];
     const families = parse(now);
     assertEquals(families.map(({ name }) => name).sort(), all.map(({ name }) => name).sort());
     for (const { name, kind, help } of all) {
@@ -268,6 +295,7 @@ describe("prometheusMetrics", () => {
       [() => prometheusMetrics({ buckets: [2, 1] }), /buckets/],
       [() => prometheusMetrics({ buckets: [] }), /buckets/],
       [() => prometheusMetrics({ maxAgeMs: -1 }), /maxAgeMs/],
+      [() => prometheusMetrics({ activity: {} } as object), /activity/],
       [() => prometheusMetrics({ maxAge: 1 } as object), /maxAge/],
       [() => prometheusMetrics().handler(store), /the tqname of the store must be that of the metrics, default/],
       [() => prometheusMetrics({ tqname: "other" }).handler(store, { secret: undefined }), /secret/],

@@ -8,16 +8,17 @@ import { before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import ts from "typescript";
 import { freePort } from "../../dev/servers/redis_server.ts";
+import { activity } from "../../src/operations/mod.ts";
 import { prometheusMetrics } from "../../src/metrics/mod.ts";
-import { INDEX, type Metric, PROCESS, UP } from "../../src/metrics/table.ts";
+import { INDEX, type Metric, PROCESS, UP, UPKEEP } from "../../src/metrics/table.ts";
 import { withArchive } from "../support/fixtures.ts";
-import { EVENTS } from "../support/metrics.ts";
+import { EVENTS, kept } from "../support/metrics.ts";
 import { findPromtool, promtool } from "../support/promtool.ts";
 import { until } from "../support/waiting.ts";
 import { start } from "./run.ts";
 import { installTools, ROOT, TOOLS } from "./tools.ts";
 
-const METRICS: Metric[] = [...Object.values(PROCESS), UP, ...INDEX];
+const METRICS: Metric[] = [...Object.values(PROCESS), UP, ...INDEX, ...UPKEEP];
 const ALERTS = join(ROOT, "ops/alerts/tundra.yml");
 
 interface Panel {
@@ -95,8 +96,8 @@ describe("metrics", () => {
 
   it("are scraped by a real Prometheus: every query of the dashboard has an answer, every alert is evaluated", async () => {
     const folder = mkdtempSync(join(tmpdir(), "tundra-prometheus-"));
-    const metrics = prometheusMetrics({ maxAgeMs: 0 });
-    const handle = metrics.handler(stack.store(), { secret: "a-secret-for-scrapes" });
+    const metrics = prometheusMetrics({ maxAgeMs: 0, activity });
+    const handle = metrics.handler(await kept(stack.store()), { secret: "a-secret-for-scrapes" });
     const server = createServer(async ({ headers }, response) => {
       EVENTS.forEach(metrics.onEvent);
       const scraped = await handle(new Request("http://app.example/metrics", { headers: headers as HeadersInit }));

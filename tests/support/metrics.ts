@@ -1,8 +1,10 @@
 /**
- * One event of each type.
+ * One event of each type, and a store whose every metric has a value.
  * @module
  */
+import type { TundraStore } from "../../mod.ts";
 import type { TundraEvent } from "../../src/core/events.ts";
+import { sweep, verify } from "../../src/operations/mod.ts";
 
 const call = {
   type: "call",
@@ -32,3 +34,11 @@ export const EVENTS: TundraEvent[] = [
   { type: "swept", deleted: 7, moved: 5, failed: 0 },
   { type: "verified", checked: 50, damaged: 2, missing: 1 },
 ];
+
+/** The store, after a tick, a sweep and a verification. */
+export async function kept(store: TundraStore): Promise<TundraStore> {
+  await store.tick();
+  await sweep(store);
+  await verify(store);
+  return store;
+}
