@@ -19,7 +19,7 @@ export const ADVICE: Readonly<Record<TundraErrorCode, Advice>> = {
   },
   CONFLICT: {
     meaning: "a key was written while it was evicted; restoreVersion would replace what is not archived",
-    todo: "choose a value: evict({ discard: true }), dirty({ overwrite: true }) or del()",
+    todo: "choose a value (docs/writing.md): evict({ discard: true }), dirty({ overwrite: true }) or del()",
   },
   ENSURE_FAILED: {
     meaning: "some keys could not be brought back; the others are there",
@@ -41,10 +41,17 @@ export const ADVICE: Readonly<Record<TundraErrorCode, Advice>> = {
   },
   LOST: {
     meaning: "an evicted value has no object, or the index does not belong to this archive",
-    todo: "alert an operator; limits says what may have happened",
+    todo: "alert an operator; limits (docs/limits.md) says what may have happened",
   },
   NOT_FOUND: {
     meaning: "a datastore has no such object; restoreVersion: the archive holds no such version",
-    todo: "see what it refuses; of a datastore nothing: Tundra turns it into LOST or into absence",
+    todo: "see what it refuses (docs/operations.md); of a datastore nothing: Tundra turns it into LOST or into absence",
   },
+};
+
+/** The page's own addition to some of them. */
+export const MORE: Readonly<Partial<Record<TundraErrorCode, string>>> = {
+  UNAVAILABLE:
+    "If it does not pass: Redis refuses the token, or the archive refuses the credentials, a right, the region, " +
+    "the bucket or the endpoint. The message says which; see docs/errors.md.",
 };

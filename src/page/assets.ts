@@ -33,9 +33,14 @@ const [CSS, SCRIPT] = ["text/css; charset=utf-8", "text/javascript; charset=utf-
 const ASSETS: Readonly<Record<AssetName, Asset>> = {
   "page.css": { type: CSS, mark: markOf(STYLE), text: () => STYLE },
   "charts.js": { type: SCRIPT, mark: markOf(CHARTS_SCRIPT), text: () => CHARTS_SCRIPT },
-  "uplot.js": { type: SCRIPT, mark: UPLOT_VERSION, text: async () => (await import("./uplot.ts")).UPLOT_SCRIPT },
+  "uplot.js": { type: SCRIPT, mark: UPLOT_VERSION, text: uplotScript },
   "uplot.css": { type: CSS, mark: UPLOT_VERSION, text: async () => (await import("./uplot.ts")).UPLOT_STYLE },
 };
+
+async function uplotScript(): Promise<string> {
+  const { UPLOT_LICENCE, UPLOT_SCRIPT } = await import("./uplot.ts");
+  return `/*\n${UPLOT_LICENCE}*/\n${UPLOT_SCRIPT}`;
+}
 
 /** The address of a file, below whatever path the page is at; another content has another one. */
 export function assetUrl(name: AssetName): string {

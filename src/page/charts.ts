@@ -150,11 +150,11 @@ function numbers(title: string, labels: string[], { times, values }: Data, say: 
   return table(title, ["Hour", ...labels], rows.reverse(), labels.map((_, i) => i + 1));
 }
 
-/** The next of 1, 2, 5, 10, 20, ... that is even enough for a half. */
+/** The next round number, of which the half is whole. */
 function roundUp(value: number): number {
   const unit = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 2, 4, 6, 8, 10].find((each) => each * unit >= value)!;
-  return Math.max(2, step * unit);
+  const steps = value < 10 ? [2, 4, 6, 8, 10] : [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10];
+  return unit * steps.find((each) => each * unit >= value)!;
 }
 
 function day(ms: number): string {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { DeadLetter } from "../dead_letters.ts";
-import { ADVICE } from "./advice.ts";
+import { ADVICE, MORE } from "./advice.ts";
 import { handleOf, ofHandle } from "./handles.ts";
 import { withoutAddresses } from "./hide.ts";
 import { type Content, type Html, html } from "./html.ts";
@@ -76,7 +76,9 @@ export function deadTable({ session, settings, nowMs }: Visit, letters: DeadLett
     ...isAllowed ? [html`<span class="hidden">Retry</span>`] : [],
   ];
   const which = letters.length < all ? `${count(letters.length)} of ${count(all)}` : count(all);
-  return html`${isAllowed && html`<form id="retry" method="post" action="?view=retry">${tokenField(session)}</form>`}
+  return html`${
+    isAllowed && html`<form id="retry" hidden method="post" action="?view=retry">${tokenField(session)}</form>`
+  }
 ${table(`Dead letters: ${which}`, head, rows, [3])}
 ${letters.length < all && html`<p class="small"><a href="?view=dead">All dead letters</a></p>`}`;
 }
@@ -100,7 +102,7 @@ export function adviceFor(word: string): Html {
     <div id="${word}">
       <dt class="code">${word}</dt>
       <dd>${sentence(meaning)} <strong>What to do:</strong>
-    ${todo}.</dd>
+    ${todo}. ${MORE[word as keyof typeof MORE]}</dd>
     </div>
   `;
 }

@@ -12,7 +12,7 @@ const OPEN = "open";
 
 /** The form behind the buttons that {@linkcode openButton} makes: once a page. */
 export function openForm(session: Session): Html {
-  return html`<form id="${OPEN}" method="post" action="?view=key">${tokenField(session)}</form>`;
+  return html`<form id="${OPEN}" hidden method="post" action="?view=key">${tokenField(session)}</form>`;
 }
 
 /** A key's name as a button that opens its page. */

@@ -131,32 +131,25 @@ function results({ session, nowMs }: Visit, search: Search, { rows, sums, matchi
     const sum = sums.get(state);
     return sum ? [[stateTag(state), count(sum.keys), size(sum.bytes)]] : [];
   });
-  return html`<section>${openForm(session)}
-${
-    rows.length === 0
-      ? notice("info", unseen ? "None among the keys looked at so far." : "No key that matches.")
-      : table(
-        html`Keys <span class="muted">like ${name(search.match)}: ${shown}</span>`,
-        ["Key", "State", "Size", "Archived", "Last use"],
-        list,
-        [2],
-      )
-  }</section>
-${
-    unseen && html`
-      <form method="post"
-        action="?view=keys">${tokenField(session)}${Object.entries({ ...search, cursor: next }).map(([field, value]) =>
-          html`<input type="hidden" name="${field}" value="${value}">`
-        )}<div class="row"><button>Look at more keys</button><span class="small muted">The scan has not seen the whole database yet.</span></div></form>
-    `
-  }
-${
-    sumRows.length > 0 &&
-    html`<section>${
-      table(unseen ? "Sums of the keys looked at on this page" : "Sums", ["State", "Keys", "Size"], sumRows, [1, 2])
-    }
-${saving(sums.get("evicted"))}</section>`
-  }`;
+  const caption = unseen ? "Sums of the keys looked at on this page" : "Sums";
+  const none = notice("info", unseen ? "None among the keys looked at so far." : "No key that matches.");
+  const listCaption = html`Keys <span class="muted">like ${name(search.match)}: ${shown}</span>`;
+  const head = ["Key", "State", "Size", "Archived", "Last use"];
+  return html`
+    ${sumRows.length > 0 &&
+      html`<section>${table(caption, ["State", "Keys", "Size"], sumRows, [1, 2])}${
+        saving(sums.get("evicted"))
+      }</section>`}
+    <section>${openForm(session)}${rows.length === 0 ? none : table(listCaption, head, list, [2])}</section>
+    ${unseen && moreForm(session, { ...search, cursor: next })}
+  `;
+}
+
+function moreForm(session: Visit["session"], search: Search): Html {
+  return html`<form method="post" action="?view=keys">${tokenField(session)}
+${Object.entries(search).map(([field, value]) => html`<input type="hidden" name="${field}" value="${value}">`)}
+<div class="row"><button>Look at more keys</button>
+<span class="small muted">The scan has not seen the whole database yet.</span></div></form>`;
 }
 
 /** Memory that evicted keys do not take, and its price. */

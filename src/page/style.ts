@@ -53,6 +53,7 @@ nav a:hover { color: var(--ink); background: var(--hover); }
 nav a[aria-current] { color: var(--ink); font-weight: 600; box-shadow: inset 0 -2px var(--accent); border-radius: 6px 6px 0 0; }
 main { padding-block: 1.5rem 4rem; display: grid; gap: 1.75rem; grid-template-columns: minmax(0, 1fr); }
 .lead { color: var(--soft); max-width: 44rem; margin-top: 0.35rem; }
+.scroll + p { margin-top: 0.6rem; }
 .muted { color: var(--soft); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .message { display: inline-block; min-width: 14rem; overflow-wrap: anywhere; }
@@ -74,7 +75,7 @@ main { padding-block: 1.5rem 4rem; display: grid; gap: 1.75rem; grid-template-co
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.25rem; }
 .sheet { background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; padding: 1rem clamp(0.85rem, 2.5vw, 1.25rem);
   min-width: 0; }
-.scroll { overflow-x: auto; border-radius: 8px; border: 1px solid var(--line); background: var(--sheet); }
+.scroll { position: relative; overflow-x: auto; border-radius: 8px; border: 1px solid var(--line); background: var(--sheet); }
 .sheet .scroll { border: 0; border-radius: 0; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9375rem; }
 caption { text-align: left; font-weight: 600; padding: 0.75rem 0.85rem 0.5rem; }
@@ -109,6 +110,7 @@ button.quiet:hover { background: var(--hover); filter: none; }
 td button { min-height: 2rem; padding: 0.15rem 0.7rem; font-size: 0.875rem; }
 button.link { background: none; border: 0; padding: 0; min-height: 1.5rem; color: var(--accent); font-weight: 400;
   text-decoration: underline; text-underline-offset: 0.18em; text-decoration-thickness: 0.06em; text-align: left; white-space: normal; }
+td button.link { min-width: 8.5rem; }
 button.link:hover { text-decoration-thickness: 0.12em; filter: none; }
 .fields { display: flex; flex-wrap: wrap; gap: 0.85rem; align-items: end; }
 .fields > .wide { flex: 1 1 14rem; }
@@ -145,10 +147,13 @@ button.link:hover { text-decoration-thickness: 0.12em; filter: none; }
 .legend path { fill: none; stroke-width: 2.5; }
 .drawn .plot, .drawn .legend { display: none; }
 .chart .uplot { font-family: inherit; }
+.chart .u-select { background: color-mix(in srgb, var(--accent) 14%, transparent); }
+.chart .u-cursor-x { border-color: var(--soft); }
 .chart .u-legend { text-align: left; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 .chart .u-legend th, .chart .u-legend td { border: 0; padding: 0.1rem 0.25rem; }
 .chart .u-legend tr:hover { background: none; }
 .chart .u-legend th { font-weight: 400; }
+.chart .u-legend .u-series:first-child .u-marker { display: none; }
 details > summary { cursor: pointer; font-size: 0.875rem; color: var(--accent); width: max-content; padding-block: 0.2rem; }
 details[open] > summary { margin-bottom: 0.5rem; }
 details .scroll { max-height: 22rem; overflow: auto; }
@@ -157,6 +162,8 @@ details .scroll { max-height: 22rem; overflow: auto; }
   nav { order: 3; flex-basis: 100%; margin-inline: -0.6rem; }
   .brand { flex: 1; }
   .figures { grid-template-columns: repeat(2, 1fr); }
+  .figures > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
+  nav a { padding-inline: 0.5rem; font-size: 0.875rem; }
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: 0.6rem; }
   th, td { padding-inline: 0.65rem; }
 }

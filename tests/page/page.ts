@@ -88,7 +88,7 @@ export function assertOnlyOwnMarkup(html: string): void {
   const attributes = new Set(
     ("lang charset name content rel href nonce src defer class id tabindex role aria-label aria-current aria-describedby " +
       "aria-hidden method action type value form scope datetime title for required autofocus autocomplete autocapitalize " +
-      "spellcheck selected viewbox d preserveaspectratio data-chart").split(" "),
+      "spellcheck selected hidden viewbox d preserveaspectratio data-chart").split(" "),
   );
   for (const [, tag, rest] of html.replace("<!doctype html>", "").matchAll(/<\/?([^\s>/]*)((?:[^>"]|"[^"]*")*)>/g)) {
     assert(elements.has(tag!.toLowerCase()), `<${tag}> in the page`);

@@ -344,7 +344,8 @@ describe("the page", () => {
   it("explains each code in the words of docs/errors.md", async () => {
     const manual = readFileSync(fileURLToPath(new URL("../../docs/errors.md", import.meta.url)), "utf8");
     const rows = [...manual.matchAll(/^\| `([A-Z_]+)` +\| (.*?) +\| (.*?) +\|$/gm)];
-    const plain = (text: string) => text.replace(/\[([^\]]+)\]\([^)]+\)/g, "$1").replaceAll("`", "");
+    const plain = (text: string) =>
+      text.replace(/\[([^\]]+)\]\(([a-z-]+\.md)[^)]*\)/g, "$1 (docs/$2)").replaceAll("`", "");
     const expected = Object.fromEntries(
       rows.map(([, code, meaning, todo]) => [code!, { meaning: plain(meaning!), todo: plain(todo!) }]),
     );

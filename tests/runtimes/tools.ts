@@ -25,9 +25,13 @@ const METRICS = [
 /** The check of a workflow of GitHub Actions. */
 const WORKFLOWS = ["@action-validator/cli", "@action-validator/core"];
 
+/** The browser's driver, and what looks for barriers in a page. */
+const BROWSER = ["puppeteer-core", "axe-core"];
+
 /** Installs the tools unless all are there. */
 export function installTools(): void {
-  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...CLIENTS, ...METRICS, ...WORKFLOWS];
+  const libraries = [...CLIENTS, ...METRICS, ...WORKFLOWS, ...BROWSER];
+  const wanted = ["wrangler", "miniflare", "jsr", "deno", "bun", "s3rver", ...libraries];
   if (wanted.every((name) => existsSync(join(TOOLS, "node_modules", name, "package.json")))) return;
   const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
   const { status } = spawnSync("npm", args, { cwd: TOOLS, stdio: ["ignore", "inherit", "inherit"] });

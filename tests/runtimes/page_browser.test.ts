@@ -1,0 +1,225 @@
+/** The page in a real Chromium: with and without scripts, light and dark, on a phone, by keyboard. */
+import { after, before, beforeEach, describe, it } from "node:test";
+import { createServer } from "node:http";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { TundraStore } from "../../mod.ts";
+import { pageHandler } from "../../src/page/mod.ts";
+import { type Listening, listenLocally } from "../../src/testing/loopback.ts";
+import { handleOf, SECRET } from "../page/page.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { barriers, type Browser, type BrowserPage, type Look, openPage, startChromium } from "./chromium.ts";
+
+/** Names of keys that a browser must neither run nor change. */
+const ODD = [
+  `<script>alert(1)</script>`,
+  `"><img src=x onerror=alert(1)>`,
+  `' autofocus onfocus='alert(1)`,
+  "invoice\u202egnp.exe",
+  "line\r\nfeed\ttab ",
+  "nul\u0000 and \u007f",
+  "键 🧊",
+  "x".repeat(10_000),
+];
+
+describe("the page in Chromium", () => {
+  const stack = withArchive();
+  let browser: Browser;
+  let server: Listening;
+  let store: TundraStore;
+  let address: string;
+
+  before(async () => {
+    browser = await startChromium();
+    server = await listenLocally(createServer((request, response) => {
+      const chunks: Uint8Array[] = [];
+      request.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+      request.on("end", async () => {
+        const { method = "GET", url = "/" } = request;
+        const headers = Object.entries(request.headers).map(([name, value]): [string, string] => [name, String(value)]);
+        const body = method === "POST"
+          ? new Uint8Array(await new Blob(chunks as Uint8Array<ArrayBuffer>[]).arrayBuffer())
+          : null;
+        const allow = { retry: true, restore: true, peek: true };
+        const answer = await pageHandler(store, { secret: SECRET, title: "shop, staging", allow })(
+          new Request(new URL(url, address), { method, headers, body }),
+        );
+        response.writeHead(answer.status, [...answer.headers].flat());
+        response.end(new Uint8Array(await answer.arrayBuffer()));
+      });
+    }));
+    address = `http://127.0.0.1:${server.port}/admin/tundra`;
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+  beforeEach(async () => {
+    await stack.flush();
+    store = stack.store();
+    const keys = [...ODD, ...Array.from({ length: 40 }, (_, i) => `cart:${i}`)];
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key.slice(0, 50)}`]));
+    await store.dirty(keys);
+    await store.tick();
+    await store.evict(keys.slice(0, 30));
+    for (const key of [ODD[0]!, "cart:39"]) {
+      await store.ensureKs(key);
+      await store.dirty(key);
+      await stack.editRecord(key, { attempts: 3, error: "TOO_LARGE <b>the value</b> has 120 MB" });
+      await stack.raw("ZREM", "tundra:default:dirty", key);
+      await stack.raw("ZADD", "tundra:default:dead", String(Math.floor(await stack.nowMs()) - 5000), key);
+    }
+  });
+
+  async function opened(look: Look = {}): Promise<Awaited<ReturnType<typeof openPage>>> {
+    const open = await openPage(browser, look);
+    await open.page.goto(address);
+    await open.page.type("#secret", SECRET);
+    await submit(open.page, () => open.page.keyboard.press("Enter"));
+    return open;
+  }
+
+  async function submit(page: BrowserPage, act: () => Promise<void>): Promise<void> {
+    await Promise.all([page.waitForNavigation(), act()]);
+  }
+
+  /** The text of the page's first heading. */
+  const heading = async (page: BrowserPage) => /<h1[^>]*>([^<]*)/.exec(await page.content())?.[1];
+
+  /** Each view, one after the other. */
+  async function eachView(page: BrowserPage, look: (name: string) => Promise<void>): Promise<void> {
+    await look("overview");
+    for (const view of ["dead", "history", "help", "keys"]) {
+      await page.goto(`${address}?view=${view}`);
+      await look(view);
+    }
+    await submit(page, () => page.click('form[action="?view=keys"] button'));
+    await look("list");
+    await submit(page, () => page.click("td button.link"));
+    await look("key");
+    await submit(page, () => page.click('form[action="?view=peek"] button'));
+    await look("value");
+    await submit(page, () => page.click('form[action="?view=key"] button'));
+    await submit(page, () => page.click('form[action="?view=restore"] button'));
+    await look("restore");
+    await page.goto(`${address}?view=nothing`);
+    await look("not found");
+  }
+
+  for (const isDark of [false, true]) {
+    it(`can be used by everybody, ${isDark ? "dark" : "light"}: nothing that axe finds, and no error`, async () => {
+      const { page, wrong, close } = await opened({ isDark });
+      const found: string[] = [];
+      await eachView(
+        page,
+        async (name) =>
+          found.push(...(await barriers(page)).map((barrier) => `${name}: ${barrier}`)) as unknown as void,
+      );
+      await page.goto(address); // signed in: no form for the secret
+      assertEquals(found, []);
+      assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
+      await close();
+    });
+  }
+
+  it("fits a phone of 360 pixels, and its form for the secret does, too", async () => {
+    const first = await openPage(browser, { width: 360 });
+    await first.page.goto(address);
+    const overflow = "document.documentElement.scrollWidth - innerWidth";
+    assertEquals(await first.page.evaluate(overflow), 0);
+    assertEquals(await barriers(first.page), []);
+    await first.close();
+    const { page, close } = await opened({ width: 360 });
+    const wide: string[] = [];
+    await eachView(page, async (name) => {
+      if (await page.evaluate<number>(overflow) > 0) wide.push(name);
+    });
+    assertEquals(wide, []);
+    await close();
+  });
+
+  it("works without scripts: signing in, reading, a retry, a key, a version", async () => {
+    const { page, wrong, close } = await opened({ hasScripts: false });
+    assertEquals(await heading(page), "Needs you");
+    const views: string[] = [];
+    await eachView(page, async (name) => void views.push(`${name}: ${await heading(page)}`));
+    assertEquals(views.slice(1), [
+      ...["dead: Dead letters", "history: History", "help: Help", "keys: Keys", "list: Keys", "key: Key"],
+      ...["value: Value", "restore: Restore this version?", "not found: Not found"],
+    ]);
+    await page.goto(`${address}?view=dead`);
+    await submit(page, () => page.click('button[form="retry"]'));
+    assertMatch(await page.content(), /1 key put back into the queue/);
+    assertEquals((await stack.members("dead")).length, 1);
+    await submit(page, () => page.click('form[action="?view=leave"] button'));
+    assertEquals(await heading(page), "Sign in");
+    assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
+    await close();
+  });
+
+  it("works by keyboard: what has the focus is seen, and all that acts is reached", async () => {
+    const { page, close } = await openPage(browser);
+    await page.goto(address);
+    await page.keyboard.type(SECRET); // the field has the focus
+    await submit(page, () => page.keyboard.press("Enter"));
+    await page.goto(`${address}?view=dead`);
+    const reached: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      await page.keyboard.press("Tab");
+      const [text, outline] = await page.evaluate<[string, string]>(
+        `(({ tagName, innerText }, { outlineStyle, outlineWidth }) =>
+          [tagName === "BODY" ? "" : innerText.trim(), outlineStyle === "none" ? "" : outlineWidth])(
+          document.activeElement, getComputedStyle(document.activeElement))`,
+      );
+      if (text === "") break;
+      assert(parseFloat(outline) >= 2, `the focus on ${text} is not seen`);
+      reached.push(text.split("\n")[0]!);
+    }
+    for (
+      const text of [
+        "Skip to the content",
+        "Overview",
+        "Keys",
+        "Help",
+        "Sign out",
+        ODD[0]!,
+        "cart:39",
+        "TOO_LARGE",
+        "Retry",
+        "Retry all 2 shown",
+      ]
+    ) {
+      assert(reached.includes(text), `${text} is not reached: ${reached}`);
+    }
+    await page.goto(`${address}?view=dead`);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter"); // skip to the content
+    const next = async (wanted: string) => {
+      for (let i = 0; i < 12; i++) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate("document.activeElement.innerText.trim()") === wanted) return;
+      }
+      assert(false, `${wanted} is not reached`);
+    };
+    await next("cart:39");
+    await submit(page, () => page.keyboard.press("Enter"));
+    assertEquals(await heading(page), "Key");
+    await close();
+  });
+
+  it("neither runs nor changes a key's name, on the way there and back", async () => {
+    const { page, wrong, close } = await opened();
+    await page.goto(`${address}?view=keys`);
+    await submit(page, () => page.click('form[action="?view=keys"] button'));
+    for (const key of ODD) {
+      await page.goto(`${address}?view=keys`);
+      await submit(page, () => page.click('form[action="?view=keys"] button'));
+      await submit(page, () => page.click(`button[value="${handleOf(key)}"]`));
+      assertEquals(await heading(page), "Key", key.slice(0, 40));
+      const html = await page.content();
+      assert(html.includes(`name="key" value="${handleOf(key)}"`), `another key than ${key.slice(0, 40)}`);
+      assert(!page.url().includes(handleOf(key)));
+    }
+    assertEquals(wrong, []);
+    await close();
+  });
+});
