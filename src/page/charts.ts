@@ -2,7 +2,7 @@
  * Charts over time: a picture and a table that need no script, and the numbers from which a script draws better ones.
  * @module
  */
-import type { Activity } from "./activity.ts";
+import type { Activity } from "../operations/activity.ts";
 import { type Html, html, trusted } from "./html.ts";
 import { table } from "./layout.ts";
 import { count, duration, time } from "./words.ts";

@@ -53,7 +53,7 @@ const POSTED: Readonly<Record<string, View>> = {
  *
  * It only reads unless {@linkcode PageOptions.allow} says otherwise. Names of keys are in no address.
  *
- * Cost: the overview 4 requests and 13 billable commands; with dead letters 6 and 15.
+ * Cost: the overview 4 requests and 15 billable commands; with dead letters 6 and 17.
  *
  * @param store the store, or a function that makes it for a request (on Cloudflare Workers: one for each request)
  * @returns the handler; it never rejects

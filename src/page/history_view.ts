@@ -1,15 +1,15 @@
 /**
- * The past fortnight: charts, the numbers behind them, and the last sweeps and verifies.
+ * The past fortnight: charts, the numbers behind them, and the last sweeps and verifications.
  * @module
  */
-import { activity } from "./activity.ts";
+import { activity } from "../operations/activity.ts";
 import { chartOf, hasChart } from "./charts.ts";
 import { html } from "./html.ts";
 import type { Page } from "./layout.ts";
 import { runsTable } from "./runs.ts";
 import type { Visit } from "./visit.ts";
 
-/** Cost: 1 request. */
+/** Cost: 1 request, 3 commands. */
 export async function historyView({ store, nowMs }: Visit): Promise<Page> {
   const { hours, runs } = await activity(store);
   const body = html`

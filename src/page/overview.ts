@@ -4,7 +4,7 @@
  */
 import { contextOf } from "../core/context.ts";
 import type { Status } from "../store_interface.ts";
-import { activity } from "./activity.ts";
+import { activity } from "../operations/activity.ts";
 import { chartOf, hasChart } from "./charts.ts";
 import { deadTable } from "./dead_view.ts";
 import { type Content, type Html, html } from "./html.ts";
@@ -18,7 +18,7 @@ import { ago, count, counted, duration, size } from "./words.ts";
 
 const SHOWN = 5;
 
-/** Cost: 4 requests, 13 commands; with dead letters 6 and 15. */
+/** Cost: 4 requests, 15 commands; with dead letters 6 and 17. */
 export async function overview(visit: Visit): Promise<Page> {
   const { store, settings, session, nowMs } = visit;
   const [status, past, sample] = await Promise.all([

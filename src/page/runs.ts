@@ -1,8 +1,8 @@
 /**
- * The last sweeps and verifies.
+ * The last sweeps and verifications.
  * @module
  */
-import type { Activity } from "./activity.ts";
+import type { Activity } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
 import { table } from "./layout.ts";
 import { ago, count } from "./words.ts";
@@ -12,18 +12,18 @@ export function runsTable(runs: Activity["runs"], nowMs: number): Html {
   if (runs.length === 0) {
     return html`
       <div class="sheet">
-        <h2>Sweeps and verifies</h2>
+        <h2>Sweeps and verifications</h2>
         <p class="muted">None has run yet. <code>tick({ sweepMs, verifyKeys })</code> runs both from the cron trigger.</p>
       </div>
     `;
   }
   const rows = runs.map(({ atMs, operation, done, counts }) => [
     ago(atMs, nowMs),
-    operation === "sweep" ? "Sweep" : "Verify",
+    operation === "sweep" ? "Sweep" : "Verification",
     found(operation, counts),
     done ? "complete" : "goes on",
   ]);
-  return table("Sweeps and verifies", ["When", "What", "Found", "State"], rows);
+  return table("Sweeps and verifications, day by day", ["Last", "What", "Found", "State"], rows);
 }
 
 function found(operation: string, counts: Record<string, number>): Html {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Status } from "../store_interface.ts";
-import type { Activity } from "./activity.ts";
+import type { Activity } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
 import { count, counted, duration } from "./words.ts";
 
@@ -44,7 +44,7 @@ export function verdictOf(status: Status, { runs }: Pick<Activity, "runs">, nowM
   return { level: "safe", title: "Safe", summary: "Every change that was marked is archived.", todo };
 }
 
-/** Findings of the last verify: of the pass that is under way, and of the one that ended before it. */
+/** Findings of the last verification: of the pass that is under way, and of the one that ended before it. */
 function damage(runs: readonly Run[]): Html[] {
   let damaged = 0;
   let missing = 0;
@@ -57,12 +57,12 @@ function damage(runs: readonly Run[]): Html[] {
   }
   return [
     ...damaged > 0
-      ? [html`The last verify found ${counted(damaged, "damaged version")}: ${code("CORRUPT")}. Run it with repair, then
+      ? [html`The last verification found ${counted(damaged, "damaged version")}: ${code("CORRUPT")}. Run it with repair, then
         restore what is left from the bucket’s own versions.`]
       : [],
     ...missing > 0
       ? [
-        html`The last verify found ${counted(missing, "missing object")}: ${code("LOST")}. Run it with repair, then look
+        html`The last verification found ${counted(missing, "missing object")}: ${code("LOST")}. Run it with repair, then look
         at the versions of each key.`,
       ]
       : [],

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { uplotFiles } from "../../dev/tools/uplot.ts";
 import { memoryDatastore, tundraStore } from "../../mod.ts";
-import type { Activity } from "../../src/page/activity.ts";
+import type { Activity } from "../../src/operations/activity.ts";
 import { UPLOT_VERSION } from "../../src/page/assets.ts";
 import { chartOf } from "../../src/page/charts.ts";
 import { pageHandler } from "../../src/page/mod.ts";

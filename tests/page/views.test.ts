@@ -377,19 +377,19 @@ describe("the page", () => {
         "a retry": await cost(() => visitor.post("?view=retry", key)),
       },
       {
-        overview: { redis: 3, billable: 12 },
+        overview: { redis: 4, billable: 15 },
         keys: { redis: 0, billable: 0 },
         "a list of keys": { redis: 4, billable: 6 },
         "a key": { redis: 4, billable: 9 },
         "a value": { redis: 5, billable: 11 },
         "dead letters": { redis: 2, billable: 11 },
-        history: { redis: 0, billable: 0 },
+        history: { redis: 1, billable: 3 },
         help: { redis: 0, billable: 0 },
         "a retry": { redis: 3, billable: 15 },
       },
     );
     await died("dead");
-    assertEquals(await cost(() => visitor.get("?")), { redis: 5, billable: 14 });
+    assertEquals(await cost(() => visitor.get("?")), { redis: 6, billable: 17 });
     assertEquals(await cost(() => visitor.get("?view=dead")), { redis: 3, billable: 12 });
   });
 });

@@ -40,11 +40,14 @@ export interface Browser {
 export async function startChromium(): Promise<Browser> {
   const { status } = spawnSync(join(ROOT, ".ci", "servers"), ["chromium"], { stdio: ["ignore", "inherit", "inherit"] });
   if (status !== 0) throw new Error("Cannot start Chromium as it must be installed: .ci/servers says how");
+  const executablePath = spawnSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).stdout.trim();
   installTools();
-  const { default: puppeteer } = await library<{ default: { launch(options: object): Promise<Browser> } }>("puppeteer-core");
+  const { default: puppeteer } = await library<{ default: { launch(options: object): Promise<Browser> } }>(
+    "puppeteer-core",
+  );
   // no sandbox, as CI is root in a container; it meets this repository's own pages only
   const args = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
-  return await puppeteer.launch({ executablePath: "chromium", args });
+  return await puppeteer.launch({ executablePath, args });
 }
 
 /** How a person looks at the page. */
@@ -80,12 +83,13 @@ export async function openPage(
 
 const AXE = "axe-core/axe.min.js";
 
-/** Everything by which axe-core finds that a page cannot be used by everybody, its contrasts too. */
-export async function barriers(page: BrowserPage): Promise<string[]> {
+/** Everything by which axe-core finds that a page cannot be used by everybody; or only its contrasts. */
+export async function barriers(page: BrowserPage, onlyContrast = false): Promise<string[]> {
   const source = readFileSync(join(TOOLS, "node_modules", AXE), "utf8");
+  const options = { resultTypes: ["violations"], ...onlyContrast && { runOnly: ["color-contrast"] } };
   await page.evaluate(source);
   const found = await page.evaluate<{ id: string; nodes: { html: string; failureSummary: string }[] }[]>(
-    `axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => violations)`,
+    `axe.run(document, ${JSON.stringify(options)}).then(({ violations }) => violations)`,
   );
   return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
 }

@@ -1,10 +1,11 @@
 /** The page in a real Chromium: with and without scripts, light and dark, on a phone, by keyboard. */
 import { after, before, beforeEach, describe, it } from "node:test";
-import { createServer } from "node:http";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
 import { pageHandler } from "../../src/page/mod.ts";
-import { type Listening, listenLocally } from "../../src/testing/loopback.ts";
+import type { Listening } from "../../src/testing/loopback.ts";
+import { serveFetch } from "../../dev/servers/fetch_server.ts";
+import { pastRows } from "../../dev/page/past.ts";
 import { handleOf, SECRET } from "../page/page.ts";
 import { withArchive } from "../support/fixtures.ts";
 import { barriers, type Browser, type BrowserPage, type Look, openPage, startChromium } from "./chromium.ts";
@@ -30,23 +31,10 @@ describe("the page in Chromium", () => {
 
   before(async () => {
     browser = await startChromium();
-    server = await listenLocally(createServer((request, response) => {
-      const chunks: Uint8Array[] = [];
-      request.on("data", (chunk: Uint8Array) => chunks.push(chunk));
-      request.on("end", async () => {
-        const { method = "GET", url = "/" } = request;
-        const headers = Object.entries(request.headers).map(([name, value]): [string, string] => [name, String(value)]);
-        const body = method === "POST"
-          ? new Uint8Array(await new Blob(chunks as Uint8Array<ArrayBuffer>[]).arrayBuffer())
-          : null;
-        const allow = { retry: true, restore: true, peek: true };
-        const answer = await pageHandler(store, { secret: SECRET, title: "shop, staging", allow })(
-          new Request(new URL(url, address), { method, headers, body }),
-        );
-        response.writeHead(answer.status, [...answer.headers].flat());
-        response.end(new Uint8Array(await answer.arrayBuffer()));
-      });
-    }));
+    const allow = { retry: true, restore: true, peek: true };
+    server = await serveFetch((request) =>
+      pageHandler(store, { secret: SECRET, title: "shop, staging", allow })(request)
+    );
     address = `http://127.0.0.1:${server.port}/admin/tundra`;
   });
   after(async () => {
@@ -56,12 +44,14 @@ describe("the page in Chromium", () => {
   beforeEach(async () => {
     await stack.flush();
     store = stack.store();
-    const keys = [...ODD, ...Array.from({ length: 40 }, (_, i) => `cart:${i}`)];
+    const keys = [...ODD, ...Array.from({ length: 20 }, (_, i) => `cart:${i}`)];
     await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key.slice(0, 50)}`]));
     await store.dirty(keys);
     await store.tick();
-    await store.evict(keys.slice(0, 30));
-    for (const key of [ODD[0]!, "cart:39"]) {
+    await store.evict(keys.slice(0, 15));
+    const totals = { frozen: 4000, evicted: 3000, restored: 500, archived: 3500 };
+    await stack.raw("HSET", "tundra:default:hours", ...pastRows(await stack.nowMs(), totals));
+    for (const key of [ODD[0]!, "cart:19"]) {
       await store.ensureKs(key);
       await store.dirty(key);
       await stack.editRecord(key, { attempts: 3, error: "TOO_LARGE <b>the value</b> has 120 MB" });
@@ -106,17 +96,16 @@ describe("the page in Chromium", () => {
   }
 
   for (const isDark of [false, true]) {
-    it(`can be used by everybody, ${isDark ? "dark" : "light"}: nothing that axe finds, and no error`, async () => {
+    it(`can be used by everybody, ${isDark ? "dark: by its contrasts" : "light: axe finds nothing"}, and no error comes`, async () => {
       const { page, wrong, close } = await opened({ isDark });
       const found: string[] = [];
-      await eachView(
-        page,
-        async (name) =>
-          found.push(...(await barriers(page)).map((barrier) => `${name}: ${barrier}`)) as unknown as void,
-      );
-      await page.goto(address); // signed in: no form for the secret
+      await eachView(page, async (name) => {
+        found.push(...(await barriers(page, isDark)).map((barrier) => `${name}: ${barrier}`));
+      });
       assertEquals(found, []);
       assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
+      await page.evaluate(`document.querySelector("h1").style.color = getComputedStyle(document.body).backgroundColor`);
+      assertMatch((await barriers(page, isDark)).join(), /color-contrast/);
       await close();
     });
   }
@@ -156,6 +145,43 @@ describe("the page in Chromium", () => {
     await close();
   });
 
+  it("draws charts of the same numbers with scripts, and in both colours; without, it has pictures of them", async () => {
+    const [bright, dark, plain] = [await opened(), await opened({ isDark: true }), await opened({ hasScripts: false })];
+    const pixels = `[...document.querySelectorAll("figure[data-chart] canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const colours = new Map();
+      for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) {
+        const colour = data.slice(i, i + 3).join();
+        colours.set(colour, (colours.get(colour) ?? 0) + 1);
+      }
+      return [...colours.keys()];
+    })`;
+    const colours: string[][] = [];
+    for (const { page, wrong } of [bright, dark]) {
+      for (const view of ["?", "?view=history"]) {
+        await page.goto(address + view);
+        await page.waitForSelector("figure.drawn canvas");
+        assertEquals(
+          await page.evaluate(`document.querySelectorAll("figure.drawn canvas").length`),
+          view === "?" ? 2 : 4,
+        );
+      }
+      colours.push((await page.evaluate<string[][]>(pixels))[0]!);
+      assertMatch(await page.evaluate(`document.querySelector(".u-legend").innerText`), /UTC.*2\d{3}-.*Evicted.*\d/s);
+      assertEquals(wrong, []);
+    }
+    assert(colours[0]!.includes("13,92,99") && !colours[1]!.includes("13,92,99"), "the series has its colour");
+    assert(colours[1]!.includes("127,205,208"), "and another one where it is dark");
+    const { page } = plain;
+    await page.goto(`${address}?view=history`);
+    assertEquals(await page.evaluate(`document.querySelectorAll("figure svg path.s0[d*=L]").length`), 4);
+    assertEquals(await page.evaluate(`document.querySelectorAll("figure canvas, figure.drawn").length`), 0);
+    assert(await page.evaluate<number>(`document.querySelector(".plot svg").getBoundingClientRect().height`) > 100);
+    await page.click("details summary");
+    assert(await page.evaluate<number>(`document.querySelector("details table").getBoundingClientRect().height`) > 100);
+    for (const { close } of [bright, dark, plain]) await close();
+  });
+
   it("works by keyboard: what has the focus is seen, and all that acts is reached", async () => {
     const { page, close } = await openPage(browser);
     await page.goto(address);
@@ -182,7 +208,7 @@ describe("the page in Chromium", () => {
         "Help",
         "Sign out",
         ODD[0]!,
-        "cart:39",
+        "cart:19",
         "TOO_LARGE",
         "Retry",
         "Retry all 2 shown",
@@ -200,7 +226,7 @@ describe("the page in Chromium", () => {
       }
       assert(false, `${wanted} is not reached`);
     };
-    await next("cart:39");
+    await next("cart:19");
     await submit(page, () => page.keyboard.press("Enter"));
     assertEquals(await heading(page), "Key");
     await close();
