@@ -57,12 +57,18 @@ function damage(runs: readonly Run[]): Html[] {
   }
   return [
     ...damaged > 0
-      ? [html`The last verification found ${counted(damaged, "damaged version")}: ${code("CORRUPT")}. Run it with repair, then
-        restore what is left from the bucket’s own versions.`]
+      ? [
+        html`The last verification found ${counted(damaged, "damaged version")}: ${
+          code("CORRUPT")
+        }. Run it with repair, then
+        restore what is left from the bucket’s own versions.`,
+      ]
       : [],
     ...missing > 0
       ? [
-        html`The last verification found ${counted(missing, "missing object")}: ${code("LOST")}. Run it with repair, then look
+        html`The last verification found ${counted(missing, "missing object")}: ${
+          code("LOST")
+        }. Run it with repair, then look
         at the versions of each key.`,
       ]
       : [],

@@ -14,13 +14,12 @@ import { barriers, type Browser, type BrowserPage, type Look, openPage, startChr
 const ODD = [
   `<script>alert(1)</script>`,
   `"><img src=x onerror=alert(1)>`,
-  `' autofocus onfocus='alert(1)`,
   "invoice\u202egnp.exe",
-  "line\r\nfeed\ttab ",
-  "nul\u0000 and \u007f",
-  "键 🧊",
-  "x".repeat(10_000),
+  "line\r\nfeed\ttab nul\u0000 and \u007f",
+  "键 🧊" + "x".repeat(10_000),
 ];
+
+const OVERFLOW = "document.documentElement.scrollWidth - innerWidth";
 
 describe("the page in Chromium", () => {
   const stack = withArchive();
@@ -51,7 +50,7 @@ describe("the page in Chromium", () => {
     await store.evict(keys.slice(0, 15));
     const totals = { frozen: 4000, evicted: 3000, restored: 500, archived: 3500 };
     await stack.raw("HSET", "tundra:default:hours", ...pastRows(await stack.nowMs(), totals));
-    for (const key of [ODD[0]!, "cart:19"]) {
+    for (const key of [...ODD, "cart:19"]) {
       await store.ensureKs(key);
       await store.dirty(key);
       await stack.editRecord(key, { attempts: 3, error: "TOO_LARGE <b>the value</b> has 120 MB" });
@@ -84,7 +83,8 @@ describe("the page in Chromium", () => {
     }
     await submit(page, () => page.click('form[action="?view=keys"] button'));
     await look("list");
-    await submit(page, () => page.click("td button.link"));
+    await page.type("#name", "cart:1");
+    await submit(page, () => page.click('form[action="?view=key"] button'));
     await look("key");
     await submit(page, () => page.click('form[action="?view=peek"] button'));
     await look("value");
@@ -95,34 +95,33 @@ describe("the page in Chromium", () => {
     await look("not found");
   }
 
-  for (const isDark of [false, true]) {
-    it(`can be used by everybody, ${isDark ? "dark: by its contrasts" : "light: axe finds nothing"}, and no error comes`, async () => {
-      const { page, wrong, close } = await opened({ isDark });
-      const found: string[] = [];
-      await eachView(page, async (name) => {
-        found.push(...(await barriers(page, isDark)).map((barrier) => `${name}: ${barrier}`));
-      });
-      assertEquals(found, []);
-      assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
-      await page.evaluate(`document.querySelector("h1").style.color = getComputedStyle(document.body).backgroundColor`);
-      assertMatch((await barriers(page, isDark)).join(), /color-contrast/);
-      await close();
-    });
-  }
-
-  it("fits a phone of 360 pixels, and its form for the secret does, too", async () => {
+  it("can be used by everybody on a phone of 360 pixels, in light colours: it fits, axe finds nothing, no error comes", async () => {
     const first = await openPage(browser, { width: 360 });
     await first.page.goto(address);
-    const overflow = "document.documentElement.scrollWidth - innerWidth";
-    assertEquals(await first.page.evaluate(overflow), 0);
-    assertEquals(await barriers(first.page), []);
+    assertEquals([await first.page.evaluate(OVERFLOW), await barriers(first.page)], [0, []]);
     await first.close();
-    const { page, close } = await opened({ width: 360 });
-    const wide: string[] = [];
+    const { page, wrong, close } = await opened({ width: 360 });
+    const found: string[] = [];
     await eachView(page, async (name) => {
-      if (await page.evaluate<number>(overflow) > 0) wide.push(name);
+      if (await page.evaluate<number>(OVERFLOW) > 0) found.push(`${name} is wider than the phone`);
+      found.push(...(await barriers(page)).map((barrier) => `${name}: ${barrier}`));
     });
-    assertEquals(wide, []);
+    assertEquals(found, []);
+    assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
+    await close();
+  });
+
+  it("has enough contrast in dark colours, too", async () => {
+    const { page, wrong, close } = await opened({ isDark: true });
+    const found: string[] = [];
+    await eachView(page, async (name) => {
+      if (!["overview", "dead", "list", "value"].includes(name)) return; // all colours are in these
+      found.push(...(await barriers(page, true)).map((barrier) => `${name}: ${barrier}`));
+    });
+    assertEquals(found, []);
+    assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
+    await page.evaluate(`document.querySelector("h1").style.color = getComputedStyle(document.body).backgroundColor`);
+    assertMatch((await barriers(page, true)).join(), /color-contrast/); // it would have been found
     await close();
   });
 
@@ -138,7 +137,7 @@ describe("the page in Chromium", () => {
     await page.goto(`${address}?view=dead`);
     await submit(page, () => page.click('button[form="retry"]'));
     assertMatch(await page.content(), /1 key put back into the queue/);
-    assertEquals((await stack.members("dead")).length, 1);
+    assertEquals((await stack.members("dead")).length, ODD.length);
     await submit(page, () => page.click('form[action="?view=leave"] button'));
     assertEquals(await heading(page), "Sign in");
     assertEquals(wrong.filter((text) => !/status of 404/.test(text)), []);
@@ -211,7 +210,7 @@ describe("the page in Chromium", () => {
         "cart:19",
         "TOO_LARGE",
         "Retry",
-        "Retry all 2 shown",
+        `Retry all ${ODD.length + 1} shown`,
       ]
     ) {
       assert(reached.includes(text), `${text} is not reached: ${reached}`);
@@ -226,7 +225,7 @@ describe("the page in Chromium", () => {
       }
       assert(false, `${wanted} is not reached`);
     };
-    await next("cart:19");
+    await next(ODD[0]!);
     await submit(page, () => page.keyboard.press("Enter"));
     assertEquals(await heading(page), "Key");
     await close();
@@ -234,12 +233,9 @@ describe("the page in Chromium", () => {
 
   it("neither runs nor changes a key's name, on the way there and back", async () => {
     const { page, wrong, close } = await opened();
-    await page.goto(`${address}?view=keys`);
-    await submit(page, () => page.click('form[action="?view=keys"] button'));
     for (const key of ODD) {
-      await page.goto(`${address}?view=keys`);
-      await submit(page, () => page.click('form[action="?view=keys"] button'));
-      await submit(page, () => page.click(`button[value="${handleOf(key)}"]`));
+      await page.goto(`${address}?view=dead`);
+      await submit(page, () => page.click(`button[form="open"][value="${handleOf(key)}"]`));
       assertEquals(await heading(page), "Key", key.slice(0, 40));
       const html = await page.content();
       assert(html.includes(`name="key" value="${handleOf(key)}"`), `another key than ${key.slice(0, 40)}`);
