@@ -87,7 +87,7 @@ tbody tr:hover { background: var(--hover); }
 time { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .name, .value, .code, .place { font-family: var(--mono); font-size: 0.875em; overflow-wrap: anywhere; }
 .name, .value { white-space: pre-wrap; }
-.code { white-space: nowrap; }
+.code { white-space: nowrap; text-underline-offset: 0.28em; }
 button.link .name { display: inline; text-decoration: inherit; }
 td .name, td .place { display: inline-block; min-width: 9rem; }
 .escape { color: var(--wait); background: var(--wait-wash); border-radius: 3px; padding: 0 0.15em; }
