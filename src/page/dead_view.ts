@@ -96,13 +96,15 @@ ${from + shown < all && html`<a href="?view=dead&amp;from=${from + SHOWN}">Later
 
 /** The meaning of a code, and what to do, as an entry of a list. */
 export function adviceFor(word: string): Html {
-  const { meaning, todo } = ADVICE[word as keyof typeof ADVICE] ??
-    { meaning: "not known here", todo: "see the message" };
+  const { meaning, todo, command } = ADVICE[word as keyof typeof ADVICE] ??
+    { meaning: "not known here", todo: "see the message", command: "" };
   return html`
     <div id="${word}">
       <dt class="code">${word}</dt>
       <dd>${sentence(meaning)} <strong>What to do:</strong>
-    ${todo}. ${MORE[word as keyof typeof MORE]}</dd>
+    ${todo}. ${MORE[word as keyof typeof MORE]}${command !== "" && html`
+      <strong>By the command line:</strong> ${command}.
+    `}</dd>
     </div>
   `;
 }

@@ -1,8 +1,7 @@
 /** The views of the page: what each shows and does, that any text is only text there, and what each costs. */
-import { readFileSync } from "node:fs";
 import { beforeEach, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { adviceOfManual } from "../../dev/tools/advice.ts";
 import type { TundraError, TundraStore } from "../../mod.ts";
 import { ADVICE } from "../../src/page/advice.ts";
 import { pageHandler, type PageOptions } from "../../src/page/mod.ts";
@@ -342,14 +341,8 @@ describe("the page", () => {
   });
 
   it("explains each code in the words of docs/errors.md", async () => {
-    const manual = readFileSync(fileURLToPath(new URL("../../docs/errors.md", import.meta.url)), "utf8");
-    const rows = [...manual.matchAll(/^\| `([A-Z_]+)` +\| (.*?) +\| (.*?) +\|$/gm)];
-    const plain = (text: string) =>
-      text.replace(/\[([^\]]+)\]\(([a-z-]+\.md)[^)]*\)/g, "$1 (docs/$2)").replaceAll("`", "");
-    const expected = Object.fromEntries(
-      rows.map(([, code, meaning, todo]) => [code!, { meaning: plain(meaning!), todo: plain(todo!) }]),
-    );
-    assertEquals({ ...ADVICE } as Record<string, unknown>, expected);
+    assertEquals({ ...ADVICE } as Record<string, unknown>, adviceOfManual(), "run: deno run -A dev/tools/advice.ts");
+    assert(Object.keys(ADVICE).length > 8);
     const { text } = await (await visitorOf()).get("?view=help");
     for (const code of Object.keys(ADVICE)) assert(text.includes(`id="${code}"`), code);
   });
