@@ -17,6 +17,8 @@ interface DrainSizes {
   /** Bytes of a value. */
   bytes: number;
   delayMs: number;
+  /** 0: each value is an object of its own. */
+  packBytes?: number;
 }
 
 const PROGRAM = fileURLToPath(new URL("drain_worker.ts", import.meta.url));
@@ -42,16 +44,16 @@ async function machine(config: DrainConfig): Promise<{ begin(): Promise<DrainRep
 }
 
 /** The rows of 1, 2 and 4 processes at once, each on a backlog of its own of the same keys. */
-export async function drain(bench: BenchStack, { keys: n, bytes, delayMs }: DrainSizes): Promise<Row[]> {
+export async function drain(bench: BenchStack, { keys: n, bytes, delayMs, packBytes }: DrainSizes): Promise<Row[]> {
   const rows: Row[] = [];
   let alone = 0;
   for (const machines of [1, 2, 4]) {
     const tqname = `drain${bytes}-${delayMs}-${machines}`;
-    const store = bench.store(bench.archive(), { tqname });
+    const store = bench.store(bench.archive(), { tqname, packBytes });
     await store.tick(); // the index is made
     const keys = await load(bench.redis, `${tqname}:`, n, (i) => json(bytes, i));
     await store.dirty(keys);
-    const config = { ...bench.servers, store: { tqname }, delayMs };
+    const config = { ...bench.servers, store: { tqname, packBytes }, delayMs };
     const all = await Promise.all(Array.from({ length: machines }, () => machine(config)));
     const reports = await Promise.all(all.map(({ begin }) => begin()));
     const seconds = (Math.max(...reports.map(({ toMs }) => toMs)) - Math.min(...reports.map(({ fromMs }) => fromMs))) /
@@ -61,9 +63,9 @@ export async function drain(bench: BenchStack, { keys: n, bytes, delayMs }: Drai
     const speed = frozen / seconds;
     if (machines === 1) alone = speed;
     rows.push({
-      what: `${machines} at once, ${n.toLocaleString("en")} keys of ${
-        bytes.toLocaleString("en")
-      } B, ${delayMs} ms delay`,
+      what: `${machines} at once, ${n.toLocaleString("en")} keys of ${bytes.toLocaleString("en")} B in ${
+        packBytes === 0 ? "objects" : "packs"
+      }, ${delayMs} ms delay`,
       budget: "each key once",
       measured: `${speed.toFixed(0)} keys/s, ${(speed / alone).toFixed(2)} x; archived ${totals.frozen}`,
       good: dirty === 0 && frozen === n && totals.frozen === n,

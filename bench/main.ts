@@ -43,9 +43,9 @@ try {
   await part("speed", () => throughput(bench, { keys, rounds, delayMs: 0, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 6 }));
   await part("speed with a delay", () => throughput(bench, { keys, rounds, delayMs: 10, nthreads: 32 }));
-  for (const [delayMs, bytes] of [[0, 1_000], [50, 1_000], [50, 70_000]] as const) {
-    const n = (quick ? 4_000 : 20_000) / (bytes > 65_536 ? 20 : 1);
-    await part("drain by several processes", () => drain(bench, { keys: n, bytes, delayMs }));
+  for (const [keys, packed] of [[20_000, { bytes: 1_000 }], [2_000, { bytes: 10_000, packBytes: 0 }]] as const) {
+    const sizes = { ...packed, keys: quick ? keys / 4 : keys, delayMs: 50 };
+    await part("drain by several processes", () => drain(bench, sizes));
   }
   await part("a long queue", () => scale(bench, quick ? 50_000 : 1_000_000, quick ? 3 : 7));
 } finally {
