@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { before, describe, it } from "node:test";
-import { assert, assertEquals } from "@std/assert";
+import { before, beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import ts from "typescript";
 import { freePort } from "../../dev/servers/redis_server.ts";
 import { activity } from "../../src/operations/mod.ts";
@@ -15,8 +15,9 @@ import { withArchive } from "../support/fixtures.ts";
 import { EVENTS, kept } from "../support/metrics.ts";
 import { findPromtool, promtool } from "../support/promtool.ts";
 import { until } from "../support/waiting.ts";
+import { bundle } from "./bundle.ts";
 import { start } from "./run.ts";
-import { installTools, ROOT, TOOLS } from "./tools.ts";
+import { installTools, miniflare, ROOT, TOOLS } from "./tools.ts";
 
 const METRICS: Metric[] = [...Object.values(PROCESS), UP, ...INDEX, ...UPKEEP];
 const ALERTS = join(ROOT, "ops/alerts/tundra.yml");
@@ -53,6 +54,7 @@ describe("metrics", () => {
     installTools();
     findPromtool();
   });
+  beforeEach(() => stack.flush());
 
   it("have alerts that promtool takes, whose own tests pass, each with a place in docs/operate.md", () => {
     promtool(["check", "rules", ALERTS]);
@@ -156,6 +158,44 @@ describe("metrics", () => {
       await prometheus.stop();
       server.close();
       rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("are counted in a Worker's isolate, whose scrapes may come at once", async () => {
+    const { url, token } = stack.connection;
+    const worker = miniflare({
+      script: await bundle(`
+        import { memoryDatastore, tundraStore } from "./mod.ts";
+        import { prometheusMetrics } from "./src/metrics/mod.ts";
+        const metrics = prometheusMetrics();
+        const archive = memoryDatastore();
+        const redis = ${JSON.stringify({ url, token })};
+        const storeOf = () => tundraStore(archive, { redis, onEvent: metrics.onEvent });
+        const scrape = metrics.handler(storeOf);
+        export default {
+          async fetch(request) {
+            if (new URL(request.url).pathname === "/metrics") return await scrape(request);
+            const store = storeOf();
+            await store.redis.set("cart:7", "apples");
+            await store.dirty("cart:7");
+            return Response.json(await store.tick());
+          },
+        };
+      `),
+    });
+    try {
+      await worker.ready;
+      assertEquals((await worker.dispatchFetch("http://worker/")).status, 200);
+      const scrapes = await Promise.all([1, 2, 3].map(() => worker.dispatchFetch("http://worker/metrics")));
+      for (const response of scrapes) {
+        const text = await response.text();
+        assertMatch(text, /^tundra_frozen_keys_total\{tqname="default"\} 1$/m);
+        assertMatch(text, /^tundra_calls_total\{tqname="default",call="dirty",code="OK"\} 1$/m);
+        assertMatch(text, /^tundra_index_frozen_keys_total\{tqname="default"\} 1$/m);
+        assertEquals(text.includes("cart:7"), false);
+      }
+    } finally {
+      await worker.dispose();
     }
   });
 
