@@ -3,6 +3,7 @@
  * says how to go on.
  * @module
  */
+import { sleep } from "../base/abort.ts";
 import type { OperationOptions, OperationReport } from "../operations/bounds.ts";
 import { counted } from "./output/format.ts";
 import type { Run } from "./run.ts";
@@ -21,12 +22,15 @@ export interface OperationPlan<R extends OperationReport> {
   sum?(before: R, now: R): R;
   /** `true`: the progress of each call counts from the first one on. */
   cumulative?: boolean;
+  /** Milliseconds to wait before the next call; it ends if it is to wait for longer than `MOST_WAIT_MS` in a row. */
+  waitMs?(report: R): number;
 }
 
 const LONGEST_MS = 12 * 60 * 60 * 1000;
 /** A call ends after this time and keeps its place, so that a process that is killed loses no more. */
 const CALL_MS = 25_000;
 const LEAST_MS = 1_000;
+const MOST_WAIT_MS = 90_000;
 
 /** Calls an operation until it is done, a deadline is reached, or the run is interrupted; the report of all calls. */
 export async function runOperation<R extends OperationReport>(run: Run, plan: OperationPlan<R>): Promise<R> {
@@ -36,6 +40,7 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
   let total: R | undefined;
   let before = 0; // by the calls before this one
   let came = 0;
+  let waited = 0;
   try {
     for (;;) {
       const leftMs = deadlineMs - (performance.now() - from);
@@ -51,6 +56,10 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
       if (!cumulative) before = came;
       const isOver = performance.now() - from >= deadlineMs - LEAST_MS;
       if (report.done || dryRun || isOver || run.signal?.aborted) break;
+      const waitMs = plan.waitMs?.(report) ?? 0;
+      waited = waitMs > 0 ? waited + waitMs : 0;
+      if (waited > MOST_WAIT_MS) break;
+      if (waitMs > 0) await sleep(waitMs, run.signal).catch(() => {});
     }
   } catch (thrown) {
     if (came > 0) await run.say(`It came to ${counted(came, unit)}. ${goOn(dryRun)}`);
@@ -80,4 +89,14 @@ export function sumNumbers<T extends Partial<Record<string, number>>>(a: T, b: T
   const sum: Partial<Record<string, number>> = { ...a };
   for (const [name, value] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + (value ?? 0);
   return sum as T;
+}
+
+/** Lists of errors as one, of which as many are kept as an operation reports. */
+export function joined<T>(a: readonly T[], b: readonly T[], most = 100): T[] {
+  return [...a, ...b].slice(0, most);
+}
+
+/** Says that nothing was done, if so. */
+export async function sayDry(run: Run, dryRun: boolean, isWorth = true): Promise<void> {
+  if (dryRun && isWorth && !run.signal?.aborted) await run.say("Nothing was changed. Add --yes to do it");
 }

@@ -38,7 +38,7 @@ export const listCommand: Command = {
     const options = { match: args.text("match"), state: args.choice("state", STATES), signal };
     const keys = list(await run.store(), options);
     const from = performance.now();
-    let lines: string[] = isJson ? [] : [style.dim(row(COLUMNS, COLUMNS.map(({ title }) => title), WIDTHS))];
+    let lines: string[] = [];
     let listed = 0;
     const flush = async () => {
       if (lines.length > 0) await run.print(...lines);
@@ -48,6 +48,7 @@ export const listCommand: Command = {
       for await (const each of keys) {
         if (signal?.aborted) break;
         const { key, state, bytes, atMs, error } = each;
+        if (listed === 0 && !isJson) lines.push(style.dim(row(COLUMNS, COLUMNS.map(({ title }) => title), WIDTHS)));
         if (isJson) lines.push(json(each));
         else {
           lines.push(row(COLUMNS, [state, size(bytes), time(atMs), safeName(key)], WIDTHS));
@@ -64,7 +65,7 @@ export const listCommand: Command = {
     } finally {
       await flush();
     }
-    if (!isJson && run.host.stdout.isTerminal) await run.say(counted(listed, "key"));
+    if (listed === 0 || run.host.stdout.isTerminal) await run.say(counted(listed, "key"));
     return EXIT.fine;
   },
 };

@@ -10,6 +10,7 @@ import type { Status } from "../../store_interface.ts";
 import type { Command } from "../command.ts";
 import { ago, count, counted, duration, size } from "../output/format.ts";
 import { pairs, table } from "../output/table.ts";
+import { wrap } from "../output/text.ts";
 import { EXIT, type Run } from "../run.ts";
 
 /** Something that a person should know. */
@@ -107,9 +108,10 @@ async function print(run: Run, status: Status, notes: readonly Note[]): Promise<
       style,
     ),
     "",
-    `Since the index was made: ${count(totals.frozen)} archived (${size(totals.bytes)}), ${
-      count(totals.evicted)
-    } evicted,`,
-    `${count(totals.restored)} brought back, ${count(totals.rescued)} rescued, ${count(totals.removed)} removed`,
+    ...wrap(
+      `Totals: ${count(totals.frozen)} archived (${size(totals.bytes)}), ${count(totals.evicted)} evicted, ` +
+        `${count(totals.restored)} brought back, ${count(totals.rescued)} rescued, ${count(totals.removed)} removed`,
+      columns ?? Infinity,
+    ).split("\n"),
   );
 }

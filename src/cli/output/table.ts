@@ -35,15 +35,22 @@ export function row(columns: readonly Column[], cells: readonly string[], widths
   }).join(GAP).trimEnd();
 }
 
-/** Names and what is to be said of each, which may take several lines of a terminal. */
+/** The share of a line that names may take before what does not fit stands below them. */
+const MOST_NAME = 0.4;
+const BELOW = "      ";
+
+/** Names and what is to be said of each: beside it, or below it if that is too long for the line of a terminal. */
 export function pairs(
   list: readonly (readonly [name: string, text: string])[],
   columns: number | undefined,
 ): string[] {
   const widest = Math.max(0, ...list.map(([name]) => widthOf(name)));
+  const isWide = columns !== undefined && widest > MOST_NAME * columns;
   return list.flatMap(([name, text]) => {
     const start = name + " ".repeat(widest - widthOf(name)) + GAP;
-    if (columns === undefined) return `${start}${text}`.trimEnd();
-    return wrap(`${start}${text}`, columns, " ".repeat(widest + GAP.length)).trimEnd().split("\n");
+    const line = `${start}${text}`.trimEnd();
+    if (columns === undefined || widthOf(line) <= columns) return line;
+    if (isWide) return [name, ...wrap(`${BELOW}${text}`, columns, BELOW).split("\n")];
+    return wrap(line, columns, " ".repeat(widest + GAP.length)).split("\n");
   });
 }
