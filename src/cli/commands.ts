@@ -72,4 +72,8 @@ export const COMMANDS: Readonly<Record<string, Listed>> = {
     summary: "bring evicted keys back ahead of need",
     load: async () => (await import("./commands/warm.ts")).warmCommand,
   },
+  page: {
+    summary: "serve the page of @tundra/store/page on 127.0.0.1",
+    load: async () => (await import("./commands/page.ts")).page,
+  },
 };

@@ -56,6 +56,8 @@ export interface Configuration {
   store(): Promise<TundraStore>;
   /** The database alone, for what needs no bucket. */
   database(): Promise<TundraStore | Settings["redis"]>;
+  /** A variable of the environment or of the file. */
+  variable(name: string): string | undefined;
   /** Opens a module that a flag names, with the variables set. */
   load(option: string, name: string): Promise<unknown>;
 }
@@ -101,6 +103,7 @@ export function configure(args: Arguments, host: Host): Configuration {
     async database() {
       return module === undefined ? needed(readDatabase(env)).redis : await this.store();
     },
+    variable: (name) => variables[name],
     load,
   };
 }

@@ -57,7 +57,9 @@ export function startCli(args: readonly string[], env: Record<string, string> = 
   child.stderr!.setEncoding("utf8").on("data", (text: string) => output.stderr += text);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ exitCode: code ?? (signal === "SIGINT" ? -2 : -1), ...output }));
+    // Deno takes an exit code of 130 for a process that SIGINT has ended
+    const codeOf = (signal: string | null) => process.versions.deno && signal === "SIGINT" ? 130 : -1;
+    child.on("close", (code, signal) => resolve({ exitCode: code ?? codeOf(signal), ...output }));
   });
   return { child, output, ended };
 }
