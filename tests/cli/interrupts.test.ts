@@ -121,7 +121,11 @@ describe("a command that is interrupted", () => {
 
   it("that only reads ends with 130 as well", async () => {
     await archived();
-    for (const args of [["status"], ["list"], ["versions", "k:1"], ["peek", "k:1"], ["dead"], ["probe", "--quick"], ["advise"]]) {
+    for (
+      const args of [["status"], ["list"], ["versions", "k:1"], ["peek", "k:1"], ["dead"], ["probe", "--quick"], [
+        "advise",
+      ]]
+    ) {
       assertEquals(await interrupted(args, 1), true, args[0]);
       assertEquals((await stack.raw("KEYS", "tundra:default:tmp:*") as unknown[]).length, 0);
     }

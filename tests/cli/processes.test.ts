@@ -5,13 +5,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
+import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { TundraError } from "../../mod.ts";
 import { startFaultProxy } from "../../dev/servers/faults.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
-import { cli, emptyFolder, startCli } from "../support/cli.ts";
+import { cli, emptyFolder, type Running, startCli } from "../support/cli.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 
 const TOKEN = "a-token-that-must-not-be-shown";
@@ -22,10 +23,8 @@ const DATABASE = ["--database-id", "test"];
 /** Output with a word for what differs from run to run. */
 function plain(text: string): string {
   return text.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ/g, "TIME").replace(/\d{16}-[0-9a-f]{8,9}/g, "VERSION")
-    .replace(/\d+ (ms|s) ago/g, "just now").replace(/ in \d+ (ms|s)\b/g, " in no time").replace(
-      /127\.0\.0\.1:\d+/g,
-      "HOST",
-    );
+    .replace(/\d+ (ms|s) ago/g, "just now").replace(/ in \d+ (ms|s)\b/g, " in no time")
+    .replace(/archived \([^)]*\)/g, "archived (SIZE)");
 }
 
 describe("the command line as a process", () => {
@@ -53,8 +52,7 @@ describe("the command line as a process", () => {
     const adopted = await tundra("adopt", "--yes");
     assertEquals(adopted, [0, "4 keys marked: ticks archive them\n", ""]);
     const [exitCode, ticked, errors] = await tundra("tick");
-    assertMatch(ticked, /^4 archived \(\d{3,4}(\.\d)? (B|KiB)\) in no time; nothing is due\n$/);
-    assertEquals([exitCode, errors], [0, ""]);
+    assertEquals([exitCode, ticked, errors], [0, "4 archived (SIZE) in no time; nothing is due\n", ""]);
 
     const [, listed] = await tundra("list");
     assertEquals(listed.split("\n").filter(Boolean).sort(), [
@@ -69,8 +67,8 @@ describe("the command line as a process", () => {
     assertEquals(await tundra("status", "--check"), [
       0,
       `ok    the index is there, and belongs to this database and archive
+ok    every change that was marked is archived
 ok    the last tick began TIME, just now
-ok    no key waits for a tick
 ok    no key is dead
 
 STATE     KEYS
@@ -81,7 +79,7 @@ idle         0  of them looked at by ticks that evict
 evicted      2  archived, no longer in Redis
 purge        0  removed or expired, to be deleted from the archive
 
-${/^Totals.*$/m.exec((await tundra("status"))[1])![0]}
+Totals: 4 archived (SIZE), 2 evicted, 0 brought back, 0 rescued, 0 removed
 `,
       "",
     ]);
@@ -102,14 +100,14 @@ ${/^Totals.*$/m.exec((await tundra("status"))[1])![0]}
     const [, versions] = await tundra("versions", "cart:1");
     assertEquals(versions.split("\n"), [
       "ARCHIVED              SIZE  EXPIRES  VERSION",
-      "TIME  17 B  -        VERSION  current",
-      "TIME  16 B  -        VERSION",
+      "TIME  18 B  -        VERSION  current",
+      "TIME  17 B  -        VERSION",
       "",
     ]);
     const [, , older] = /(\d{16}-\S+).*\n.*?(\d{16}-\S+)/.exec(printed.slice(printed.lastIndexOf("ARCHIVED")))!;
     assertEquals(await tundra("restore", "cart:1", older!, "--yes"), [
       0,
-      "cart:1 has got the value of version VERSION\narchived at TIME, 16 B\n",
+      "cart:1 has got the value of version VERSION\narchived at TIME, 17 B\n",
       "",
     ]);
     assertEquals(await stack.get("cart:1"), "first");
@@ -189,7 +187,7 @@ lost         0  have two newest versions: ensureKs fails for them
     assertEquals((await fetch(url)).status, 401);
     const page = await fetch(url, { headers: { authorization: `Bearer ${PAGE_SECRET}` } });
     assertStringIncludes(await page.text(), "<h1>");
-    running.child.kill("SIGINT");
+    interrupt(running);
     const { exitCode, stderr } = await running.ended;
     assertEquals([exitCode, stderr], [130, "Sign in with TUNDRA_PAGE_SECRET\nInterrupted\n"]);
   });
@@ -259,7 +257,7 @@ lost         0  have two newest versions: ensureKs fails for them
       const env = { ...environment(), UPSTASH_REDIS_REST_URL: proxy.url };
       const running = startCli(["adopt", "--yes", ...DATABASE], env);
       await until(() => proxy.log.some(({ fault }) => fault));
-      running.child.kill("SIGINT");
+      interrupt(running);
       const { exitCode, stdout, stderr } = await running.ended;
       const marked = (await stack.members("dirty")).length;
       assertEquals(exitCode, 130, stderr);
@@ -286,7 +284,7 @@ lost         0  have two newest versions: ensureKs fails for them
     await stack.raw("SET", "b", "w");
     await store.dirty("b");
     await until(async () => (await store.status()).dirty === 0);
-    running.child.kill("SIGINT");
+    interrupt(running);
     const { exitCode, stdout, stderr } = await running.ended;
     assertEquals(exitCode, 130, stderr);
     assertEquals(plain(stdout).split("\n").map((line) => line.slice(0, 18)), [
@@ -304,9 +302,9 @@ lost         0  have two newest versions: ensureKs fails for them
       await stack.store().dirty("a");
       const running = startCli(["tick", "--watch"], { ...environment(), TUNDRA_S3_ENDPOINT: proxy.url });
       await until(() => proxy.log.length > 0);
-      running.child.kill("SIGINT");
+      interrupt(running);
       await sleep(400); // two at once count as one
-      running.child.kill("SIGINT");
+      interrupt(running);
       const from = performance.now();
       assertEquals((await running.ended).exitCode, 130);
       assert(performance.now() - from < 5_000);
@@ -322,6 +320,11 @@ lost         0  have two newest versions: ensureKs fails for them
     }
   });
 });
+
+/** As Ctrl-C does; twice as well, which the method of a child does not on every runtime. */
+function interrupt({ child }: Running): void {
+  process.kill(child.pid!, "SIGINT");
+}
 
 function refusal(): Error {
   return new TundraError("TOO_LARGE", "Cannot put it as it must be small: it is too large for a test");

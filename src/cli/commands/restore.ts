@@ -26,7 +26,7 @@ export const restore: Command = {
     ...MAX_PACKS,
   },
   words: [1, 2],
-  example: "restore cart:7 --at 2026-11-25T12:00:00Z --to cart:7:before --yes",
+  example: "restore cart:7 --at 2026-11-25T12:00:00Z --to cart:7:old --yes",
   async run(run) {
     const { args } = run;
     const [key = "", version] = args.words;
