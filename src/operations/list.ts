@@ -125,8 +125,13 @@ export function entryOf(key: string, record: KeyRecord, isDead: boolean, nowMs: 
     bytes: 1024 * kb,
     expMs: exp,
     usedMs: touch,
-    error,
+    error: isRestored(error) ? "" : error,
   };
+}
+
+/** `true` for the note that restoreVersion() leaves in the place of an error. */
+function isRestored(note: string): boolean {
+  return note.startsWith("RESTORED ");
 }
 
 function stateOf({ exp, flag, rev }: KeyRecord, isDead: boolean, nowMs: number): KeyStateName {

@@ -1,9 +1,9 @@
 /** list: every key that Tundra knows, in its state, once. */
 import { beforeEach, describe, it } from "node:test";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { list, type ListedKey, type ListOptions } from "../../src/operations/mod.ts";
+import { list, type ListedKey, type ListOptions, restoreVersion } from "../../src/operations/mod.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { DAY_MS } from "../support/times.ts";
 
@@ -81,6 +81,16 @@ describe("list", () => {
     assert(found.get("expired")!.expMs > now - 60_000);
     const { version, atMs, bytes, error } = found.get("poison")!;
     assertEquals([version, atMs, bytes, error], ["", 0, 0, "UNSUPPORTED no such freezer"]);
+  });
+
+  it("tells no note of a restored version as an error", async () => {
+    await raw("SET", "a", "v");
+    await store.dirty("a");
+    await store.tick();
+    const [{ version }] = await all() as [ListedKey];
+    await restoreVersion(store, "a", version);
+    assertMatch((await stack.record("a"))!.error, /^RESTORED /);
+    assertEquals((await all()).map(({ state, error }) => [state, error]), [["dirty", ""]]);
   });
 
   it("takes a pattern of the key, and no other store's keys", async () => {

@@ -33,14 +33,14 @@ export const status: Command = {
       silenceMs: run.args.durationMs("max-silence") ?? HOUR_MS,
     };
     const context = contextOf("read the status", store);
-    const [found, { runs }, id] = await run.unlessInterrupted(Promise.all([
-      store.status(),
-      activity(store, { signal: run.signal }),
-      checkIndex(context, { signal: run.signal }).catch((thrown) => {
-        if (thrown instanceof TundraError && thrown.code === "LOST") return thrown;
-        throw thrown;
-      }),
-    ]));
+    const counts = store.status();
+    const past = activity(store, { signal: run.signal });
+    const index = checkIndex(context, { signal: run.signal }).catch((thrown) => {
+      if (thrown instanceof TundraError && thrown.code === "LOST") return thrown;
+      throw thrown;
+    });
+    await run.unlessInterrupted(Promise.allSettled([counts, past, index])); // so that the same one fails every time
+    const [found, { runs }, id] = await Promise.all([await counts, past, index]);
     const notes = notesOf(found, runs, limits, Date.now(), id);
     if (run.isJson) await run.printJson({ ...found, ok: notes.every(({ ok }) => ok), notes });
     else await print(run, found, notes);
