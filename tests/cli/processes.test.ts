@@ -160,7 +160,7 @@ lost         0  have two newest versions: ensureKs fails for them
     await store.tick({ nattempts: 1 });
     assertEquals((await store.status()).dead, 1);
     const [exitCode, listed, said] = await tundra("dead");
-    assertMatch(listed, /^DEAD SINCE +ATTEMPTS  CODE +KEY\nTIME +1  TOO_LARGE  cart:1\n {2}.*too large for a test\n$/);
+    assertMatch(listed, /^DEAD SINCE +ATTEMPTS +CODE +KEY\nTIME +1 +TOO_LARGE +cart:1\n {2}.*too large for a test\n$/);
     assertEquals([exitCode, said], [0, "They go into the queue again with: tundra dead retry KEY, or --all\n"]);
     assertEquals(await tundra("dead", "retry", "--all", "--yes"), [
       0,

@@ -137,6 +137,10 @@ describe("the npm package", () => {
         kinds: ["function", "function", "function"],
       });
 
+      const program = join("node_modules", ".bin", "tundra");
+      const status = await run(start[0], [...start.slice(1, -1), program, "status", "--json"], path, environment());
+      assertEquals(JSON.parse(/^\{[^]*^\}/m.exec(status)![0]).totals.frozen, 1);
+
       const own = `
         import { s3Datastore, tundraFromEnv, tundraStore } from "@tundra/store";
         import { localStack } from "@tundra/store/testing";

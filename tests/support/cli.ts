@@ -3,7 +3,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -59,9 +59,11 @@ function bundleOf(entryPoint: string): string {
   return bundle = outfile;
 }
 
-/** A folder without a .env. */
+/** A folder without a .env, which goes with this process. */
 export function emptyFolder(): string {
-  return mkdtempSync(join(tmpdir(), "tundra-cli-"));
+  const folder = mkdtempSync(join(tmpdir(), "tundra-cli-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 /** Starts it with these variables, and no others that it would read. */
