@@ -75,8 +75,8 @@ interface Data {
   values: (number | null)[][];
 }
 
-/** One chart. */
-export function chartOf(which: ChartName, hours: readonly Hour[]): Html {
+/** One chart, with the numbers of so many hours at most. */
+export function chartOf(which: ChartName, hours: readonly Hour[], most = Infinity): Html {
   const { title, series, say = count } = CHARTS[which];
   if (!hasChart(hours)) {
     return html`
@@ -88,8 +88,8 @@ export function chartOf(which: ChartName, hours: readonly Hour[]): Html {
     `;
   }
   const data = dataOf(series, hours);
-  const most = Math.max(1, ...data.values.flat().map((value) => value ?? 0));
-  const top = roundUp(most);
+  const peak = Math.max(1, ...data.values.flat().map((value) => value ?? 0));
+  const top = roundUp(peak);
   const labels = series.map(({ label }) => label);
   const [first, last] = [data.times[0]!, data.times.at(-1)!];
   const json = JSON.stringify({ labels, times: data.times.map((ms) => ms / 1000), values: data.values });
@@ -105,7 +105,7 @@ export function chartOf(which: ChartName, hours: readonly Hour[]): Html {
     ${data.values.map((values, i) => trusted(`<path class="s${i}" d="${pathOf(data.times, values, top)}"/>`))}</svg>
         <div class="x"><span>${day(first)}</span><span>${day(last)}</span></div>
       </div>
-      <details><summary>The numbers</summary>${numbers(title, labels, data, say)}</details>
+      <details><summary>The numbers</summary>${numbers(title, labels, data, say, most)}</details>
     </figure>
   `;
 }
@@ -142,12 +142,20 @@ function pathOf(times: number[], values: (number | null)[], top: number): string
 }
 
 /** The numbers of a chart, the youngest hour first. */
-function numbers(title: string, labels: string[], { times, values }: Data, say: (value: number) => string): Html {
+function numbers(
+  title: string,
+  labels: string[],
+  { times, values }: Data,
+  say: (value: number) => string,
+  most: number,
+): Html {
   const rows = times.map((ms, i) => [
     time(ms),
     ...values.map((row) => row[i] === null ? html`<span class="muted">no tick</span>` : say(row[i]!)),
   ]);
-  return table(title, ["Hour", ...labels], rows.reverse(), labels.map((_, i) => i + 1));
+  const shown = rows.reverse().slice(0, most);
+  return html`${table(title, ["Hour", ...labels], shown, labels.map((_, i) => i + 1))}
+${shown.length < rows.length && html`<p class="small"><a href="?view=history">All hours</a></p>`}`;
 }
 
 /** The next round number, of which the half is whole. */

@@ -15,7 +15,10 @@ const ADDRESS = new RegExp(
   "gi",
 );
 
+/** Messages are shorter. */
+const MOST = 2_000;
+
 /** The same text, with `(a server)` for what looks like the address of one. */
 export function withoutAddresses(text: string): string {
-  return text.replace(ADDRESS, "(a server)");
+  return text.slice(0, MOST).replace(ADDRESS, "(a server)");
 }

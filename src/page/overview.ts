@@ -16,7 +16,7 @@ import { type Verdict, verdictOf } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
 import { ago, count, counted, duration, size } from "./words.ts";
 
-const SHOWN = 5;
+const [SHOWN, HOURS] = [5, 24];
 
 /** Cost: 4 requests, 15 commands; with dead letters 6 and 17. */
 export async function overview(visit: Visit): Promise<Page> {
@@ -33,7 +33,7 @@ export async function overview(visit: Visit): Promise<Page> {
     ${verdictBox(verdict, status, nowMs)}
     ${figures(status, estimate(status, sample))}
     ${letters.length > 0 && html`<section>${openForm(session)}${deadTable(visit, letters, status.dead)}</section>`}
-    <section class="pair">${chartOf("keys", past.hours)}${chartOf("waiting", past.hours)}</section>
+    <section class="pair">${chartOf("keys", past.hours, HOURS)}${chartOf("waiting", past.hours, HOURS)}</section>
     <section class="pair">${totals(status)}${runsTable(past.runs.slice(0, SHOWN), nowMs)}</section>
   `;
   return { title: verdict.title, view: "overview", body, charts };

@@ -3,7 +3,9 @@
  * @module
  */
 import type { Redis } from "@upstash/redis";
+import { contextOf } from "../core/context.ts";
 import { peek } from "../operations/peek.ts";
+import { redisClient } from "../upstash/client.ts";
 import { type Html, html } from "./html.ts";
 import { keyForm } from "./key_forms.ts";
 import { keyOf } from "./key_view.ts";
@@ -27,7 +29,10 @@ interface Shown {
 /** Cost: what `peek()` costs, and 3 requests and 3 commands. */
 export async function peekView({ store, form, session }: Visit): Promise<Page> {
   const key = keyOf(form);
-  const shown = await peek(store, key, read);
+  const { connection, clientOptions } = contextOf("show a value", store);
+  // as it is: the application's client would read what looks like JSON, and 1e3 would be 1000
+  const plain = redisClient(connection, { ...clientOptions, automaticDeserialization: false });
+  const shown = await peek(store, key, (_, held) => read(plain, held));
   const body = html`
     <div>
       <h1>Value</h1>
@@ -81,7 +86,7 @@ async function read(redis: Redis, key: string): Promise<Shown> {
   }
   if (type === "stream") {
     const [length, found] = await Promise.all([redis.xlen(key), redis.xrange(key, "-", "+", MOST_ITEMS)]);
-    return items(type, length, "entry", ["Id", "Fields"], Object.entries(found), "entries");
+    return items(type, length, "entry", ["Id", "Fields"], entriesOf(found), "entries");
   }
   const text = textOf(await redis.json.get(key));
   return {
@@ -98,6 +103,12 @@ function items(type: string, length: number, one: string, head: string[], found:
   return { type, length: counted(length, one, several), items: { head, rows }, isPart };
 }
 
+/** Entries of a stream: by their ids, or as the server lists them. */
+function entriesOf(found: object): unknown[][] {
+  if (!Array.isArray(found)) return Object.entries(found);
+  return found.map(([id, fields]) => [id, Object.fromEntries(pairs(fields))]);
+}
+
 function pairs(flat: unknown[]): unknown[][] {
   return Array.from({ length: Math.floor(flat.length / 2) }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
@@ -106,7 +117,7 @@ function shortened(text: string): string {
   return text.length > 500 ? `${text.slice(0, 500)} … ${count(text.length)} characters` : text;
 }
 
-/** The client has read what looks like JSON: it is written as such again. */
+/** Text as it is; what the client has made of several texts, as JSON. */
 function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }

@@ -196,7 +196,7 @@ describe("the page", () => {
 
   it("shows a value of each type if it may, in part if it is large, and an evicted key stays evicted", async () => {
     await stack.raw("SET", "string", "x".repeat(3_000) + "<b>" + "y".repeat(3_000));
-    await stack.raw("HSET", "hash", "field", "<i>value</i>", "n", "1");
+    await stack.raw("HSET", "hash", "field", "<i>value</i>", "n", "1e3", "json", `{ "a":1.0 }`);
     await stack.raw("RPUSH", "list", ...Array.from({ length: 60 }, (_, i) => `item ${i}`));
     await stack.raw("SADD", "set", "member");
     await stack.raw("ZADD", "zset", "1.5", "member");
@@ -214,7 +214,7 @@ describe("the page", () => {
       shown[key] = readable(text);
     }
     assertMatch(shown.string!, /string, 6,003 bytes: its beginning x+<b>y+ /);
-    assertMatch(shown.hash!, /hash, 2 fields .*field <i>value<\/i> n 1/);
+    assertMatch(shown.hash!, /hash, 3 fields .*field <i>value<\/i> n 1e3 json \{ "a":1\.0 \}/);
     assertMatch(shown.list!, /list, 60 items: its beginning .*item 0 .*item 49/);
     assertMatch(shown.set!, /set, 1 member .*member/);
     assertMatch(shown.zset!, /zset, 1 member .*member 1\.5/);
@@ -320,6 +320,14 @@ describe("the page", () => {
     }
     assertEquals([...new Set(told.map(({ code }) => code))], ["UNAVAILABLE"]);
     await archived("a");
+    const noArchive = stack.store({ datastore: stack.datastore({ endpoint: "http://127.0.0.1:9" }) });
+    const half = await visitorOf({}, noArchive);
+    await half.get("?view=keys");
+    const key = await half.post("?view=key", [["key", handleOf("a")]]);
+    assertEquals(key.status, 200); // the state of the key is known all the same
+    assertMatch(readable(key.text), /State resident .* Versions UNAVAILABLE /);
+    assert(!/127\.0\.0\.1|:9\b|http:\/\//.test(key.text), key.text);
+    assert(!key.text.includes(stack.s3.secretAccessKey) && !key.text.includes(stack.s3.accessKeyId));
     await stack.raw("SET", "tundra:default:id", "1@another.database.example");
     const lost = await (await visitorOf()).post("?view=keys", [["match", "*"]]);
     assertEquals(lost.status, 403); // no token yet

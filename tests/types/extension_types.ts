@@ -20,6 +20,7 @@ import { type R2BucketLike, r2Datastore, scheduledHandler } from "@tundra/store/
 import { aesGcmFreezer, type AesGcmOptions, rotate, type RotateReport, status } from "@tundra/store/encryption";
 import { type DynamodbDatastore, dynamodbDatastore } from "@tundra/store/dynamodb";
 import { cronHandler } from "@tundra/store/http";
+import { pageHandler } from "@tundra/store/page";
 import {
   adopt,
   type AdoptReport,
@@ -204,6 +205,19 @@ export function handlers(): void {
   scheduledHandler(store);
   // @ts-expect-error there is no option cron
   scheduledHandler(() => store, { cron: "* * * * *" });
+
+  const page: (request: Request) => Promise<Response> = pageHandler(store, { secret: "at-least-16-characters" });
+  pageHandler(() => Promise.resolve(store), {
+    secret: undefined,
+    allow: { retry: true },
+    title: "shop",
+    onError: console.log,
+  });
+  console.log(page);
+  // @ts-expect-error a secret must be there, though it may be undefined
+  pageHandler(store, {});
+  // @ts-expect-error there is no such change
+  pageHandler(store, { secret: "at-least-16-characters", allow: { erase: true } });
 }
 
 /** Operations, the local stack, names. */
