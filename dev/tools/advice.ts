@@ -23,8 +23,8 @@ export function adviceOfManual(): Record<string, Advice> {
       "$1 (docs/$2)",
     ).replaceAll("`", "");
   return Object.fromEntries(rows.map(([, code, ...cells]) => {
-    const [meaning, todo, command] = cells.map(plain);
-    return [code!, { meaning: meaning!, todo: todo!, command: command! }];
+    const [meaning, todo, commandLine] = cells.map(plain);
+    return [code!, { meaning: meaning!, todo: todo!, commandLine: commandLine! }];
   }));
 }
 

@@ -8,8 +8,8 @@ import type { TundraErrorCode } from "../base/errors.ts";
 export interface Advice {
   meaning: string;
   todo: string;
-  /** What helps on the command line. */
-  command: string;
+  /** The command that helps. */
+  commandLine: string;
 }
 
 /** By code; a test compares it with docs/errors.md. */
@@ -17,53 +17,53 @@ export const ADVICE: Readonly<Record<TundraErrorCode, Advice>> = {
   BAD_ARGUMENT: {
     meaning: "an argument or option is wrong; nothing was sent",
     todo: "fix the call",
-    command: "tundra COMMAND --help",
+    commandLine: "tundra COMMAND --help",
   },
   MISSING: {
     meaning: "dirty() named keys that do not exist; the others are marked. restoreVersion: there was no value then",
     todo: 'fix the call, or missing: "del" if the command removed the key',
-    command: "tundra versions KEY",
+    commandLine: "tundra versions KEY",
   },
   CONFLICT: {
     meaning: "a key was written while it was evicted; restoreVersion would replace what is not archived",
     todo: "see “choose a value” in docs/writing.md: evict({ discard: true }), dirty({ overwrite: true }) or del()",
-    command: "tundra peek KEY shows the archived value",
+    commandLine: "tundra peek KEY shows the archived value",
   },
   ENSURE_FAILED: {
     meaning: "some keys could not be brought back; the others are there",
     todo: "read causes, key by key",
-    command: "tundra versions KEY",
+    commandLine: "tundra versions KEY",
   },
   UNAVAILABLE: {
     meaning: "a server, the network or a time limit failed",
     todo: "retry if retryable; else see below",
-    command: "tundra probe --quick",
+    commandLine: "tundra probe --quick",
   },
   TOO_LARGE: {
     meaning: "a value cannot be moved; it stays in Redis",
     todo: "raise the limit that the message names, use a datastore with putParts, or leave it resident",
-    command: "tundra dead list --code TOO_LARGE, later retry (docs/operate.md)",
+    commandLine: "tundra dead list --code TOO_LARGE, later retry (docs/operate.md)",
   },
   UNSUPPORTED: {
     meaning:
       "the server, the datastore or this version lacks something, or the options lack a freezer or its key; nothing is lost",
     todo: "read the message",
-    command: "tundra probe",
+    commandLine: "tundra probe",
   },
   CORRUPT: {
     meaning: "an archive object holds other bytes than those that were put",
     todo: "see “the bucket is damaged” in docs/disaster.md",
-    command: "tundra verify",
+    commandLine: "tundra verify",
   },
   LOST: {
     meaning: "an evicted value has no object, or the index does not belong to this archive",
     todo: "see “disaster” in docs/disaster.md; limits (docs/limits.md) says what may have happened",
-    command: "tundra status",
+    commandLine: "tundra status",
   },
   NOT_FOUND: {
     meaning: "a datastore has no such object; restoreVersion: the archive holds no such version",
     todo: "see what it refuses (docs/operations.md); of a datastore nothing: Tundra turns it into LOST or into absence",
-    command: "tundra versions KEY",
+    commandLine: "tundra versions KEY",
   },
 };
 

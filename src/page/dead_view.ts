@@ -96,14 +96,14 @@ ${from + shown < all && html`<a href="?view=dead&amp;from=${from + SHOWN}">Later
 
 /** The meaning of a code, and what to do, as an entry of a list. */
 export function adviceFor(word: string): Html {
-  const { meaning, todo, command } = ADVICE[word as keyof typeof ADVICE] ??
-    { meaning: "not known here", todo: "see the message", command: "" };
+  const { meaning, todo, commandLine } = ADVICE[word as keyof typeof ADVICE] ??
+    { meaning: "not known here", todo: "see the message", commandLine: "" };
   return html`
     <div id="${word}">
       <dt class="code">${word}</dt>
       <dd>${sentence(meaning)} <strong>What to do:</strong>
-    ${todo}. ${MORE[word as keyof typeof MORE]}${command !== "" && html`
-      <strong>By the command line:</strong> ${command}.
+    ${todo}. ${MORE[word as keyof typeof MORE]}${commandLine !== "" && html`
+      <strong>By the command line:</strong> ${commandLine}.
     `}</dd>
     </div>
   `;
