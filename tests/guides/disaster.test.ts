@@ -12,15 +12,21 @@ import { storeEnvironment } from "../../src/testing/environment.ts";
 import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { until } from "../support/waiting.ts";
+import { versions } from "../../src/operations/mod.ts";
 import { runAll } from "./code.ts";
-import { type Block, blocksOf } from "./page.ts";
+import { tundraCommand } from "./command.ts";
+import { type Block, blocksOf, only } from "./page.ts";
 
 const page = blocksOf("disaster.md");
 const blocks = (section: string): Block[] => page.filter((block) => block.section === section);
 /** Text that cannot be compressed. */
 const text = (bytes: number) => randomBytes(bytes / 2).toString("hex");
 
+/** Most cases can be ended by commands or by code. */
+const WAYS = [["sh", "by commands"], ["ts", "by code"]] as const;
+
 describe("docs/disaster.md", () => {
+  const command = tundraCommand();
   let folder: string;
   let redis: RedisServer;
   let upstash: UpstashServer;
@@ -29,7 +35,7 @@ describe("docs/disaster.md", () => {
   /** What each key must be worth in the end. */
   let values: Map<string, string>;
   const keys = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `cart:${from + i}`);
-  const environment = (bucket = "cold") => storeEnvironment(upstash, s3, bucket);
+  const environment = (bucket = "cold") => ({ ...storeEnvironment(upstash, s3, bucket), ...command.env });
 
   /** 200 carts, archived in the archive's first pack; cart:0 is large, with an object of its own. */
   beforeEach(async () => {
@@ -45,7 +51,10 @@ describe("docs/disaster.md", () => {
     for (const server of [s3, upstash, redis]) await server.stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  after(() => void stopEsbuild());
+  after(() => {
+    command.remove();
+    void stopEsbuild();
+  });
 
   /** Writes values and archives them. */
   async function write(these: ReadonlyMap<string, string>): Promise<void> {
@@ -71,16 +80,18 @@ describe("docs/disaster.md", () => {
 
   const code = (error: unknown) => error instanceof TundraError ? [error.code, error.retryable] : error;
 
-  it("Redis is lost: redis-server dies, and an empty one takes its place", async () => {
-    await evict(keys(0, 100));
-    await store.redis.set("cart:7", "never archived"); // blind, and lost with Redis
-    await redis.stop();
-    redis = await startRedis({ port: redis.port });
-    assertEquals(await upstash.raw("DBSIZE"), 0);
-    assertEquals(code(await assertRejects(() => store.ensureKs("cart:1"))), ["LOST", false]);
-    assertEquals(await runAll(blocks("Redis is lost"), environment()), 1);
-    await assertAll();
-  });
+  for (const [info, how] of WAYS) {
+    it(`Redis is lost: redis-server dies, and an empty one takes its place; ${how}`, async () => {
+      await evict(keys(0, 100));
+      await store.redis.set("cart:7", "never archived"); // blind, and lost with Redis
+      await redis.stop();
+      redis = await startRedis({ port: redis.port });
+      assertEquals(await upstash.raw("DBSIZE"), 0);
+      assertEquals(code(await assertRejects(() => store.ensureKs("cart:1"))), ["LOST", false]);
+      assertEquals(await runAll(only(info, blocks("Redis is lost")), environment()), 1);
+      await assertAll();
+    });
+  }
 
   it("Redis has lost single records: a hundred of evicted keys", async () => {
     await evict(keys(0, 150));
@@ -105,7 +116,7 @@ describe("docs/disaster.md", () => {
     one![1].fill(0);
     two![1].fill(0, 1_000, two![1].length - 10_000);
 
-    const [repair, says, ...others] = blocks("The bucket is damaged");
+    const [repair, says, ...others] = only("ts", blocks("The bucket is damaged"));
     const cannotTell = { ...says!, text: `cannot tell the keys of ${one![0]}\n` };
     assertEquals(await runAll([repair!, cannotTell], environment()), 1);
     objects.delete(one![0]);
@@ -123,10 +134,17 @@ describe("docs/disaster.md", () => {
     await assertAll(store);
   });
 
+  it("the bucket is damaged, by commands: what Redis still has is archived again", async () => {
+    for (const [name] of s3.objects("cold")) if (!name.includes("~owner")) s3.objects("cold").delete(name);
+    assertEquals(await runAll(only("sh", blocks("The bucket is damaged")), environment()), 1);
+    await evict(keys(0, 200));
+    await assertAll();
+  });
+
   it("all of the bucket is gone: what is evicted is gone, what Redis holds is archived anew", async () => {
     await evict(keys(0, 100));
     s3.objects("cold").clear();
-    assertEquals(await runAll(blocks("The bucket is damaged").slice(2), environment()), 1);
+    assertEquals(await runAll(only("ts", blocks("The bucket is damaged")).slice(2), environment()), 1);
     for (const key of keys(0, 100)) values.delete(key);
     await assertAll();
     store = tundraFromEnv(environment());
@@ -139,18 +157,27 @@ describe("docs/disaster.md", () => {
     await assertAll();
     await evict(["cart:1"]);
     assertEquals(await store.del("cart:0", "cart:1", "cart:2"), 3);
-    assertEquals(await runAll(blocks("Keys were deleted by mistake"), environment()), 1);
+    assertEquals(await runAll(only("ts", blocks("Keys were deleted by mistake")), environment()), 1);
     await assertAll();
     assertEquals((await store.tick()).errors, []);
     await evict(["cart:0", "cart:1", "cart:2"]);
     await assertAll();
   });
 
+  it("keys were deleted by mistake, one of them by commands", async () => {
+    const VERSION = (await versions(store, "cart:1"))[0]!.version;
+    await store.del("cart:1");
+    const way = only("sh", blocks("Keys were deleted by mistake"));
+    assertEquals(await runAll(way, { ...environment(), VERSION }), 1);
+    assertEquals(await store.redis.get("cart:1:back"), values.get("cart:1"));
+  });
+
   it("keys were deleted by mistake, after a tick: the large value is gone, small ones come back", async () => {
     await store.del("cart:0", "cart:1", "cart:2");
     await store.tick();
-    const printed = [{ ...blocks("Keys were deleted by mistake")[0]!, info: "text", text: "gone: cart:0\n" }];
-    assertEquals(await runAll([...blocks("Keys were deleted by mistake"), ...printed], environment()), 1);
+    const [restore] = only("ts", blocks("Keys were deleted by mistake"));
+    const printed = { ...restore!, info: "text", text: "gone: cart:0\n" };
+    assertEquals(await runAll([restore!, printed], environment()), 1);
     values.delete("cart:0");
     await assertAll();
   });
@@ -169,7 +196,7 @@ describe("docs/disaster.md", () => {
     await upstash.stop();
     upstash = await startUpstash({ redisPort: redis.port, port: upstashPort, token: "a-new-token" });
     assertEquals(code(await assertRejects(() => tundraFromEnv(old).ensureKs("cart:1"))), ["UNAVAILABLE", false]);
-    assertEquals(await runAll(blocks("Credentials were rotated"), environment()), 1);
+    assertEquals(await runAll(blocks("Credentials were rotated"), environment()), 2);
     await assertAll();
     store = tundraFromEnv(environment());
     await until("its backoff has ended", async () => (await store.tick()).done && (await store.status()).dirty === 0);
@@ -183,7 +210,7 @@ describe("docs/disaster.md", () => {
     values.set("cart:150", "changed between the copies");
     await write(new Map([["cart:150", values.get("cart:150")!]]));
     assertEquals(await runAll(first, environment()), 1);
-    assertEquals(await runAll(move.slice(2), environment("colder")), 1);
+    assertEquals(await runAll(move.slice(2), environment("colder")), 2);
     s3.objects("cold").clear();
     const moved = tundraFromEnv(environment("colder"));
     await assertAll(moved);
@@ -225,12 +252,15 @@ describe("docs/disaster.md", () => {
       assertEquals(code(await assertRejects(() => store.tick())), ["LOST", false]);
     });
 
-    it("into an empty one", async () => {
-      upstash = await startUpstash({ redisPort: other.port });
-      assertEquals(await runAll(blocks("Move to another database").slice(1), environment()), 1);
-      await assertAll();
-      await store.dirty("cart:180");
-      assertEquals(code(await assertRejects(() => store.tick())), ["LOST", false]);
-    });
+    for (const [info, how] of WAYS) {
+      it(`into an empty one, ${how}`, async () => {
+        upstash = await startUpstash({ redisPort: other.port });
+        const rebuilt = only(info, blocks("Move to another database").slice(1));
+        assertEquals(await runAll(rebuilt, environment()), 1);
+        await assertAll();
+        await store.dirty("cart:180");
+        assertEquals(code(await assertRejects(() => store.tick())), ["LOST", false]);
+      });
+    }
   });
 });

@@ -13,7 +13,7 @@ import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { tundraCommand } from "./command.ts";
 import { runAll } from "./code.ts";
-import { blocksOf } from "./page.ts";
+import { blocksOf, only } from "./page.ts";
 
 const page = blocksOf("operate.md");
 const blocks = (section: string) => page.filter((block) => block.section === section);
@@ -82,16 +82,19 @@ describe("docs/operate.md", () => {
     assertEquals((await store.evict("report:2026")).evicted, ["report:2026"]);
   });
 
-  it("TundraDamageFound: what Redis still has is archived again", async () => {
-    await write(["cart:7"], "apples");
-    await store.tick();
-    for (const name of s3.objects("cold").keys()) if (name.startsWith("default/cart")) s3.objects("cold").delete(name);
-    assertEquals(await runAll(blocks("TundraDamageFound"), environment()), 1);
-    await store.tick();
-    assertEquals((await store.evict("cart:7")).evicted, ["cart:7"]);
-    await store.ensureKs("cart:7");
-    assertEquals(await store.redis.get("cart:7"), "apples");
-  });
+  for (const info of ["sh", "ts"] as const) {
+    it(`TundraDamageFound: what Redis still has is archived again, by its ${info} block`, async () => {
+      await write(["cart:7"], "apples");
+      await store.tick();
+      const objects = s3.objects("cold");
+      for (const name of objects.keys()) if (name.startsWith("default/cart")) objects.delete(name);
+      assertEquals(await runAll(only(info, blocks("TundraDamageFound")), environment()), 1);
+      await store.tick();
+      assertEquals((await store.evict("cart:7")).evicted, ["cart:7"]);
+      await store.ensureKs("cart:7");
+      assertEquals(await store.redis.get("cart:7"), "apples");
+    });
+  }
 
   it("TundraRedisAway: it says so, and exits with 3", async () => {
     const env = environment();

@@ -46,6 +46,12 @@ export function blocksOf(name: string): Block[] {
   return blocks;
 }
 
+/** Only the blocks of one kind, each with the `text` after it: pages tell many things twice, as commands and as code. */
+export function only(info: "sh" | "ts", blocks: readonly Block[]): Block[] {
+  let kept = false;
+  return blocks.filter((block) => kept = block.info === "text" ? kept : block.info === info);
+}
+
 /** The file that a block is, by the last name in the paragraph before it. */
 export function fileOf({ info, before }: Block): string | undefined {
   if (!/^(js|ts|json)\b/.test(info)) return undefined;
