@@ -100,7 +100,7 @@ export class Terminal {
   async #type(text: string): Promise<string> {
     const state = join(this.#reader.folder, ".exported");
     const script = `set -euo pipefail\n${text}\nexport -p > "${state}"\n`;
-    const output = await run("bash", ["-c", script], this.#reader.folder, this.#reader.env);
+    const output = await run("bash", ["-c", script], this.#reader.folder, this.#reader.env, 300_000);
     for (const [, name, value] of readFileSync(state, "utf8").matchAll(/^declare -x (\w+)="(.*)"$/gm)) {
       if (name !== "PWD" && name !== "OLDPWD" && name !== "SHLVL") this.#reader.env[name!] = value!;
     }
