@@ -126,7 +126,7 @@ describe("prometheusMetrics", () => {
     }
   });
 
-  it("counts a lost index as a call that failed with LOST, also that of a tick", async () => {
+  it("counts a lost index as a call that failed with LOST, also that of a tick, and no tick seems to have run", async () => {
     const metrics = prometheusMetrics();
     const store = stack.store({ onEvent: metrics.onEvent });
     await stack.raw("SET", "a", "1");
@@ -137,6 +137,8 @@ describe("prometheusMetrics", () => {
     await tundraError("LOST", () => store.tick());
     const now = await metrics.text();
     assertEquals(valueOf(now, "tundra_errors_total", { scope: "call", code: "LOST" }), 2);
+    // what a process sees that has no such counter: TundraTickMissing fires
+    assertEquals(valueOf(await metrics.text(store), "tundra_index_last_tick_timestamp_seconds"), 0);
   });
 
   it("has what alerts watch from the beginning, so that the first increase is one", async () => {
