@@ -110,5 +110,6 @@ export function adviceFor(word: string): Html {
 }
 
 function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  const begun = text.replace(/^[a-z]+(?= )/, (word) => word.charAt(0).toUpperCase() + word.slice(1)); // dirty() stays
+  return `${begun}.`;
 }
