@@ -54,7 +54,7 @@ function figures(status: Status, sizes: Sizes): Html {
     bytes === undefined
       ? "size not known"
       : bytes === 0
-      ? "nothing"
+      ? "none"
       : `${sizes.exact ? "at most" : "about"} ${size(bytes)}`;
   const figure = (term: Content, value: Content, note: Content) =>
     html`
@@ -64,7 +64,7 @@ function figures(status: Status, sizes: Sizes): Html {
       </div>
     `;
   return html`<dl class="figures">
-${figure("Evicted", count(evicted), `${about(sizes.evicted)} out of Redis`)}
+${figure("Evicted", count(evicted), sizes.evicted ? `${about(sizes.evicted)} out of Redis` : about(sizes.evicted))}
 ${figure("Archived and in Redis", count(resident), about(sizes.resident))}
 ${
     figure(
