@@ -157,10 +157,14 @@ const COMMANDS: fc.Arbitrary<Command> = fc.oneof(
   command("lcs", key, key),
 );
 
-const STEPS: fc.Arbitrary<Step> = fc.oneof(
+const ONE = COMMANDS.map((command): Step => ({ kind: "one", command }));
+const EVICT = fc.uniqueArray(key, { minLength: 1 }).map((keys): Step => ({ kind: "evict", keys }));
+
+/** A step, or two: what is evicted comes back with the next command that uses it. */
+const STEPS: fc.Arbitrary<Step | [Step, Step]> = fc.oneof(
   // a batch lists resident keys only
   { weight: 1, arbitrary: command("keys", word("*")).map((command): Step => ({ kind: "one", command })) },
-  { weight: 12, arbitrary: COMMANDS.map((command): Step => ({ kind: "one", command })) },
+  { weight: 8, arbitrary: ONE },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -168,7 +172,8 @@ const STEPS: fc.Arbitrary<Step> = fc.oneof(
       commands: fc.array(COMMANDS, { minLength: 1, maxLength: 5 }),
     }),
   },
-  { weight: 5, arbitrary: fc.uniqueArray(key, { minLength: 1 }).map((keys): Step => ({ kind: "evict", keys })) },
+  { weight: 3, arbitrary: EVICT },
+  { weight: 4, arbitrary: fc.tuple(EVICT, ONE) },
   { weight: 1, arbitrary: fc.constant<Step>({ kind: "tick" }) },
 );
 
@@ -259,7 +264,7 @@ async function runProgram({ tundraStore, transparentRedis }: Subject, cold: Cold
 
 /** Runs so many programs; throws at the first one that ends otherwise, and says which. */
 export async function runPrograms(subject: Subject, cold: ColdStack, plain: Stack, seed: number, programs: number) {
-  const program = (steps: Step[]) => runProgram(subject, cold, plain, steps);
+  const program = (steps: (Step | [Step, Step])[]) => runProgram(subject, cold, plain, steps.flat());
   await fc.assert(fc.asyncProperty(fc.array(STEPS, { minLength: 5, maxLength: 30 }), program), {
     seed,
     numRuns: programs,
