@@ -110,6 +110,7 @@ describe("a newcomer with docs/start.md", () => {
       if (server) await listening(free, server);
       await terminal.follow(of(section), (program) => listening(free, program));
       assertEquals(await terminal.follow(of("Try it")), 1);
+      if (section !== "Cloudflare Workers") assertEquals(await terminal.follow(of("Look at it")), 1);
     } finally {
       await server?.stop();
       await terminal.stop();
