@@ -39,7 +39,7 @@ export const TICK_STORE_OPTIONS: OptionSpecs = {
 };
 
 /** Retries and the time limit of a request: a person waits for the answer. */
-const PATIENCE = { retry: { retries: 3 }, timeoutMs: 20_000 };
+const PATIENCE = { retry: { retries: 2 }, timeoutMs: 20_000 };
 const FLAGS = ["redis-url", "bucket", "prefix", "region", "endpoint", "style", "tqname", "database-id"];
 
 /** The settings in variables and flags; a store of a module has none. */

@@ -10,8 +10,7 @@ import { diagnose } from "./diagnose.ts";
 import { failureOf } from "./failure.ts";
 import { commandHelp, generalHelp, optionsOf } from "./help.ts";
 import { Ending, type Host, processHost } from "./host.ts";
-import { safe } from "./output/text.ts";
-import { EXIT, newRun, type Run } from "./run.ts";
+import { EXIT, newRun, type Run, writeMessage } from "./run.ts";
 
 /**
  * Runs one command of the command line `tundra` and returns its exit code. It ends no process, and takes no signals but
@@ -29,7 +28,7 @@ import { EXIT, newRun, type Run } from "./run.ts";
  */
 export async function runCommandLine(args: readonly string[], host: Host = processHost()): Promise<number> {
   const complain = async (message: string, exitCode: number) => {
-    await host.stderr.write(`${safe(message)}\n`);
+    await writeMessage(host.stderr, message);
     return exitCode;
   };
   const [name = "--help", ...rest] = args[0] === "help" ? [args[1] ?? "--help", "--help"] : args;
@@ -57,9 +56,12 @@ export async function runCommandLine(args: readonly string[], host: Host = proce
   } catch (thrown) {
     if (host.signal?.aborted) return await ended(run, host.signal.reason);
     const { exitCode, text, unavailable } = failureOf(thrown, name, Boolean(host.env.TUNDRA_DEBUG));
+    run?.end();
     await complain(text, exitCode);
     if (unavailable && run) await run.say((await diagnose(run)).join("\n"));
     return exitCode;
+  } finally {
+    run?.end();
   }
 }
 

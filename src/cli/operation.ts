@@ -80,8 +80,8 @@ function sumOf<R extends OperationReport>({ sum }: OperationPlan<R>, before: R, 
 }
 
 function goOn(dryRun: boolean): string {
-  if (dryRun) return "Nothing was changed; the numbers are those of a part";
-  return "Nothing is half done: the same command goes on from there";
+  if (dryRun) return "Nothing was changed; the numbers are those of a part.";
+  return "Nothing is half done: the same command goes on from there.";
 }
 
 /** The sums of numbers by name. */

@@ -94,7 +94,7 @@ function opened(open: () => Socket, event: "connect" | "secureConnect"): Promise
       socket.destroy();
     };
     socket.once(event, () => end(resolve));
-    socket.once("error", (error) => end(() => reject(error)));
+    socket.on("error", (error) => end(() => reject(error))); // of which a socket may have several
     socket.once("close", () => end(() => reject(Object.assign(new Error("closed"), { code: "ECONNRESET" }))));
   });
 }

@@ -263,7 +263,7 @@ lost         0  have two newest versions: ensureKs fails for them
       assertEquals(exitCode, 130, stderr);
       assertMatch(
         stderr,
-        /^Not done: it came to [\d,]+ keys\. Nothing is half done: .* goes on from there\nInterrupted\n$/,
+        /^Not done: it came to [\d,]+ keys\. Nothing is half done: .* goes on from there\.\nInterrupted\n$/,
       );
       assertEquals(stdout, `${marked.toLocaleString("en-US")} keys marked: ticks archive them\n`);
       assert(marked >= 1_000 && marked < 6_000, String(marked));

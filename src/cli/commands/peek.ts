@@ -3,8 +3,9 @@
  * @module
  */
 import { binary, bytes as bytesOf, text as textOf } from "../../base/binary.ts";
-import { contextOf } from "../../core/context.ts";
+import { type Context, contextOf, type RequestOptions } from "../../core/context.ts";
 import { peek } from "../../operations/peek.ts";
+import { readRecords } from "../../scripts/read_records.ts";
 import { type ReadValue, readValue } from "../../scripts/read_value.ts";
 import type { Command } from "../command.ts";
 import { count, counted, duration, size } from "../output/format.ts";
@@ -37,10 +38,15 @@ export const peekCommand: Command = {
   async run(run) {
     const [key = ""] = run.args.words;
     const store = await run.store();
-    const { connection } = contextOf("peek at", store);
+    const context = contextOf("peek at", store);
     const isCut = run.columns !== undefined && !run.isJson;
     const limits = { bytes: isCut ? SHOWN_BYTES : Infinity, entries: run.args.count("limit") ?? LIMIT };
-    const read = (_: unknown, name: string) => readValue(connection, "peek at", name, limits, { signal: run.signal });
+    const call = { signal: run.signal };
+    const read = async (_: unknown, name: string) => {
+      const found = await readValue(context.connection, "peek at", name, limits, call);
+      if (found && name !== key) found.ttlMs = await archivedTtlMs(context, key, call);
+      return found;
+    };
     const value = await peek(store, key, read, { signal: run.signal, ttlMs: TTL_MS });
     if (value === undefined) {
       await run.say(`${safeName(key)} is absent: never archived and not in Redis, removed, or expired`);
@@ -51,6 +57,12 @@ export const peekCommand: Command = {
     return EXIT.fine;
   },
 };
+
+/** Milliseconds until an evicted value expires by its own expiry; -1: never. The temporary key has an expiry in any case. */
+async function archivedTtlMs(context: Context, key: string, call: RequestOptions): Promise<number> {
+  const [record] = await readRecords(context, [key], call);
+  return record && record.exp > 0 ? Math.max(0, record.exp - Date.now()) : -1;
+}
 
 async function print(run: Run, { type, length, ttlMs, text, entries }: ReadValue): Promise<void> {
   const expiry = ttlMs >= 0 ? `, expires in ${duration(ttlMs)}` : "";

@@ -63,8 +63,9 @@ async function print(run: Run, status: Status, notes: readonly Note[]): Promise<
     ["evicted", status.evicted, "archived, no longer in Redis"],
     ["purge", status.purge, "removed or expired, to be deleted from the archive"],
   ];
+  await run.print(...pairs(marks, columns));
+  if (notes.some(({ about, ok }) => about === "index" && !ok)) return; // counts of another index, or of none
   await run.print(
-    ...pairs(marks, columns),
     "",
     ...table(
       [{ title: "STATE" }, { title: "KEYS", right: true }, { title: "" }],

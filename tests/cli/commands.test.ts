@@ -1,0 +1,240 @@
+/** Commands in this process: dry runs, JSON, exit codes, and names of keys that are any bytes. */
+import { Buffer } from "node:buffer";
+import { createServer } from "node:net";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { COMMANDS } from "../../src/cli/commands.ts";
+import { reach } from "../../src/cli/reach.ts";
+import { storeEnvironment } from "../../src/testing/environment.ts";
+import { cliInMemory, emptyFolder } from "../support/cli.ts";
+import { BUCKET, names, withArchive } from "../support/fixtures.ts";
+
+const ODD = ["red \u001b[31m", "two\nlines", "bell\u0007", "reversed \u202e", "c1 \u009b", ` "quoted"`];
+
+describe("commands", () => {
+  const stack = withArchive();
+  const environment = () => storeEnvironment(stack.connection, stack.s3, BUCKET);
+  const run = (args: string[], terminal?: number) => cliInMemory(args, { env: environment(), terminal });
+  beforeEach(() => stack.flush());
+
+  /** Keys that are archived, the first half of them evicted, one of them dead; and one that nobody has marked. */
+  async function fill(keys: string[] = names(8)): Promise<void> {
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    const store = stack.store();
+    await store.dirty(keys);
+    await store.tick();
+    await store.evict(keys.slice(0, keys.length / 2));
+    await stack.raw("MSET", "dead", "v", "unknown", "v");
+    await store.dirty("dead");
+    await stack.editRecord("dead", { attempts: 3, error: "TOO_LARGE for a test" });
+    await stack.raw("ZREM", "tundra:default:dirty", "dead");
+    await stack.raw("ZADD", "tundra:default:dead", await stack.nowMs(), "dead");
+  }
+
+  it("that change something change nothing without --yes, in Redis or in the archive", async () => {
+    await fill();
+    const version = (await stack.record("k:7"))!.ver.split("@")[0]!;
+    const before = [await stack.everything(), stack.objectNames()];
+    const dry: [args: string[], said: RegExp][] = [
+      [["adopt"], /^1 key .* would be marked\n/],
+      [["restore", "k:7", version], /^k:7 would get the value of version /],
+      [["restore", "k:7", "--at", "0s", "--to", "k:new"], /^k:new would get the value of version /],
+      [["dead", "retry", "--all"], /^1 dead key would go into the queue again\n {2}dead\n/],
+      [["sweep"], /^0 versions would be deleted /],
+      [["rebuild"], /^The index is whole/],
+      [["erase", "k:1", "k:7"], /^2 versions of 2 keys would be erased from the archive /],
+      [["warm", "--match", "k:*"], /^4 evicted keys \(4.0 KiB\) would come back; 4 are not evicted\n/],
+    ];
+    for (const [args, said] of dry) {
+      const { exitCode, stdout, stderr } = await run(args);
+      assertMatch(stdout, said);
+      assertEquals(exitCode, 0, stderr);
+      const isNothing = ["sweep", "rebuild"].includes(args[0]!);
+      assertEquals(stderr, isNothing ? "" : "Nothing was changed. Add --yes to do it\n", args[0]);
+      assertEquals([await stack.everything(), stack.objectNames()], before, args.join(" "));
+    }
+  });
+
+  it("write one JSON document each, and list one object a line", async () => {
+    await fill();
+    const all = [
+      ...[
+        "status",
+        "probe --quick",
+        "advise",
+        "adopt",
+        "versions k:1",
+        "peek k:1",
+        "dead",
+        "dead retry --all",
+        "verify",
+      ],
+      ...["sweep", "rebuild", "erase k:1", "warm k:1", "tick", "restore k:1 --at 0s --to k:new"],
+    ];
+    assertEquals(
+      [...new Set(all.map((line) => line.split(" ")[0]!)), "list", "page"].sort(),
+      Object.keys(COMMANDS).sort(),
+    );
+    for (const line of all) {
+      const { exitCode, stdout, stderr } = await run([...line.split(" "), "--json"]);
+      assertEquals(exitCode, 0, line + stderr);
+      assertEquals(typeof JSON.parse(stdout), "object");
+    }
+    const lines = (await run(["list", "--json", "--match", "k:*"])).stdout.trim().split("\n");
+    assertEquals(lines.map((line) => JSON.parse(line).key).sort(), names(8));
+    assertEquals((await run(["list", "--json", "--limit", "3"])).stdout.trim().split("\n").length, 3);
+  });
+
+  it("show names of keys so that none acts on a terminal, and JSON as they are", async () => {
+    await fill(ODD);
+    const [odd] = ODD;
+    for (
+      const args of [["list"], ["versions", odd!], ["peek", odd!], ["erase", odd!], ["restore", odd!, "--at", "0s"]]
+    ) {
+      const { stdout, stderr } = await run(args, 80);
+      // deno-lint-ignore no-control-regex
+      const bare = (stdout + stderr).replace(/\u001b\[[0-9;]*m|\r\u001b\[K/g, "");
+      // deno-lint-ignore no-control-regex
+      assert(!/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/.test(bare), bare);
+    }
+    const { stdout } = await run(["list", "--json", "--state", "resident"]);
+    assertEquals(stdout.trim().split("\n").map((line) => JSON.parse(line).key).sort(), ODD.slice(3).sort());
+    assertStringIncludes((await run(["list"])).stdout, `"red \\u001b[31m"`);
+    const missing = await run(["peek", "not\u001b[2Jthere"]);
+    assertEquals([missing.exitCode, missing.stdout], [1, ""]);
+    assertMatch(missing.stderr, /^"not\\u001b\[2Jthere" is absent: /);
+  });
+
+  it("peek shows each type, bytes as they are, and tells what a terminal does not show", async () => {
+    const bytes = Buffer.from([0, 255, 128, 10]);
+    await stack.raw("SET", "string", bytes);
+    await stack.raw("RPUSH", "list", "a", "b");
+    await stack.raw("SADD", "set", "m");
+    await stack.raw("HSET", "hash", "f", bytes);
+    await stack.raw("ZADD", "zset", "1.5", "m");
+    await stack.raw("XADD", "stream", "1-1", "f", "v");
+    await stack.raw("PEXPIRE", "list", 3_600_000);
+    const keys = ["string", "list", "set", "hash", "zset", "stream"];
+    const store = stack.store();
+    await store.dirty(keys);
+    await store.tick();
+    await store.evict(keys);
+    const base64 = bytes.toString("base64");
+    const values: Record<string, unknown> = {
+      string: { base64 },
+      list: ["a", "b"],
+      set: ["m"],
+      hash: [["f", { base64 }]],
+      zset: [["m", "1.5"]],
+      stream: [["1-1", "f", "v"]],
+    };
+    for (const [key, value] of Object.entries(values)) {
+      const shown = JSON.parse((await run(["peek", key, "--json"])).stdout);
+      assertEquals([shown.type, shown.value], [key, value]);
+      assertEquals(shown.ttlMs === null, key !== "list");
+    }
+    assertEquals((await run(["peek", "zset"])).stdout, "MEMBER  SCORE\nm       1.5\n");
+    assertEquals(
+      (await run(["peek", "list", "--limit", "1"])).stderr.replace(/\d+ min/, "N min"),
+      [
+        "list, 2 entries, expires in N min; 1 are shown: --limit raises it\n",
+      ][0],
+    );
+    assertEquals(await stack.exists(...keys), 0);
+    await stack.raw("SET", "long", "x".repeat(40_000));
+    const onTerminal = await run(["peek", "long"], 80);
+    assertStringIncludes(onTerminal.stderr.replace(/\n/g, " "), "string, 39.1 KiB; its first 16.0 KiB are shown");
+    assertEquals((await run(["peek", "long"])).stdout.length, 40_000);
+  });
+
+  it("exit with 1 for damage, for what is not there, and for keys that fail", async () => {
+    await fill();
+    const pack = stack.objectNames().find((name) => name.includes("~packs"))!;
+    const object = stack.s3.objects(BUCKET).get(pack)!;
+    object[60]! ^= 1; // in its first block
+    const verified = await run(["verify"]);
+    assertEquals(verified.exitCode, 1);
+    assertMatch(verified.stdout, /^\d+ versions read .*: \d+ damaged, 0 missing\n\nERROR +KEY\nCORRUPT +k:\d/);
+    assertStringIncludes(verified.stderr, "tundra versions KEY");
+    assertMatch((await run(["status", "--check"])).stdout, /^FAIL {2}verified .*: \d+ damaged and 0 missing/m);
+    assertEquals((await run(["status", "--check"])).exitCode, 1);
+    assertEquals((await run(["status"])).exitCode, 0);
+    assertEquals((await run(["versions", "k:1"])).exitCode, 1);
+    const warmed = await run(["warm", "k:1", "--yes"]);
+    assertEquals([warmed.exitCode, warmed.stdout.includes("CORRUPT")], [1, true]);
+    assertEquals((await run(["versions", "nothing"])).exitCode, 1);
+    const refused = await run(["restore", "k:7", "1234567890123456-00000000", "--yes"]);
+    assertEquals([refused.exitCode, refused.stderr.startsWith("tundra restore: NOT_FOUND: ")], [1, true]);
+    assertEquals((await run(["dead", "retry", "k:7", "--yes"])).exitCode, 1);
+    await stack.raw("FLUSHDB");
+    const lost = await run(["list"]);
+    assertEquals([lost.exitCode, lost.stdout], [1, ""]);
+    assertMatch(lost.stderr, /^tundra list: LOST: [^]*`tundra rebuild`/);
+    assertMatch((await run(["status"])).stdout, /^FAIL {2}Cannot use the index .*tundra rebuild\n$/);
+  });
+
+  it("end at their deadline and go on the next time; tick --drain goes on by itself", async () => {
+    const keys = names(50);
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    assertEquals((await run(["adopt", "--max-keys", "20", "--yes"])).stdout.split(":")[0], "20 keys marked");
+    assertEquals((await run(["adopt", "--deadline", "1s", "--yes"])).stdout.split(":")[0], "30 keys marked");
+    const one = await run(["tick", "--max-keys", "10"]);
+    assertMatch(one.stdout, /^10 archived .*; 40 or more are due\n$/);
+    const drained = await run(["tick", "--max-keys", "10", "--drain", "--json"]);
+    const reports = drained.stdout.trim().split("\n").map((line) => JSON.parse(line));
+    assertEquals(reports.reduce((sum, { frozen }) => sum + frozen, 0), 40);
+    assertEquals((await stack.store().status()).dirty, 0);
+  });
+
+  it("rebuild copies from the archive that a module names", async () => {
+    await fill();
+    const folder = emptyFolder();
+    const mod = new URL("../../mod.ts", import.meta.url).href;
+    writeFileSync(
+      join(folder, "from.mts"),
+      `import { s3Datastore } from "${mod}";\nexport default s3Datastore(${JSON.stringify(s3())});\n`,
+    );
+    const env = { ...environment(), TUNDRA_S3_PREFIX: "copy/" };
+    await stack.raw("FLUSHDB");
+    const { exitCode, stdout, stderr } = await cliInMemory(["rebuild", "--from", "from.mts", "--yes"], { env, folder });
+    assertEquals(exitCode, 0, stderr);
+    assertMatch(stdout, /^8 keys have a record again, of \d+ objects? and \d+ packs?; \d+ objects? copied\n/);
+  });
+
+  function s3() {
+    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
+    return { endpoint: url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
+  }
+});
+
+describe("the way to a server", () => {
+  const last = async (url: string) => {
+    const { findings, ok } = await reach(url, "THE_URL");
+    assertEquals(ok, findings.every((finding) => finding.ok));
+    return findings.at(-1)!;
+  };
+
+  it("ends at the step that fails: URL, DNS, port, TLS", async () => {
+    assertEquals(await last("not a url"), { name: "URL", ok: false, detail: "THE_URL is no URL" });
+    const unknown = await last("https://no-such-host.invalid");
+    assertEquals([unknown.name, unknown.ok], ["DNS", false]);
+    assertStringIncludes(unknown.detail, "there is no address of no-such-host.invalid");
+    const closed = await last("http://127.0.0.1:9");
+    assertEquals([closed.name, closed.ok], ["port", false]);
+    const server = createServer((socket) => void socket.on("error", () => {}).end("this is no TLS\n")).listen(
+      0,
+      "127.0.0.1",
+    );
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as { port: number };
+    try {
+      const plain = await last(`https://127.0.0.1:${port}`);
+      assertEquals([plain.name, plain.ok], ["TLS", false]);
+      assertEquals(await last(`http://127.0.0.1:${port}`), { name: "port", ok: true, detail: `${port} is open` });
+    } finally {
+      server.close();
+    }
+  });
+});
