@@ -44,7 +44,7 @@ describe("commands", () => {
       [["dead", "retry", "--all"], /^1 dead key would go into the queue again\n {2}dead\n/],
       [["sweep"], /^0 versions would be deleted /],
       [["rebuild"], /^The index is whole/],
-      [["erase", "k:1", "k:7"], /^2 versions of 2 keys would be erased from the archive /],
+      [["erase", "k:1", "k:7"], /^2 versions of 2 keys would be erased from the archive\n/],
       [["warm", "--match", "k:*"], /^4 evicted keys \(4.0 KiB\) would come back; 4 are not evicted\n/],
     ];
     for (const [args, said] of dry) {

@@ -43,8 +43,8 @@ export const eraseCommand: Command = {
     else {
       const would = dryRun ? "would be " : "";
       await run.print(
-        `${counted(versions, "version")} of ${counted(erased, "key")} ${would}erased from the archive ` +
-          `(${counted(objects, "object")}), ${counted(moved, "version")} of other keys ${would}moved`,
+        `${counted(versions, "version")} of ${counted(erased, "key")} ${would}erased from the archive`,
+        `(${counted(objects, "object")}), ${counted(moved, "version")} of other keys ${would}moved`,
       );
       if (proof) {
         await run.print(
