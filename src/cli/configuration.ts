@@ -97,7 +97,8 @@ export function configure(args: Arguments, host: Host): Configuration {
     settings: () => {
       if (module !== undefined) return {};
       const { redis, s3, missing } = readSettings(env);
-      return missing.length > 0 ? {} : { redis, s3 };
+      if (missing.length === 0) return { redis, s3 };
+      return readDatabase(env).missing.length === 0 ? { redis } : {}; // enough for `advise`
     },
     store: () => store ??= module === undefined ? fromSettings(env, args) : own(module),
     async database() {

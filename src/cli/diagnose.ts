@@ -38,23 +38,20 @@ const REFUSALS: [code: RegExp, what: string, advice: string][] = [
 /** Lines that say what is wrong with which server; none if the settings are a module's. */
 export async function diagnose(run: Run): Promise<string[]> {
   const { redis, s3 } = run.configuration.settings();
-  if (redis === undefined || s3 === undefined) {
+  if (redis === undefined) {
     return ["The store is a module's, so its servers are not known here. `tundra probe` tries what it needs"];
   }
   await run.say("Looking for the reason");
-  const [database, archive] = await Promise.all([checkDatabase(redis), checkArchive(s3)]);
-  const style = { good: "ok  ", bad: "FAIL" };
+  const [database, archive] = await Promise.all([checkDatabase(redis), s3 ? checkArchive(s3) : []]);
   const lines = (title: string, findings: Finding[]) => [
     "",
     title,
-    ...pairs(
-      findings.map(({ name, ok, detail }) => [`  ${ok ? style.good : style.bad}  ${name}`, detail]),
-      run.columns,
-    ),
+    ...pairs(findings.map(({ name, ok, detail }) => [`  ${ok ? "ok  " : "FAIL"}  ${name}`, detail]), run.columns),
   ];
+  const place = s3 && (hostOf(s3.endpoint ?? "") ?? `AWS, ${s3.region}`);
   return [
     ...lines(`Redis at ${hostOf(redis.url) ?? "?"}`, database),
-    ...lines(`Archive in bucket ${s3.bucket} at ${hostOf(s3.endpoint ?? "") ?? `AWS, ${s3.region}`}`, archive),
+    ...(s3 ? lines(`Archive in bucket ${s3.bucket} at ${place}`, archive) : []),
   ];
 }
 

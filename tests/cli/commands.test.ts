@@ -188,6 +188,42 @@ describe("commands", () => {
     assertEquals((await stack.store().status()).dirty, 0);
   });
 
+  it("each say what is wrong with a token, an archive and a server that is away, without a stack or a secret", async () => {
+    await fill();
+    const all = [
+      ...[
+        "status",
+        "adopt",
+        "list",
+        "versions k:1",
+        "peek k:1",
+        "dead",
+        "dead retry --all",
+        "verify",
+        "sweep",
+        "advise",
+      ],
+      ...["rebuild", "erase k:1", "warm k:1", "tick", "restore k:1 --at 0s --to k:new", "probe --quick"],
+    ];
+    const wrong: [env: Record<string, string>, exitCode: number, finding: RegExp][] = [
+      [{ UPSTASH_REDIS_REST_TOKEN: "hush-hush" }, 2, /FAIL {2}token +refused/],
+      [{ UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9" }, 3, /FAIL {2}port +127.0.0.1 refuses/],
+    ];
+    for (const line of all) {
+      for (const [env, expected, finding] of wrong) {
+        const { exitCode, stdout, stderr } = await cliInMemory(line.split(" "), { env: { ...environment(), ...env } });
+        const isProbe = line.startsWith("probe");
+        assertEquals(exitCode, isProbe ? 1 : expected, line + stderr);
+        assertMatch(stderr, finding, line);
+        if (!isProbe) assertEquals(stdout, "", line);
+        assert(!/hush|\n {4}at /.test(stdout + stderr), stderr);
+      }
+    }
+    const database = { UPSTASH_REDIS_REST_URL: "http://127.0.0.1:9", UPSTASH_REDIS_REST_TOKEN: "hush-hush" };
+    const alone = await cliInMemory(["advise"], { env: database });
+    assertMatch(alone.stderr, /\n\nRedis at 127.0.0.1:9\n {2}ok {4}URL .*\n {2}FAIL {2}port .*\n$/);
+  });
+
   it("rebuild copies from the archive that a module names", async () => {
     await fill();
     const folder = emptyFolder();
