@@ -162,7 +162,7 @@ describe("the npm package", () => {
   it("installed from git is built: what is committed here", async () => {
     const path = project("from-git");
     const repository = `git+${pathToFileURL(ROOT).href.replace(/\/$/, "")}`;
-    await run("npm", ["install", "--no-fund", "--no-audit", "--loglevel=error", repository], path);
+    await run("npm", ["install", "--no-fund", "--no-audit", "--loglevel=error", repository], path, {}, 300_000);
     const code = `
       import * as mod from "@tundra/store";
       import { r2Datastore } from "@tundra/store/cloudflare";
@@ -252,7 +252,11 @@ describe("publishing on JSR", () => {
     assert(existsSync(deno), `${deno} must be installed`);
     const output = await run(bin("jsr"), ["publish", "--dry-run", "--allow-dirty"], ROOT, { DENO_BIN_PATH: deno });
     assertStringIncludes(output, "Dry run complete");
-    assertEquals(/(warning|error|slow-type)\[?.*/i.exec(output.replaceAll(/file:.*/g, ""))?.[0], undefined);
+    // a store of a person's own is known by name only when the command line runs
+    const known = /warning\[unanalyzable-dynamic-import\]: .*\s+--> \S+\/src\/cli\/load_module\.ts:/;
+    assertMatch(output, known);
+    const rest = output.replace(known, "").replaceAll(/file:.*/g, "");
+    assertEquals(/(warning|error|slow-type)\[?.*/i.exec(rest)?.[0], undefined);
     const published = output.split("\n").filter((line) => line.includes("file://")).map((line) =>
       line.trim().replace(pathToFileURL(ROOT).href, "").replace(/ \(.*/, "")
     );
