@@ -59,11 +59,18 @@ function bundleOf(entryPoint: string): string {
   return bundle = outfile;
 }
 
+let scratch: string | undefined;
+
 /** A folder without a .env, which goes with this process. */
 export function emptyFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "tundra-cli-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+  if (scratch === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), "tundra-cli-"));
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    process.once("exit", remove);
+    if (process.versions.deno) globalThis.addEventListener("unload", remove); // its tests end without "exit"
+    scratch = folder;
+  }
+  return mkdtempSync(join(scratch, "folder-"));
 }
 
 /** Starts it with these variables, and no others that it would read. */
