@@ -2,6 +2,7 @@
  * Numbers, sizes, times and names as people read them.
  * @module
  */
+import { bytes } from "../base/binary.ts";
 import { type Html, html } from "./html.ts";
 
 const MINUTE_MS = 60_000;
@@ -78,4 +79,21 @@ export function visible(text: string, keep?: RegExp): Html[] {
       ? html`${part}`
       : html`<span class="escape">\\u{${part.codePointAt(0)!.toString(16)}}</span>`
   );
+}
+
+/**
+ * Bytes as text; if they are no UTF-8, all but printable ASCII is written as `\x9f`. Of the beginning of something, the
+ * last character may be cut off: it is left out.
+ */
+export function visibleBytes(binary: string, isBeginning: boolean, keep?: RegExp): Html[] {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  try {
+    return visible(decoder.decode(bytes(binary), { stream: isBeginning }), keep);
+  } catch {
+    return binary.split(/([^\x20-\x7e])/).map((part, i) =>
+      i % 2 === 0 || keep?.test(part)
+        ? html`${part}`
+        : html`<span class="escape">\\x${part.charCodeAt(0).toString(16).padStart(2, "0")}</span>`
+    );
+  }
 }

@@ -201,10 +201,13 @@ describe("the page", () => {
     await stack.raw("SADD", "set", "member");
     await stack.raw("ZADD", "zset", "1.5", "member");
     await stack.raw("XADD", "stream", "1-1", "f", "v");
-    const keys = ["string", "hash", "list", "set", "zset", "stream"];
+    await stack.raw("SET", "bytes", new Uint8Array([0xff, 0x3c, 0x62, 0x3e, 0x00, 0xe2, 0x82]));
+    await stack.raw("SET", "euros", "€".repeat(2_000)); // 4,000 bytes end within one
+    await stack.raw("HSET", "odd", new Uint8Array([0x80]), "a\u202eb");
+    const keys = ["string", "hash", "list", "set", "zset", "stream", "bytes", "euros", "odd"];
     await store.dirty(keys);
     await store.tick();
-    assertEquals((await store.evict(keys)).evicted.length, 6);
+    assertEquals((await store.evict(keys)).evicted.length, 9);
     const visitor = await visitorOf({ allow: { peek: true } });
     await visitor.get("?view=keys");
     const shown: Record<string, string> = {};
@@ -218,9 +221,12 @@ describe("the page", () => {
     assertMatch(shown.list!, /list, 60 items: its beginning .*item 0 .*item 49/);
     assertMatch(shown.set!, /set, 1 member .*member/);
     assertMatch(shown.zset!, /zset, 1 member .*member 1\.5/);
-    assertMatch(shown.stream!, /stream, 1 entry .*1-1 \{"f":"v"\}/);
+    assertMatch(shown.stream!, /stream, 1 entry .*1-1 f v/);
+    assertMatch(shown.bytes!, /string, 7 bytes \\xff ?<b> ?\\x00 ?\\xe2 ?\\x82 /);
+    assertMatch(shown.euros!, /string, 6,000 bytes: its beginning €{1333} /);
+    assertMatch(shown.odd!, /hash, 1 field .*\\x80 a ?\\u\{202e\} ?b/);
     assertMatch(shown.absent!, /The key is absent/);
-    assertEquals((await store.status()).evicted, 6);
+    assertEquals((await store.status()).evicted, 9);
   });
 
   it("shows any name and any message as text, in which nothing is invisible", async () => {
@@ -382,7 +388,7 @@ describe("the page", () => {
         keys: { redis: 0, billable: 0 },
         "a list of keys": { redis: 4, billable: 6 },
         "a key": { redis: 4, billable: 9 },
-        "a value": { redis: 5, billable: 11 },
+        "a value": { redis: 6, billable: 12 },
         "dead letters": { redis: 2, billable: 11 },
         history: { redis: 1, billable: 3 },
         help: { redis: 0, billable: 0 },
