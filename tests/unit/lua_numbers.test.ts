@@ -6,7 +6,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { TOUCH_MS } from "../../src/scripts/check.ts";
 import { MARKED, MARKING } from "../../src/scripts/mark.ts";
+import { KEPT_DAYS } from "../../src/scripts/note_run.ts";
 import { PRELUDE } from "../../src/scripts/prelude.ts";
 import { BYTES } from "../../src/upstash/payload.ts";
 import { numbersForRedis } from "../model/redis/lua.ts";
@@ -40,8 +42,8 @@ function scriptsOf(text: string): [name: string, lua: string][] {
   });
   return [...whole.map(([, name, lua]): [string, string] => [name!, lua!]), ...made].map(([name, lua]) => [
     name,
-    Object.entries({ PRELUDE, BYTES, MARKING, MARKED })
-      .reduce((lua, [name, part]) => lua.replace(`\${${name}}`, () => part), lua).replaceAll("\\\\", "\\"),
+    Object.entries({ PRELUDE, BYTES, MARKING, MARKED, TOUCH_MS, KEPT_DAYS })
+      .reduce((lua, [name, part]) => lua.replace(`\${${name}}`, () => String(part)), lua).replaceAll("\\\\", "\\"),
   ]);
 }
 
