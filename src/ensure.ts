@@ -21,6 +21,7 @@ import { leastEvicted } from "./core/policy.ts";
 import { check, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { touch } from "./scripts/touch.ts";
+import { lookInArchive } from "./tick/hourly.ts";
 
 type Failures = Map<string, TundraError>;
 
@@ -77,7 +78,6 @@ async function ensureBatch(
   const unknown = needing("unknown");
   if (unknown.length > 0) {
     const nowMs = Number(unknown[0]!.record);
-    const { lookInArchive } = await import("./tick/lost_records.ts");
     again.push(...await lookInArchive(context, unknown.map(({ key }) => key), nowMs, failures));
   }
 

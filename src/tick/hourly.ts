@@ -1,7 +1,10 @@
 /**
- * onceAnHour: the part of a tick that is due once an hour. Its code is imported then: most calls never need it.
+ * onceAnHour: the part of a tick that is due once an hour. Its code, which most calls never need, is imported when it is
+ * first needed.
  * @module
  */
+import type { TundraError } from "../base/errors.ts";
+import type { Context } from "../core/context.ts";
 import type { Claim } from "../scripts/claim.ts";
 import type { TickRun } from "./run.ts";
 
@@ -9,10 +12,29 @@ const EVERY_MS = 60 * 60 * 1000;
 /** Requests at most: INFO, a page, records, a script and its source, the note; packs twice; and objects. */
 const REQUESTS = 6 + 2 * 7 + 8;
 
+let lostRecords: typeof import("./lost_records.ts") | undefined;
+
+/** Imports the code ahead of need. A simulation does so, as nothing in it may wait for a file. */
+export async function loadLostRecords(): Promise<void> {
+  lostRecords ??= await import("./lost_records.ts");
+}
+
 /** Searches for lost records, and notes what there is, if no tick has done so for an hour. */
 export async function onceAnHour(run: TickRun, { lastSearch, nowUs }: Claim): Promise<void> {
   const nowMs = Math.floor(nowUs / 1000);
   const [at, cursor] = lastSearch.split(" ");
   if (lastSearch !== "" && Math.abs(nowMs - Number(at)) < EVERY_MS || run.requestsLeft() < REQUESTS) return;
-  await (await import("./lost_records.ts")).searchLostRecords(run, cursor, nowMs);
+  if (!lostRecords) await loadLostRecords();
+  await lostRecords!.searchLostRecords(run, cursor, nowMs);
+}
+
+/** Looks in the archive for keys of which Redis knows nothing; see lost_records.ts. */
+export async function lookInArchive(
+  context: Context,
+  keys: string[],
+  nowMs: number,
+  failures: Map<string, TundraError>,
+): Promise<string[]> {
+  if (!lostRecords) await loadLostRecords();
+  return await lostRecords!.lookInArchive(context, keys, nowMs, failures);
 }

@@ -7,7 +7,8 @@ import { MARKED, MARKING } from "../../../src/scripts/mark.ts";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { importPatched, patched } from "../../support/patched.ts";
+import { patched } from "../../support/patched.ts";
+import { bundled } from "./bundle.ts";
 import { scriptName } from "../redis/scripts.ts";
 import { seededChoices } from "./choices.ts";
 import { PLAYS } from "./runs.ts";
@@ -1244,7 +1245,7 @@ const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** The bug, ready to run. */
 export async function loadBug(bug: SeededBug): Promise<Subject> {
-  return bug.where.startsWith("src/") ? await bundled(bug) : scriptBug(bug);
+  return bug.where.startsWith("src/") ? await bundled(bug.where, bug.patches) : scriptBug(bug);
 }
 
 /** The bug of this name, ready to run; without a name the shipped code. */
@@ -1282,15 +1283,6 @@ function scriptText(name: string): string {
 function between(text: string, before: string): string {
   const start = text.indexOf(before) + before.length;
   return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
-}
-
-function bundled({ where, patches }: SeededBug): Promise<Subject> {
-  const contents =
-    `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
-    `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
-    `export { transparentRedis } from "./src/transparent/mod.ts";` +
-    `export { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";`;
-  return importPatched(contents, where, patches);
 }
 
 /** Schedules until the bug is caught by a check of the oracle; `undefined`: it survived. */
