@@ -29,10 +29,10 @@ const HOSTS = join("tests", "runtimes");
 const GUIDES = join("tests", "guides");
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TOOLS = join(ROOT, ".ci", "tools");
-/** The oldest client of the range, by its name in package.json. */
 /** Suites of which a file may take its turn on Bun or on Node. */
-const BY_TURNS = /^tests.(cli|conformance|faults|model|operations|page|scripts|store|transparent)\b/;
+const BY_TURNS = /^tests.(cli|conformance|dev|faults|model|operations|page|scripts|store|transparent|unit)\b/;
 const TURNS = "turns    with TUNDRA_TURN each file of the large suites runs on Deno and on one of Bun and Node\n";
+/** The oldest client of the range, by its name in package.json. */
 const OLDEST = join(ROOT, "node_modules", "upstash-redis-oldest");
 
 interface Runtime {
