@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { build } from "../../dev/tools/build.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
@@ -250,7 +251,8 @@ describe("publishing on JSR", () => {
   it("jsr publish --dry-run takes every entry point, without slow types", async () => {
     const deno = join(TOOLS, "node_modules", "deno", "deno");
     assert(existsSync(deno), `${deno} must be installed`);
-    const output = await run(bin("jsr"), ["publish", "--dry-run", "--allow-dirty"], ROOT, { DENO_BIN_PATH: deno });
+    const coloured = await run(bin("jsr"), ["publish", "--dry-run", "--allow-dirty"], ROOT, { DENO_BIN_PATH: deno });
+    const output = stripVTControlCharacters(coloured);
     assertStringIncludes(output, "Dry run complete");
     // a store of a person's own is known by name only when the command line runs
     const known = /warning\[unanalyzable-dynamic-import\]: .*\s+--> \S+\/src\/cli\/load_module\.ts:/;
