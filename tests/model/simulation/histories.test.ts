@@ -8,6 +8,7 @@ import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { seededRandom } from "../../support/random.ts";
 import { runHistories } from "./histories.ts";
+import { runPeeks } from "./peeks.ts";
 import { findingText, simulateMany } from "./runs.ts";
 import { SHIPPED } from "./simulation.ts";
 
@@ -18,5 +19,11 @@ describe("the simulation of histories", () => {
     const { seed } = seededRandom("the first schedule: deno task simulate --play=histories --replay");
     const { violations } = await simulateMany(SHIPPED, seed, SCHEDULES, runHistories);
     assertEquals(violations.map((finding) => findingText(finding, "histories")), []);
+  });
+
+  it("finds no wrong value shown while a key is evicted and written anew, in every schedule", async () => {
+    const { seed } = seededRandom("the first schedule: deno task simulate --play=peeks --replay");
+    const { violations } = await simulateMany(SHIPPED, seed, Math.ceil(SCHEDULES / 3), runPeeks);
+    assertEquals(violations.map((finding) => findingText(finding, "peeks")), []);
   });
 });

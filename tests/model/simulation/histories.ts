@@ -204,7 +204,7 @@ export function checkRestored(
 }
 
 /** Reads a key, evicted or not. */
-async function peekAt({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
+export async function peekAt({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
   const { choices, store } = bench;
   const key = choices.pick(bench.keys);
   let shown: string | null | undefined;

@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { choicesText, seededChoices } from "./choices.ts";
 import { runHistories } from "./histories.ts";
+import { runPeeks } from "./peeks.ts";
 import { runLarge } from "./large.ts";
 import { runLiveness } from "./liveness.ts";
 import { minimise } from "./minimise.ts";
@@ -27,6 +28,7 @@ export const PLAYS: Record<string, Play> = {
   sweeps: runSweeps,
   policy: runPolicy,
   histories: runHistories,
+  peeks: runPeeks,
   rebuilds: runRebuilds,
   large: runLarge,
   transparent: runTransparent,
