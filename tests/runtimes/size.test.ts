@@ -26,7 +26,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./http": 3,
   "./metrics": 6,
   "./operations": 110,
-  "./page": 72,
+  "./page": 55,
   "./testing": 30,
   "./transparent": 36,
   "./unstorage": 6,
