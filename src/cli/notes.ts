@@ -4,7 +4,7 @@
  */
 import type { TundraError } from "../base/errors.ts";
 import { isConfirmed } from "../core/identity.ts";
-import type { DailyRun } from "../operations/activity.ts";
+import { type DailyRun, lastVerification } from "../operations/activity.ts";
 import type { Status } from "../store_interface.ts";
 import { ago, count, counted, duration } from "./output/format.ts";
 
@@ -60,21 +60,12 @@ export function notesOf(
   return notes;
 }
 
-/** The findings of the verification that is under way, and of the one that ended before it. */
 function verification(runs: readonly DailyRun[], nowMs: number): Note | undefined {
-  const days: DailyRun[] = [];
-  let ended = 0;
-  for (const run of runs) {
-    if (run.operation !== "verify") continue;
-    if (run.done && ++ended > 1) break;
-    days.push(run);
-  }
-  const [last] = days;
+  const last = lastVerification(runs);
   if (last === undefined) return undefined;
-  const sum = (name: string) => days.reduce((all, { counts }) => all + (counts[name] ?? 0), 0);
-  const [checked, damaged, missing] = [sum("checked"), sum("damaged"), sum("missing")];
+  const { atMs, checked, damaged, missing } = last;
   const found = damaged + missing > 0
     ? `${count(damaged)} damaged and ${count(missing)} missing: see tundra verify`
     : `${counted(checked, "version")}, nothing damaged or missing`;
-  return { about: "verify", ok: damaged + missing === 0, message: `verified ${ago(last.atMs, nowMs)}: ${found}` };
+  return { about: "verify", ok: damaged + missing === 0, message: `verified ${ago(atMs, nowMs)}: ${found}` };
 }

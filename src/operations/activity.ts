@@ -133,3 +133,18 @@ function runsOf(rows: [field: string, row: string][], nowMs: number): DailyRun[]
   });
   return runs.filter(({ atMs }) => atMs > nowMs - KEPT_DAYS * DAY_MS).sort((a, b) => b.atMs - a.atMs);
 }
+
+/** The findings of the verification that is under way, and of the one that ended before it; `undefined`: none ever ran. */
+export function lastVerification(
+  runs: readonly DailyRun[],
+): { atMs: number; checked: number; damaged: number; missing: number } | undefined {
+  let found: ReturnType<typeof lastVerification>;
+  let ended = 0;
+  for (const { operation, atMs, done, counts } of runs) {
+    if (operation !== "verify") continue;
+    if (done && ++ended > 1) break;
+    found ??= { atMs, checked: 0, damaged: 0, missing: 0 };
+    for (const name of ["checked", "damaged", "missing"] as const) found[name] += counts[name] ?? 0;
+  }
+  return found;
+}

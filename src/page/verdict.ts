@@ -3,7 +3,7 @@
  * @module
  */
 import type { Status } from "../store_interface.ts";
-import type { Activity } from "../operations/activity.ts";
+import { type Activity, type DailyRun, lastVerification } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
 import { count, counted, duration } from "./words.ts";
 
@@ -17,8 +17,6 @@ export interface Verdict {
   /** Tasks for a person, the most important first. */
   todo: Html[];
 }
-
-type Run = Activity["runs"][number];
 
 /** Weighs counts and past runs. `lateMs`: what has waited for longer needs a person. */
 export function verdictOf(status: Status, { runs }: Pick<Activity, "runs">, nowMs: number, lateMs: number): Verdict {
@@ -44,17 +42,8 @@ export function verdictOf(status: Status, { runs }: Pick<Activity, "runs">, nowM
   return { level: "safe", title: "Safe", summary: "Every change that was marked is archived.", todo };
 }
 
-/** Findings of the last verification: of the pass that is under way, and of the one that ended before it. */
-function damage(runs: readonly Run[]): Html[] {
-  let damaged = 0;
-  let missing = 0;
-  let ended = 0;
-  for (const { operation, done, counts } of runs) {
-    if (operation !== "verify") continue;
-    if (done && ++ended > 1) break;
-    damaged += counts.damaged ?? 0;
-    missing += counts.missing ?? 0;
-  }
+function damage(runs: readonly DailyRun[]): Html[] {
+  const { damaged = 0, missing = 0 } = lastVerification(runs) ?? {};
   return [
     ...damaged > 0
       ? [
