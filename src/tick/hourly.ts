@@ -3,8 +3,6 @@
  * first needed.
  * @module
  */
-import type { TundraError } from "../base/errors.ts";
-import type { Context } from "../core/context.ts";
 import type { Claim } from "../scripts/claim.ts";
 import type { TickRun } from "./run.ts";
 
@@ -12,7 +10,8 @@ const EVERY_MS = 60 * 60 * 1000;
 /** Requests at most: INFO, a page, records, a script and its source, the note; packs twice; and objects. */
 const REQUESTS = 6 + 2 * 7 + 8;
 
-let lostRecords: typeof import("./lost_records.ts") | undefined;
+type LostRecords = typeof import("./lost_records.ts");
+let lostRecords: LostRecords | undefined;
 
 /** Imports the code ahead of need. A simulation does so, as nothing in it may wait for a file. */
 export async function loadLostRecords(): Promise<void> {
@@ -29,12 +28,7 @@ export async function onceAnHour(run: TickRun, { lastSearch, nowUs }: Claim): Pr
 }
 
 /** Looks in the archive for keys of which Redis knows nothing; see lost_records.ts. */
-export async function lookInArchive(
-  context: Context,
-  keys: string[],
-  nowMs: number,
-  failures: Map<string, TundraError>,
-): Promise<string[]> {
+export async function lookInArchive(...args: Parameters<LostRecords["lookInArchive"]>): Promise<string[]> {
   if (!lostRecords) await loadLostRecords();
-  return await lostRecords!.lookInArchive(context, keys, nowMs, failures);
+  return await lostRecords!.lookInArchive(...args);
 }
