@@ -119,8 +119,7 @@ async function fromSettings(env: Record<string, string>, args: Arguments): Promi
     minEvictBytes: args.bytes("min-evict-bytes"),
     freezeDelayMs: args.durationMs("freeze-delay"),
   };
-  const known = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return tundraStore(s3Datastore(s3), { ...known, redis: { ...redis, ...PATIENCE } });
+  return tundraStore(s3Datastore(s3), { ...options, redis: { ...redis, ...PATIENCE } });
 }
 
 function needed<T extends { missing: string[] }>(settings: T): T {

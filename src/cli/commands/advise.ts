@@ -39,9 +39,6 @@ export const adviseCommand: Command = {
       signal: run.signal,
       onProgress: (progress) => run.progress("advise", progress),
     };
-    for (const name of Object.keys(options) as (keyof AdviseOptions)[]) {
-      if (options[name] === undefined) delete options[name];
-    }
     const report = await advise(await run.configuration.database(), options);
     if (run.isJson) await run.printJson(report);
     else await print(run, report);

@@ -2,10 +2,10 @@
  * `tundra page`: the page of @tundra/store/page, served on this machine.
  * @module
  */
-import { Buffer } from "node:buffer";
-import { randomBytes } from "node:crypto";
 import { onAbort } from "../../base/abort.ts";
+import { randomBytes } from "../../base/platform.ts";
 import { contextOf } from "../../core/context.ts";
+import { base64url } from "../../page/handles.ts";
 import { pageHandler } from "../../page/mod.ts";
 import { UsageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
@@ -37,7 +37,7 @@ export const page: Command = {
     const store = await run.store();
     contextOf("show a page", store);
     const own = run.configuration.variable("TUNDRA_PAGE_SECRET");
-    const secret = own ?? Buffer.from(randomBytes(SECRET_BYTES)).toString("base64url");
+    const secret = own ?? base64url(randomBytes(SECRET_BYTES));
     const title = args.text("title");
     const handler = pageHandler(store, {
       secret,

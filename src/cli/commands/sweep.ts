@@ -38,10 +38,11 @@ export const sweepCommand: Command = {
   async run(run) {
     const { args } = run;
     const dryRun = !args.has("yes");
-    const options: SweepOptions = { dryRun };
-    const [keepMs, keepOrphansMs] = [args.durationMs("keep"), args.durationMs("keep-orphans")];
-    if (keepMs !== undefined) options.keepMs = keepMs;
-    if (keepOrphansMs !== undefined) options.keepOrphansMs = keepOrphansMs;
+    const options: SweepOptions = {
+      keepMs: args.durationMs("keep"),
+      keepOrphansMs: args.durationMs("keep-orphans"),
+      dryRun,
+    };
     const store = await run.store();
     const report = await runOperation(run, {
       what: "sweep",

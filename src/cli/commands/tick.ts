@@ -40,9 +40,6 @@ export const tick: Command = {
       verifyKeys: run.args.count("verify"),
       signal: run.signal,
     };
-    for (const name of Object.keys(options) as (keyof TickOptions)[]) {
-      if (options[name] === undefined) delete options[name];
-    }
     if (run.args.has("watch")) return await watch(run, options);
     let failed = false;
     for (;;) {
