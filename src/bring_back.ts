@@ -10,7 +10,7 @@ import type { ArchiveRecord, Tombstone } from "./archive/record.ts";
 import { asTundraError, isNotFound, show, TundraError } from "./base/errors.ts";
 import { isLarge, versionMicros } from "./base/keys.ts";
 import type { Context } from "./core/context.ts";
-import { fetchArchived, type Fetched, type SingleFlight, thawArchived, unitOf } from "./core/fetch_archived.ts";
+import { fetchArchived, type Fetched, thawArchived, unitOf } from "./core/fetch_archived.ts";
 import { formerIds } from "./core/former.ts";
 import { type KnownPacks, movedTo, newestVersions } from "./core/newest_version.ts";
 import { archivePlace, uuidOf } from "./core/owner.ts";
@@ -67,7 +67,6 @@ interface Ready extends Thawed {
 export async function bringBack(
   context: Context,
   id: string,
-  flights: SingleFlight | undefined,
   findings: CheckFinding[],
   failures: Failures,
 ): Promise<string[]> {
@@ -103,7 +102,7 @@ export async function bringBack(
     const room = context.maxBytesInFlight - ready.reduce((sum, { bytes }) => sum + bytes, 0);
     const wave = waiting.splice(0, fitting(firstUnits(waiting), room, ready.length === 0));
     if (wave.length === 0) await send(ready.splice(0));
-    const fetched = wave.length > 0 ? await fetchArchived(context, wave, { flights }) : [];
+    const fetched = wave.length > 0 ? await fetchArchived(context, wave, { flights: context.flights }) : [];
     while (fetched.length > 0) { // values that are thawed take several times their size
       const some = fetched.splice(0, fitting(fetched, THAWED_BYTES, true));
       for (const each of await thawAll(context, some, known, failures, again)) {

@@ -14,23 +14,32 @@ import { bringBack } from "./bring_back.ts";
 import { failed, forBatches, inRounds } from "./core/batches.ts";
 import { compare } from "./core/compare.ts";
 import type { Context } from "./core/context.ts";
-import type { SingleFlight } from "./core/fetch_archived.ts";
 import { checkIdentity } from "./core/identity.ts";
 import { unsupportedRecord } from "./core/key_errors.ts";
 import { leastEvicted } from "./core/policy.ts";
-import { check, type CheckFinding } from "./scripts/check.ts";
+import { check, type Checked, type CheckFinding } from "./scripts/check.ts";
 import { reconcile } from "./scripts/reconcile.ts";
 import { touch } from "./scripts/touch.ts";
 import { lookInArchive } from "./tick/hourly.ts";
 
 type Failures = Map<string, TundraError>;
 
-/** Brings keys back; see {@linkcode TundraStore.ensureKs}. */
-export async function ensureKs(context: Context, flights: SingleFlight | undefined, keys: string[]): Promise<void> {
+/**
+ * Brings keys back; see {@linkcode TundraStore.ensureKs}.
+ *
+ * @param checked what a check of these keys has found just now; without it they are checked first
+ */
+export async function ensureKs(context: Context, keys: string[], checked?: Checked): Promise<void> {
   const failures: Failures = new Map(); // of keys
   const calls: Failures = new Map(); // of whole calls
   await forBatches(context, keys, calls, "ensure keys", async (batch) => {
-    await inRounds("ensure", batch, failures, (waiting) => ensureBatch(context, flights, waiting, failures));
+    const own = new Set(batch);
+    let known = checked && { ...checked, findings: checked.findings.filter(({ key }) => own.has(key)) };
+    await inRounds("ensure", batch, failures, async (waiting) => {
+      const found = known ?? await check(context.index, waiting, context.lookInArchive);
+      known = undefined;
+      return await ensureBatch(context, waiting, found, failures);
+    });
   });
   if (calls.size > 0) {
     throw failed("ensure", new Map([...failures, ...calls]), ["LOST", "UNSUPPORTED", "UNAVAILABLE"], "UNAVAILABLE");
@@ -43,11 +52,10 @@ export async function ensureKs(context: Context, flights: SingleFlight | undefin
 /** Runs one round; returns the keys that need another. */
 async function ensureBatch(
   context: Context,
-  flights: SingleFlight | undefined,
   keys: string[],
+  { id, findings }: Checked,
   failures: Failures,
 ): Promise<string[]> {
-  const { id, findings } = await check(context.index, keys, context.lookInArchive);
   if (await checkIdentity(context, id)) return keys;
   const needing = (needs: CheckFinding["needs"]) => findings.filter((finding) => finding.needs === needs);
   const again: string[] = [];
@@ -81,7 +89,7 @@ async function ensureBatch(
     again.push(...await lookInArchive(context, unknown.map(({ key }) => key), nowMs, failures));
   }
 
-  again.push(...await bringBack(context, id, flights, needing("evicted"), failures));
+  again.push(...await bringBack(context, id, needing("evicted"), failures));
   return again;
 }
 

@@ -10,7 +10,6 @@ import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";
 import { type Context, rememberContext } from "./core/context.ts";
 import type { TundraCall } from "./core/events.ts";
-import type { SingleFlight } from "./core/fetch_archived.ts";
 import { told } from "./core/told.ts";
 import type { Datastore } from "./datastores/datastore.ts";
 import { guardedDatastore } from "./datastores/guarded.ts";
@@ -62,7 +61,6 @@ export const STORE_OPTIONS: readonly string[] = [
  */
 export function tundraStore(datastore: Datastore, options: TundraOptions): TundraStore {
   const context = contextFrom(datastore, options);
-  const flights: SingleFlight | undefined = onWorkerd() ? undefined : new Map();
   const redis = redisClient(context.connection, context.clientOptions);
   const call = async <T>(
     name: TundraCall,
@@ -79,7 +77,7 @@ export function tundraStore(datastore: Datastore, options: TundraOptions): Tundr
   return rememberContext<TundraStore>({
     redis,
     ensureKs: (...keys: unknown[]) =>
-      call("ensureKs", "ensure keys", keys, undefined, (context, checked) => ensureKs(context, flights, checked)),
+      call("ensureKs", "ensure keys", keys, undefined, (context, checked) => ensureKs(context, checked)),
     async dirty(...args: unknown[]) {
       const { options, keys } = dirtyArguments("mark keys", args);
       if (keys.length > 0) await told(context, "dirty", keys.length, (counting) => dirty(counting, keys, options));
@@ -158,6 +156,7 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     maxPackedBytes,
     maxBytesInFlight,
     lookInArchive,
+    flights: onWorkerd() ? undefined : new Map(), // there a promise of another request may never end
     onEvent: onEvent && ((event) => ignoreErrors(() => onEvent(event))),
   };
 }

@@ -8,6 +8,7 @@ import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
 import type { TundraEvent } from "./events.ts";
+import type { SingleFlight } from "./fetch_archived.ts";
 import type { ClientOptions } from "../upstash/client.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
 
@@ -34,6 +35,8 @@ export interface Context extends Naming {
   readonly maxBytesInFlight: number;
   /** `true`: ensureKs() asks the archive for keys of which Redis has neither value nor record. */
   readonly lookInArchive: boolean;
+  /** Fetches that concurrent calls share; `undefined`: each call has its own. */
+  readonly flights: SingleFlight | undefined;
   /** Tells the application; what its listener throws is ignored. `undefined`: nobody listens. */
   readonly onEvent: ((event: TundraEvent) => void) | undefined;
 }

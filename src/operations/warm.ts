@@ -241,7 +241,7 @@ function fitting({ bounds, context, options, report }: Run, some: Wanted[]): num
 async function bringBack(run: Run, wanted: Wanted[]): Promise<void> {
   let back = wanted;
   try {
-    await ensureKs(run.context, undefined, wanted.map(({ key }) => key));
+    await ensureKs({ ...run.context, flights: undefined }, wanted.map(({ key }) => key));
   } catch (thrown) {
     if (!(thrown instanceof TundraError) || isOver(run, thrown, wanted)) throw thrown;
     const failed = new Set(thrown.keys);

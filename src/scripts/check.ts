@@ -21,6 +21,13 @@ export interface CheckFinding {
   record: string;
 }
 
+/** What a check has found. */
+export interface Checked {
+  /** The id of the index. */
+  id: string;
+  findings: CheckFinding[];
+}
+
 /**
  * Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
  *
@@ -74,17 +81,22 @@ export async function check(
   keys: string[],
   nameUnknown = false,
   call?: CallOptions,
-): Promise<{ id: string; findings: CheckFinding[] }> {
+): Promise<Checked> {
   const reply = await index.scripts.run(CHECK, layout(index, [index.keys.id, index.keys.tick], keys), [
     nameUnknown ? 1 : 0,
   ], call) as (string | number)[];
+  return checkedOf(reply, keys);
+}
+
+/** What a reply says: the id, then for each key that needs something its index, a code, its record. */
+export function checkedOf([id, ...found]: (string | number)[], keys: readonly string[]): Checked {
   const findings: CheckFinding[] = [];
-  for (let i = 1; i < reply.length; i += 3) {
+  for (let i = 0; i < found.length; i += 3) {
     findings.push({
-      key: keys[Number(reply[i]) - 1]!,
-      needs: NEEDS[reply[i + 1] as keyof typeof NEEDS],
-      record: reply[i + 2] as string,
+      key: keys[Number(found[i]) - 1]!,
+      needs: NEEDS[found[i + 1] as keyof typeof NEEDS],
+      record: found[i + 2] as string,
     });
   }
-  return { id: reply[0] as string, findings };
+  return { id: id as string, findings };
 }

@@ -4,6 +4,7 @@
  */
 import type { CallOptions, Reply } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
+import { type Checked, checkedOf } from "./check.ts";
 import { MARKED, MARKING } from "./mark.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
@@ -31,7 +32,7 @@ export type CommandOutcome =
   | { reply: Reply; marked: string[] }
   | { error: string }
   | { id: string }
-  | { evicted: string[] }
+  | { evicted: Checked }
   | { unsupported: string[] };
 
 /**
@@ -42,7 +43,8 @@ export type CommandOutcome =
  *           ones (0 1), marks (0 1), tells (0 1), uses (one letter a key: r w o -), the command
  *     OUT   code, and: D done: the reply, and the letters of what was marked, one a key (r changed, g removed, - not)
  *             X the command failed: its error   I the id has to be looked at first: the id
- *             E evicted: the numbers of the keys to bring back   U records of another version: the numbers of the keys
+ *             E evicted: the id, then for each key to bring back what `check` says: index, code, record
+ *             U records of another version: the numbers of the keys
  *     INV   1, 8: nothing is written beside an evicted value; no change without its mark; 4: what a command removed
  *           stays removed. Like the command alone, a copy that comes late is carried out once more
  *
@@ -62,20 +64,29 @@ local id = sealed(found[2], found[1])
 if foreign(found[2], ARGV[1]) then return { 'I', found[2] } end
 if (id == '' or not confirmed(id)) and id ~= ARGV[3] then return { 'I', id } end
 
-local there, records, needed, odd = existing(5 + n, n), {}, { 'E' }, { 'U' }
+local there, records, needed, odd = existing(5 + n, n), {}, { 'E', id }, { 'U' }
 for i = 1, n do
   local r, use, text = parse(found[i + 2]), string.sub(uses, i, i), found[i + 2]
   records[i] = r
   if use ~= '-' and not r then
     odd[#odd + 1] = i
   elseif use == 'r' or use == 'w' then
-    local evicted = there[i] and r.flag == 'e' and not expired(r) or not there[i] and evictable(r)
-    local unknown = ARGV[4] == '1' and not text and not there[i]
-    if evicted or unknown then needed[#needed + 1] = i end
+    local code
+    if there[i] then
+      if r.flag == 'e' and not expired(r) then code = 'R' end
+    elseif evictable(r) then
+      code = 'E'
+    elseif ARGV[4] == '1' and not text then
+      code, text = 'N', int(now)
+    end
+    if code then
+      needed[#needed + 1] = i
+      push(needed, code, text)
+    end
   end
 end
 if #odd > 1 then return odd end
-if #needed > 1 then return needed end
+if #needed > 2 then return needed end
 
 ${MARKING}
 local reply = redis.pcall(ARGV[8], unpack(ARGV, 9))
@@ -129,7 +140,6 @@ export async function runCommand(
     call,
   ) as [string, ...Reply[]];
   const [code, first, second] = reply;
-  const named = () => (reply.slice(1) as number[]).map((i) => keys[i - 1]!);
   switch (code) {
     case "D":
       return { reply: first ?? null, marked: keys.filter((_, i) => (second as string)[i] !== "-") };
@@ -138,8 +148,8 @@ export async function runCommand(
     case "I":
       return { id: first as string };
     case "E":
-      return { evicted: named() };
+      return { evicted: checkedOf(reply.slice(1) as string[], keys) };
     default:
-      return { unsupported: named() };
+      return { unsupported: (reply.slice(1) as number[]).map((i) => keys[i - 1]!) };
   }
 }

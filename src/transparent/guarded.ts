@@ -6,7 +6,10 @@ import { countKeys, showKeys } from "../base/keys.ts";
 import { TundraError } from "../base/errors.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { movedOn, unsupportedRecord } from "../core/key_errors.ts";
+import type { Context } from "../core/context.ts";
 import { told } from "../core/told.ts";
+import { ensureKs } from "../ensure.ts";
+import type { Checked } from "../scripts/check.ts";
 import { runCommand } from "../scripts/command.ts";
 import { bytes, type Reply } from "../upstash/connection.ts";
 import { namedError } from "../upstash/requester.ts";
@@ -22,12 +25,17 @@ export async function runGuarded(transparent: Transparent, plan: Plan, request: 
     transparent.context,
     "command",
     plan.ours.length,
-    (context) => guarded({ ...transparent, context }, plan, request),
+    (context) => guarded(transparent, context, plan, request),
   );
 }
 
-async function guarded(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
-  const { context, ensure, mark, uses, tell } = transparent;
+async function guarded(
+  transparent: Transparent,
+  context: Context,
+  plan: Plan,
+  request: Request,
+): Promise<RequestAnswer> {
+  const { ensure, mark, uses, tell } = transparent;
   const { name: command, ours } = plan;
   const settings = { freezeDelayMs: context.freezeDelayMs, nameUnknown: context.lookInArchive && ensure };
   const declared = { ...plan, marks: mark };
@@ -44,13 +52,20 @@ async function guarded(transparent: Transparent, plan: Plan, request: Request): 
     if ("id" in outcome) {
       if (!await checkIdentity(context, outcome.id, { signal: request.signal })) allowed = outcome.id;
     } else {
-      if (!ensure) throw evictedError(command, outcome.evicted);
-      await transparent.store.ensureKs(outcome.evicted);
-      tell({ type: "brought back", command, keys: outcome.evicted });
+      const { evicted } = outcome;
+      if (!ensure) throw evictedError(command, evicted.findings.map(({ key }) => key));
+      await bringBack(transparent, command, evicted);
       settings.nameUnknown = false;
     }
   }
   throw movedOn(`run ${command.toUpperCase()} on`, ours[0] ?? "");
+}
+
+/** Brings back what a check, or a script instead of it, has found just now. */
+export async function bringBack({ context, tell }: Transparent, command: string, checked: Checked): Promise<void> {
+  const keys = checked.findings.map(({ key }) => key);
+  await told(context, "ensureKs", keys.length, (counting) => ensureKs(counting, keys, checked));
+  tell({ type: "brought back", command, keys });
 }
 
 /** The error of a client that brings nothing back. */

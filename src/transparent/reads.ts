@@ -3,10 +3,10 @@
  * @module
  */
 import { leastEvicted } from "../core/policy.ts";
-import { check } from "../scripts/check.ts";
+import { check, type Checked } from "../scripts/check.ts";
 import { touch } from "../scripts/touch.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
-import { runGuarded } from "./guarded.ts";
+import { bringBack, runGuarded } from "./guarded.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 
@@ -25,18 +25,28 @@ export function readsFirst(plan: Plan): boolean {
 export async function readFirst(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
   const noting = noteUse(transparent, plan.ours);
   const answer = await transparent.inner.request(request);
-  await noting;
-  return proves(plan, answer) ? answer : await runGuarded(transparent, plan, request);
+  const checked = await noting;
+  if (proves(plan, answer)) return answer;
+  for (const { id, findings } of checked) {
+    const evicted = findings.filter(({ needs }) => needs === "evicted"); // no request is needed to find it once more
+    if (evicted.length > 0) await bringBack(transparent, plan.name, { id, findings: evicted });
+  }
+  return await runGuarded(transparent, plan, request);
 }
 
 /**
  * Notes that keys are in use, if that is due: for each 1,000 of them one request, and one more for keys that have been
  * idle. A failure is no failure of the command: the key may leave Redis then, and comes back at its next use.
+ *
+ * @returns what its checks have found
  */
-export async function noteUse({ context, uses }: Transparent, keys: string[]): Promise<void> {
+export async function noteUse({ context, uses }: Transparent, keys: string[]): Promise<Checked[]> {
+  const all: Checked[] = [];
   try {
     for (const due of batches(uses.due(keys), keyBytes, context.connection.requestLimit())) {
-      const { findings } = await check(context.index, due);
+      const checked = await check(context.index, due);
+      all.push(checked);
+      const { findings } = checked;
       const idle = findings.filter(({ needs }) => needs === "touch").map(({ key }) => key);
       if (idle.length > 0) await touch(context.index, idle, (key) => leastEvicted(context, key));
       uses.note(due);
@@ -44,6 +54,7 @@ export async function noteUse({ context, uses }: Transparent, keys: string[]): P
   } catch {
     // tried again at the next use
   }
+  return all;
 }
 
 /** Tells if an answer can only come from keys that are there. */

@@ -447,6 +447,7 @@ describe("evict", () => {
         clientOptions: {},
         maxBytesInFlight: Infinity,
         lookInArchive: false,
+        flights: undefined,
         onEvent: undefined,
       };
       return (await evictIdle(

@@ -90,6 +90,20 @@ describe("the cost of a transparent client", () => {
     assertEquals(await cost(() => redis.eval("return 1", [], [])), [1, 1]); // no keys, no transaction
   });
 
+  it("the first use of an evicted value: what looks for it also says where it is", async () => {
+    const another = transparentRedis(store);
+    await store.evict("a", "b", "h");
+    assertEquals(await another.get("a"), 1);
+    const asked = async (use: () => Promise<unknown>) => (await cost(use))[0];
+    await store.evict("a");
+    assertEquals(await asked(() => transparentRedis(store).get("a")), 4); // itself, a check, the value back, again
+    assertEquals(await asked(() => another.get("b")), 4);
+    await store.evict("b");
+    assertEquals(await asked(() => another.get("b")), 4); // its use was noted just now, so its record comes with a refusal
+    assertEquals(await asked(() => another.hset("h", { x: 1 })), 3); // refused, the value back, again
+    assertEquals(await store.redis.exists("a", "b", "h"), 3);
+  });
+
   it("replacing an evicted value: one request, and nothing is fetched", async () => {
     assertEquals((await store.evict("b")).evicted, ["b"]);
     assertEquals((await cost(() => redis.set("b", "new")))[0], 1);

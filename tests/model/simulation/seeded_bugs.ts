@@ -1191,7 +1191,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a command writes beside an evicted value",
     play: "transparent",
     where: "command",
-    patches: [["if #needed > 1 then return needed end", ""]],
+    patches: [["if #needed > 2 then return needed end", ""]],
   },
   {
     name: "a command takes a value that Redis lost behind its back for absent",
