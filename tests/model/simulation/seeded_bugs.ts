@@ -96,6 +96,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "48 hours are 48 seconds to a sweep",
     play: "sweeps",
+    met: 6,
     where: "src/operations/sweep_rules.ts",
     patches: [["export const SAFE_US = 48 * 60 * 60 * 1e6;", "export const SAFE_US = 48 * 1e6;"]],
   },
@@ -177,6 +178,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a sweep does not wait for the pack that it has moved versions to",
     play: "sweeps",
+    met: 5,
     where: "src/operations/sweep_move.ts",
     patches: [[
       "await context.datastore.putKey(name, bytes, bounds.closing);",
@@ -193,7 +195,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a search for lost records believes a moved version",
     play: "sweeps",
-    met: 102,
+    met: 931,
     where: "src/tick/lost_packed.ts",
     patches: [[" && entry.ver === pack;", ";"]],
   },
@@ -228,6 +230,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a value that has become small stays among the idle ones",
     play: "policy",
+    met: 7,
     where: "commit",
     patches: [["if ARGV[a + 6] == '1' then left[#left + 1] = key else", "if ARGV[a + 6] ~= '1' then"]],
   },
@@ -273,12 +276,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   // ---- packs
   {
     name: "a place is that of another block",
+    met: 12,
     where: "src/tick/uploads.ts",
     patches: [["ver, pack: ver, offset, length }", "ver, pack: ver, ...entries.at(-1 - i)!, key: 0 } as never"]],
   },
   {
     name: "all packs of a lease have one version",
     play: "liveness",
+    met: 12,
     where: "src/tick/uploads.ts",
     patches: [[
       "return versionAfter(lease.nowUs, previous, tries);",
@@ -287,6 +292,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "commit does not wait for the pack",
+    met: 3,
     where: "src/tick/uploads.ts",
     patches: [["await put(run, lease, name, bytes);", "put(run, lease, name, bytes).catch(() => {});"]],
   },
@@ -345,16 +351,19 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "the blocks of two packs are one",
+    met: 4,
     where: "src/core/fetch_archived.ts",
     patches: [["`${pack}:${offset}`", "`${offset}`"]],
   },
   {
     name: "a search in packs passes tombstones over",
+    met: 17,
     where: "src/core/newest_version.ts",
     patches: [["entry.key === key)", 'entry.key === key && !("gone" in entry))']],
   },
   {
     name: "a search passes packs over",
+    met: 6,
     where: "src/core/newest_version.ts",
     patches: [["versionMicros(pack) >= since())", "versionMicros(pack) < 0)"]],
   },
@@ -366,11 +375,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a search for lost records takes a packed tombstone for a value",
+    met: 17,
     where: "src/tick/lost_packed.ts",
     patches: [["gone === undefined && (", "("]],
   },
   {
     name: "a search for lost records takes a packed value for the newest",
+    met: 68,
     where: "src/tick/lost_packed.ts",
     patches: [["if (versionMicros(own) < versionMicros(each.ver)) some", "some"]],
   },
@@ -382,6 +393,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a directory says another block",
+    met: 12,
     where: "src/archive/pack.ts",
     patches: [["block: numbers.get(offset)! }", "block: 0 }"]],
   },
@@ -390,11 +402,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "what no request could bring back is archived",
     play: "large",
+    met: 18,
     where: "src/tick/restorable.ts",
     patches: [["  return bytes <= room();", "  return true;"]],
   },
   {
     name: "ensureKs() does not halve what is too large for the server",
+    met: 12,
     where: "src/upstash/requests.ts",
     patches: [["|| part!.length < 2) throw error;", "|| part!.length > 0) throw error;"]],
   },
@@ -402,6 +416,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   // ---- what Redis has lost by itself
   {
     name: "a search for lost records takes a tombstone for a value",
+    met: 14,
     where: "src/tick/lost_records.ts",
     patches: [[
       'if (!("gone" in archived) && (archived.exp',
@@ -410,11 +425,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a search for lost records takes what has expired for a value",
+    met: 21,
     where: "src/tick/lost_records.ts",
     patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
   },
   {
     name: "a tick asks only for objects of keys that have a record",
+    met: 4,
     where: "src/tick/lost_records.ts",
     patches: [["found.filter((_, i) => records[i] === null);", "found.filter((_, i) => records[i] !== null);"]],
   },
@@ -450,6 +467,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "what expired and was purged stays in the counts",
+    met: 15,
     where: "purged",
     patches: [["tally(KEYS[3], ended, 0, {})", ""]],
   },
@@ -471,6 +489,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "evict does not compare bytes",
+    met: 5,
     guard: "proof before eviction",
     where: "evict",
     patches: [["r.flag == 'g' or redis.sha1hex(dump) ~= r.fp then", "r.flag == 'g' then"]],
@@ -484,6 +503,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "remove does not compare the record",
+    met: 58,
     guard: "guarded del",
     where: "remove",
     patches: [["elseif (texts[i] or '') ~= ARGV[1 + i] then", "elseif false then"]],
@@ -510,18 +530,21 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a repeated commit acts again",
+    met: 19,
     guard: "retry-safety: commit",
     where: "commit",
     patches: [["if stale or not scores[i] or tonumber(scores[i]) ~= token then", "if stale or not scores[i] then"]],
   },
   {
     name: "a repeated fail acts again",
+    met: 13,
     guard: "retry-safety: fail",
     where: "fail",
     patches: [["if not score or not (score == token or unheard) then", "if not score then"]],
   },
   {
     name: "a repeated release acts again",
+    met: 46,
     guard: "retry-safety: release",
     where: "release",
     patches: [["if scores[i] and tonumber(scores[i]) == token then", "if scores[i] then"]],
@@ -592,11 +615,13 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a purge goes by the version that the record names by now: a key made anew loses its value",
+    met: 3,
     where: "src/scripts/purged.ts",
     patches: [["isOver ? old :", "isOver ? ver :"]],
   },
   {
     name: "commit forgets that the key changed meanwhile",
+    met: 19,
     where: "commit",
     patches: [["r.rev == tonumber(ARGV[a])", "true"]],
   },
@@ -641,7 +666,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "evict takes dirty keys too",
-    met: 42,
+    met: 18,
     where: "evict",
     patches: [["if r.rev ~= 0 then", "if false then"], ["if queued[i] then return 'D' end", ""]],
   },
@@ -662,6 +687,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "restore forgets the own expiry",
+    met: 13,
     where: "restore",
     patches: [["redis.pcall('RESTORE', key, ARGV[4 * i - 1],", "redis.pcall('RESTORE', key, '0',"]],
   },
@@ -690,6 +716,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "claim does not know suspects",
+    met: 21,
     where: "claim",
     patches: [["if tonumber(window[i + 1]) % 1 == 0 then", "if true then"]],
   },
@@ -700,17 +727,20 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "begin counts no attempt",
+    met: 21,
     where: "begin",
     patches: [["r.attempts = r.attempts + 1", ""]],
   },
   {
     name: "a failed key leaves the queue",
+    met: 4,
     where: "fail",
     patches: [["zadd(DIRTY, 'XX', queue)\nzrem(DIRTY, died)", "zrem(DIRTY, keys)"]],
   },
   // ---- the client
   {
     name: "commit does not wait for the upload",
+    met: 13,
     where: "src/tick/uploads.ts",
     patches: [["await put(run, lease, name, object);", "put(run, lease, name, object).catch(() => {});"]],
   },
@@ -744,6 +774,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "an outage counts as a failure of the key",
+    met: 22,
     where: "src/scripts/fail.ts",
     patches: [["        f.fault,", '        "own",']],
   },
@@ -763,6 +794,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a block holds values under the key of one of them",
+    met: 3,
     encrypted: true,
     where: "src/archive/pack.ts",
     patches: [["|| groupOf(record.key, freezers) !== group", "|| (void group, false)"]],
@@ -788,6 +820,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "what a freezer throws is the key's own failure",
+    met: 22,
     where: "src/archive/seal.ts",
     patches: [[
       "const { code, retryable } = asTundraError(cause, `Cannot ${what}`);",
@@ -796,18 +829,19 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "ensureKs() does not look again if something moved on",
-    met: 94,
+    met: 33,
     where: "src/bring_back.ts",
     patches: [['if (outcome === "again") again.push(key);', ""]],
   },
   {
     name: "ensureKs() keeps quiet about what could not be fetched",
-    met: 148,
+    met: 19,
     where: "src/bring_back.ts",
     patches: [["else failures.set(each.key, error);", ""]],
   },
   {
     name: "ensureKs() serves an older version for one that is lost",
+    met: 19,
     where: "src/bring_back.ts",
     patches: [["if (!moved && versionMicros(newest) <= versionMicros(ver)) {", 'if (newest === "") {']],
   },
@@ -818,12 +852,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "del() takes a record that moved on for deleted",
+    met: 12,
     where: "src/del.ts",
     patches: [['if (outcomes[i] === "again") again.push(key);', ""]],
   },
   {
     name: "what had expired is deleted at once when the key is made anew",
     play: "liveness",
+    met: 20,
     where: "evict",
     patches: [["  made_anew(r)\n", ""]],
   },
@@ -832,12 +868,14 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a copy of a database is taken for the original",
     guard: "an index knows its database",
     play: "several",
+    met: 3,
     where: "src/core/identity.ts",
     patches: [['if (id !== "" && databaseOf(id) !== context.index.database) throw', "if (id === null) throw"]],
   },
   {
     name: "a copy marks keys",
     play: "several",
+    met: 3,
     where: "mark",
     patches: [["foreign(found[1], ARGV[1]) or", ""]],
   },
@@ -845,18 +883,21 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a tick does not ask whose its archive is",
     guard: "a tick asks whose its archive is",
     play: "several",
+    met: 4,
     where: "src/tick/archive_check.ts",
     patches: [["if (run.archiveChecked ||", "if (run !== undefined ||"]],
   },
   {
     name: "an archive that lacks its owner is taken over",
     play: "several",
+    met: 30,
     where: "src/core/identity.ts",
     patches: [["} else if (!holds) {", "} else if (holds === null) {"]],
   },
   {
     name: "an archive that another index owns is taken over",
     play: "several",
+    met: 4,
     where: "src/core/identity.ts",
     patches: [["if (other !== undefined) throw ownedByAnother(context, other);", ""]],
   },
@@ -873,6 +914,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an index that begins looks for others before it shows itself",
     play: "several",
+    met: 10,
     where: "src/core/identity.ts",
     patches: [
       ["  await putOwner(context, own, id, call);\n  for (let round", "  for (let round"],
@@ -913,6 +955,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an archive that moves keeps its former owner",
     play: "several",
+    met: 12,
     where: "src/operations/move_index.ts",
     patches: [["await deleteOwners(context, uuids.filter((uuid) => uuid !== uuidOf(moved)), call);", ""]],
   },
@@ -932,36 +975,42 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a rebuild passes over tombstones in packs",
     play: "rebuilds",
+    met: 26,
     where: "src/operations/rebuild_walk.ts",
     patches: [["for (const entry of entries) {", "for (const entry of entries.filter(({ gone }) => !gone)) {"]],
   },
   {
     name: "a rebuild takes what is in Redis for evicted",
     play: "rebuilds",
+    met: 20,
     where: "raise",
     patches: [["elseif there[i] then", "elseif there[i] == 1 then"]],
   },
   {
     name: "what is in Redis is not queued by a rebuild",
     play: "rebuilds",
+    met: 20,
     where: "raise",
     patches: [["zadd(DIRTY, 'NX', queue)", ""]],
   },
   {
     name: "a rebuild goes on where it stood before Redis went back",
     play: "rebuilds",
+    met: 42,
     where: "raise",
     patches: [["if at ~= ARGV[2] then return { id, state(), '' } end", ""]],
   },
   {
     name: "a version that was moved is its own rival",
     play: "rebuilds",
+    met: 6,
     where: "raise",
     patches: [["if what == 'l' or version(ver) ~= version(r.ver) then\n", "if what == 'l' or ver ~= r.ver then\n"]],
   },
   {
     name: "the record of a removed key goes before the walk has ended",
     play: "rebuilds",
+    met: 35,
     where: "raise",
     patches: [["604800000, 691200000", "604800000, 60000"]],
   },
@@ -975,12 +1024,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a rebuild does not know what its keys expire at",
     play: "rebuilds",
+    met: 16,
     where: "raise",
     patches: [["zadd(PURGE, 'NX', purge)", ""]],
   },
   {
     name: "an archive that is taken over keeps its former owner",
     play: "several",
+    met: 4,
     where: "src/operations/rebuild_begin.ts",
     patches: [["await bounds.counted((each) => deleteOwners(context, before.map(uuidOf), each));", ""]],
   },
@@ -989,12 +1040,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "fresh keys always come first",
     play: "liveness",
+    met: 6,
     where: "src/tick/tick.ts",
     patches: [["random() < 0.5", "random() < 0"]],
   },
   {
     name: "suspects always come first",
     play: "liveness",
+    met: 6,
     where: "src/tick/tick.ts",
     patches: [["random() < 0.5", "random() < 1"]],
   },
@@ -1007,12 +1060,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an error in a key's slot is the store's trouble",
     play: "liveness",
+    met: 11,
     where: "src/tick/read_keys.ts",
     patches: [["refused.length < views.length || await redisAnswers(run)", "await redisAnswers(run) && false"]],
   },
   {
     name: "what Redis does not show of any key is each key's own",
     play: "liveness",
+    met: 11,
     where: "src/scripts/snapshot.ts",
     patches: [
       ["return answers.every(({ error }) => error === undefined);", "return answers.length > 0;"],
@@ -1022,30 +1077,35 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "trouble that meets one key never becomes its own",
     play: "liveness",
+    met: 14,
     where: "fail",
     patches: [["(fault == 'odd' and odd >= most_odd)", "false"]],
   },
   {
     name: "what the archive refuses of all is each key's own",
     play: "liveness",
+    met: 7,
     where: "src/tick/freeze.ts",
     patches: [["stored === 0 && byArchive.length > 1 ? byArchive : shared", "shared"]],
   },
   {
     name: "claim leases more than its reply has room for",
     play: "liveness",
+    met: 12,
     where: "claim",
     patches: [["if i > 1 and size > room / 2 then break end", ""]],
   },
   {
     name: "what a clock touched that ran ahead is idle when that clock says so",
     play: "liveness",
+    met: 3,
     where: "claim",
     patches: [["if #idle == 0 and ARGV[6] == '1' then", "if false then"]],
   },
   {
     name: "what a clock queued that ran ahead is due when that clock says so",
     play: "liveness",
+    met: 3,
     where: "claim",
     patches: [["scan('(' .. int(now + DAY_MS), '+inf', size)", ""]],
   },
@@ -1059,7 +1119,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   {
     name: "a repeated restoration does not know its own effect",
-    met: 471,
+    met: 595,
     play: "histories",
     where: "restore_version",
     patches: [["if r.error == note then", "if false then"]],
@@ -1067,12 +1127,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a version is restored over what is not archived yet",
     play: "histories",
+    met: 13,
     where: "restore_version",
     patches: [["if r.rev ~= 0 then return { id, 'D', '' } end", ""]],
   },
   {
     name: "a version is restored over a change that nobody marked",
     play: "histories",
+    met: 16,
     where: "restore_version",
     patches: [["redis.sha1hex(dump) ~= r.fp or", "false or"]],
   },
@@ -1093,6 +1155,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a version is restored that is past its own expiry",
     play: "histories",
+    met: 10,
     where: "restore_version",
     patches: [
       ["if over and ARGV[5] == '1' then exp = 0 end", "if over then exp = 0 end"],
@@ -1126,6 +1189,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a Date picks the version after it",
     play: "histories",
+    met: 6,
     where: "src/operations/restore_version.ts",
     patches: [["versionMicros(ver) <= timeUs)", "versionMicros(ver) > 0)"]],
   },
@@ -1209,24 +1273,28 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a command does not mark what it removes",
     play: "transparent",
+    met: 17,
     where: "command",
     patches: [["marks[i] = 'g'", "marks[i] = '-'"]],
   },
   {
     name: "a command marks a key that it removed as changed",
     play: "transparent",
+    met: 10,
     where: "command",
     patches: [["if left[i] then", "if left[i] or there[i] then"]],
   },
   {
     name: "a transparent client takes an empty answer for an absent key",
     play: "transparent",
+    met: 17,
     where: "src/transparent/reads.ts",
     patches: [["? answer : await runGuarded(transparent, plan, request)", "? answer : answer"]],
   },
   {
     name: "a transparent client deletes from Redis alone",
     play: "transparent",
+    met: 5,
     where: "src/transparent/one.ts",
     patches: [[
       "if (plan.deletes) return",
@@ -1236,6 +1304,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a batch does not mark",
     play: "transparent",
+    met: 10,
     where: "src/transparent/batch.ts",
     patches: [["transparent.mark ? marksOf", "false ? marksOf"]],
   },
