@@ -4,6 +4,8 @@
  * @module
  */
 import { redisKeys } from "../../src/base/keys.ts";
+import { erase, restoreVersion, versions } from "../../src/operations/mod.ts";
+import { transparentRedis } from "../../src/transparent/mod.ts";
 import {
   type ChaosKey,
   chaosStore,
@@ -29,6 +31,8 @@ const { book, note } = file;
 const store = chaosStore(config);
 // A command that must not run twice is sent once: a list's element would be there twice, and no ledger could tell.
 const once = chaosStore(config, { retry: false });
+/** A client that brings back and marks by itself. */
+const transparent = transparentRedis(once);
 const tundra = redisKeys("default");
 const own = keysOf(config.index, config.keysEach);
 const marked = new Set<string>();
@@ -68,14 +72,22 @@ async function did(what: string, key: string, act: () => Promise<unknown>, allow
 }
 
 /** Sends a write; `true`: it was acknowledged. Otherwise its outcome is unknown until the key is settled. */
-async function write(key: string, change: Write, limbo: Limbo, act: () => Promise<unknown>): Promise<boolean> {
+async function write(
+  key: string,
+  change: Write,
+  limbo: Limbo,
+  act: () => Promise<unknown>,
+  allowed: string[] = [],
+): Promise<boolean> {
   marked.delete(key);
   note({ is: "try", key, at: Date.now(), write: change, limbo });
   try {
     await act();
   } catch (error) {
     const why = unexpected(error);
-    if (why !== undefined) note({ is: "bad", key, at: Date.now(), what: `${change.do}: ${why}` });
+    if (why !== undefined && !allowed.includes((error as { code: string }).code)) {
+      note({ is: "bad", key, at: Date.now(), what: `${change.do}: ${why}` });
+    }
     return false;
   }
   note({ is: "ack", key, at: Date.now() });
@@ -92,16 +104,20 @@ async function mark(key: string): Promise<void> {
   if (await did("dirty", key, () => store.dirty(key), mayExpire ? ["MISSING"] : [])) marked.add(key);
 }
 
-/** Changes a part of a value, or all of it, after it was brought back. */
-const change: Operation = async ({ name, kind }) => {
-  if (!await ensure(name)) return;
+/** A new value for a key, or a part of one. */
+function changeOf({ name, kind }: ChaosKey): [Write, (redis: Commands) => unknown] {
   const value = fresh();
+  if (kind === "string") return [{ do: "set", value }, (redis) => redis.set(name, value)];
+  if (kind === "list") return [{ do: "rpush", value }, (redis) => redis.rpush(name, value)];
   const field = `f${random.int(6)}`;
-  const [what, send]: [Write, (redis: Commands) => unknown] = kind === "hash"
-    ? [{ do: "hset", field, value }, (redis) => redis.hset(name, { [field]: value })]
-    : kind === "list"
-    ? [{ do: "rpush", value }, (redis) => redis.rpush(name, value)]
-    : [{ do: "set", value }, (redis) => redis.set(name, value)];
+  return [{ do: "hset", field, value }, (redis) => redis.hset(name, { [field]: value })];
+}
+
+/** Changes a part of a value, or all of it, after it was brought back. */
+const change: Operation = async (key) => {
+  const { name, kind } = key;
+  if (!await ensure(name)) return;
+  const [what, send] = changeOf(key);
   const sender = kind === "list" || random.int(2) === 0 ? once : store;
   const way = random.int(8);
   if (way < 4) {
@@ -148,26 +164,84 @@ const expire: Operation = async ({ name }) => {
   }
 };
 
+/** Changes a key by the transparent client alone: it brings back and marks. */
+const changeTransparently: Operation = async (key) => {
+  const { name } = key;
+  const [removal, way] = [random.int(5) === 0, random.int(3)];
+  const [what, send] = changeOf(key);
+  const act = (redis: unknown) => removal ? empty(redis as Commands, key) : send(redis as Commands);
+  const sent = await write(name, removal ? { do: "remove" } : what, "none", async () => {
+    if (way === 0) return await act(transparent);
+    const batch = way === 1 ? transparent.multi() : transparent.pipeline();
+    act(batch);
+    return await batch.exec();
+  });
+  if (sent) marked.add(name);
+};
+
+/** Reads a key by the transparent client alone. */
+const readTransparently: Operation = async ({ name }) => {
+  await did("transparent read", name, async () => {
+    const from = Date.now();
+    const value = await readValue({ redis: transparent }, name);
+    note({ is: "saw", key: name, from, to: Date.now(), value });
+  });
+};
+
+/** Makes an archived version the value again. */
+const restore: Operation = async (key, keys) => {
+  const { name } = key;
+  const found: string[] = [];
+  const listed = await did("versions", name, async () => {
+    for (const { version, gone, expMs } of await versions(store, name)) {
+      if (!gone && (expMs === 0 || expMs > Date.now() + 2000)) found.push(version);
+    }
+  });
+  if (!listed || found.length === 0) return;
+  const version = random.pick(found);
+  // CONFLICT: its last change is not archived yet. NOT_FOUND: an erasure has deleted that version.
+  const act = () => restoreVersion(store, name, version);
+  const good = await write(name, { do: "restore" }, "none", act, ["CONFLICT", "NOT_FOUND"]);
+  note({ is: "did", what: "restoreVersion", at: Date.now(), good });
+  await read(key, keys);
+};
+
+/** Removes a key, and every version of it from the archive. */
+const eraseOne: Operation = async ({ name }) => {
+  let proved = false;
+  await write(name, { do: "remove" }, "none", async () => {
+    for (let calls = 0; calls < 20 && !proved; calls++) { // its removal may wait for a lease to end
+      const { proof, errors } = await erase(store, [name]);
+      proved = proof !== undefined;
+      for (const { code, message } of errors) {
+        if (code !== "UNAVAILABLE") note({ is: "bad", key: name, at: Date.now(), what: `erase: ${code}: ${message}` });
+      }
+    }
+  });
+  note({ is: "did", what: "erase", at: Date.now(), good: proved });
+};
+
+/** Removes the last element. */
+function empty(redis: Commands, { name, kind }: ChaosKey): unknown {
+  if (kind === "hash") return redis.hdel(name, ...Array.from({ length: 6 }, (_, i) => `f${i}`));
+  return kind === "list" ? redis.ltrim(name, 1, 0) : redis.getdel(name);
+}
+
 /** Removes the last element, and with it the key. */
-const removeLast: Operation = async ({ name, kind, shared }) => {
+const removeLast: Operation = async (key) => {
+  const { name, shared } = key;
   if (!await ensure(name)) return;
-  const empty = (redis: Commands) =>
-    kind === "hash"
-      ? redis.hdel(name, ...Array.from({ length: 6 }, (_, i) => `f${i}`))
-      : kind === "list"
-      ? redis.ltrim(name, 1, 0)
-      : redis.getdel(name);
   // Until its mark arrives, a removal is undone by any process that brings the key back, and a change without a mark
   // counts as newer than it. So it is sent on its own only if neither can happen.
   if (!shared && marked.has(name) && random.int(2) === 0) {
     await write(name, { do: "remove" }, "mark", async () => {
-      await empty(once.redis as unknown as Commands);
+      await empty(once.redis as unknown as Commands, key);
       await store.dirty({ missing: "del" }, name);
     }) && note({ is: "marked", key: name, at: Date.now() });
     return;
   }
   const tx = once.redis.multi();
-  empty(tx as unknown as Commands);
+  empty(tx as unknown as Commands, key);
   once.dirtyIn(tx, { missing: "del" }, name);
   if (await write(name, { do: "remove" }, "mark", () => tx.exec())) note({ is: "marked", key: name, at: Date.now() });
 };
@@ -239,6 +313,10 @@ const OPERATIONS: [Operation, weight: number][] = [
   [ensureOthers, 16],
   [read, 12],
   [readFirst, 10],
+  [changeTransparently, 14],
+  [readTransparently, 8],
+  [restore, 2],
+  [eraseOne, 0.3],
 ];
 const WEIGHT = OPERATIONS.reduce((sum, [, weight]) => sum + weight, 0);
 

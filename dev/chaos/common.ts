@@ -83,8 +83,8 @@ if kind == 'list' then data = redis.call('LRANGE', KEYS[1], 0, -1) end
 return { kind, data, string.format('%.0f', redis.call('PEXPIRETIME', KEYS[1])) }`;
 
 /** A key in Redis at one moment, value and own expiry. */
-export async function readValue(store: TundraStore, key: string): Promise<Value> {
-  const [kind, data, expires] = await store.redis.eval(READ, [key], []) as [string, string | string[], string];
+export async function readValue(store: Pick<TundraStore, "redis">, key: string): Promise<Value> {
+  const [kind, data, expires] = await store.redis.evalRo(READ, [key], []) as [string, string | string[], string];
   if (kind === "none") return "absent";
   const exp = Math.max(0, Number(expires));
   if (kind !== "hash") return { data, exp };

@@ -21,7 +21,8 @@ export type Write =
   | { do: "hset"; field: string; value: string }
   | { do: "rpush"; value: string }
   | { do: "expire"; at: number }
-  | { do: "remove" };
+  | { do: "remove" }
+  | { do: "restore" };
 
 /** The mark that a key needs before it may be read, as its value changed and no mark was acknowledged. */
 export type Limbo = "mark" | "overwrite" | "none";
@@ -42,6 +43,8 @@ export interface KeyState {
   /** A write that was sent and not acknowledged. */
   pending?: { write: Write; from: number };
   limbo: Limbo;
+  /** All values that it may have had, by their texts: a restoration gives one of them. */
+  past: ReadonlyMap<string, Value>;
 }
 
 /** The knowledge of all keys, and the violations found. */
@@ -69,7 +72,13 @@ export function ledger(): Ledger {
   const violations: string[] = [];
   const counts: Record<string, number> = { acknowledged: 0, unknown: 0, compared: 0 };
   const count = (what: string) => counts[what] = (counts[what] ?? 0) + 1;
-  const state = (key: string): KeyState => keys.get(key) ?? { may: ["absent"], limbo: "none" };
+  const state = (key: string): KeyState => keys.get(key) ?? { may: ["absent"], limbo: "none", past: new Map() };
+  /** Sets what is known of a key; it may have had these values. */
+  const set = (key: string, next: Omit<KeyState, "past">, had = next.may): void => {
+    const past = state(key).past as Map<string, Value>;
+    for (const value of had) past.set(canonical(value), value);
+    keys.set(key, { ...next, past });
+  };
 
   const violated = (text: string): string => {
     violations.push(text);
@@ -86,11 +95,11 @@ export function ledger(): Ledger {
     const now = state(key);
     if (event.is === "try") {
       if (now.pending) return violated(`${key}: a write before the last one was decided; the ledger is wrong`);
-      keys.set(key, { ...now, pending: { write: event.write, from: event.at }, limbo: event.limbo });
+      const pending = { write: event.write, from: event.at };
+      set(key, { may: now.may, pending, limbo: event.limbo }, applied({ ...now, pending }, event.at));
     } else if (event.is === "ack") {
       if (!now.pending) return violated(`${key}: an acknowledgement of nothing; the ledger is wrong`);
-      const { write, from } = now.pending;
-      keys.set(key, { may: unique(now.may.flatMap((value) => apply(value, write, from, event.at))), limbo: now.limbo });
+      set(key, { may: applied(now, event.at), limbo: now.limbo });
       count("acknowledged");
     } else if (event.is === "marked") {
       keys.set(key, { ...now, limbo: "none" });
@@ -100,7 +109,7 @@ export function ledger(): Ledger {
       count("compared");
       if (now.pending) count("unknown");
       // From now on the value that was read counts, even if it is wrong: a loss is reported once.
-      keys.set(key, { may: [event.value], limbo: now.limbo });
+      set(key, { may: [event.value], limbo: now.limbo });
       if (!allowed.some((value) => canonical(value) === seen)) {
         return violated(`${key}: is ${seen}, must be ${allowed.map(canonical).join(" or ")}`);
       }
@@ -121,9 +130,19 @@ export function parseEvents(text: string): Event[] {
 }
 
 /** The values that a read of a key may return between `from` and `to`. */
-export function worth({ may, pending }: KeyState, from: number, to: number): Value[] {
-  const done = pending ? may.flatMap((value) => apply(value, pending.write, pending.from, to)) : [];
-  return unique([...may, ...done].flatMap((value) => aged(value, from, to)));
+export function worth(state: KeyState, from: number, to: number): Value[] {
+  return unique([...state.may, ...applied(state, to)].flatMap((value) => aged(value, from, to)));
+}
+
+/** The values that a key may have once its pending write has run, up to a time. */
+function applied({ may, pending, past }: KeyState, to: number): Value[] {
+  if (!pending) return [];
+  const { write, from } = pending;
+  return unique(
+    write.do === "restore"
+      ? [...past.values()].filter((value) => aged(value, from, to).some((left) => left !== "absent"))
+      : may.flatMap((value) => apply(value, write, from, to)),
+  );
 }
 
 /** A value as text; equal values have equal texts. */
@@ -143,7 +162,7 @@ function aged(value: Value, from: number, to: number): Value[] {
 }
 
 /** A write on a value, run at some time between `from` and `to`. */
-function apply(before: Value, write: Write, from: number, to: number): Value[] {
+function apply(before: Value, write: Exclude<Write, { do: "restore" }>, from: number, to: number): Value[] {
   return aged(before, from, to).flatMap((value): Value[] => {
     const there = value === "absent" ? { data: undefined, exp: 0 } : value;
     switch (write.do) {

@@ -6,7 +6,8 @@
  * redis-server (append-only file, synced before each reply) and radosgw (or dynalite) are killed and restarted, stopped
  * (SIGSTOP) and resumed; applications and ticks are killed and started again. Each application keeps a ledger of what it
  * was told, see `chaos/ledger.ts`. When the time is over, the faults stop, the queue must drain, and each key is compared
- * with the ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all.
+ * with the ledgers, as `ensureKs` gives it back: first as it is, then from the archive, after an eviction of all. At last
+ * Redis is emptied, two processes rebuild the index, both killed again and again, and each key is compared once more.
  *
  * The seed (also TUNDRA_SEED) gives the same faults at the same times and the same plans of the applications; what they
  * meet is up to the machine. `--keys` is the number of keys of each application. `--sabotage` removes archive
@@ -49,6 +50,10 @@ import type { Ledger } from "./ledger.ts";
 const LEASE_MS = 2000;
 /** Average times for which a process lives, and for which a server runs undisturbed. */
 const LIFE_MS = { application: 20_000, tick: 10_000 };
+/** Processes that rebuild at once; how often each of them is killed, and after at most how many requests to Redis. */
+const REBUILDS = 2;
+const REBUILD_KILLS = 8;
+const REBUILD_REQUESTS = 8;
 const PEACE_MS = { redis: 8000, archive: 8000 };
 const DRAINS_WITHIN_MS = 120_000;
 
@@ -178,27 +183,36 @@ function troubledRedis(redis: RedisServer): TroubledServer {
   };
 }
 
+const PROGRAMS = { application: "./app.ts", tick: "./tick.ts", rebuild: "./rebuild.ts" };
+
+/** A kind of process. */
+type Kind = keyof typeof PROGRAMS;
+
+/** Starts a process; `gone` resolves once it has ended. */
+function start(kind: Kind, index: number, life: number, servers: ChaosServers) {
+  const { url, token } = servers.endpoints[kind === "tick" ? applications : index]!;
+  const config: ChaosConfig = {
+    ...{ seed, index, life, keysEach, count: kind === "application" ? applications : ticks, leaseMs: LEASE_MS },
+    redis: { url, token },
+    archive: servers.archive.config,
+    file: ledgerOf(kind, index),
+  };
+  const program = fileURLToPath(new URL(PROGRAMS[kind], import.meta.url));
+  const child = spawn(process.execPath, ["run", "-A", "--no-check", "--node-modules-dir=manual", program], {
+    env: environment(config),
+    stdio: ["pipe", "inherit", "inherit"],
+  });
+  child.stdin!.on("error", () => {}); // it was killed
+  children.add(child);
+  return { child, gone: new Promise<void>((resolve) => child.once("exit", () => resolve())) };
+}
+
 /** Starts a process, kills it and starts it again, until the time is over; returns the last one, which still runs. */
 async function lives(kind: "application" | "tick", index: number, servers: ChaosServers): Promise<ChildProcess> {
   const { url, token } = servers.endpoints[kind === "application" ? index : applications]!;
   const random = seeded(`${kind} ${index} ${seed}`);
-  const program = fileURLToPath(
-    new URL(kind === "application" ? "./app.ts" : "./tick.ts", import.meta.url),
-  );
   for (let life = 0;; life++) {
-    const config: ChaosConfig = {
-      ...{ seed, index, life, keysEach, count: kind === "application" ? applications : ticks, leaseMs: LEASE_MS },
-      redis: { url, token },
-      archive: servers.archive.config,
-      file: ledgerOf(kind, index),
-    };
-    const child = spawn(process.execPath, ["run", "-A", "--no-check", "--node-modules-dir=manual", program], {
-      env: environment(config),
-      stdio: ["pipe", "inherit", "inherit"],
-    });
-    child.stdin!.on("error", () => {}); // it was killed
-    children.add(child);
-    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    const { child, gone } = start(kind, index, life, servers);
     await Promise.race([gone, peace(-Math.log(1 - random.next()) * LIFE_MS[kind])]);
     if (over && child.exitCode === null) return child;
     if (child.exitCode !== null || child.signalCode !== null) {
@@ -254,7 +268,35 @@ async function watchLeases({ endpoints }: ChaosServers): Promise<void> {
   }
 }
 
-function ledgerOf(kind: "application" | "tick", index: number): string {
+/** Rebuilds the index in a process that is killed at any request, again and again, and at last is not. */
+async function rebuilds(index: number, servers: ChaosServers): Promise<void> {
+  const random = seeded(`rebuild ${index} ${seed}`);
+  const endpoint = servers.endpoints[index]!;
+  for (let life = 0;; life++) {
+    const killAt = life < REBUILD_KILLS ? endpoint.requests + 1 + random.int(REBUILD_REQUESTS) : Infinity;
+    const endsBy = performance.now() + DRAINS_WITHIN_MS;
+    const { child, gone } = start("rebuild", index, life, servers);
+    while (child.exitCode === null && endpoint.requests < killAt && performance.now() < endsBy) await sleep(1);
+    if (child.exitCode === null && killAt < Infinity) {
+      tally("rebuilds killed");
+      await killLast(child);
+      continue;
+    }
+    children.delete(child);
+    if (child.exitCode !== 0) problems.push(`rebuild ${index} ended by itself (${child.exitCode ?? "it did not end"})`);
+    child.kill("SIGKILL");
+    return await gone;
+  }
+}
+
+/** Empties Redis, whose values the archive holds, and rebuilds the index. */
+async function loseRedis(store: TundraStore, servers: ChaosServers): Promise<void> {
+  await drain(store);
+  await servers.endpoints.at(-1)!.raw("FLUSHALL");
+  await Promise.all(Array.from({ length: REBUILDS }, (_, index) => rebuilds(index, servers)));
+}
+
+function ledgerOf(kind: Kind, index: number): string {
   return join(dir, `${kind}-${index}.jsonl`);
 }
 
@@ -376,11 +418,16 @@ async function run(): Promise<boolean> {
   for (const child of await Promise.all(workers)) await killLast(child);
   if (args.sabotage) await sabotage(servers.archive.config);
   checked += await compare(store, books, "from the archive");
+  if (!args.sabotage) {
+    await loseRedis(store, servers);
+    checked += await compare(store, books, "after a rebuild");
+  }
   const unknown = (await store.redis.keys("*")).filter((key) => !key.startsWith("tundra:") && !all.includes(key));
   if (unknown.length > 0) problems.push(`keys that were never written: ${unknown.join(", ")}`);
 
   const tickBooks = Array.from({ length: ticks }, (_, i) => readLedger(ledgerOf("tick", i)));
-  const lost = [...books, ...tickBooks].flatMap((book) => book.violations);
+  const rebuildBooks = Array.from({ length: REBUILDS }, (_, i) => readLedger(ledgerOf("rebuild", i)));
+  const lost = [...books, ...tickBooks, ...rebuildBooks].flatMap((book) => book.violations);
   for (const text of [...lost, ...problems]) console.log(verdict(false, text));
   const { totals } = await store.status();
   const sum = (what: string, of = books) => of.reduce((n, book) => n + (book.counts[what] ?? 0), 0);
@@ -395,6 +442,8 @@ async function run(): Promise<boolean> {
     ["ticks that failed as a whole", sum("tick, failed", tickBooks)],
     ["sweeps that moved nothing", sum("sweep", tickBooks)],
     ["sweeps that moved versions", sum("sweep that moves", tickBooks)],
+    ["calls of rebuild()", sum("rebuild", rebuildBooks)],
+    ["rebuilds killed", counts["rebuilds killed"] ?? 0],
     ...[...faults, ...(server ? [`${server.program} killed`, `${server.program} stopped`] : [])].map(
       (what): [string, number] => [what, counts[what] ?? 0],
     ),
@@ -405,7 +454,7 @@ async function run(): Promise<boolean> {
     ["leases seen to end before their ticks did", counts["leases ended before their ticks"] ?? 0],
     ["dead keys requeued", counts["dead keys requeued"] ?? 0],
     ["comparisons with the ledgers while it ran", sum("compared") - checked],
-    ["keys checked at the end, in Redis and from the archive", checked],
+    ["keys checked at the end, in Redis, from the archive, after a rebuild", checked],
     ["of those from the archive", evicted],
     ["milliseconds until the queue had drained, once each key was read", drainedMs],
     ["lost", lost.length],

@@ -77,6 +77,27 @@ describe("the ledger of a chaos run", () => {
     }
   });
 
+  it("takes for restored only a value that the key may have had, and that has not expired", () => {
+    const exp = 1_000_000 + HOUR_MS;
+    const events = [
+      ...[tried({ do: "set", value: "first" }, 1), acked(2), tried({ do: "set", value: "second" }, 3), acked(4)],
+      ...[tried({ do: "set", value: "third" }, 5), saw(string("second"), 6)],
+      ...[tried({ do: "expire", at: exp }, 1_000_000), acked(1_000_001)],
+      ...[tried({ do: "set", value: "last" }, 1_000_002), acked(1_000_003), tried({ do: "restore" }, 1_000_004)],
+    ];
+    for (const value of ["first", "second", "third", "last"]) {
+      assertEquals(violations(...events, acked(1_000_005), saw(string(value))), [], value);
+    }
+    assertEquals(violations(...events, acked(1_000_005), saw(string("second", exp))), []);
+    assertEquals(violations(...events, saw(string("last"))), [], "it was not acknowledged");
+    for (const wrong of [string("fourth"), string("first", exp), "absent"] as const) {
+      assertEquals(violations(...events, acked(1_000_005), saw(wrong)).length, 1);
+    }
+    const late = [tried({ do: "restore" }, exp + 5_000), acked(exp + 5_001)];
+    const after = [...events, saw(string("last")), ...late];
+    assertEquals(violations(...after, saw(string("second", exp), exp + 5_002)).length, 1, "what has expired");
+  });
+
   it("knows that a write on a key that has expired meanwhile begins anew, without an expiry", () => {
     const exp = 1_000_000 + HOUR_MS;
     const book = ledger();
