@@ -6,7 +6,8 @@ import type { TundraError } from "../base/errors.ts";
 import { isConfirmed } from "../core/identity.ts";
 import { type DailyRun, lastVerification } from "../operations/activity.ts";
 import type { Status } from "../store_interface.ts";
-import { ago, count, counted, duration } from "./output/format.ts";
+import { count, counted } from "../base/counts.ts";
+import { ago, duration } from "./output/format.ts";
 
 /** Something that a person should know. */
 export interface Note {

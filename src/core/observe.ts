@@ -4,6 +4,7 @@
  */
 import { asTundraError, type TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
+import { countRequests } from "../datastores/count_requests.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import { withOptions } from "../upstash/with_options.ts";
 import type { Context } from "./context.ts";
@@ -94,23 +95,19 @@ function counting(context: Context, spent: Spent): Context {
 
 function countingDatastore(given: Datastore, spent: Spent): Datastore {
   /** Counts requests as a datastore says, or `units` if it says nothing. */
-  const counted = async <T>(
+  const counted = <T>(
     units: number,
     own: DatastoreCallOptions | undefined,
     act: (options: DatastoreCallOptions) => Promise<T>,
-  ): Promise<T> => {
-    let says = false;
-    const onRequest = () => {
-      says = true;
-      own?.onRequest?.();
-      spent.requests++;
-    };
-    try {
-      return await act({ ...own, onRequest });
-    } finally {
-      if (!says) spent.requests += units;
-    }
-  };
+  ): Promise<T> =>
+    countRequests(
+      (onRequest) => act({ ...own, onRequest }),
+      () => {
+        own?.onRequest?.();
+        spent.requests++;
+      },
+      () => void (spent.requests += units),
+    );
   const fetched = <T extends Uint8Array | Error>(slots: T[]): T[] => {
     for (const slot of slots) if (slot instanceof Uint8Array) spent.bytesFetched += slot.length;
     return slots;

@@ -7,6 +7,7 @@ import { ignoreErrors } from "../base/callbacks.ts";
 import { TundraError } from "../base/errors.ts";
 import { leastDurationMs, monotonicMs } from "../base/platform.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
+import { countRequests } from "../datastores/count_requests.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 
 /**
@@ -117,17 +118,8 @@ export function beginOperation<C = Context>(
     call: { signal, onRequest: () => spend(closing), onCommands },
     closing: { onRequest: () => void made++, onCommands },
     async counted(act) {
-      let counts = false;
-      const onRequest = () => {
-        counts = true;
-        spend(closing);
-      };
       if (requestsLeft() <= 0) spend(closing);
-      try {
-        return await act({ signal, onRequest });
-      } finally {
-        if (!counts) made++;
-      }
+      return await countRequests((onRequest) => act({ signal, onRequest }), () => spend(closing), () => void made++);
     },
     mayBegin: (requests = 1) => signal?.aborted !== true && elapsedMs() < deadlineMs && requestsLeft() >= requests,
     requestsLeft,

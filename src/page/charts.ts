@@ -5,7 +5,8 @@
 import type { Activity } from "../operations/activity.ts";
 import { type Html, html, trusted } from "./html.ts";
 import { table } from "./layout.ts";
-import { count, duration, time } from "./words.ts";
+import { count } from "../base/counts.ts";
+import { duration, time } from "./words.ts";
 
 type Hour = Activity["hours"][number];
 type ChartName = "keys" | "waiting" | "work" | "age";

@@ -11,7 +11,8 @@ import { openButton, openForm } from "./key_forms.ts";
 import { notice, type Page, table, tokenField } from "./layout.ts";
 import { code } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { ago, count, counted, visible } from "./words.ts";
+import { count, counted } from "../base/counts.ts";
+import { ago, visible } from "./words.ts";
 
 const SHOWN = 50;
 

@@ -19,7 +19,8 @@ import { stateTag } from "./keys_view.ts";
 import { notice, type Page, table } from "./layout.ts";
 import { code } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { count, name, size, time, visible } from "./words.ts";
+import { count } from "../base/counts.ts";
+import { name, size, time, visible } from "./words.ts";
 
 /** Versions that are listed, and packs that are looked into: a Worker may send 50 requests. */
 const LIMITS = { maxVersions: 10, maxPacks: 8 };

@@ -15,7 +15,8 @@ import { type Content, type Html, html } from "./html.ts";
 import { openButton, openForm } from "./key_forms.ts";
 import { notice, type Page, table, tokenField } from "./layout.ts";
 import type { Visit } from "./visit.ts";
-import { ago, count, counted, name, size } from "./words.ts";
+import { count, counted } from "../base/counts.ts";
+import { ago, name, size } from "./words.ts";
 
 const STATES: readonly KeyStateName[] = ["dirty", "resident", "evicted", "dead", "gone"];
 const [WHAT, SHOWN] = ["list keys", 100];

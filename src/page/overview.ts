@@ -14,7 +14,8 @@ import { runsTable } from "./runs.ts";
 import { estimate, sampleSizes, type Sizes } from "./sizes.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { ago, count, counted, duration, size } from "./words.ts";
+import { count, counted } from "../base/counts.ts";
+import { ago, duration, size } from "./words.ts";
 
 const [SHOWN, HOURS] = [5, 24];
 

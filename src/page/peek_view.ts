@@ -10,7 +10,8 @@ import { keyForm } from "./key_forms.ts";
 import { keyOf } from "./key_view.ts";
 import { notice, type Page, table } from "./layout.ts";
 import type { Visit } from "./visit.ts";
-import { count, counted, name, visibleBytes } from "./words.ts";
+import { count, counted } from "../base/counts.ts";
+import { name, visibleBytes } from "./words.ts";
 
 const LIMITS = { bytes: 4_000, entries: 50 };
 const CELL_BYTES = 500;

@@ -5,7 +5,8 @@
 import type { Activity } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
 import { table } from "./layout.ts";
-import { ago, count } from "./words.ts";
+import { count } from "../base/counts.ts";
+import { ago } from "./words.ts";
 
 /** A table of runs. */
 export function runsTable(runs: Activity["runs"], nowMs: number): Html {

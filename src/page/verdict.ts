@@ -5,7 +5,8 @@
 import type { Status } from "../store_interface.ts";
 import { type Activity, type DailyRun, lastVerification } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
-import { count, counted, duration } from "./words.ts";
+import { count, counted } from "../base/counts.ts";
+import { duration } from "./words.ts";
 
 /** A verdict and its reasons. */
 export interface Verdict {

@@ -3,6 +3,7 @@
  * @module
  */
 import { bytes } from "../base/binary.ts";
+import { count, counted } from "../base/counts.ts";
 import { type Html, html } from "./html.ts";
 
 const MINUTE_MS = 60_000;
@@ -12,16 +13,6 @@ const DAY_MS = 24 * HOUR_MS;
 const SHOWN = 120;
 /** The last time that a Date can hold. */
 const LAST_MS = 8.64e15;
-
-/** `1,234,567` */
-export function count(n: number): string {
-  return Number.isFinite(n) ? Math.round(n).toLocaleString("en-US") : "unknown";
-}
-
-/** `1 key`, `2 keys`, `1,234 keys` */
-export function counted(n: number, one: string, several = `${one}s`): string {
-  return `${count(n)} ${n === 1 ? one : several}`;
-}
 
 /** `512 bytes`, `1.5 KB`, `12 MB`: by 1,000. */
 export function size(bytes: number): string {

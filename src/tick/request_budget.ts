@@ -3,6 +3,7 @@
  * @module
  */
 import { TundraError } from "../base/errors.ts";
+import { countRequests } from "../datastores/count_requests.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
 
 /**
@@ -59,21 +60,17 @@ export function requestBudget(most: number): RequestBudget {
     },
     close: () => spend(0),
     async counted(act, signal, kind) {
-      let counts = false;
-      const count = kind === "purging" ? budget.purge : budget.work;
-      const onRequest = () => {
-        counts = true;
-        count();
+      const purging = kind === "purging";
+      if (!purging && budget.left() <= 0) budget.work();
+      const untold = () => {
+        made++;
+        if (purging && budget.keptForPurges > 0) budget.keptForPurges--;
       };
-      if (kind !== "purging" && budget.left() <= 0) budget.work();
-      try {
-        return await act({ signal, onRequest });
-      } finally {
-        if (!counts) {
-          made++;
-          if (kind === "purging" && budget.keptForPurges > 0) budget.keptForPurges--;
-        }
-      }
+      return await countRequests(
+        (onRequest) => act({ signal, onRequest }),
+        purging ? budget.purge : budget.work,
+        untold,
+      );
     },
   };
   return budget;

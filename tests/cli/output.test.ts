@@ -1,7 +1,8 @@
 /** What people see: names of any bytes, widths, numbers, tables, progress. */
 import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { ago, count, counted, dollars, duration, size, time } from "../../src/cli/output/format.ts";
+import { count, counted } from "../../src/base/counts.ts";
+import { ago, dollars, duration, size, time } from "../../src/cli/output/format.ts";
 import { ProgressLine } from "../../src/cli/output/progress.ts";
 import { styleOf } from "../../src/cli/output/style.ts";
 import { pairs, table } from "../../src/cli/output/table.ts";

@@ -5,7 +5,8 @@
 import type { PlanAdvice } from "../../operations/advice.ts";
 import { advise, type AdviseOptions, type AdviseReport } from "../../operations/advise.ts";
 import { type Command, MATCH } from "../command.ts";
-import { count, dollars, size } from "../output/format.ts";
+import { count } from "../../base/counts.ts";
+import { dollars, size } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safeName } from "../output/text.ts";
 import { EXIT, type Run } from "../run.ts";

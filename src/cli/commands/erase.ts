@@ -6,7 +6,7 @@ import { erase } from "../../operations/erase.ts";
 import { type Command, MATCH, YES } from "../command.ts";
 import { runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../output/format.ts";
+import { count, counted } from "../../base/counts.ts";
 import { EXIT } from "../run.ts";
 import { chosenKeys } from "../words.ts";
 

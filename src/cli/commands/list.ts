@@ -4,7 +4,8 @@
  */
 import { type KeyStateName, list } from "../../operations/list.ts";
 import { type Command, MATCH } from "../command.ts";
-import { counted, size, time } from "../output/format.ts";
+import { counted } from "../../base/counts.ts";
+import { size, time } from "../output/format.ts";
 import { type Column, row } from "../output/table.ts";
 import { json, safe, safeName } from "../output/text.ts";
 import { EXIT } from "../run.ts";

@@ -8,7 +8,7 @@ import { rebuild, type RebuildOptions } from "../../operations/rebuild.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../output/format.ts";
+import { count, counted } from "../../base/counts.ts";
 import { table } from "../output/table.ts";
 import { EXIT } from "../run.ts";
 

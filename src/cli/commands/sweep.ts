@@ -6,7 +6,7 @@ import { sweep, type SweepOptions } from "../../operations/sweep.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation, sayDry, sumNumbers } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../output/format.ts";
+import { count, counted } from "../../base/counts.ts";
 import { table } from "../output/table.ts";
 import { EXIT } from "../run.ts";
 

@@ -7,7 +7,7 @@ import { UsageError } from "../arguments.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../output/format.ts";
+import { count, counted } from "../../base/counts.ts";
 import { EXIT } from "../run.ts";
 
 const SHOWN = 1_000;

@@ -4,7 +4,8 @@
  */
 import { type Version, versions } from "../../operations/versions.ts";
 import type { Command } from "../command.ts";
-import { counted, size, time } from "../output/format.ts";
+import { counted } from "../../base/counts.ts";
+import { size, time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safeName } from "../output/text.ts";
 import { EXIT } from "../run.ts";

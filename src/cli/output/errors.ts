@@ -3,7 +3,7 @@
  * @module
  */
 import type { Run } from "../run.ts";
-import { count } from "./format.ts";
+import { count } from "../../base/counts.ts";
 import { table } from "./table.ts";
 import { safe, safeName } from "./text.ts";
 

@@ -3,18 +3,10 @@
  * @module
  */
 
+import { count } from "../../base/counts.ts";
+
 const UNITS = ["KiB", "MiB", "GiB", "TiB"];
 const SPANS: [name: string, ms: number][] = [["d", 86_400_000], ["h", 3_600_000], ["min", 60_000], ["s", 1_000]];
-
-/** `12,345`. */
-export function count(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
-}
-
-/** `1 key`, `12,345 keys`. */
-export function counted(value: number, one: string, many = `${one}s`): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
-}
 
 /** `512 B`, `1.5 MiB`. */
 export function size(bytes: number): string {

@@ -3,7 +3,8 @@
  * @module
  */
 import type { HostStream } from "../host.ts";
-import { count, duration } from "./format.ts";
+import { count } from "../../base/counts.ts";
+import { duration } from "./format.ts";
 
 /** Numbers of a progress. */
 export interface Counts {
