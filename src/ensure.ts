@@ -27,25 +27,24 @@ type Failures = Map<string, TundraError>;
 /**
  * Brings keys back; see {@linkcode TundraStore.ensureKs}.
  *
- * @param checked what a check of these keys has found just now; without it they are checked first
+ * @param checked what a check has just found of these keys: if they fit into one request, it is not asked again
  */
 export async function ensureKs(context: Context, keys: string[], checked?: Checked): Promise<void> {
   const failures: Failures = new Map(); // of keys
   const calls: Failures = new Map(); // of whole calls
   await forBatches(context, keys, calls, "ensure keys", async (batch) => {
-    const own = new Set(batch);
-    let known = checked && { ...checked, findings: checked.findings.filter(({ key }) => own.has(key)) };
-    await inRounds("ensure", batch, failures, async (waiting) => {
-      const found = known ?? await check(context.index, waiting, context.lookInArchive);
+    let known = batch.length === keys.length ? checked : undefined; // to the first round
+    await inRounds("ensure", batch, failures, (waiting) => {
+      const given = known;
       known = undefined;
-      return await ensureBatch(context, waiting, found, failures);
+      return ensureBatch(context, waiting, failures, given);
     });
   });
   if (calls.size > 0) {
     throw failed("ensure", new Map([...failures, ...calls]), ["LOST", "UNSUPPORTED", "UNAVAILABLE"], "UNAVAILABLE");
   }
   if (failures.size === 0) return;
-  const onlyConflicts = [...failures.values()].every((error) => error.code === "CONFLICT");
+  const onlyConflicts = [...failures.values()].every(({ code }) => code === "CONFLICT");
   throw failed("ensure", failures, [], onlyConflicts ? "CONFLICT" : "ENSURE_FAILED");
 }
 
@@ -53,9 +52,10 @@ export async function ensureKs(context: Context, keys: string[], checked?: Check
 async function ensureBatch(
   context: Context,
   keys: string[],
-  { id, findings }: Checked,
   failures: Failures,
+  known?: Checked,
 ): Promise<string[]> {
+  const { id, findings } = known ?? await check(context.index, keys, context.lookInArchive);
   if (await checkIdentity(context, id)) return keys;
   const needing = (needs: CheckFinding["needs"]) => findings.filter((finding) => finding.needs === needs);
   const again: string[] = [];
