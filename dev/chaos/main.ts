@@ -418,6 +418,7 @@ async function run(): Promise<boolean> {
   for (const child of await Promise.all(workers)) await killLast(child);
   if (args.sabotage) await sabotage(servers.archive.config);
   checked += await compare(store, books, "from the archive");
+  const { totals } = await store.status(); // a rebuild knows nothing of them
   if (!args.sabotage) {
     await loseRedis(store, servers);
     checked += await compare(store, books, "after a rebuild");
@@ -429,7 +430,6 @@ async function run(): Promise<boolean> {
   const rebuildBooks = Array.from({ length: REBUILDS }, (_, i) => readLedger(ledgerOf("rebuild", i)));
   const lost = [...books, ...tickBooks, ...rebuildBooks].flatMap((book) => book.violations);
   for (const text of [...lost, ...problems]) console.log(verdict(false, text));
-  const { totals } = await store.status();
   const sum = (what: string, of = books) => of.reduce((n, book) => n + (book.counts[what] ?? 0), 0);
   const others = [...new Set(books.flatMap((book) => Object.keys(book.counts)))]
     .filter((what) => !["acknowledged", "unknown", "compared"].includes(what)).sort();
