@@ -23,6 +23,10 @@ const POOLS = 2;
 const MAX_PAUSE_MS = 40;
 const MAX_LIST = 12;
 const AGE_MS = 11 * 3_600_000;
+/** Packs that are looked into for versions: there are thousands in the end. */
+const MAX_PACKS = 16;
+/** Calls of one erasure: it reads all packs while servers are killed. */
+const ERASE_CALLS = 30;
 
 const config = configuration();
 const random = seeded(`application ${config.seed} ${config.index} ${config.life}`);
@@ -193,14 +197,14 @@ const restore: Operation = async (key, keys) => {
   const { name } = key;
   const found: string[] = [];
   const listed = await did("versions", name, async () => {
-    for (const { version, gone, expMs } of await versions(store, name)) {
+    for (const { version, gone, expMs } of await versions(store, name, { maxPacks: MAX_PACKS })) {
       if (!gone && (expMs === 0 || expMs > Date.now() + 2000)) found.push(version);
     }
   });
   if (!listed || found.length === 0) return;
   const version = random.pick(found);
   // CONFLICT: its last change is not archived yet. NOT_FOUND: an erasure has deleted that version.
-  const act = () => restoreVersion(store, name, version);
+  const act = () => restoreVersion(store, name, version, { maxPacks: MAX_PACKS });
   const good = await write(name, { do: "restore" }, "none", act, ["CONFLICT", "NOT_FOUND"]);
   note({ is: "did", what: "restoreVersion", at: Date.now(), good });
   await read(key, keys);
@@ -210,11 +214,17 @@ const restore: Operation = async (key, keys) => {
 const eraseOne: Operation = async ({ name }) => {
   let proved = false;
   await write(name, { do: "remove" }, "none", async () => {
-    for (let calls = 0; calls < 20 && !proved; calls++) { // its removal may wait for a lease to end
-      const { proof, errors } = await erase(store, [name]);
-      proved = proof !== undefined;
-      for (const { code, message } of errors) {
-        if (code !== "UNAVAILABLE") note({ is: "bad", key: name, at: Date.now(), what: `erase: ${code}: ${message}` });
+    for (let calls = 1; calls <= ERASE_CALLS && !proved; calls++) { // its removal may wait for a lease to end
+      try {
+        const { proof, errors } = await erase(store, [name]);
+        proved = proof !== undefined;
+        for (const { code, message } of errors) {
+          if (code !== "UNAVAILABLE") {
+            note({ is: "bad", key: name, at: Date.now(), what: `erase: ${code}: ${message}` });
+          }
+        }
+      } catch (error) {
+        if (calls === ERASE_CALLS || unexpected(error) !== undefined) throw error;
       }
     }
   });
