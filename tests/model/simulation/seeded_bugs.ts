@@ -1262,7 +1262,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 92,
     play: "transparent",
     where: "command",
-    patches: [[" or not there[i] and evictable(r)", " or not there[i] and r.flag == 'e' and evictable(r)"]],
+    patches: [["elseif evictable(r) then", "elseif r.flag == 'e' and evictable(r) then"]],
   },
   {
     name: "a command does not mark what it changes",
@@ -1287,9 +1287,9 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a transparent client takes an empty answer for an absent key",
     play: "transparent",
-    met: 17,
+    met: 18,
     where: "src/transparent/reads.ts",
-    patches: [["? answer : await runGuarded(transparent, plan, request)", "? answer : answer"]],
+    patches: [["if (proves(plan, answer)) return answer;", "return answer;"]],
   },
   {
     name: "a transparent client deletes from Redis alone",
