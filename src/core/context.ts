@@ -8,9 +8,11 @@ import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
 import type { TundraEvent } from "./events.ts";
-import type { SingleFlight } from "./fetch_archived.ts";
 import type { ClientOptions } from "../upstash/client.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
+
+/** Fetches under way, by unit: concurrent calls for one share its fetch. The guard ends each in time. */
+export type SingleFlight = Map<string, { object: Promise<Uint8Array | Error>; sharedUntil: number }>;
 
 /** One store: its connection, its index in Redis, its archive. */
 export interface Context extends Naming {

@@ -12,7 +12,7 @@ import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts"
 import { isLarge } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { DatastoreCallOptions, RangeRead } from "../datastores/datastore.ts";
-import type { Context } from "./context.ts";
+import type { Context, SingleFlight } from "./context.ts";
 import { readRanges } from "./read_ranges.ts";
 
 /** Blocks of one pack with at most this between them are read in one request ... */
@@ -22,9 +22,6 @@ const READ_BYTES = 1024 * 1024;
 
 /** A fetch begun longer ago than this is not shared with further calls: it may hang, and one of their own succeed. */
 const SHARED_MS = 5_000;
-
-/** Fetches under way, by unit: concurrent calls for one share its fetch. The guard ends each in time. */
-export type SingleFlight = Map<string, { object: Promise<Uint8Array | Error>; sharedUntil: number }>;
 
 /** A version of a key, by the word that names its place. */
 export interface Named {

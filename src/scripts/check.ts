@@ -21,7 +21,7 @@ export interface CheckFinding {
   record: string;
 }
 
-/** What a check has found. */
+/** The findings of a check. */
 export interface Checked {
   /** The id of the index. */
   id: string;
@@ -88,7 +88,7 @@ export async function check(
   return checkedOf(reply, keys);
 }
 
-/** What a reply says: the id, then for each key that needs something its index, a code, its record. */
+/** Reads a reply: the id, then for each key that needs something its index, a code, its record. */
 export function checkedOf([id, ...found]: (string | number)[], keys: readonly string[]): Checked {
   const findings: CheckFinding[] = [];
   for (let i = 0; i < found.length; i += 3) {
