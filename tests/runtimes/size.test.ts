@@ -28,7 +28,7 @@ const ENTRY_POINT_LIMITS: Record<string, number> = {
   "./operations": 110,
   "./page": 55,
   "./testing": 30,
-  "./transparent": 36,
+  "./transparent": 58,
   "./unstorage": 6,
 };
 
