@@ -15,7 +15,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -56,6 +56,8 @@ const REBUILD_KILLS = 8;
 const REBUILD_REQUESTS = 8;
 const PEACE_MS = { redis: 8000, archive: 8000 };
 const DRAINS_WITHIN_MS = 120_000;
+/** Events of a ledger that are printed with a violation. */
+const LAST_EVENTS = 40;
 
 const { values: args } = parseArgs({
   options: {
@@ -368,6 +370,12 @@ async function compare(store: TundraStore, books: Ledger[], what: string): Promi
   return compared;
 }
 
+/** The last events of the key that a violation begins with. */
+function lastEvents(file: string, violation: string): string[] {
+  const of = (line: string) => violation.startsWith(`${(JSON.parse(line) as { key?: string }).key}: `);
+  return readFileSync(file, "utf8").split("\n").filter((line) => line.endsWith("}") && of(line)).slice(-LAST_EVENTS);
+}
+
 /** Removes some archive objects, which nothing in Tundra does: the comparison must find it. */
 async function sabotage(config: ArchiveConfig): Promise<void> {
   const { listKeys, deleteKeys } = chaosDatastore(config);
@@ -430,6 +438,9 @@ async function run(): Promise<boolean> {
   const rebuildBooks = Array.from({ length: REBUILDS }, (_, i) => readLedger(ledgerOf("rebuild", i)));
   const lost = [...books, ...tickBooks, ...rebuildBooks].flatMap((book) => book.violations);
   for (const text of [...lost, ...problems]) console.log(verdict(false, text));
+  for (const [i, book] of books.entries()) {
+    for (const text of book.violations) console.log(lastEvents(ledgerOf("application", i), text).join("\n"));
+  }
   const sum = (what: string, of = books) => of.reduce((n, book) => n + (book.counts[what] ?? 0), 0);
   const others = [...new Set(books.flatMap((book) => Object.keys(book.counts)))]
     .filter((what) => !["acknowledged", "unknown", "compared"].includes(what)).sort();

@@ -10,7 +10,7 @@ import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { eraseOwn, erasePacks, proveObjects, provePacks } from "./erase_archive.ts";
-import { removeKeys } from "./erase_redis.ts";
+import { proveKeys, removeKeys } from "./erase_redis.ts";
 import {
   begin,
   dropEraseState,
@@ -60,7 +60,7 @@ export interface EraseReport extends OperationReport {
 /**
  * Erases keys, for a person's right to be forgotten: `del`, then every version, orphan and tombstone in the archive, in
  * whichever object it lies. Packs that hold some are rewritten and deleted at once. Then it lists what is left, and
- * reads all directories: the proof. Call it again until `done`.
+ * reads all directories: the proof. A key that was written meanwhile is removed once more. Call it again until `done`.
  *
  * It does not wait 48 hours, as sweeps do. So if Redis goes back to before it, erased keys are `LOST` instead of absent,
  * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.
@@ -131,6 +131,7 @@ async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
     tombstones: () => eraseOwn(run, state, "tombstones"),
     "proof of packs": () => provePacks(run, state),
     "proof of objects": () => proveObjects(run, state),
+    "proof of keys": () => proveKeys(run, state),
   };
   const order = run.dryRun ? STEPS.slice(1, 4) : STEPS;
   if (run.dryRun) state.step = order[0]!;

@@ -9,7 +9,8 @@ import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
-import { begin, type EraseRun, type EraseState } from "./erase_run.ts";
+import { isRemoved } from "./erase_redis.ts";
+import { anew, type EraseRun, type EraseState } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
 import { type Records, recordsNow } from "./records_now.ts";
 import { moverOf } from "./sweep_move.ts";
@@ -112,8 +113,7 @@ async function recordsOf(run: EraseRun, keys: string[]): Promise<Records> {
 /** Tells if a version may be erased: not if its key was written anew meanwhile, or nobody has removed it. */
 function mayGo(run: EraseRun, key: string, word: string, records: Records): boolean {
   const record = records.get(key);
-  const isGone = record === null || (record !== undefined && record.rev === 0 && /[gm]/.test(record.flag));
-  if (!isGone && !run.dryRun) {
+  if (!(record === null || isRemoved(record)) && !run.dryRun) {
     const message = `Cannot erase ${word} of the key as it must stay removed meanwhile: it was written again`;
     run.errors.add(key, new TundraError("CONFLICT", message, { keys: [key] }));
     return false;
@@ -164,10 +164,4 @@ export async function proveObjects(run: EraseRun, state: EraseState): Promise<bo
     state.proof.objects += versions.length;
     return Promise.resolve(true);
   });
-}
-
-/** Something came meanwhile, or stayed: all is to be done again. */
-function anew(state: EraseState): false {
-  Object.assign(state, begin("removal"));
-  return false;
 }

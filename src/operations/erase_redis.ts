@@ -4,11 +4,12 @@
  */
 import { asTundraError, TundraError } from "../base/errors.ts";
 import { del } from "../del.ts";
-import { parseRecord } from "../scripts/prelude.ts";
+import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
+import { type KeyState, readState } from "../scripts/read_state.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
-import type { EraseRun } from "./erase_run.ts";
+import { anew, type EraseRun, type EraseState } from "./erase_run.ts";
 import { scanRecords } from "./known_keys.ts";
 
 /** Keys in one call of `del`. */
@@ -44,6 +45,25 @@ export async function removeKeys(run: EraseRun): Promise<boolean> {
     if (error !== undefined) throw new TundraError(error.code, error.message);
     return false; // under another tick's lease, or delayed
   }
+}
+
+/**
+ * Looks into Redis once more: a key that was written between two calls is not in the archive yet; `false` if there is
+ * one, or a bound was reached.
+ */
+export async function proveKeys(run: EraseRun, state: EraseState): Promise<boolean> {
+  for await (const keys of chosen(run)) {
+    if (!run.bounds.mayBegin(REQUESTS)) return false;
+    const { states } = await readState(run.context.index, keys, run.bounds.call);
+    const isThere = ({ exists, record }: KeyState) => exists || (record !== "" && !isRemoved(parseRecord(record)));
+    if (states.some(isThere)) return anew(state);
+  }
+  return true;
+}
+
+/** Tells if a record says that the key was removed, and that this is archived. */
+export function isRemoved(record: KeyRecord | undefined): boolean {
+  return record !== undefined && record.rev === 0 && /[gm]/.test(record.flag);
 }
 
 /** The keys, some at a time; of a pattern those that Redis knows. */

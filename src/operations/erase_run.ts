@@ -29,7 +29,15 @@ export interface EraseRun {
 }
 
 /** The steps of an erasure, in order. */
-export const STEPS = ["removal", "values", "packs", "tombstones", "proof of packs", "proof of objects"] as const;
+export const STEPS = [
+  "removal",
+  "values",
+  "packs",
+  "tombstones",
+  "proof of packs",
+  "proof of objects",
+  "proof of keys",
+] as const;
 
 /** The progress of an erasure: its step, and how far that is. One for other keys begins anew. */
 export interface EraseState {
@@ -58,6 +66,12 @@ const CURSOR = "erase";
 /** The beginning of a step. */
 export function begin(step: EraseState["step"]): Omit<EraseState, "proof" | "erased"> {
   return { step, keys: 0, own: OWN_START, pack: "" };
+}
+
+/** Sends the erasure back to its beginning: something came meanwhile, or stayed. */
+export function anew(state: EraseState): false {
+  Object.assign(state, begin("removal"));
+  return false;
 }
 
 /** The state of a call for just these keys that a bound has interrupted, or a new one. */

@@ -163,6 +163,28 @@ describe("erase()", () => {
     }
   });
 
+  for (const chosen of [["k:1", "k:2"], { match: "k:[12]" }]) {
+    it(`removes what was written between two calls, though no tick has archived it: ${JSON.stringify(chosen)}`, async () => {
+      let calls = 2;
+      for (let before = 2; before <= calls; before++) { // whichever call it is written before
+        await archived({ "k:1": "old one", "k:2": "old two", "k:30": "another's" });
+        let report = await erase(store, chosen, { maxSubrequests: 30 });
+        for (calls = 1; !report.done; calls++) {
+          if (calls + 1 === before) {
+            await stack.raw("SET", "k:2", "anew");
+            await store.dirty("k:2");
+          }
+          assertLessOrEqual(calls, 100, "it does not end");
+          report = await erase(store, chosen, { maxSubrequests: 30 });
+        }
+        assertEquals([report.failed, await stack.exists("k:1", "k:2"), await stack.exists("k:30")], [0, 0, 1]);
+        await store.tick();
+        assertEquals(/anew|k:[12]\b/.test(await everyByte()), false, `before call ${before}`);
+      }
+      assert(calls > 3, `${calls} calls`);
+    });
+  }
+
   it("changes nothing in a dry run, and says what it would erase", async () => {
     await archived({ a: "1", b: "2" });
     await archived({ a: "3" });
