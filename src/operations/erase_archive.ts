@@ -3,7 +3,7 @@
  * were removed: an erasure that is interrupted brings nothing back.
  * @module
  */
-import { asTundraError, TundraError } from "../base/errors.ts";
+import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packName, packPrefix } from "../base/keys.ts";
 import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
@@ -102,7 +102,8 @@ async function moveOthers(run: EraseRun, pack: string, kept: Listed[], records: 
   await mover.add(pack, kept.map(({ key, word }) => ({ key, ver: word, isNamed: records.get(key)?.ver === word })));
   await mover.flush();
   if (failure === undefined) return true;
-  run.errors.add("", asTundraError(failure, `rewrite the pack ${pack}`));
+  // another erasure may have deleted it
+  if (!isNotFound(failure)) run.errors.add("", asTundraError(failure, `rewrite the pack ${pack}`));
   return false;
 }
 

@@ -230,6 +230,28 @@ describe("erase()", () => {
     assert(archive.packs().includes(pack!));
   });
 
+  it("has no error if another erasure deletes a pack while it reads it", async () => {
+    await archived({ a: "1", b: "2", c: "3" });
+    const { fetchRanges } = archive.datastore;
+    let reads = 0;
+    const racing = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async fetchRanges(...args) {
+          if (++reads === 3) assertEquals((await eraseAll(["b"])).failed, 0); // directories are read in two
+          return await fetchRanges!(...args);
+        },
+      },
+    });
+    const { errors } = await erase(racing, ["a"]);
+    assert(reads > 3, `${reads} reads`);
+    assertEquals([errors, (await eraseAll(["a"])).failed], [[], 0]);
+    assertEquals(/\b[ab]\b/.test((await everyByte()).replace(/\d{16}-[0-9a-f]+/g, "")), false);
+    await store.evict("c");
+    await store.ensureKs("c");
+    assertEquals(await stack.get("c"), "3");
+  });
+
   it("by two at once ends as well", async () => {
     const keys = names(20);
     await archived(Object.fromEntries(keys.map((key) => [key, `of ${key}.`])));
