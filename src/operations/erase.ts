@@ -66,8 +66,8 @@ export interface EraseReport extends OperationReport {
  * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.
  *
  * Cost: that of `del` and of ticks that archive the removals; a listing for each key (for `match` one for each 1,000
- * objects), 2 requests for each pack, twice; for each pack that holds some a request for each MB, a PUT, a deletion, and
- * 2 requests to Redis of 7 commands.
+ * objects), twice; 2 requests for each pack, three times; for each pack that holds some a request for each MB, a PUT, a
+ * deletion, and 2 requests to Redis of 7 commands, twice if it holds both values and tombstones of theirs.
  *
  * @param keys keys, or `{ match }`: a pattern of Redis' `SCAN`
  * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive; `UNSUPPORTED` if the
@@ -127,13 +127,14 @@ async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
   const steps: Record<EraseState["step"], () => Promise<boolean>> = {
     removal: () => removeKeys(run),
     values: () => eraseOwn(run, state, "values"),
-    packs: () => erasePacks(run, state),
+    "packed values": () => erasePacks(run, state, "values"),
     tombstones: () => eraseOwn(run, state, "tombstones"),
+    "packed tombstones": () => erasePacks(run, state, "tombstones"),
     "proof of packs": () => provePacks(run, state),
     "proof of objects": () => proveObjects(run, state),
     "proof of keys": () => proveKeys(run, state),
   };
-  const order = run.dryRun ? STEPS.slice(1, 4) : STEPS;
+  const order = run.dryRun ? STEPS.slice(1, 5) : STEPS;
   if (run.dryRun) state.step = order[0]!;
   for (let next = order.indexOf(state.step); next < order.length; next++) {
     if (state.step !== order[next]) Object.assign(state, begin(order[next]!));

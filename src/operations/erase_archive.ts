@@ -1,6 +1,6 @@
 /**
  * Erases versions from the archive, and proves that none is left. Values go before the tombstones that say that they
- * were removed: an erasure that is interrupted brings nothing back.
+ * were removed, wherever both lie: an erasure that is interrupted brings nothing back, not even to a rebuild.
  * @module
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
@@ -20,8 +20,10 @@ const REQUESTS = 10;
 /** Names in one deletion. */
 const MOST_NAMES = 500;
 
+type Kind = "values" | "tombstones";
+
 /** Erases objects of keys' own; `false` if a bound was reached. */
-export async function eraseOwn(run: EraseRun, state: EraseState, kind: "values" | "tombstones"): Promise<boolean> {
+export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
   return await forOwnVersions(run, state, async (versions) => {
     const some = versions.filter(({ ver }) => (goneOf(ver) === undefined) === (kind === "values"));
     for (let i = 0; i < some.length; i += MOST_NAMES) {
@@ -66,23 +68,24 @@ async function versionsAlone({ context, bounds }: EraseRun, key: string): Promis
 }
 
 /** Rewrites packs that hold versions of the keys, the oldest first; `false` if a bound was reached. */
-export async function erasePacks(run: EraseRun, state: EraseState): Promise<boolean> {
+export async function erasePacks(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
   const { context, bounds } = run;
   const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
   for (const [i, pack] of packs.entries()) {
     if (pack <= state.pack) continue;
     if (!bounds.mayBegin(REQUESTS)) return false;
-    await erasePack(run, pack);
+    await erasePack(run, pack, kind);
     if (!run.dryRun) state.pack = pack;
     bounds.progress(i + 1, packs.length);
   }
   return true;
 }
 
-async function erasePack(run: EraseRun, pack: string): Promise<void> {
+async function erasePack(run: EraseRun, pack: string, kind: Kind): Promise<void> {
   const { context, bounds } = run;
   const directory = await packEntries(bounds, pack, new Map());
-  const chosen = directory?.entries.filter(({ key }) => run.isChosen(key)) ?? [];
+  const isOfKind = ({ gone }: Listed) => (gone === undefined) === (kind === "values");
+  const chosen = directory?.entries.filter((entry) => run.isChosen(entry.key) && isOfKind(entry)) ?? [];
   if (chosen.length === 0) return;
   if (!context.datastore.fetchRanges) {
     throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to read ranges: it is not");

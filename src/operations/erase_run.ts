@@ -28,12 +28,13 @@ export interface EraseRun {
   readonly errors: KeyErrors;
 }
 
-/** The steps of an erasure, in order. */
+/** The steps of an erasure, in order: no tombstone goes before all values, as those may have moved to younger packs. */
 export const STEPS = [
   "removal",
   "values",
-  "packs",
+  "packed values",
   "tombstones",
+  "packed tombstones",
   "proof of packs",
   "proof of objects",
   "proof of keys",

@@ -5,8 +5,8 @@ import process from "node:process";
 import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { deflateFreezer, type TundraStore } from "../../mod.ts";
-import { erase, type EraseOptions, restoreVersion, sweep, versions } from "../../src/operations/mod.ts";
+import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
+import { erase, type EraseOptions, rebuild, restoreVersion, sweep, versions } from "../../src/operations/mod.ts";
 import { unseal } from "../../src/archive/seal.ts";
 import { directoryPlace } from "../../src/archive/pack.ts";
 import { placeOf } from "../../src/archive/place.ts";
@@ -228,6 +228,39 @@ describe("erase()", () => {
     const report = await erase(store, ["a"]);
     assertEquals([report.done, report.proof, report.errors.map(({ code }) => code)], [false, undefined, ["CORRUPT"]]);
     assert(archive.packs().includes(pack!));
+  });
+
+  it("brings nothing back if it dies after any deletion and Redis is lost: moved values lie behind their tombstones", async () => {
+    let dies = 1;
+    for (let died = true; died; dies++) {
+      await stack.flush();
+      archive.objects.clear();
+      await store.tick();
+      await archived({ a: "1", b: "2", c: "3", d: "4", e: "5" });
+      await store.del("a", "d", "e");
+      await store.tick();
+      assertEquals(archive.packs().length, 2);
+      await eraseAll(["b"]); // so the value of a moves to a pack younger than its tombstone's
+      died = false;
+      let deletions = 0;
+      const dying = stack.store({
+        datastore: {
+          ...archive.datastore,
+          async deleteKeys(...args) {
+            await archive.datastore.deleteKeys!(...args);
+            if (++deletions !== dies) return;
+            died = true;
+            throw new TundraError("UNAVAILABLE", "it dies");
+          },
+        },
+      });
+      for (let done = false; !done && !died;) ({ done } = await erase(dying, ["a"]).catch(() => ({ done: false })));
+      await stack.flush();
+      for (let done = false; !done;) ({ done } = await rebuild(stack.store({ datastore: archive.datastore })));
+      await store.ensureKs("a", "c");
+      assertEquals([await stack.get("a"), await stack.get("c")], [null, "3"], `dies after deletion ${dies}`);
+    }
+    assert(dies > 3, `${dies - 2} deletions`);
   });
 
   it("has no error if another erasure deletes a pack while it reads it", async () => {
