@@ -326,7 +326,7 @@ const OPERATIONS: [Operation, weight: number][] = [
   [changeTransparently, 14],
   [readTransparently, 8],
   [restore, 2],
-  [eraseOne, 2],
+  [eraseOne, 1],
 ];
 const WEIGHT = OPERATIONS.reduce((sum, [, weight]) => sum + weight, 0);
 
