@@ -1,5 +1,5 @@
 /**
- * What a transparent client costs: requests and billable commands, all keys resident.
+ * What a transparent client costs: requests and billable commands, of resident keys and at the first use of evicted ones.
  */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
