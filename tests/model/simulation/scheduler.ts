@@ -56,6 +56,9 @@ export interface SimulatedWorld {
   readonly platform: Platform;
 }
 
+/** More names than a world draws before another one goes on where it ended. */
+export const DRAWN_BEFORE = 1000;
+
 /** Makes one; `drawn`: how many names other worlds have drawn that must not come again. */
 export function makeSimulatedWorld(choices: Choices, startUs: number, log?: string[], drawn = 0): SimulatedWorld {
   const timers: Timer[] = [];

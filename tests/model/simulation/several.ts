@@ -10,7 +10,7 @@ import { kill, makeNetwork } from "./network.ts";
 import { saysWhose } from "./objects.ts";
 import { Violation } from "./oracle.ts";
 import { rebuildOnce, watchId } from "./rebuilds.ts";
-import { makeSimulatedWorld } from "./scheduler.ts";
+import { DRAWN_BEFORE, makeSimulatedWorld } from "./scheduler.ts";
 import {
   complete,
   drainOnce,
@@ -58,7 +58,7 @@ export async function runSeveral(subject: Subject, choices: Choices, log?: strin
   const warm = await warmStart(subject);
   const [mode, play] = choices.pick(PLAYS);
   const keys = new Set(mode === "two begin" ? FROM_NOTHING : [choices.pick(WARM_KEYS), choices.pick(WARM_KEYS)]);
-  const world = makeSimulatedWorld(choices, warm.nowUs, log, 1000);
+  const world = makeSimulatedWorld(choices, warm.nowUs, log, DRAWN_BEFORE);
   const territory: Territory = { owner: undefined };
   const archive = new Map();
   const [first, second] = ["redis.model", "second.model"].map((database) => {

@@ -26,7 +26,7 @@ import { type ErrorMaker, kill, makeNetwork, type Network, type Process } from "
 import { answerAtOnce, simulatedKey, tenantOf } from "./encryption.ts";
 import { holderOf, versionsOf } from "./objects.ts";
 import { makeOracle, type Oracle, type OracleState, sameState, Violation } from "./oracle.ts";
-import { makeSimulatedWorld, type SimulatedWorld } from "./scheduler.ts";
+import { DRAWN_BEFORE, makeSimulatedWorld, type SimulatedWorld } from "./scheduler.ts";
 import {
   applicationOperation,
   call,
@@ -158,7 +158,12 @@ export function makeSandbox(
   keys: readonly string[],
   startUs: number,
   log?: string[],
-  site: Site = { world: makeSimulatedWorld(choices, startUs, log), archive: new Map(), database: "redis.model" },
+  site: Site = {
+    // what a world before this one has named must not have its name again
+    world: makeSimulatedWorld(choices, startUs, log, startUs === START_US ? 0 : DRAWN_BEFORE),
+    archive: new Map(),
+    database: "redis.model",
+  },
 ): Sandbox {
   const { world } = site;
   let writesLeft = Infinity;
