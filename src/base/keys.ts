@@ -17,6 +17,7 @@
  * | `stats` | hash | totals since the beginning |
  * | `hours` | hash | hour, modulo 336 -> what there was then, see src/scripts/note_hour.ts |
  * | `runs` | hash | operation, and day modulo 14 -> what it did then, see src/scripts/note_run.ts |
+ * | `erased` | string | when an erasure last began to look what is left (us) |
  * | `cursor:<name>` | string | where an operation goes on that a bound has interrupted |
  *
  * Archive objects: `<tqname>/<segment>/<version>`, packs of many versions, `<tqname>/~packs/<version>`, and small ones
@@ -130,6 +131,7 @@ export interface RedisKeys {
   readonly stats: string;
   readonly hours: string;
   readonly runs: string;
+  readonly erased: string;
   record(key: string): string;
   /** Of an operation that a bound has interrupted. */
   cursor(name: string): string;
@@ -151,6 +153,7 @@ export function redisKeys(tqname: string): RedisKeys {
     stats: prefix + "stats",
     hours: prefix + "hours",
     runs: prefix + "runs",
+    erased: prefix + "erased",
     record: (key) => `${prefix}rec:${key}`,
     cursor: (name) => `${prefix}cursor:${name}`,
     temporary: (name) => `${prefix}tmp:${name}`,

@@ -16,7 +16,7 @@ import { recordsNow } from "../operations/records_now.ts";
 import { untilBound } from "../operations/until_bound.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import type { TundraStore } from "../store_interface.ts";
-import { freshState, rotateOwn, rotatePacks, rotateRun, type RotateState } from "./rotate_walk.ts";
+import { freshState, moveRest, rotateOwn, rotatePacks, rotateRun, type RotateState } from "./rotate_walk.ts";
 import { encryptionOf } from "./units.ts";
 
 /** Options of {@linkcode rotate}. */
@@ -116,7 +116,7 @@ async function rotateWith(context: Context, options: RotateOptions): Promise<Rot
   };
   try {
     const done = await untilBound(bounds, async () => await rotateOwn(run, state) && await rotatePacks(run, state));
-    await run.mover.flush();
+    await moveRest(run);
     run.note(state);
     await keep(done ? undefined : run.noted);
     return end(done, run.looked);

@@ -9,14 +9,13 @@ import type { AesGcmParts } from "../freezers/aes_gcm.ts";
 import { OWN_START, type OwnCursor, ownPage, type OwnVersion } from "../operations/archive_walk.ts";
 import type { KeyErrors } from "../operations/key_errors.ts";
 import { indexWent } from "../operations/owned_index.ts";
-import { recordsNow } from "../operations/records_now.ts";
+import { NO_LOOK, recordsNow } from "../operations/records_now.ts";
 import { type Move, type Mover, moverOf, type MovingRun } from "../operations/sweep_move.ts";
 import { noUnit, ownIds, packUnits } from "./units.ts";
 
 /** One call. */
 export interface RotateRun extends MovingRun {
   readonly parts: AesGcmParts;
-  clockUs: number;
   readonly errors: KeyErrors;
   readonly maxObjects: number;
   /** Objects that were looked at. */
@@ -54,7 +53,14 @@ export function rotateRun(
 ): RotateRun {
   // without ranges a whole pack is read for each of its versions: then each has one of its own
   const packBytes = given.context.datastore.fetchRanges ? {} : { packBytes: 1 };
-  const moving = { ...given, ...packBytes, clockUs: 0, looked: 0, failure: undefined as unknown, noted: "" };
+  const moving = {
+    ...given,
+    ...packBytes,
+    ...NO_LOOK,
+    looked: 0,
+    failure: undefined as unknown,
+    noted: "",
+  };
   const mover = moverOf(moving, (_pack, thrown) => moving.failure = thrown);
   return Object.assign(moving, {
     mover,
@@ -158,6 +164,13 @@ async function move(run: RotateRun, groups: Move[][]): Promise<void> {
   if (error.retryable) throw error;
   if (groups.length > 1) { for (const group of groups) await move(run, [group]); }
   else if (!isNotFound(run.failure)) errors.add(groups[0]![0]!.key, error); // a sweep has deleted it, as it was moved
+}
+
+/** Moves what still waits; throws if it could not be moved. */
+export async function moveRest(run: RotateRun): Promise<void> {
+  run.failure = undefined;
+  await run.mover.flush();
+  if (run.failure !== undefined) throw run.failure;
 }
 
 function isNamed(record: { ver: string; flag: string } | null | undefined, word: string): boolean {

@@ -9,7 +9,7 @@ import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
-import { eraseOwn, erasePacks, proveObjects, provePacks } from "./erase_archive.ts";
+import { eraseOwn, erasePacks, proveObjects, provePacks, proveValues } from "./erase_archive.ts";
 import { proveKeys, removeKeys } from "./erase_redis.ts";
 import {
   begin,
@@ -25,6 +25,7 @@ import {
 import { type KeyError, keyErrors } from "./key_errors.ts";
 import { checkMatch, globOf } from "../base/patterns.ts";
 import { ownedIndex } from "./owned_index.ts";
+import { NO_LOOK } from "./records_now.ts";
 import { untilBound } from "./until_bound.ts";
 
 /** Options of {@linkcode erase}. */
@@ -110,16 +111,24 @@ async function eraseWith(
   }
   const report = { versions: 0, objects: 0, moved: 0, waiting: 0 };
   const errors = keyErrors();
-  const run: EraseRun = { ...chosen, context, bounds, dryRun, id: "", clockUs: 0, report, erased: new Set(), errors };
+  const run: EraseRun = {
+    ...{ ...chosen, context, bounds, dryRun, id: "", report, erased: new Set(), errors },
+    ...NO_LOOK,
+  };
   const state = await readEraseState(run);
   const owned = await ownedIndex(bounds);
   run.id = owned?.id ?? "";
-  const done = owned === undefined || await untilBound(bounds, () => goOn(run, state));
+  const done = await untilBound(bounds, () => owned === undefined ? removeFirst(run) : goOn(run, state));
   const erased = await noteErased(run, state);
   if (done) await dropEraseState(run);
   else await saveEraseState(run, state);
   const proof = done && !dryRun ? state.proof : undefined;
   return { ...bounds.report(done), erased, ...report, proof, ...errors.report() };
+}
+
+/** In a new store keys may be in Redis alone. `false` once something was archived. */
+async function removeFirst(run: EraseRun): Promise<boolean> {
+  return run.dryRun || (await removeKeys(run) && await ownedIndex(run.bounds) === undefined);
 }
 
 /** Step after step, until the end, `true`, or a bound. What the proof finds is erased in the next call. */
@@ -128,13 +137,14 @@ async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
     removal: () => removeKeys(run),
     values: () => eraseOwn(run, state, "values"),
     "packed values": () => erasePacks(run, state, "values"),
+    "proof of values": () => proveValues(run, state),
     tombstones: () => eraseOwn(run, state, "tombstones"),
     "packed tombstones": () => erasePacks(run, state, "tombstones"),
     "proof of packs": () => provePacks(run, state),
     "proof of objects": () => proveObjects(run, state),
     "proof of keys": () => proveKeys(run, state),
   };
-  const order = run.dryRun ? STEPS.slice(1, 5) : STEPS;
+  const order = run.dryRun ? STEPS.filter((step) => /^(packed )?(values|tombstones)$/.test(step)) : STEPS;
   if (run.dryRun) state.step = order[0]!;
   for (let next = order.indexOf(state.step); next < order.length; next++) {
     if (state.step !== order[next]) Object.assign(state, begin(order[next]!));

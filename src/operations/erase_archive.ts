@@ -4,11 +4,13 @@
  * @module
  */
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
-import { goneOf, objectPrefix, packName, packPrefix } from "../base/keys.ts";
+import { goneOf, objectPrefix, packName, packPrefix, versionMicros } from "../base/keys.ts";
+import { unsupportedRecord } from "../core/key_errors.ts";
 import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
-import { type Listed, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
+import { noteErasure } from "../scripts/note_erasure.ts";
+import { type Listed, OWN_START, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
@@ -19,13 +21,19 @@ import { moverOf } from "./sweep_move.ts";
 const REQUESTS = 10;
 /** Names in one deletion. */
 const MOST_NAMES = 500;
+/** Packs whose names are kept for the next call: some 25 KB. */
+const MOST_NOTED = 1_000;
 
 type Kind = "values" | "tombstones";
 
 /** Erases objects of keys' own; `false` if a bound was reached. */
 export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
+  if (kind === "values" && state.keys === 0 && state.own === OWN_START) {
+    await recordsOf(run, []); // for Redis' clock
+    state.sinceUs = run.clockUs;
+  }
   return await forOwnVersions(run, state, async (versions) => {
-    const some = versions.filter(({ ver }) => (goneOf(ver) === undefined) === (kind === "values"));
+    const some = versions.filter(({ ver }) => isOfKind(state, kind, ver, goneOf(ver) !== undefined));
     for (let i = 0; i < some.length; i += MOST_NAMES) {
       const part = some.slice(i, i + MOST_NAMES);
       const records = await recordsOf(run, part.map(({ key }) => key));
@@ -34,6 +42,11 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
     }
     return true;
   });
+}
+
+/** Tells values from tombstones, and leaves those that came after the values were erased. */
+function isOfKind({ sinceUs }: EraseState, kind: Kind, ver: string, isTombstone: boolean): boolean {
+  return kind === "values" ? !isTombstone : isTombstone && versionMicros(ver) < sinceUs;
 }
 
 /** Acts on versions in objects of the keys' own, some at a time; `false` if a bound was reached, or `act` says so. */
@@ -67,31 +80,68 @@ async function versionsAlone({ context, bounds }: EraseRun, key: string): Promis
   });
 }
 
-/** Rewrites packs that hold versions of the keys, the oldest first; `false` if a bound was reached. */
+/** Rewrites packs that hold versions of the keys; `false` if a bound was reached. */
 export async function erasePacks(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
+  const buried = kind === "tombstones" && state.buried !== undefined ? new Set(state.buried) : undefined;
+  return await forPacks(run, state, async (pack) => {
+    if (buried?.has(pack) ?? true) await erasePack(run, state, pack, kind);
+    return true;
+  });
+}
+
+/** Acts on packs, the oldest first; `false` if a bound was reached, or `act` says so. */
+async function forPacks(run: EraseRun, state: EraseState, act: (pack: string) => Promise<boolean>): Promise<boolean> {
   const { context, bounds } = run;
   const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
   for (const [i, pack] of packs.entries()) {
     if (pack <= state.pack) continue;
     if (!bounds.mayBegin(REQUESTS)) return false;
-    await erasePack(run, pack, kind);
+    if (!await act(pack)) return false;
     if (!run.dryRun) state.pack = pack;
     bounds.progress(i + 1, packs.length);
   }
   return true;
 }
 
-async function erasePack(run: EraseRun, pack: string, kind: Kind): Promise<void> {
+/** The versions of the keys in a pack; `undefined` if it went meanwhile: what it held may be in a pack put since. */
+async function chosenIn({ bounds, isChosen }: EraseRun, pack: string): Promise<Listed[] | undefined> {
+  const directory = await packEntries(bounds, pack, new Map());
+  return directory?.entries.filter(({ key }) => isChosen(key));
+}
+
+/**
+ * Looks if packs hold values still, before any tombstone goes; `false` if a bound was reached, or some do. Another
+ * operation may have put one meanwhile. Notes where tombstones are.
+ */
+export async function proveValues(run: EraseRun, state: EraseState): Promise<boolean> {
+  if (state.pack === "") {
+    await noteErasure(run.context.index, run.bounds.call);
+    state.buried = [];
+  }
+  return await forPacks(run, state, async (pack) => {
+    const chosen = await chosenIn(run, pack);
+    if (chosen?.every(({ gone }) => gone !== undefined) !== true) return anew(state);
+    if (chosen.length > 0) state.buried?.push(pack);
+    if ((state.buried?.length ?? 0) > MOST_NOTED) state.buried = undefined;
+    return true;
+  });
+}
+
+async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: Kind): Promise<void> {
   const { context, bounds } = run;
   const directory = await packEntries(bounds, pack, new Map());
-  const isOfKind = ({ gone }: Listed) => (gone === undefined) === (kind === "values");
-  const chosen = directory?.entries.filter((entry) => run.isChosen(entry.key) && isOfKind(entry)) ?? [];
+  const chosen =
+    directory?.entries.filter(({ key, ver, gone }) =>
+      run.isChosen(key) && isOfKind(state, kind, ver, gone !== undefined)
+    ) ?? [];
   if (chosen.length === 0) return;
   if (!context.datastore.fetchRanges) {
     throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to read ranges: it is not");
   }
   const { entries } = directory!;
   const records = await recordsOf(run, entries.map(({ key }) => key));
+  const unsupported = entries.find(({ key }) => records.get(key) === undefined);
+  if (unsupported !== undefined) return run.errors.add(unsupported.key, unsupportedRecord("erase", unsupported.key));
   const goes = new Set(chosen.filter(({ key, word }) => mayGo(run, key, word, records)));
   const kept = entries.filter((entry) => !goes.has(entry));
   if (goes.size === 0 || !await moveOthers(run, pack, kept, records)) return;
@@ -144,21 +194,16 @@ async function eraseStates({ context, bounds }: EraseRun): Promise<void> {
 
 /** Looks into all packs once more; `false` if a bound was reached, or some hold the keys. */
 export async function provePacks(run: EraseRun, state: EraseState): Promise<boolean> {
-  const { context, bounds } = run;
   if (state.pack === "") {
     await eraseStates(run);
+    state.provedUs = await noteErasure(run.context.index, run.bounds.call);
     state.proof = { objects: 0, packs: 0 };
   }
-  const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
-  for (const pack of packs) {
-    if (pack <= state.pack) continue;
-    if (!bounds.mayBegin(REQUESTS)) return false;
-    const entries = (await packEntries(bounds, pack, new Map()))?.entries ?? [];
-    if (entries.some(({ key }) => run.isChosen(key))) return anew(state);
-    state.pack = pack;
+  return await forPacks(run, state, async (pack) => {
+    if ((await chosenIn(run, pack))?.length !== 0) return anew(state);
     state.proof.packs++;
-  }
-  return true;
+    return true;
+  });
 }
 
 /** Lists objects of the keys' own once more; `false` if a bound was reached, or there are some. */

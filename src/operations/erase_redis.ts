@@ -3,6 +3,7 @@
  * @module
  */
 import { asTundraError, TundraError } from "../base/errors.ts";
+import { versionMicros } from "../base/keys.ts";
 import { del } from "../del.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
@@ -48,15 +49,18 @@ export async function removeKeys(run: EraseRun): Promise<boolean> {
 }
 
 /**
- * Looks into Redis once more: a key that was written between two calls is not in the archive yet; `false` if there is
- * one, or a bound was reached.
+ * Looks into Redis once more: a key that was written meanwhile may not be in the archive yet, or be removed again and
+ * lie where the proof had looked before; `false` if there is one, or a bound was reached.
  */
 export async function proveKeys(run: EraseRun, state: EraseState): Promise<boolean> {
   for await (const keys of chosen(run)) {
     if (!run.bounds.mayBegin(REQUESTS)) return false;
     const { states } = await readState(run.context.index, keys, run.bounds.call);
-    const isThere = ({ exists, record }: KeyState) => exists || (record !== "" && !isRemoved(parseRecord(record)));
-    if (states.some(isThere)) return anew(state);
+    const wasWritten = ({ exists, record: text }: KeyState) => {
+      const record = text === "" ? null : parseRecord(text);
+      return exists || (record !== null && !(isRemoved(record) && versionMicros(record!.ver) < state.provedUs));
+    };
+    if (states.some(wasWritten)) return anew(state);
   }
   return true;
 }

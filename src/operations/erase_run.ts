@@ -8,9 +8,10 @@ import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
 import type { Bounds } from "./bounds.ts";
 import type { KeyErrors } from "./key_errors.ts";
+import type { LastLook } from "./records_now.ts";
 
 /** One call. */
-export interface EraseRun {
+export interface EraseRun extends LastLook {
   readonly context: Context;
   readonly bounds: Bounds;
   /** The keys, if they are listed. */
@@ -20,19 +21,21 @@ export interface EraseRun {
   readonly isChosen: (key: string) => boolean;
   readonly dryRun: boolean;
   id: string;
-  /** Redis time of the last look at the records, microseconds. */
-  clockUs: number;
   readonly report: { versions: number; objects: number; moved: number; waiting: number };
   /** Keys of which something was erased. */
   readonly erased: Set<string>;
   readonly errors: KeyErrors;
 }
 
-/** The steps of an erasure, in order: no tombstone goes before all values, as those may have moved to younger packs. */
+/**
+ * The steps of an erasure, in order. No tombstone goes before all values, as those may have moved to younger packs, or be
+ * on their way there: "proof of values" comes in between.
+ */
 export const STEPS = [
   "removal",
   "values",
   "packed values",
+  "proof of values",
   "tombstones",
   "packed tombstones",
   "proof of packs",
@@ -48,6 +51,12 @@ export interface EraseState {
   own: OwnCursor | undefined;
   /** Packs up to this one are done; "" for none. */
   pack: string;
+  /** The time at which it began to erase values, microseconds: a later tombstone may bury some that it has not seen. */
+  sinceUs: number;
+  /** Packs that hold tombstones of the keys; `undefined`: any may. */
+  buried: string[] | undefined;
+  /** The time at which the proof began, microseconds: a key that was removed later was written meanwhile. */
+  provedUs: number;
   /** Numbers for the proof. */
   proof: ErasureProof;
   /** Digests of keys of which something was erased: names that are to be forgotten do not stand in Redis. */
@@ -65,7 +74,7 @@ export interface ErasureProof {
 const CURSOR = "erase";
 
 /** The beginning of a step. */
-export function begin(step: EraseState["step"]): Omit<EraseState, "proof" | "erased"> {
+export function begin(step: EraseState["step"]): Pick<EraseState, "step" | "keys" | "own" | "pack"> {
   return { step, keys: 0, own: OWN_START, pack: "" };
 }
 
@@ -77,7 +86,10 @@ export function anew(state: EraseState): false {
 
 /** The state of a call for just these keys that a bound has interrupted, or a new one. */
 export async function readEraseState(run: EraseRun): Promise<EraseState> {
-  const fresh: EraseState = { ...begin("removal"), proof: { objects: 0, packs: 0 }, erased: [] };
+  const fresh: EraseState = {
+    ...begin("removal"),
+    ...{ sinceUs: 0, buried: undefined, provedUs: 0, proof: { objects: 0, packs: 0 }, erased: [] },
+  };
   if (run.dryRun) return fresh;
   const text = await readCursor(run.context, CURSOR, run.bounds.call);
   try {

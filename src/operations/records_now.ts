@@ -3,6 +3,7 @@
  * @module
  */
 import type { TundraError } from "../base/errors.ts";
+import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readIndex } from "../scripts/read_index.ts";
@@ -11,15 +12,29 @@ import type { Bounds } from "./bounds.ts";
 /** Records by key; `null` for none, `undefined` for one of another version. */
 export type Records = Map<string, KeyRecord | null | undefined>;
 
-/** Reads them, and notes Redis' clock; throws `changed` if the index's id is not the one that the operation began with. */
+/** A look at the records. */
+export interface LastLook {
+  /** Redis' time then, microseconds. */
+  clockUs: number;
+  /** The time of the last erasure, as of then, microseconds. */
+  erasedUs: number;
+  /** The monotonic time before it, ms. */
+  lookedAtMs: number;
+}
+
+/** No look yet. */
+export const NO_LOOK: LastLook = { clockUs: 0, erasedUs: 0, lookedAtMs: -Infinity };
+
+/** Reads them, and notes the look; throws `changed` if the index's id is not the one that the operation began with. */
 export async function recordsNow(
-  run: { readonly context: Context; readonly bounds: Bounds; readonly id: string; clockUs: number },
+  run: LastLook & { readonly context: Context; readonly bounds: Bounds; readonly id: string },
   all: readonly string[],
   changed: (id: string) => TundraError,
 ): Promise<Records> {
   const keys = [...new Set(all)];
-  const { id, nowUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
+  const lookedAtMs = monotonicMs();
+  const { id, nowUs, erasedUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
   if (id !== run.id) throw changed(id);
-  run.clockUs = nowUs;
+  Object.assign(run, { clockUs: nowUs, erasedUs, lookedAtMs } satisfies LastLook);
   return new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
 }

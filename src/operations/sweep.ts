@@ -13,6 +13,7 @@
  */
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
+import { monotonicMs } from "../base/platform.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import { formerIds } from "../core/former.ts";
@@ -114,7 +115,8 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   if (!datastore.listKeys || !datastore.deleteKeys) {
     throw new TundraError("UNSUPPORTED", "Cannot sweep as the datastore must be able to list and delete: it is not");
   }
-  const { id, nowUs } = await readIndex(index, [], bounds.call);
+  const lookedAtMs = monotonicMs();
+  const { id, nowUs, erasedUs } = await readIndex(index, [], bounds.call);
   await checkIdentity(context, id, bounds.call);
   const report: SweepReport = {
     ...bounds.report(false),
@@ -131,7 +133,7 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   const ids = [uuidOf(id), ...await bounds.counted((call) => formerIds(context, call))];
   const run: SweepRun = {
     ...{ context, bounds, id, ids, times, dryRun, maxKeys, report },
-    ...{ directories: new Map(), looked: 0, clockUs: nowUs },
+    ...{ directories: new Map(), looked: 0, clockUs: nowUs, erasedUs, lookedAtMs },
   };
   const state = await readState(run);
   try {

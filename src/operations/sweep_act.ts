@@ -2,13 +2,13 @@
  * Acts on a batch of a sweep: looks at the records once more, deletes, and moves what lives.
  * @module
  */
-import { holderName } from "../archive/place.ts";
+import { holderName, placeOf } from "../archive/place.ts";
 import { TundraError } from "../base/errors.ts";
 import { objectName, packName, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
 import { inGroups } from "../upstash/requests.ts";
-import { recordsNow } from "./records_now.ts";
+import { type Records, recordsNow } from "./records_now.ts";
 import { ownHeld, packHeld, readPack } from "./sweep_gather.ts";
 import { type Move, type Mover, moverOf } from "./sweep_move.ts";
 import { factsOf, tombstonesOf } from "./sweep_notes.ts";
@@ -33,6 +33,7 @@ interface Doomed {
 /** Versions that may go, by the records as they are now. */
 interface Look {
   verdicts: Map<Held, Verdict>;
+  records: Records;
   /** The time at which it was taken, by the monotonic clock. */
   atMs: number;
 }
@@ -65,18 +66,18 @@ async function look(run: SweepRun, state: SweepState, versions: Held[]): Promise
     }));
   const first = judged(false);
   const besideRemoved = [...first.values()].some(({ reason }) => reason === "removed");
-  return { verdicts: besideRemoved ? judged(true) : first, atMs };
+  return { verdicts: besideRemoved ? judged(true) : first, records, atMs };
 }
 
 async function actOnOwn(run: SweepRun, state: SweepState, acts: [string, string[]][]): Promise<void> {
   const versions = acts.flatMap(([key, vers]) => vers.map((ver) => ownHeld({ key, ver })));
-  const { verdicts, atMs } = await look(run, state, versions);
+  const { verdicts, records, atMs } = await look(run, state, versions);
   const doomed: Doomed[] = [];
   for (const [held, { goes, reason }] of verdicts) {
     if (goes) doomed.push({ held, reason });
     else keep(run, reason);
   }
-  const proved = await withProof(run, state, doomed);
+  const proved = await withProof(run, state, doomed, records);
   for (const group of inGroups(proved, () => 1, Infinity)) {
     const names = await Promise.all(group.map(({ held: { key, ver } }) => objectName(run.context, key, ver)));
     await remove(run, names, group, atMs);
@@ -88,10 +89,10 @@ async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: 
   if (directory === undefined) return; // another sweep has deleted it
   const { entries } = directory;
   const held = entries.map((entry) => packHeld(pack, entry));
-  const { verdicts, atMs } = await look(run, state, held);
+  const { verdicts, records, atMs } = await look(run, state, held);
   const all = held.map((each) => ({ held: each, ...verdicts.get(each)! }));
   const doomed = all.filter(({ goes }) => goes);
-  const proved = doomed.length === all.length ? await withProof(run, state, doomed) : [];
+  const proved = doomed.length === all.length ? await withProof(run, state, doomed, records) : [];
   if (proved.length === all.length) {
     run.directories.delete(pack);
     return await remove(run, [packName(run.context.tqname, pack)], proved, atMs);
@@ -115,8 +116,16 @@ function isWorthIt({ times, context }: SweepRun, pack: string, all: (Verdict & {
   return ageUs > SAFE_US && all.filter(({ goes }) => !goes).length * 2 < all.length;
 }
 
-/** Those for which what they go for is still in the archive: a tombstone, or a copy in another pack. */
-async function withProof(run: SweepRun, { notes }: SweepState, doomed: Doomed[]): Promise<Doomed[]> {
+/**
+ * Those for which what they go for is still in the archive: a tombstone, or the same version in another place. The
+ * record's word is no proof of that: an erasure deletes packs at once, and a commit may come after it.
+ */
+async function withProof(
+  run: SweepRun,
+  { notes }: SweepState,
+  doomed: Doomed[],
+  records: Records,
+): Promise<Doomed[]> {
   const { context, bounds } = run;
   const proofs = new Map<Doomed, string[]>();
   for (const each of doomed) {
@@ -124,7 +133,11 @@ async function withProof(run: SweepRun, { notes }: SweepState, doomed: Doomed[])
     const { copy } = factsOf(notes, held);
     const words = reason === "removed" || (reason === "superseded") ? tombstonesOf(notes, held.key) : [];
     const names = await Promise.all(words.map((word) => holderName(context, held.key, word)));
-    if (reason === "moved" && copy !== "") names.push(packName(context.tqname, copy));
+    if (reason === "moved") {
+      const { ver } = records.get(held.key) ?? { ver: "" };
+      const isThere = placeOf(ver).ver === held.ver;
+      names.push(isThere ? await holderName(context, held.key, ver) : packName(context.tqname, copy));
+    }
     proofs.set(each, names);
   }
   const asked = [...new Set([...proofs.values()].flat())];

@@ -8,21 +8,21 @@ import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
 import { placeWord } from "../archive/place.ts";
 import { byGroup, groupOf } from "../archive/seal.ts";
-import { show, TundraError } from "../base/errors.ts";
+import { asTundraError, show, TundraError } from "../base/errors.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
+import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
 import { relocate } from "../scripts/relocate.ts";
 import type { Bounds } from "./bounds.ts";
+import type { LastLook } from "./records_now.ts";
 
 /** The run of an operation that moves versions. */
-export interface MovingRun {
+export interface MovingRun extends LastLook {
   readonly context: Context;
   readonly bounds: Bounds;
   readonly id: string;
   readonly dryRun: boolean;
-  /** Redis time of the last look at the records, microseconds. */
-  readonly clockUs: number;
   /** Bytes of a new pack; by default those of this store's packs. */
   readonly packBytes?: number;
   /** Counts versions moved. */
@@ -42,6 +42,8 @@ export interface Move {
 }
 
 interface Copied extends Move {
+  /** The pack that it was read from; "" for an object of its own. */
+  source: string;
   record: ArchiveRecord | Tombstone;
 }
 
@@ -49,7 +51,10 @@ interface Copied extends Move {
 export interface Mover {
   /** Requests that it will need for those that wait. */
   readonly requests: number;
-  /** Reads versions of a pack, and moves them once there are enough for a new one. */
+  /**
+   * Reads versions of a pack, and moves them once there are enough for a new one. The caller has just looked at their
+   * records, before.
+   */
   add(pack: string, moves: Move[]): Promise<void>;
   /** Moves the rest. */
   flush(): Promise<void>;
@@ -57,19 +62,25 @@ export interface Mover {
 
 /** Bytes of a new pack if this store makes none by itself, and the most of values that wait for one. */
 const PACK_BYTES = 1_048_576;
-/** Requests to put a pack and to relocate its versions. */
-const REQUESTS = 4;
+/** Requests to put a pack and to relocate its versions, or to take it back. */
+const REQUESTS = 5;
+/**
+ * A pack is put within so long after the look that its name tells, ms: whoever searches the archive reads packs of that
+ * long ago at the end once more, as what they hold may have lain in an older one that is erased by then.
+ */
+export const PUT_MS = 3_600_000;
 
 /** Begins to move; at most about the size of two packs is in memory. */
 export function moverOf(run: MovingRun, onKept: Kept): Mover {
   const packBytes = run.packBytes ?? (run.context.packBytes || PACK_BYTES);
   let waiting: Copied[] = [];
   let size = 0;
+  let erasedUs = 0;
   const flush = async () => {
     const versions = waiting;
     waiting = [];
     size = 0;
-    if (versions.length > 0) await putMoved(run, versions, packBytes);
+    if (versions.length > 0) await putMoved(run, versions, erasedUs, packBytes, onKept);
   };
   return {
     get requests() {
@@ -78,6 +89,8 @@ export function moverOf(run: MovingRun, onKept: Kept): Mover {
     flush,
     async add(pack, moves) {
       if (run.dryRun) return void (run.report.moved += moves.length);
+      if (run.erasedUs !== erasedUs) await flush();
+      ({ erasedUs } = run);
       const copied = await readMoves(run, pack, moves, onKept);
       for (const each of copied) {
         waiting.push(each);
@@ -101,17 +114,25 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
       if (!("dump" in record || "gone" in record)) {
         throw new TundraError("TOO_LARGE", `Cannot move ${show(key)} as its value must fit into a pack: it is large`);
       }
-      return { key, ver, isNamed, record };
+      return { key, ver, isNamed, source: pack, record };
     }));
   } catch (thrown) {
-    if (!bounds.mayBegin()) throw thrown;
+    if (asTundraError(thrown, "read versions").code === "UNAVAILABLE" && !bounds.mayBegin()) throw thrown;
     onKept(pack, thrown);
     return [];
   }
 }
 
-async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): Promise<void> {
-  const { context, bounds, report } = run;
+/** Puts versions into new packs. What an erasure may have removed meanwhile is taken back: then
+ * it stays in its pack. */
+async function putMoved(
+  run: MovingRun,
+  versions: Copied[],
+  erasedUs: number,
+  packBytes: number,
+  onKept: Kept,
+): Promise<void> {
+  const { context, bounds, id, report } = run;
   for (const rest = byGroup(versions, context.freezers); rest.length > 0;) {
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
@@ -123,13 +144,25 @@ async function putMoved(run: MovingRun, versions: Copied[], packBytes: number): 
       packBytes,
       run.id,
     );
+    if (monotonicMs() - run.lookedAtMs > PUT_MS) { // it was frozen meanwhile
+      throw new TundraError("UNAVAILABLE", "Cannot move what was looked at more than an hour ago");
+    }
     await context.datastore.putKey(name, bytes, bounds.closing);
     const moved = rest.splice(0, entries.length);
     const named = moved.flatMap(({ key, ver: from, isNamed }, i) => {
       const { ver, offset, length } = entries[i]!;
       return isNamed ? [{ key, from, to: placeWord({ ver, pack, offset, length }) }] : [];
     });
-    await relocate(context.index, pack, named, bounds.closing);
-    report.moved += moved.length;
+    const outcomes = await relocate(context.index, pack, { id, erasedUs }, named, bounds.closing);
+    const isMoved = outcomes.every((outcome) => outcome === "moved" || outcome === "again");
+    if (isMoved) report.moved += moved.length;
+    else {
+      // if some records were told before an erasure looked, that has found the new pack, and rewrites it
+      if (!outcomes.includes("moved")) await context.datastore.deleteKeys!([name], bounds.closing);
+      const must = "nothing must be erased meanwhile, and records must be of this version: try again";
+      for (const source of new Set(moved.map(({ source }) => source))) {
+        onKept(source, new TundraError("UNAVAILABLE", `Cannot move versions as ${must}`));
+      }
+    }
   }
 }

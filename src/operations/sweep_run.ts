@@ -12,6 +12,7 @@ import { readCursor } from "../scripts/cursor.ts";
 import { noteRun, type Run } from "../scripts/note_run.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
 import type { Bounds, OperationReport } from "./bounds.ts";
+import type { LastLook } from "./records_now.ts";
 import { decodeNotes, emptyNotes, encodeNotes, type Notes } from "./sweep_notes.ts";
 import { type Reason, SAFE_US, type Times } from "./sweep_rules.ts";
 
@@ -34,7 +35,7 @@ export interface SweepReport extends OperationReport {
 }
 
 /** One call. */
-export interface SweepRun {
+export interface SweepRun extends LastLook {
   readonly context: Context;
   readonly bounds: Bounds;
   readonly id: string;
@@ -48,8 +49,27 @@ export interface SweepRun {
   readonly directories: Directories;
   /** Versions that this call has looked at. */
   looked: number;
-  /** Redis time of the last look at the records, microseconds. `times` keeps that of the call's begin. */
-  clockUs: number;
+}
+
+/** The progress of a search. */
+export interface Search {
+  /** When it began, microseconds; 0 if it has not. */
+  sinceUs: number;
+  /** The point at which the listing of objects of keys' own goes on; `undefined` at its end. */
+  own: OwnCursor | undefined;
+  /** The oldest pack whose directory was read; "" for none. */
+  pack: string;
+  /** Packs that were read, of those that may have been put since it began. */
+  seen: string[];
+  /** `true`: all packs were read. */
+  packed: boolean;
+  /** `true`: it has met a pack that it could not read. */
+  blind: boolean;
+}
+
+/** A search that has not begun. */
+export function newSearch(): Search {
+  return { sinceUs: 0, own: OWN_START, pack: "", seen: [], packed: false, blind: false };
 }
 
 /** The progress of a sweep through the archive. */
@@ -60,8 +80,7 @@ export interface SweepState {
   own: OwnCursor | undefined;
   /** The youngest pack that was not looked at; "" for the youngest of all, `undefined` at the end. */
   pack: string | undefined;
-  /** The point at which the search goes on, in the listing or at a pack. `blind`: it has met a pack that it could not read. */
-  search: { own: OwnCursor | undefined; pack: string; blind: boolean };
+  search: Search;
   /** The subjects of this batch: versions in objects of keys' own by key, and packs. */
   ownActs: [key: string, vers: string[]][];
   packActs: string[];
@@ -87,7 +106,7 @@ function newState({ times }: SweepRun): SweepState {
     step: "gather",
     own: OWN_START,
     pack: "",
-    search: { own: OWN_START, pack: "", blind: false },
+    search: newSearch(),
     ownActs: [],
     packActs: [],
     begunUs: times.nowUs,

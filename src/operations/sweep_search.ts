@@ -9,16 +9,19 @@ import { type Listed, ownPage, packEntries, packsYoungestFirst } from "./archive
 import { ownHeld, packHeld } from "./sweep_gather.ts";
 import { noteFound, noteVersion } from "./sweep_notes.ts";
 import { SAFE_US } from "./sweep_rules.ts";
-import { reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
+import { PUT_MS } from "./sweep_move.ts";
+import { newSearch, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 const REQUESTS = 6;
 /** Fetches at once. */
 const WAVE = 16;
+const PUT_US = PUT_MS * 1000;
 
 /** Searches the listing and all directories; `false` if a bound was reached. */
 export async function searchWanted(run: SweepRun, state: SweepState): Promise<boolean> {
   const { bounds, times } = run;
   const { notes, search } = state;
+  search.sinceUs ||= times.nowUs;
   while (search.own !== undefined) {
     if (!bounds.mayBegin(REQUESTS)) return false;
     const { versions, next } = await ownPage(bounds, search.own);
@@ -28,30 +31,51 @@ export async function searchWanted(run: SweepRun, state: SweepState): Promise<bo
     }
     search.own = next;
   }
-  const packs = (await packsYoungestFirst(bounds)).filter((pack) => search.pack === "" || pack <= search.pack);
-  for (const pack of packs) {
-    search.pack = pack;
-    if (!bounds.mayBegin(REQUESTS)) return false;
-    const entries = await readEntries(run, state, pack);
-    for (const entry of entries) {
-      if (!notes.wanted.has(entry.key)) continue;
-      noteVersion(notes, packHeld(pack, entry), true);
-      noteFound(notes, { ...entry, pack }, entry.prev, times);
-    }
-    trimDirectories(run);
-  }
+  if (!search.packed && !await searchPacks(run, state)) return false;
+  search.packed = true;
   if (!await readOwnChains(run, state)) return false;
   notes.complete = !search.blind;
-  search.blind = false;
-  search.own = { cursor: undefined, rest: [] };
-  search.pack = "";
+  state.search = newSearch();
   return true;
 }
 
-/** The entries of a pack. One that cannot be read may hold anything: then nothing is known of any key. */
+/**
+ * Searches all directories, the youngest first; then those of packs that were put since it began: an erasure may have
+ * moved versions there, and deleted the packs that held them at once. `false` if a bound was reached.
+ */
+async function searchPacks(run: SweepRun, state: SweepState): Promise<boolean> {
+  const { bounds, times } = run;
+  const { notes, search } = state;
+  const mayBePutSince = (pack: string) => versionMicros(pack) > search.sinceUs - PUT_US;
+  for (;;) {
+    const packs = await packsYoungestFirst(bounds);
+    const left = packs.filter((pack) =>
+      search.pack === "" || pack < search.pack || (mayBePutSince(pack) && !search.seen.includes(pack))
+    );
+    if (left.length === 0) return true;
+    for (const pack of left) {
+      if (!bounds.mayBegin(REQUESTS)) return false;
+      for (const entry of await readEntries(run, state, pack)) {
+        if (!notes.wanted.has(entry.key)) continue;
+        noteVersion(notes, packHeld(pack, entry), true);
+        noteFound(notes, { ...entry, pack }, entry.prev, times);
+      }
+      if (search.pack === "" || pack < search.pack) search.pack = pack;
+      if (mayBePutSince(pack)) search.seen.push(pack);
+      trimDirectories(run);
+    }
+  }
+}
+
+/**
+ * The entries of a pack. One that cannot be read may hold anything: then nothing is known of any key. So may one that
+ * went meanwhile: what it held may have moved.
+ */
 async function readEntries(run: SweepRun, { search }: SweepState, pack: string): Promise<Listed[]> {
   try {
-    return (await packEntries(run.bounds, pack, run.directories))?.entries ?? [];
+    const directory = await packEntries(run.bounds, pack, run.directories);
+    if (directory === undefined) search.blind = true;
+    return directory?.entries ?? [];
   } catch (thrown) {
     if (!run.bounds.mayBegin()) throw thrown;
     search.blind = true;

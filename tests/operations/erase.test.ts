@@ -163,26 +163,39 @@ describe("erase()", () => {
     }
   });
 
+  const between: [string, () => Promise<unknown>][] = [
+    ["though no tick has archived it", async () => {
+      await stack.raw("SET", "k:2", "anew");
+      await store.dirty("k:2");
+    }],
+    ["archived and removed again", async () => {
+      await archived({ "k:2": "anew", "k:4": "beside" });
+      await store.del("k:2");
+      await store.tick();
+    }],
+  ];
   for (const chosen of [["k:1", "k:2"], { match: "k:[12]" }]) {
-    it(`removes what was written between two calls, though no tick has archived it: ${JSON.stringify(chosen)}`, async () => {
-      let calls = 2;
-      for (let before = 2; before <= calls; before++) { // whichever call it is written before
-        await archived({ "k:1": "old one", "k:2": "old two", "k:30": "another's" });
-        let report = await erase(store, chosen, { maxSubrequests: 30 });
-        for (calls = 1; !report.done; calls++) {
-          if (calls + 1 === before) {
-            await stack.raw("SET", "k:2", "anew");
-            await store.dirty("k:2");
+    for (const [what, write] of between) {
+      it(`removes what was written between two calls, ${what}: ${JSON.stringify(chosen)}`, async () => {
+        let calls = 2;
+        for (let before = 2; before <= calls; before++) { // whichever call it is written before
+          await stack.flush();
+          archive.objects.clear();
+          await store.tick();
+          await archived({ "k:1": "old one", "k:2": "old two", "k:30": "another's" });
+          let report = await erase(store, chosen, { maxSubrequests: 30 });
+          for (calls = 1; !report.done; calls++) {
+            if (calls + 1 === before) await write();
+            assertLessOrEqual(calls, 100, "it does not end");
+            report = await erase(store, chosen, { maxSubrequests: 30 });
           }
-          assertLessOrEqual(calls, 100, "it does not end");
-          report = await erase(store, chosen, { maxSubrequests: 30 });
+          assertEquals([report.failed, await stack.exists("k:1", "k:2"), await stack.exists("k:30")], [0, 0, 1]);
+          await store.tick();
+          assertEquals(/anew|k:[12]\b/.test(await everyByte()), false, `before call ${before}`);
         }
-        assertEquals([report.failed, await stack.exists("k:1", "k:2"), await stack.exists("k:30")], [0, 0, 1]);
-        await store.tick();
-        assertEquals(/anew|k:[12]\b/.test(await everyByte()), false, `before call ${before}`);
-      }
-      assert(calls > 3, `${calls} calls`);
-    });
+        assert(calls > 3, `${calls} calls`);
+      });
+    }
   }
 
   it("changes nothing in a dry run, and says what it would erase", async () => {
@@ -283,6 +296,72 @@ describe("erase()", () => {
     await store.evict("c");
     await store.ensureKs("c");
     assertEquals(await stack.get("c"), "3");
+  });
+
+  describe("beside another operation that has read a value of the key, and puts it into a pack later", () => {
+    /** An erasure of `b`, which holds values that lie beside it: `act` runs before their new pack is put. */
+    const moving = (act: () => Promise<void>) => {
+      const { putKey } = archive.datastore;
+      let acted = false;
+      const slow = stack.store({
+        datastore: {
+          ...archive.datastore,
+          async putKey(...args) {
+            if (!acted && args[0].includes("/~packs/")) {
+              acted = true;
+              await act();
+            }
+            return await putKey(...args);
+          },
+        },
+      });
+      return async () => {
+        for (let calls = 1;; calls++) {
+          const report = await erase(slow, ["b"]);
+          if (acted) return report;
+          assertLessOrEqual(calls, 100, "it does not come to that");
+        }
+      };
+    };
+
+    it("leaves no byte: the other operation takes its pack back, and says so", async () => {
+      await archived({ a: "secret one", b: "two", c: "three" });
+      const report = await moving(async () => assertEquals((await eraseAll(["a"])).failed, 0))();
+      assertEquals(report.errors.map(({ code }) => code), ["UNAVAILABLE"]);
+      assertEquals(/secret/.test(await everyByte()), false);
+      assertEquals((await eraseAll(["b"])).failed, 0);
+      await store.evict("c");
+      await store.ensureKs("c");
+      assertEquals([await stack.get("c"), /secret|two/.test(await everyByte())], ["three", false]);
+    });
+
+    it("does not erase a tombstone before that pack is looked into: a rebuild brings nothing back", async () => {
+      await archived({ a: "secret one", b: "two", c: "three" });
+      const [reached, moved] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const dying = stack.store({
+        datastore: {
+          ...archive.datastore,
+          async deleteKeys(names, options) {
+            await archive.datastore.deleteKeys(names, options);
+            if (!names.some((name) => name.endsWith("d"))) return;
+            reached.resolve();
+            await moved.promise;
+            throw new TundraError("UNAVAILABLE", "it dies");
+          },
+        },
+      });
+      let dead: Promise<unknown> | undefined;
+      await moving(() => {
+        dead = erase(dying, ["a"]).catch(() => {});
+        return reached.promise;
+      })();
+      moved.resolve();
+      await dead;
+      await stack.flush();
+      for (let done = false; !done;) ({ done } = await rebuild(stack.store({ datastore: archive.datastore })));
+      await store.ensureKs("a", "c");
+      assertEquals([await stack.get("a"), await stack.get("c")], [null, "three"]);
+    });
   });
 
   it("by two at once ends as well", async () => {

@@ -162,6 +162,7 @@ describe("the keys and objects of a store", () => {
       hours: "tundra:default:hours",
       runs: "tundra:default:runs",
       stats: "tundra:default:stats",
+      erased: "tundra:default:erased",
     });
     assertEquals(record("user:1"), "tundra:default:rec:user:1");
     assertEquals(record(""), "tundra:default:rec:");

@@ -1,0 +1,249 @@
+/**
+ * Erasures delete packs at once: what sweeps and other erasures find, and do, while that happens.
+ */
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { type Datastore, TundraError, type TundraStore } from "../../mod.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
+import { erase, type EraseOptions, sweep } from "../../src/operations/mod.ts";
+import { placeOf } from "../../src/archive/place.ts";
+import { noteErasure } from "../../src/scripts/note_erasure.ts";
+import { readIndex } from "../../src/scripts/read_index.ts";
+import { relocate } from "../../src/scripts/relocate.ts";
+import { withArchive } from "../support/fixtures.ts";
+import { withIndex } from "../support/index.ts";
+import { type OldArchive, oldArchive } from "../support/old_archive.ts";
+import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { HOUR_MS } from "../support/times.ts";
+
+describe("an erasure, which deletes packs at once,", () => {
+  const stack = withArchive();
+  const tools = withIndex(stack);
+  let archive: NotedArchive;
+  let store: TundraStore;
+  let old: OldArchive;
+
+  beforeEach(async () => {
+    await stack.flush();
+    archive = notedArchive();
+    store = stack.store({ datastore: archive.datastore });
+    await store.tick(); // gives the index its id
+    old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+  });
+  afterEach(() => setPlatform());
+
+  /** A store whose datastore has these functions. */
+  const hooked = (hooks: (inner: Required<Datastore>) => Partial<Datastore>) =>
+    stack.store({ datastore: { ...archive.datastore, ...hooks(archive.datastore) } });
+
+  const evicted = (words: Record<string, string>) =>
+    tools.setRecords(
+      Object.fromEntries(
+        Object.entries(words).map(([key, ver]) => [key, { ver, flag: "e" as const, fp: "a".repeat(40) }]),
+      ),
+    );
+
+  async function eraseAll(keys: string[], options: EraseOptions = {}, by = store) {
+    for (let calls = 1;; calls++) {
+      assertLessOrEqual(calls, 100, "it does not end");
+      const report = await erase(by, keys, options);
+      if (report.done) return report;
+    }
+  }
+
+  /** The packs that hold versions of a key. */
+  async function holders(key: string): Promise<string[]> {
+    const packs = await Promise.all(
+      archive.packs().map(async (name) => {
+        const entries = await archive.entries(name);
+        return entries.some((entry) => entry.key === key) ? [name] : [];
+      }),
+    );
+    return packs.flat();
+  }
+
+  it("leaves a copy that a sweep does not delete, though the record names a pack that is gone", async () => {
+    const [x, y] = await old.pack(30, [{ key: "x" }, { key: "y" }]);
+    const { ver } = placeOf(y!);
+    const [, copy] = await old.pack(20, [{ key: "z" }, { key: "y", ver }]);
+    await evicted({ y: y!, z: copy!.replace("y", "z") });
+    archive.objects.delete(`default/~packs/${ver}`); // the commit that names it came after an erasure of x
+    assert(x !== undefined);
+    for (let round = 0; round < 2; round++) assertEquals((await sweep(store)).done, true);
+    assertEquals((await holders("y")).length, 1);
+  });
+
+  it("hides no older value from a sweep that is about to delete its tombstone", async () => {
+    /** A tombstone of `k`, and an older value of it beside `x`; the names of what holds them. */
+    const setUp = async () => {
+      archive.objects.clear();
+      await stack.flush();
+      await store.tick();
+      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      for (const days of [90, 80, 70]) await old.pack(days, [{ key: `p${days}` }, { key: `q${days}` }]);
+      const [x, , y] = await old.pack(60, [{ key: "x" }, { key: "k" }, { key: "y" }]);
+      await old.own(50, { key: "k", gone: true });
+      await evicted({ x: x!, y: y! });
+    };
+    const isSafe = async () => {
+      const isThere = archive.own().some((name) => name.startsWith("default/k/"));
+      return isThere || (await holders("k")).length === 0;
+    };
+    // before any call of a sweep of few requests, and before any read of one
+    let calls = 1;
+    for (let before = 1; before <= calls; before++) {
+      await setUp();
+      let done = false;
+      for (calls = 1; !done; calls++) {
+        assertLessOrEqual(calls, 100, "it does not end");
+        if (calls === before) await eraseAll(["x"]);
+        ({ done } = await sweep(store, { maxSubrequests: 20 }));
+        assert(await isSafe(), `erased before call ${before}: the tombstone is gone, an older value is in a pack`);
+      }
+    }
+    assert(calls > 2, `${calls} calls`);
+    let reads = 1;
+    for (let before = 1; before <= reads; before++) {
+      await setUp();
+      reads = 0;
+      const racing = hooked(({ fetchRanges }) => ({
+        async fetchRanges(...args) {
+          if (++reads === before) await eraseAll(["x"]);
+          return await fetchRanges(...args);
+        },
+      }));
+      await sweep(racing);
+      assert(await isSafe(), `erased before read ${before}: the tombstone is gone, an older value is in a pack`);
+    }
+    assert(reads > 3, `${reads} reads`);
+  });
+
+  it("keeps a pack of which a record could not be told of its new place, and takes the new one back", async () => {
+    const [x, y] = await old.pack(30, [{ key: "x" }, { key: "y" }]);
+    await evicted({ x: x!, y: y! });
+    const before = archive.packs();
+    const racing = hooked(({ putKey }) => ({
+      async putKey(...args) {
+        if (args[0].includes("/~packs/")) await stack.raw("SET", "tundra:default:rec:y", "9 another layout");
+        return await putKey(...args);
+      },
+    }));
+    let report = await erase(racing, ["x"]);
+    while (report.failed === 0) report = await erase(racing, ["x"]);
+    assertEquals([report.done, report.errors.map(({ code }) => code)], [false, ["UNAVAILABLE"]]);
+    assertEquals(archive.packs(), before);
+    report = await erase(store, ["x"]);
+    assertEquals([report.done, report.errors.map(({ key, code }) => [key, code])], [false, [["y", "UNSUPPORTED"]]]);
+    assertEquals(archive.packs(), before);
+    await evicted({ y: y! });
+    assertEquals((await eraseAll(["x"])).failed, 0);
+    const [pack] = await holders("y");
+    assertEquals([pack], [`default/~packs/${placeOf((await stack.record("y"))!.ver).pack}`]);
+  });
+
+  it("puts no pack an hour after its look at the records", async () => {
+    const [x, y] = await old.pack(30, [{ key: "x" }, { key: "y" }]);
+    await evicted({ x: x!, y: y! });
+    let aheadMs = 0;
+    setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + aheadMs });
+    const frozen = hooked(({ fetchRanges }) => ({
+      async fetchRanges(...args) {
+        const answers = await fetchRanges(...args);
+        if (args[0].some(({ offset }) => offset === 16)) aheadMs += 1.1 * HOUR_MS; // the block: it was frozen
+        return answers;
+      },
+    }));
+    const before = archive.packs();
+    const options = { deadlineMs: 5 * HOUR_MS };
+    const failure = await eraseAll(["x"], options, frozen).catch((error) => error);
+    assertEquals(failure.code, "UNAVAILABLE");
+    assertEquals(archive.packs(), before);
+    assertEquals((await eraseAll(["x"], options)).failed, 0);
+  });
+
+  it("tells records once, though the answer was lost and it looked meanwhile: no pack is taken back that they name", async () => {
+    const [x, y] = await old.pack(30, [{ key: "x" }, { key: "y" }]);
+    await evicted({ x: x!, y: y! });
+    const told = await old.pack(0, [{ key: "y", ver: placeOf(y!).ver }, { key: "z" }]);
+    const { pack } = placeOf(told[0]!);
+    const seen = await readIndex(tools.index, []);
+    const moves = [{ key: "y", from: y!, to: told[0]! }];
+    assertEquals(await relocate(tools.index, pack, seen, moves), ["moved"]);
+    await noteErasure(tools.index);
+    await tools.changesNothing(async () => assertEquals(await relocate(tools.index, pack, seen, moves), ["moved"]));
+  });
+
+  it("takes no tombstone that came after it had erased values: it may bury one that it has not seen", async () => {
+    for (const dies of [false, true]) {
+      archive.objects.clear();
+      await stack.flush();
+      await store.tick();
+      await stack.raw("SET", "k", "old");
+      await store.dirty("k");
+      await store.tick();
+      let written = false;
+      const racing = hooked(({ listKeys, deleteKeys }) => ({
+        async listKeys(...args) {
+          if (!written && args[0] === "default/~packs/") { // values in objects of their own are erased by now
+            written = true;
+            await stack.raw("SET", "k", "anew");
+            await store.dirty("k");
+            await store.tick();
+            await store.del("k");
+            await store.tick();
+          }
+          return await listKeys(...args);
+        },
+        async deleteKeys(...args) {
+          await deleteKeys(...args);
+          if (dies && written) throw new TundraError("UNAVAILABLE", "it dies");
+        },
+      }));
+      if (dies) await eraseAll(["k"], {}, racing).catch(() => {});
+      else await eraseAll(["k"], {}, racing);
+      assert(written);
+      const names = archive.own();
+      const hasTombstone = names.some((name) => name.endsWith("d"));
+      assertEquals(names.some((name) => !name.endsWith("d")) && !hasTombstone, false, names.join());
+      if (!dies) assertEquals(names, []);
+    }
+  });
+
+  it("takes a key that is in Redis alone, in a store that is new", async () => {
+    archive.objects.clear();
+    await stack.flush();
+    await stack.raw("SET", "k", "value");
+    assertEquals((await erase(store, ["k"], { dryRun: true })).done, true);
+    assertEquals(await stack.exists("k"), 1);
+    await eraseAll(["k"]);
+    assertEquals([await stack.exists("k"), archive.names()], [0, []]);
+  });
+
+  it("looks again for what another erasure moves while its own proof passes", async () => {
+    await old.pack(40, [{ key: "w" }, { key: "v" }]);
+    const [x, y, z] = await old.pack(30, [{ key: "x" }, { key: "y" }, { key: "z" }]);
+    await evicted({ x: x!, y: y!, z: z! });
+    let reads = 1;
+    for (let before = 1; before <= reads; before++) {
+      archive.objects.clear();
+      await stack.flush();
+      await store.tick();
+      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      await old.pack(40, [{ key: "w" }, { key: "v" }]);
+      const words = await old.pack(30, [{ key: "x" }, { key: "y" }, { key: "z" }]);
+      await evicted({ x: words[0]!, y: words[1]!, z: words[2]! });
+      reads = 0;
+      const racing = hooked(({ fetchRanges }) => ({
+        async fetchRanges(...args) {
+          if (++reads === before) await eraseAll(["y"]);
+          return await fetchRanges(...args);
+        },
+      }));
+      const { proof } = await eraseAll(["x"], {}, racing);
+      assertEquals([proof?.objects, await holders("x")], [0, []], `before read ${before}`);
+      await eraseAll(["x", "y"]);
+      assertEquals([await holders("x"), await holders("y"), (await holders("z")).length], [[], [], 1]);
+    }
+    assert(reads > 6, `${reads} reads`);
+  });
+});
