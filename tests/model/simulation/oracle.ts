@@ -141,6 +141,8 @@ export interface Oracle {
   undeleted(key: string): string[];
   /** Tells if this version of a key was removed on purpose. */
   isRemoved(key: string, ver: string): boolean;
+  /** The time of the last version of a key that was removed on purpose, microseconds; 0 for none. */
+  removedUs(key: string): number;
   /**
    * Tells if its newest version is a value that no record ever named, and there is no record now. An upload that nobody
    * committed may come after the version that expired, if Redis' clock went back, or after the
@@ -263,6 +265,8 @@ export function makeOracle(
   const robbed = new Set<string>();
   const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
+  /** The operations that have put objects. */
+  const putBy = new Map<string, SimulatedOp | undefined>();
   /** Every version that was ever put, and what it holds. */
   const everPut = new Map<string, ValueState>();
   let time = 0;
@@ -725,7 +729,7 @@ export function makeOracle(
   function removalIsRight(key: string, truth: Truth, ops: readonly SimulatedOp[]): boolean {
     if (leniency.rolledBack) return true;
     return ops.some((op) =>
-      op.kind === "del" && op.keys.includes(key) &&
+      (op.kind === "del" || op.kind === "erase") && op.keys.includes(key) &&
       (op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))
     );
   }
@@ -743,7 +747,8 @@ export function makeOracle(
 
   /** Notes which places and versions records name now: Redis may go back to that for 48 hours. */
   function noteNamed(key: string, { ver: word }: KeyRecord): void {
-    if (word === "" || leniency.sweeps === undefined) return;
+    // while records are rebuilt, they name older versions first: Redis does not go back to that without the walk
+    if (word === "" || leniency.sweeps === undefined || newestUs !== undefined) return;
     for (const name of [word, word.split("@")[0]!]) namedAtUs.set(`${key} ${name}`, redisUs());
   }
 
@@ -790,7 +795,40 @@ export function makeOracle(
     const isHistory = versionMicros(record.ver) > us || newer.length > 0;
     if (!isHistory) wrong("it may be the last copy of an acknowledged value");
     if (ago(ver) < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it was its key's value within keepMs");
-    if (ageUs < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it is younger than keepMs");
+    if (nowUs - us < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it is younger than keepMs");
+  }
+
+  /** What was put just now is taken back, as an erasure looked meanwhile what is left: nothing names it. */
+  function takesBack(name: string, { key, ver, word }: ArchiveEntry, ops: readonly SimulatedOp[]): boolean {
+    if (!name.includes("/~packs/") || !ops.includes(putBy.get(name)!)) return false;
+    if (read(truths.get(key)?.record).ver === word) fail("R7 what is taken back is not named", `${word} of ${key}`);
+    if (versionMicros(ver) <= (truths.get(key)?.deletableUs ?? 0)) return true; // it may be erased by now
+    return versionsOf(archive, key).some((other) => other.ver === ver && other.word !== word);
+  }
+
+  /**
+   * An erasure deletes tombstones of its keys once nothing older is left, and packs of which all other versions have a
+   * copy, that records name; `false`: it is another deletion, such as a tick's within it.
+   */
+  function erasureIsRight({ key, ver, word, state }: ArchiveEntry, { keys }: SimulatedOp, names: readonly string[]) {
+    const others = versionsOf(archive, key).filter((other) => !names.includes(holderOf(key, other.word)));
+    const isOwn = keys.includes(key) && state === null; // the record of a removed key goes on to name its tombstone
+    if (!isOwn && word.includes("@") && others.some((other) => other.ver === ver)) {
+      if (read(truths.get(key)?.record).ver === word) fail("R7 an erased pack is not named", `${word} of ${key}`);
+      return true;
+    }
+    if (keys.includes(key) && state !== null) { // its orphans go too; else it was removed before, as for any deletion
+      const text = truths.get(key)?.record;
+      return held(key) === null && (text === undefined || (read(text).rev === 0 && isGone(read(text))));
+    }
+    if (!isOwn) return false;
+    const us = (other: ArchiveEntry) => versionMicros(other.ver);
+    const left = others.find((older) =>
+      older.state !== null && us(older) < versionMicros(ver) &&
+      !others.some((other) => other.state === null && us(other) > us(older)) // a purge puts a marker before
+    );
+    if (left) fail("4 no tombstone is erased before what it buries", `${word} of ${key}, ${left.word}`);
+    return true;
   }
 
   /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
@@ -799,7 +837,10 @@ export function makeOracle(
     const truth = truths.get(key);
     const id = redis.peek(ID)?.value;
     if (!truth || leniency.rolledBack || leniency.severalIndexes || leniency.lostIndex) return;
-    if (id !== undefined && index !== id) fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
+    const isCopy = everPut.has(`${key} ${ver}`); // of what an index before a rebuild has put, perhaps
+    if (id !== undefined && index !== id && !isCopy) {
+      fail("R8 a version names its index", `${ver} of ${key} names ${index}`);
+    }
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
     const { ver: now } = read(truth.record);
     const copied = versionsOf(archive, key).find((other) => other.ver === ver);
@@ -901,6 +942,7 @@ export function makeOracle(
       const entries = readEntries(name, bytes, (what) => fail("objects lie under their names", what));
       if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
       archive.set(name, { bytes, entries });
+      putBy.set(name, ops[0]);
       for (const { key, ver, state } of entries) everPut.set(`${key} ${ver}`, state);
     },
     lose(name) {
@@ -909,9 +951,12 @@ export function makeOracle(
     },
     drop(names, ops = []) {
       const bySweep = leniency.sweeps !== undefined && ops.some(({ kind }) => kind === "sweep");
+      const erasure = ops.find(({ kind }) => kind === "erase");
       for (const name of names) {
         for (const entry of archive.get(name)?.entries ?? []) {
           const truth = truths.get(entry.key);
+          if (erasure && erasureIsRight(entry, erasure, names)) continue;
+          if (takesBack(name, entry, ops)) continue;
           if (bySweep) sweepIsRight(name, entry);
           if (truth) deletionIsRight(entry, truth, bySweep);
         }
@@ -961,6 +1006,7 @@ export function makeOracle(
       });
     },
     isRemoved: (key, ver) => versionMicros(ver) <= (truths.get(key)?.removedUs ?? 0),
+    removedUs: (key) => truths.get(key)?.removedUs ?? 0,
     hasOrphan(key) {
       if (!truths.has(key) || robbed.has(key)) return true; // its tombstone was left out, or lost
       if (redis.peek(recordName(key))) return false;

@@ -135,7 +135,7 @@ async function disturb(box: Sandbox, mode: Mode): Promise<void> {
 }
 
 /** A rebuild, in one call or in several of few requests. */
-function rebuildOperation(box: Sandbox): Operation {
+export function rebuildOperation(box: Sandbox): Operation {
   const { choices } = box.world;
   const options = {
     ...(choices.chance(400) ? { maxSubrequests: 40 + choices.int(8) } : {}),

@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { choicesText, seededChoices } from "./choices.ts";
+import { runErasures } from "./erasures.ts";
 import { runHistories } from "./histories.ts";
 import { runPeeks } from "./peeks.ts";
 import { runLarge } from "./large.ts";
@@ -19,7 +20,7 @@ import { runTransparent } from "./transparent.ts";
 
 /**
  * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
- * indexes rebuilt, large values, transparent clients.
+ * indexes rebuilt, keys erased, large values, transparent clients.
  */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
@@ -30,6 +31,7 @@ export const PLAYS: Record<string, Play> = {
   histories: runHistories,
   peeks: runPeeks,
   rebuilds: runRebuilds,
+  erasures: runErasures,
   large: runLarge,
   transparent: runTransparent,
 };

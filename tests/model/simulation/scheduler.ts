@@ -41,6 +41,8 @@ export interface SimulatedWorld {
   redisUs(): number;
   /** Steps that may happen now. */
   readonly ready: Happening[];
+  /** A process whose steps wait as long as there are others. */
+  paused: { dead: boolean } | undefined;
   /** Steps that may happen at any time, or never: copies of requests, mostly. */
   readonly late: Happening[];
   /** Resolves when the scheduler says so. */
@@ -84,6 +86,7 @@ export function makeSimulatedWorld(choices: Choices, startUs: number, log?: stri
     redisSkewUs: 0,
     redisUs: () => world.nowUs + world.redisSkewUs,
     ready: [],
+    paused: undefined,
     late: [],
     log,
     note(line) {
@@ -104,12 +107,15 @@ export function makeSimulatedWorld(choices: Choices, startUs: number, log?: stri
       const { ready, late, pace } = world;
       for (let i = ready.length - 1; i >= 0; i--) if (ready[i]!.owner?.dead) ready.splice(i, 1);
       const timer = nextTimer();
+      const open = world.paused ? ready.filter(({ owner }) => owner !== world.paused) : ready;
+      if (open.length === 0) world.paused = undefined;
       if (late.length > 0 && choices.chance(pace.late)) {
         late.splice(choices.int(late.length), 1)[0]!.run();
       } else if (timer && (ready.length === 0 || choices.chance(pace.timers))) fire(timer);
       else if (ready.length > 0) {
-        const i = ready.length > 1 && choices.chance(pace.reorder) ? choices.int(ready.length) : 0;
-        const [happening] = ready.splice(i, 1);
+        const those = open.length > 0 ? open : ready;
+        const i = those.length > 1 && choices.chance(pace.reorder) ? choices.int(those.length) : 0;
+        const [happening] = ready.splice(ready.indexOf(those[i]!), 1);
         world.nowUs += 1 + (pace.reorder > 0 ? choices.pick(STEP_US) : 20);
         happening!.run();
       } else return false;

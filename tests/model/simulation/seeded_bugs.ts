@@ -26,7 +26,17 @@ export interface SeededBug {
   /** The kind of schedules in which it is hunted, if not any. */
   /** `true`: stores encrypt. */
   encrypted?: boolean;
-  play?: "liveness" | "several" | "policy" | "sweeps" | "histories" | "peeks" | "rebuilds" | "large" | "transparent";
+  play?:
+    | "liveness"
+    | "several"
+    | "policy"
+    | "sweeps"
+    | "histories"
+    | "peeks"
+    | "rebuilds"
+    | "erasures"
+    | "large"
+    | "transparent";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -38,6 +48,148 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 5024927,
     where: "commit",
     patches: [["empty[#empty + 1] = KEYS[4 + i]", ""]],
+  },
+  // ---- erasures
+  {
+    name: "an erasure goes through values and tombstones of a pack together",
+    play: "erasures",
+    where: "src/operations/erase_archive.ts",
+    patches: [['return kind === "values" ? !isTombstone : ', 'return kind === "values" ? true : ']],
+  },
+  {
+    name: "an erasure erases tombstones before it has proved that no value is left",
+    play: "erasures",
+    where: "src/operations/erase_run.ts",
+    patches: [[
+      '  "proof of values",\n  "tombstones",\n  "packed tombstones",',
+      '  "tombstones",\n  "packed tombstones",',
+    ]],
+  },
+  {
+    name: "an erasure erases tombstones before packed values",
+    play: "erasures",
+    where: "src/operations/erase_run.ts",
+    patches: [[
+      '  "packed values",\n  "proof of values",\n  "tombstones",',
+      '  "tombstones",\n  "packed values",\n  "proof of values",',
+    ]],
+  },
+  {
+    name: "an erasure deletes a pack with the versions of other keys",
+    play: "erasures",
+    where: "src/operations/erase_archive.ts",
+    patches: [["|| !await moveOthers(run, pack, kept, records)) return;", ") return;"]],
+  },
+  {
+    name: "an erasure deletes a pack of which a record was not told",
+    play: "erasures",
+    where: "src/operations/sweep_move.ts",
+    patches: [['outcome === "moved" || outcome === "again"', 'outcome !== "erased"']],
+  },
+  {
+    name: "an erasure takes what was written anew meanwhile",
+    play: "erasures",
+    where: "src/operations/erase_archive.ts",
+    patches: [["if (!(record === null || isRemoved(record)) && !run.dryRun) {", "if (false) {"]],
+  },
+  {
+    name: "an erasure does not wait until removals are archived",
+    play: "erasures",
+    where: "src/operations/erase_redis.ts",
+    patches: [['if (record !== undefined && record.rev !== 0 && record.flag === "g") waiting++;', ""]],
+  },
+  {
+    name: "an erasure takes tombstones that came after it had erased values",
+    play: "erasures",
+    where: "src/operations/erase_archive.ts",
+    patches: [["isTombstone && versionMicros(ver) < sinceUs", "isTombstone"]],
+  },
+  {
+    name: "an erasure in a new store leaves keys in Redis",
+    play: "erasures",
+    where: "src/operations/erase.ts",
+    patches: [["owned === undefined ? removeFirst(run) :", "owned === undefined ? Promise.resolve(true) :"]],
+  },
+  {
+    name: "a repeated relocation does not know its own effect",
+    play: "erasures",
+    where: "relocate",
+    patches: [["elseif texts[i] and r.ver == to then", "elseif false then"]],
+  },
+  {
+    name: "a move does not look if something was erased meanwhile",
+    play: "erasures",
+    where: "relocate",
+    patches: [["or (texts[3] or '0') ~= ARGV[3]", ""]],
+  },
+  {
+    name: "an erasure tells nobody that it looks what is left",
+    play: "erasures",
+    where: "note_erasure",
+    patches: [["redis.call('SET', KEYS[1], at)", ""]],
+  },
+  {
+    name: "a pack is not taken back though a key was erased meanwhile",
+    play: "erasures",
+    where: "src/operations/sweep_move.ts",
+    patches: [['if (!outcomes.includes("moved")) await context', "if (false) await context"]],
+  },
+  {
+    name: "a pack is taken back though a record names it",
+    play: "erasures",
+    where: "src/operations/sweep_move.ts",
+    patches: [['if (!outcomes.includes("moved")) await context', "await context"]],
+  },
+  {
+    name: "a proof takes a pack that went meanwhile for an empty one",
+    play: "erasures",
+    where: "src/operations/erase_archive.ts",
+    patches: [[
+      "return directory?.entries.filter(({ key }) => isChosen(key));",
+      "return directory?.entries.filter(({ key }) => isChosen(key)) ?? [];",
+    ]],
+  },
+  {
+    name: "a proof does not look into packs",
+    play: "erasures",
+    where: "src/operations/erase_run.ts",
+    patches: [['  "proof of packs",\n', ""]],
+  },
+  {
+    name: "a proof does not look at keys that were removed since it began",
+    play: "erasures",
+    where: "src/operations/erase_redis.ts",
+    patches: [[" && versionMicros(record!.ver) < state.provedUs", ""]],
+  },
+  {
+    name: "a rebuild forgets that something was erased",
+    play: "erasures",
+    where: "src/scripts/rebuild.ts",
+    patches: [[", KEYS[6], int(now_us))", ")"]],
+  },
+  {
+    name: "a sweep's search takes a pack that went meanwhile for an empty one",
+    play: "erasures",
+    where: "src/operations/sweep_search.ts",
+    patches: [["if (directory === undefined) search.blind = true;", ""]],
+  },
+  {
+    name: "a sweep's search does not read packs that were put meanwhile",
+    play: "erasures",
+    where: "src/operations/sweep_search.ts",
+    patches: [["(mayBePutSince(pack) && !search.seen.includes(pack))", "false"]],
+  },
+  {
+    name: "a sweep does not ask if the place that a record names is there",
+    play: "erasures",
+    where: "src/operations/sweep_act.ts",
+    patches: [['if (reason === "moved") {', 'if (reason === "moved" && copy !== "") {']],
+  },
+  {
+    name: "a move puts a pack days after its look",
+    play: "erasures",
+    where: "src/operations/sweep_move.ts",
+    patches: [["if (monotonicMs() - run.lookedAtMs > PUT_MS) {", "if (false) {"]],
   },
   // ---- large values
   {

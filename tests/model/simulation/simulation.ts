@@ -14,7 +14,7 @@ import { type Freezer, notFound, TundraError, tundraStore } from "../../../mod.t
 import { versionMicros } from "../../../src/base/keys.ts";
 import { aesGcmFreezer, rotate } from "../../../src/encryption/mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
-import { moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
+import { erase, moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
 import { loadLostRecords } from "../../../src/tick/hourly.ts";
 import { transparentRedis } from "../../../src/transparent/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
@@ -49,6 +49,7 @@ export interface Subject {
   notFound: typeof notFound;
   moveIndex: typeof moveIndex;
   sweep: typeof sweep;
+  erase: typeof erase;
   versions: typeof versions;
   restoreVersion: typeof restoreVersion;
   peek: typeof peek;
@@ -66,7 +67,7 @@ await loadLostRecords();
 
 const asFiles: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate, transparentRedis },
+  ...{ moveIndex, sweep, erase, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate, transparentRedis },
 };
 const { bun, deno } = process.versions;
 

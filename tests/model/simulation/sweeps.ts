@@ -146,7 +146,7 @@ export function process(
 }
 
 /** A sweep, in one call or in several of few requests. */
-function sweepOperation(box: Sandbox): Operation {
+export function sweepOperation(box: Sandbox): Operation {
   const { choices } = box.world;
   const options = {
     ...(choices.chance(300) ? { maxSubrequests: 20 + choices.int(20) } : {}),
@@ -157,7 +157,7 @@ function sweepOperation(box: Sandbox): Operation {
 }
 
 /** A rotation, in one call or in several of few requests. */
-function rotateOperation(box: Sandbox): Operation {
+export function rotateOperation(box: Sandbox): Operation {
   const { choices } = box.world;
   const options = {
     ...(choices.chance(300) ? { maxSubrequests: 30 + choices.int(20) } : {}),
