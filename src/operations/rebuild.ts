@@ -3,22 +3,15 @@
  * @module
  */
 import { checkBoolean, checkMethods } from "../base/arguments.ts";
-import { badArgument, show, TundraError } from "../base/errors.ts";
+import { badArgument } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
-import { idChanged } from "../core/identity.ts";
-import { unsupportedRecord } from "../core/key_errors.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { guardedDatastore } from "../datastores/guarded.ts";
-import { raise, type RaiseOutcome } from "../scripts/raise.ts";
-import { confirmRebuild, type RebuildCounts, type RebuildState } from "../scripts/rebuild.ts";
 import type { TundraStore } from "../store_interface.ts";
-import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
-import { beginRebuild, checkStillOwner, copyMarks, examine, idToBe, type Wishes } from "./rebuild_begin.ts";
-import { copyArchive } from "./rebuild_copy.ts";
+import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { type KeyError, keyErrors } from "./key_errors.ts";
-import { planRebuild } from "./rebuild_plan.ts";
-import { type Position, type Step, walkArchive } from "./rebuild_walk.ts";
+import { goOn, plan, type RebuildRun } from "./rebuild_run.ts";
 import { untilBound } from "./until_bound.ts";
 
 /** Options of {@linkcode rebuild}. `maxSubrequests` is at least 40. */
@@ -81,10 +74,6 @@ export interface RebuildReport extends OperationReport {
 
 const WHAT = "rebuild an index";
 const LEAST_REQUESTS = 40;
-/** Requests that end a rebuild. */
-const END_REQUESTS = 5;
-const WALK: Position = { stage: "walk" };
-const END = textOf({ stage: "end" });
 
 /**
  * Rebuilds the index in Redis of the archive alone: after `FLUSHDB`, after Redis has lost its data, or for a new
@@ -135,130 +124,8 @@ async function rebuildWith(context: Context, options: RebuildOptions): Promise<R
     if (takeOver) throw badArgument(WHAT, "takeOver with from", "false", takeOver);
   }
   const source = from && guardedDatastore(from);
-  const run = new Rebuild(bounds, { takeOver, source }, skipDamaged);
-  if (dryRun) return await run.plan();
-  return run.report(await untilBound(bounds, () => run.go()));
-}
-
-/** One call. */
-class Rebuild {
-  readonly #bounds: Bounds;
-  readonly #wishes: Wishes;
-  readonly #skipDamaged: boolean;
-  #counts: RebuildCounts = {
-    ...{ keys: 0, evicted: 0, gone: 0, resident: 0, lost: 0 },
-    objects: 0,
-    packs: 0,
-    copied: 0,
-  };
-  readonly #errors = keyErrors();
-
-  constructor(bounds: Bounds, wishes: Wishes, skipDamaged: boolean) {
-    this.#bounds = bounds;
-    this.#wishes = wishes;
-    this.#skipDamaged = skipDamaged;
-  }
-
-  report(done: boolean): RebuildReport {
-    return { ...this.#bounds.report(done), ...this.#counts, ...this.#errors.report() };
-  }
-
-  async plan(): Promise<RebuildReport> {
-    const { nothing } = await examine(this.#bounds, this.#wishes);
-    if (nothing) return this.report(true);
-    const { context } = this.#bounds;
-    const { source = context.datastore } = this.#wishes;
-    const read = { bounds: this.#bounds, context: { ...context, datastore: source }, skipDamaged: this.#skipDamaged };
-    const { counts, damaged, done, rivals } = await planRebuild(read);
-    this.#counts = counts;
-    for (const key of rivals) this.#note(rivalsOf(key));
-    for (const error of damaged) this.#note(error);
-    return this.report(done);
-  }
-
-  /** Goes on until the end, or until a bound is reached: `false`. */
-  async go(): Promise<boolean> {
-    for (;;) {
-      const situation = await examine(this.#bounds, this.#wishes);
-      if (situation.nothing) return true;
-      const start = textOf(this.#wishes.source ? { stage: "copy" } : WALK);
-      const begun = situation.state ?? await beginRebuild(this.#bounds, situation, this.#wishes, start);
-      const state = await this.#advance(begun);
-      if (state.id !== begun.id) return this.#hasEnded(begun.id, state.id);
-      if (state.at === "") continue; // Redis has lost how far it had come
-      if (state.at !== END || !this.#bounds.mayBegin(END_REQUESTS)) return false;
-      const now = await this.#end(state.id);
-      if (now !== state.id) return this.#hasEnded(state.id, now);
-    } // Redis went back, and the rebuild with it
-  }
-
-  /** Takes steps until the end, or until a bound is reached; where the rebuild stands then. */
-  async #advance(begun: RebuildState): Promise<RebuildState> {
-    const { call, context } = this.#bounds;
-    const { id } = begun;
-    let state = begun;
-    let came = true;
-    this.#counts = state.counts;
-    while (came && state.id === id && state.at !== "" && state.at !== END) {
-      came = false;
-      const position: Position = JSON.parse(state.at);
-      const again = position.stage === "copy" ? "" : textOf(WALK);
-      for await (const { found, objects, packs, copied, damaged, next } of this.#steps(position)) {
-        const step = { id, at: state.at, next: textOf(next), again, adds: { objects, packs, copied } };
-        const raised = await raise(context.index, step, found, call);
-        state = raised;
-        if (raised.id !== id) break;
-        came = true;
-        for (const error of damaged) this.#note(error);
-        raised.outcomes.forEach((outcome, i) => this.#noteOutcome(found[i]!.key, outcome));
-        this.#counts = raised.counts;
-        this.#bounds.progress(raised.counts.keys);
-        if (raised.at !== step.next) break; // another process has gone further, or Redis went back
-      }
-    }
-    return state;
-  }
-
-  /** Ends a rebuild that has come to its end; the id as it is now. */
-  async #end(id: string): Promise<string> {
-    const { call, context, counted } = this.#bounds;
-    await checkStillOwner(this.#bounds, idToBe(id));
-    const marks = await copyMarks(this.#bounds);
-    if (marks.length > 0) await counted((each) => context.datastore.deleteKeys!(marks, each));
-    return await confirmRebuild(context.index, id, idToBe(id), END, call);
-  }
-
-  /** True if the rebuild `id` is what has given the index its id. */
-  #hasEnded(id: string, now: string): boolean {
-    if (now === idToBe(id)) return true;
-    throw idChanged();
-  }
-
-  #steps(position: Position): AsyncGenerator<Step, void, void> {
-    const bounds = this.#bounds;
-    const { source } = this.#wishes;
-    if (position.stage === "copy") return copyArchive({ bounds, source: source! }, position);
-    return walkArchive({ bounds, context: bounds.context, skipDamaged: this.#skipDamaged }, position);
-  }
-
-  #noteOutcome(key: string, outcome: RaiseOutcome): void {
-    if (outcome === "rivals") this.#note(rivalsOf(key));
-    if (outcome === "unsupported") this.#note(unsupportedRecord("rebuild", key));
-  }
-
-  #note(error: TundraError): void {
-    this.#errors.add(error.keys[0] ?? "", error);
-  }
-}
-
-/** A position as Redis keeps it. */
-function textOf(position: Position): string {
-  return JSON.stringify(position);
-}
-
-function rivalsOf(key: string): TundraError {
-  const message =
-    `Cannot tell which version of ${show(key)} came last as its newest ones must differ in their times: ` +
-    `they have the same one. ensureKs() fails for it with LOST; del() it, or write it anew with { overwrite: true }`;
-  return new TundraError("LOST", message, { keys: [key] });
+  const counts = { keys: 0, evicted: 0, gone: 0, resident: 0, lost: 0, objects: 0, packs: 0, copied: 0 };
+  const run: RebuildRun = { bounds, wishes: { takeOver, source }, skipDamaged, counts, errors: keyErrors() };
+  const done = dryRun ? await plan(run) : await untilBound(bounds, () => goOn(run));
+  return { ...bounds.report(done), ...run.counts, ...run.errors.report() };
 }
