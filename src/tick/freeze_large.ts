@@ -103,6 +103,23 @@ function tooLarge({ context, settings }: TickRun, key: string, bytes: number): T
   return new TundraError("TOO_LARGE", message, { keys: [key] });
 }
 
+/** One upload: where its bytes come from, and how far it is. */
+interface Source {
+  readonly run: TickRun;
+  readonly lease: Lease;
+  readonly head: LargeHead;
+  /** Bytes of a piece. */
+  readonly segment: number;
+  /** The temporary key. */
+  readonly temporary: string;
+  /** The object's name. */
+  readonly name: string;
+  /** Bytes so far. */
+  written: number;
+  /** The reason why it ended early, if that is not the archive's. */
+  failure: unknown;
+}
+
 /** Puts the object of what is staged. */
 async function put(
   run: TickRun,
@@ -121,7 +138,7 @@ async function put(
   const parts = Math.ceil(bytes / segment);
   const at = Math.floor(lease.nowUs / 1000);
   const head: LargeHead = { key, ver, at, index: lease.id, prev: previous, exp, bytes, parts, sha1 };
-  const source = new Source(run, lease, head, segment, temporary, name);
+  const source: Source = { run, lease, head, segment, temporary, name, written: 0, failure: undefined };
   const { signal, release } = run.until(lease.endsAt);
   try {
     await upload(run, name, source, signal);
@@ -137,64 +154,49 @@ async function put(
 /** Puts the object. What its source failed for is no failure of the archive. */
 async function upload(run: TickRun, name: string, source: Source, signal: AbortSignal): Promise<void> {
   try {
-    await putLarge(run.context.datastore, name, source.bytes(), (act) => run.counted(act, signal));
+    await putLarge(run.context.datastore, name, bytesOf(source), (act) => run.counted(act, signal));
   } catch (thrown) {
     throw source.failure !== undefined ? source.failure : new Refused(thrown);
   }
 }
 
 /** The bytes of an object, made of pieces that are read from Redis one after another. */
-class Source {
-  written = 0;
-  /** The reason why it ended early, if that is not the archive's. */
-  failure: unknown;
+async function* bytesOf(source: Source): AsyncGenerator<Uint8Array, void, void> {
+  try {
+    for await (const chunk of chunksOf(source)) {
+      source.written += chunk.length;
+      yield chunk;
+    }
+  } catch (thrown) {
+    source.failure = thrown;
+    throw thrown;
+  }
+}
 
-  constructor(
-    readonly run: TickRun,
-    readonly lease: Lease,
-    readonly head: LargeHead,
-    readonly segment: number,
-    readonly temporary: string,
-    readonly name: string,
-  ) {}
-
-  async *bytes(): AsyncGenerator<Uint8Array, void, void> {
+async function* chunksOf(source: Source): AsyncGenerator<Uint8Array, void, void> {
+  const { run, lease, head, segment, temporary, name } = source;
+  const { connection, freezers } = run.context;
+  const { key, bytes, parts } = head;
+  const theirs = async (act: Promise<Uint8Array>) => {
     try {
-      for await (const chunk of this.#chunks()) {
-        this.written += chunk.length;
-        yield chunk;
-      }
+      return await act;
     } catch (thrown) {
-      this.failure = thrown;
-      throw thrown;
+      throw new Refused(thrown);
     }
-  }
-
-  async *#chunks(): AsyncGenerator<Uint8Array, void, void> {
-    const { run, lease, head, segment, temporary, name } = this;
-    const { connection, freezers } = run.context;
-    const { key, bytes, parts } = head;
-    const theirs = async (act: Promise<Uint8Array>) => {
-      try {
-        return await act;
-      } catch (thrown) {
-        throw new Refused(thrown);
-      }
-    };
-    yield await theirs(freezeHead(head, name, freezers));
-    const digest = sha1.create();
-    for (let part = 0; part < parts; part++) {
-      if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
-      const offset = part * segment;
-      const length = Math.min(segment, bytes - offset);
-      const dump = await readStaged(connection, { name: temporary, key }, offset, length, run.call);
-      digest.update(dump);
-      if (part === parts - 1 && hex(digest.digest()) !== head.sha1) {
-        const must = "its pieces must have the SHA-1 that its payload has in Redis: they have another";
-        throw new TundraError("UNAVAILABLE", `Cannot archive ${show(key)} as ${must}`, { keys: [key] });
-      }
-      yield await theirs(freezeSegment(head, part, dump, name, freezers));
+  };
+  yield await theirs(freezeHead(head, name, freezers));
+  const digest = sha1.create();
+  for (let part = 0; part < parts; part++) {
+    if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
+    const offset = part * segment;
+    const length = Math.min(segment, bytes - offset);
+    const dump = await readStaged(connection, { name: temporary, key }, offset, length, run.call);
+    digest.update(dump);
+    if (part === parts - 1 && hex(digest.digest()) !== head.sha1) {
+      const must = "its pieces must have the SHA-1 that its payload has in Redis: they have another";
+      throw new TundraError("UNAVAILABLE", `Cannot archive ${show(key)} as ${must}`, { keys: [key] });
     }
-    yield LARGE_END();
+    yield await theirs(freezeSegment(head, part, dump, name, freezers));
   }
+  yield LARGE_END();
 }
