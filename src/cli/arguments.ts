@@ -31,84 +31,75 @@ const SIZES: Record<string, number> = {
 };
 
 /** The arguments as they were given. */
-export class Arguments {
+export interface Arguments {
   /** Words that are no options. */
   readonly words: readonly string[];
-  readonly #values: ReadonlyMap<string, string | true>;
-
-  constructor(words: readonly string[], values: ReadonlyMap<string, string | true>) {
-    this.words = words;
-    this.#values = values;
-  }
-
   /** `true` if the option was given. */
-  has(name: string): boolean {
-    return this.#values.has(name);
-  }
-
+  has(name: string): boolean;
   /** The value of an option. */
-  text(name: string): string | undefined {
-    const value = this.#values.get(name);
-    return value === true ? undefined : value;
-  }
-
-  /** A whole number, at least `least`. */
-  count(name: string, least = 1): number | undefined {
-    return this.#read(name, `a whole number, at least ${least}`, (text) => {
-      const value = /^\d{1,15}$/.test(text.replaceAll("_", "")) ? Number(text.replaceAll("_", "")) : NaN;
-      return value >= least ? value : undefined;
-    });
-  }
-
+  text(name: string): string | undefined;
+  /** A whole number, at least `least`: 1 if it is left out. */
+  count(name: string, least?: number): number | undefined;
   /** A number, more than 0 and at most 1: `0.1` or `10%`. */
-  share(name: string): number | undefined {
-    return this.#read(name, "a share such as 0.1 or 10%", (text) => {
-      const value = /^\d{1,9}(\.\d+)?%?$/.test(text) ? parseFloat(text) / (text.endsWith("%") ? 100 : 1) : NaN;
-      return value > 0 && value <= 1 ? value : undefined;
-    });
-  }
-
+  share(name: string): number | undefined;
   /** Milliseconds: `30s`, `10m`, `12h`, `7d`. */
-  durationMs(name: string): number | undefined {
-    return this.#read(name, "a duration such as 30s, 10m, 12h or 7d", (text) => {
-      const [, digits, unit] = /^(\d{1,9}(?:\.\d+)?) ?(ms|s|min|m|h|d)$/.exec(text) ?? [];
-      return digits === undefined ? undefined : Math.round(Number(digits) * DURATIONS[unit!]!);
-    });
-  }
-
+  durationMs(name: string): number | undefined;
   /** Bytes: `2048`, `16KiB`, `1MiB`. */
-  bytes(name: string): number | undefined {
-    return this.#read(name, "a size such as 2048, 16KiB or 1MiB", (text) => {
-      const [, digits, unit] = /^(\d{1,15}(?:\.\d+)?) ?([kmg]?i?b?)$/i.exec(text) ?? [];
-      const each = unit === undefined ? undefined : SIZES[unit.toLowerCase()] ?? SIZES[`${unit.toLowerCase()}b`];
-      return each === undefined ? undefined : Math.round(Number(digits) * each);
-    });
-  }
-
+  bytes(name: string): number | undefined;
   /** A time: `2026-11-25T12:00:00Z`, `2026-11-25`, or `3h` for three hours ago. */
-  date(name: string): Date | undefined {
-    return this.#read(name, "a time such as 2026-11-25T12:00:00Z, or 3h for three hours ago", (text) => {
-      const [, digits, unit] = /^(\d{1,9}) ?(s|min|m|h|d)$/.exec(text) ?? [];
-      const ms = digits === undefined ? NaN : Date.now() - Number(digits) * DURATIONS[unit!]!;
-      const date = new Date(Number.isNaN(ms) && /^\d{4}-/.test(text) ? text : ms);
-      return Number.isNaN(date.getTime()) ? undefined : date;
-    });
-  }
-
+  date(name: string): Date | undefined;
   /** One of some words. */
-  choice<T extends string>(name: string, words: readonly T[]): T | undefined {
-    return this.#read(name, `one of ${words.join(", ")}`, (text) => words.find((word) => word === text));
-  }
+  choice<T extends string>(name: string, words: readonly T[]): T | undefined;
+}
 
-  #read<T>(name: string, must: string, read: (text: string) => T | undefined): T | undefined {
-    const text = this.text(name);
+function argumentsOf(words: readonly string[], values: ReadonlyMap<string, string | true>): Arguments {
+  const textOf = (name: string): string | undefined => {
+    const value = values.get(name);
+    return value === true ? undefined : value;
+  };
+  const read = <T>(name: string, must: string, valueOf: (text: string) => T | undefined): T | undefined => {
+    const text = textOf(name);
     if (text === undefined) return undefined;
-    const value = read(text);
+    const value = valueOf(text);
     if (value === undefined) {
       throw new UsageError(`--${name} must be ${must}: current value is ${JSON.stringify(text)}`);
     }
     return value;
-  }
+  };
+  return {
+    words,
+    has: (name) => values.has(name),
+    text: textOf,
+    count: (name, least = 1) =>
+      read(name, `a whole number, at least ${least}`, (text) => {
+        const value = /^\d{1,15}$/.test(text.replaceAll("_", "")) ? Number(text.replaceAll("_", "")) : NaN;
+        return value >= least ? value : undefined;
+      }),
+    share: (name) =>
+      read(name, "a share such as 0.1 or 10%", (text) => {
+        const value = /^\d{1,9}(\.\d+)?%?$/.test(text) ? parseFloat(text) / (text.endsWith("%") ? 100 : 1) : NaN;
+        return value > 0 && value <= 1 ? value : undefined;
+      }),
+    durationMs: (name) =>
+      read(name, "a duration such as 30s, 10m, 12h or 7d", (text) => {
+        const [, digits, unit] = /^(\d{1,9}(?:\.\d+)?) ?(ms|s|min|m|h|d)$/.exec(text) ?? [];
+        return digits === undefined ? undefined : Math.round(Number(digits) * DURATIONS[unit!]!);
+      }),
+    bytes: (name) =>
+      read(name, "a size such as 2048, 16KiB or 1MiB", (text) => {
+        const [, digits, unit] = /^(\d{1,15}(?:\.\d+)?) ?([kmg]?i?b?)$/i.exec(text) ?? [];
+        const each = unit === undefined ? undefined : SIZES[unit.toLowerCase()] ?? SIZES[`${unit.toLowerCase()}b`];
+        return each === undefined ? undefined : Math.round(Number(digits) * each);
+      }),
+    date: (name) =>
+      read(name, "a time such as 2026-11-25T12:00:00Z, or 3h for three hours ago", (text) => {
+        const [, digits, unit] = /^(\d{1,9}) ?(s|min|m|h|d)$/.exec(text) ?? [];
+        const ms = digits === undefined ? NaN : Date.now() - Number(digits) * DURATIONS[unit!]!;
+        const date = new Date(Number.isNaN(ms) && /^\d{4}-/.test(text) ? text : ms);
+        return Number.isNaN(date.getTime()) ? undefined : date;
+      }),
+    choice: (name, words) => read(name, `one of ${words.join(", ")}`, (text) => words.find((word) => word === text)),
+  };
 }
 
 /**
@@ -141,5 +132,5 @@ export function readArguments(args: readonly string[], specs: OptionSpecs): Argu
     }
     values.set(name, value ?? true);
   }
-  return new Arguments(words, values);
+  return argumentsOf(words, values);
 }

@@ -7,8 +7,7 @@ import type { TundraStore } from "../store_interface.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Configuration } from "./configuration.ts";
 import type { Host, HostStream } from "./host.ts";
-import type { Counts } from "./output/progress.ts";
-import { ProgressLine } from "./output/progress.ts";
+import { type Counts, progressLine } from "./output/progress.ts";
 import { type Style, styleOf } from "./output/style.ts";
 import { json, safe, wrap } from "./output/text.ts";
 
@@ -57,7 +56,7 @@ export async function writeMessage(stream: HostStream, message: string): Promise
 /** Makes a run. */
 export function newRun(name: string, args: Arguments, host: Host, configuration: Configuration): Run {
   const isJson = args.has("json");
-  const line = new ProgressLine(host.stderr, args.has("quiet"));
+  const line = progressLine(host.stderr, args.has("quiet"));
   const waiting = setTimeout(() => {
     if (!args.has("quiet") && !host.signal?.aborted) void writeMessage(host.stderr, STILL_WAITING);
   }, PATIENT_MS);

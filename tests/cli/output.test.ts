@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { count, counted } from "../../src/base/counts.ts";
 import { ago, dollars, duration, size, time } from "../../src/cli/output/format.ts";
-import { ProgressLine } from "../../src/cli/output/progress.ts";
+import { type ProgressLine, progressLine } from "../../src/cli/output/progress.ts";
 import { styleOf } from "../../src/cli/output/style.ts";
 import { pairs, table } from "../../src/cli/output/table.ts";
 import { json, safe, safeName, widthOf, wrap } from "../../src/cli/output/text.ts";
@@ -113,7 +113,7 @@ describe("progress", () => {
   ) => {
     const { stream, text } = memoryStream(terminal);
     let now = 0;
-    act(new ProgressLine(stream, quiet, () => now), (ms) => now += ms);
+    act(progressLine(stream, quiet, () => now), (ms) => now += ms);
     return text();
   };
 

@@ -18,37 +18,37 @@ const TERMINAL_MS = 100;
 const PLAIN_MS = 10_000;
 
 /** Shows progress, at most so often. */
-export class ProgressLine {
-  readonly #stream: HostStream;
-  readonly #quiet: boolean;
-  readonly #now: () => number;
-  #shownAt: number;
-  #isShown = false;
-
-  constructor(stream: HostStream, quiet: boolean, now: () => number = () => performance.now()) {
-    this.#stream = stream;
-    this.#quiet = quiet;
-    this.#now = now;
-    this.#shownAt = now();
-  }
-
+export interface ProgressLine {
   /** Shows numbers, unless some were shown just before. */
-  show(what: string, counts: Counts): void {
-    const { isTerminal, columns } = this.#stream;
-    const now = this.#now();
-    if (this.#quiet || now - this.#shownAt < (isTerminal ? TERMINAL_MS : PLAIN_MS)) return;
-    this.#shownAt = now;
-    if (!isTerminal) return void this.#stream.write(`${what}: ${textOf(counts)}\n`);
-    const line = `${what}  ${bar(counts)}${textOf(counts)}`;
-    void this.#stream.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
-    this.#isShown = true;
-  }
-
+  show(what: string, counts: Counts): void;
   /** Removes the line, before something else is written. */
-  clear(): void {
-    if (this.#isShown) void this.#stream.write("\r\u001b[K");
-    this.#isShown = false;
-  }
+  clear(): void;
+}
+
+/** Progress on a stream; none if it is quiet. */
+export function progressLine(
+  stream: HostStream,
+  quiet: boolean,
+  nowMs: () => number = () => performance.now(),
+): ProgressLine {
+  let shownAt = nowMs();
+  let isShown = false;
+  return {
+    show(what, counts) {
+      const { isTerminal, columns } = stream;
+      const now = nowMs();
+      if (quiet || now - shownAt < (isTerminal ? TERMINAL_MS : PLAIN_MS)) return;
+      shownAt = now;
+      if (!isTerminal) return void stream.write(`${what}: ${textOf(counts)}\n`);
+      const line = `${what}  ${bar(counts)}${textOf(counts)}`;
+      void stream.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
+      isShown = true;
+    },
+    clear() {
+      if (isShown) void stream.write("\r\u001b[K");
+      isShown = false;
+    },
+  };
 }
 
 function bar({ done, total }: Counts): string {
