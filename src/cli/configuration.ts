@@ -5,10 +5,10 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
-import type { S3DatastoreOptions } from "../datastores/s3/datastore.ts";
-import { s3Datastore } from "../datastores/s3/datastore.ts";
 import { TundraError } from "../base/errors.ts";
 import { contextOf } from "../core/context.ts";
+import type { S3DatastoreOptions } from "../datastores/s3/datastore.ts";
+import { s3Datastore } from "../datastores/s3/datastore.ts";
 import { readDatabase, readSettings, usesAws } from "../env.ts";
 import { tundraStore } from "../store.ts";
 import type { TundraOptions, TundraStore } from "../store_interface.ts";

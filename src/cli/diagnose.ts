@@ -6,8 +6,8 @@
 import { TundraError } from "../base/errors.ts";
 import { s3Datastore } from "../datastores/s3/datastore.ts";
 import type { Settings } from "./configuration.ts";
-import { type Finding, hostOf, reach } from "./reach.ts";
 import { pairs } from "./output/table.ts";
+import { type Finding, hostOf, reach } from "./reach.ts";
 import type { Run } from "./run.ts";
 
 const TIMEOUT_MS = 5_000;

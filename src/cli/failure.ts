@@ -4,8 +4,8 @@
  */
 import { TundraError } from "../base/errors.ts";
 import { isUsage } from "./configuration.ts";
-import { EXIT } from "./run.ts";
 import { safeName } from "./output/text.ts";
+import { EXIT } from "./run.ts";
 
 /** A failure for a person. */
 export interface Failure {

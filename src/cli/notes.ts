@@ -2,11 +2,11 @@
  * Notes about the state of a store: is its data safe, and must a person act?
  * @module
  */
+import { count, counted } from "../base/counts.ts";
 import type { TundraError } from "../base/errors.ts";
 import { isConfirmed } from "../core/identity.ts";
 import { type DailyRun, lastVerification } from "../operations/activity.ts";
 import type { Status } from "../store_interface.ts";
-import { count, counted } from "../base/counts.ts";
 import { ago, duration } from "./output/format.ts";
 
 /** Something that a person should know. */

@@ -4,8 +4,8 @@
  * @module
  */
 import { sleep } from "../base/abort.ts";
-import type { OperationOptions, OperationReport } from "../operations/bounds.ts";
 import { counted } from "../base/counts.ts";
+import type { OperationOptions, OperationReport } from "../operations/bounds.ts";
 import type { Run } from "./run.ts";
 
 /** The plan by which an operation is run. */

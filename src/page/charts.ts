@@ -2,10 +2,10 @@
  * Charts over time: a picture and a table that need no script, and the numbers from which a script draws better ones.
  * @module
  */
+import { count } from "../base/counts.ts";
 import type { Activity } from "../operations/activity.ts";
 import { type Html, html, trusted } from "./html.ts";
 import { table } from "./layout.ts";
-import { count } from "../base/counts.ts";
 import { duration, time } from "./words.ts";
 
 type Hour = Activity["hours"][number];

@@ -2,6 +2,7 @@
  * Dead letters: the keys that could not be archived, why, and their retry.
  * @module
  */
+import { count, counted } from "../base/counts.ts";
 import type { DeadLetter } from "../dead_letters.ts";
 import { ADVICE, MORE } from "./advice.ts";
 import { handleOf, ofHandle } from "./handles.ts";
@@ -11,7 +12,6 @@ import { openButton, openForm } from "./key_forms.ts";
 import { notice, type Page, table, tokenField } from "./layout.ts";
 import { code } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { count, counted } from "../base/counts.ts";
 import { ago, visible } from "./words.ts";
 
 const SHOWN = 50;

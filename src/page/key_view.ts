@@ -2,6 +2,7 @@
  * One key: its state, its versions, and if that is allowed the return of a version and a look at the value.
  * @module
  */
+import { count } from "../base/counts.ts";
 import { TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import { contextOf } from "../core/context.ts";
@@ -19,7 +20,6 @@ import { stateTag } from "./keys_view.ts";
 import { notice, type Page, table } from "./layout.ts";
 import { code } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { count } from "../base/counts.ts";
 import { name, size, time, visible } from "./words.ts";
 
 /** Versions that are listed, and packs that are looked into: a Worker may send 50 requests. */

@@ -2,6 +2,7 @@
  * The keys that Tundra knows: a look at one, or a list by pattern and state, some steps of a scan at a time.
  * @module
  */
+import { count, counted } from "../base/counts.ts";
 import { badArgument } from "../base/errors.ts";
 import { checkMatch } from "../base/patterns.ts";
 import { contextOf } from "../core/context.ts";
@@ -15,7 +16,6 @@ import { type Content, type Html, html } from "./html.ts";
 import { openButton, openForm } from "./key_forms.ts";
 import { notice, type Page, table, tokenField } from "./layout.ts";
 import type { Visit } from "./visit.ts";
-import { count, counted } from "../base/counts.ts";
 import { ago, name, size } from "./words.ts";
 
 const STATES: readonly KeyStateName[] = ["dirty", "resident", "evicted", "dead", "gone"];

@@ -2,9 +2,10 @@
  * The first view: the verdict, the counts, the charts, and what happened last.
  * @module
  */
+import { count, counted } from "../base/counts.ts";
 import { contextOf } from "../core/context.ts";
-import type { Status } from "../store_interface.ts";
 import { activity } from "../operations/activity.ts";
+import type { Status } from "../store_interface.ts";
 import { chartOf, hasChart } from "./charts.ts";
 import { deadTable } from "./dead_view.ts";
 import { type Content, type Html, html } from "./html.ts";
@@ -14,7 +15,6 @@ import { runsTable } from "./runs.ts";
 import { estimate, sampleSizes, type Sizes } from "./sizes.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
 import type { Visit } from "./visit.ts";
-import { count, counted } from "../base/counts.ts";
 import { ago, duration, size } from "./words.ts";
 
 const [SHOWN, HOURS] = [5, 24];

@@ -2,6 +2,7 @@
  * A look at a value, evicted or not, which stays where it is. Large values are shown in part.
  * @module
  */
+import { count, counted } from "../base/counts.ts";
 import { contextOf } from "../core/context.ts";
 import { peek } from "../operations/peek.ts";
 import { type ReadValue, readValue } from "../scripts/read_value.ts";
@@ -10,7 +11,6 @@ import { keyForm } from "./key_forms.ts";
 import { keyOf } from "./key_view.ts";
 import { notice, type Page, table } from "./layout.ts";
 import type { Visit } from "./visit.ts";
-import { count, counted } from "../base/counts.ts";
 import { name, visibleBytes } from "./words.ts";
 
 const LIMITS = { bytes: 4_000, entries: 50 };

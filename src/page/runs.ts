@@ -2,10 +2,10 @@
  * The last sweeps and verifications.
  * @module
  */
+import { count } from "../base/counts.ts";
 import type { Activity } from "../operations/activity.ts";
 import { type Html, html } from "./html.ts";
 import { table } from "./layout.ts";
-import { count } from "../base/counts.ts";
 import { ago } from "./words.ts";
 
 /** A table of runs. */

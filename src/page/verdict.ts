@@ -2,10 +2,10 @@
  * The one look: is the data safe, does something wait, or must a person act?
  * @module
  */
-import type { Status } from "../store_interface.ts";
-import { type Activity, type DailyRun, lastVerification } from "../operations/activity.ts";
-import { type Html, html } from "./html.ts";
 import { count, counted } from "../base/counts.ts";
+import { type Activity, type DailyRun, lastVerification } from "../operations/activity.ts";
+import type { Status } from "../store_interface.ts";
+import { type Html, html } from "./html.ts";
 import { duration } from "./words.ts";
 
 /** A verdict and its reasons. */

@@ -2,11 +2,11 @@
  * `tundra adopt`: takes the keys of an existing database in.
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import { adopt, type AdoptOptions } from "../../operations/adopt.ts";
 import { type Command, DEADLINE, MATCH, YES } from "../command.ts";
 import { joined, runOperation, sayDry, sumNumbers } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { size } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { EXIT } from "../run.ts";

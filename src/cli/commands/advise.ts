@@ -2,10 +2,10 @@
  * `tundra advise`: what archiving would cost and save.
  * @module
  */
+import { count } from "../../base/counts.ts";
 import type { PlanAdvice } from "../../operations/advice.ts";
 import { advise, type AdviseOptions, type AdviseReport } from "../../operations/advise.ts";
 import { type Command, MATCH } from "../command.ts";
-import { count } from "../../base/counts.ts";
 import { dollars, size } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safeName } from "../output/text.ts";

@@ -2,11 +2,11 @@
  * `tundra dead`: keys that could not be archived, and their return to the queue.
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import type { DeadLetter } from "../../dead_letters.ts";
 import type { TundraStore } from "../../store_interface.ts";
 import { UsageError } from "../arguments.ts";
 import { type Command, YES } from "../command.ts";
-import { count, counted } from "../../base/counts.ts";
 import { time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safe, safeName } from "../output/text.ts";

@@ -2,11 +2,11 @@
  * `tundra erase`: every trace of keys goes from the archive at once, with a proof.
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import { erase } from "../../operations/erase.ts";
 import { type Command, MATCH, YES } from "../command.ts";
 import { runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { EXIT } from "../run.ts";
 import { chosenKeys } from "../words.ts";
 

@@ -2,9 +2,9 @@
  * `tundra list`: the keys that Tundra knows.
  * @module
  */
+import { counted } from "../../base/counts.ts";
 import { type KeyStateName, list } from "../../operations/list.ts";
 import { type Command, MATCH } from "../command.ts";
-import { counted } from "../../base/counts.ts";
 import { size, time } from "../output/format.ts";
 import { type Column, row } from "../output/table.ts";
 import { json, safe, safeName } from "../output/text.ts";

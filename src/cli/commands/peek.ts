@@ -3,12 +3,12 @@
  * @module
  */
 import { binary, bytes as bytesOf, text as textOf } from "../../base/binary.ts";
+import { count, counted } from "../../base/counts.ts";
 import { type Context, contextOf, type RequestOptions } from "../../core/context.ts";
 import { peek } from "../../operations/peek.ts";
 import { readRecords } from "../../scripts/read_records.ts";
 import { type ReadValue, readValue } from "../../scripts/read_value.ts";
 import type { Command } from "../command.ts";
-import { count, counted } from "../../base/counts.ts";
 import { duration, size } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safe, safeName } from "../output/text.ts";

@@ -3,12 +3,12 @@
  * @module
  */
 import { checkMethods } from "../../base/arguments.ts";
+import { count, counted } from "../../base/counts.ts";
 import type { Datastore } from "../../datastores/datastore.ts";
 import { rebuild, type RebuildOptions } from "../../operations/rebuild.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { table } from "../output/table.ts";
 import { EXIT } from "../run.ts";
 

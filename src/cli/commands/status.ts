@@ -2,18 +2,18 @@
  * `tundra status`: is the data safe, what waits, what failed, what is to be done.
  * @module
  */
-import { contextOf } from "../../core/context.ts";
+import { count } from "../../base/counts.ts";
 import { TundraError } from "../../base/errors.ts";
+import { contextOf } from "../../core/context.ts";
 import { activity } from "../../operations/activity.ts";
 import { checkIndex } from "../../operations/check_index.ts";
 import type { Status } from "../../store_interface.ts";
 import type { Command } from "../command.ts";
-import { count } from "../../base/counts.ts";
+import { type Note, notesOf } from "../notes.ts";
 import { size } from "../output/format.ts";
 import { pairs, table } from "../output/table.ts";
 import { wrap } from "../output/text.ts";
 import { EXIT, type Run } from "../run.ts";
-import { type Note, notesOf } from "../notes.ts";
 
 const HOUR_MS = 3_600_000;
 

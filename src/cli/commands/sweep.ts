@@ -2,11 +2,11 @@
  * `tundra sweep`: deletes from the archive what nothing needs.
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import { sweep, type SweepOptions } from "../../operations/sweep.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation, sayDry, sumNumbers } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { table } from "../output/table.ts";
 import { EXIT } from "../run.ts";
 

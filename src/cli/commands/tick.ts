@@ -2,12 +2,12 @@
  * `tundra tick`: one tick, or one after the other.
  * @module
  */
+import { onAbort } from "../../base/abort.ts";
+import { count, counted } from "../../base/counts.ts";
 import "../../operations/sweep.ts"; // a tick with --sweep or --verify needs them
 import "../../operations/verify.ts";
 import type { TickOptions, TickReport } from "../../tick/options.ts";
-import { onAbort } from "../../base/abort.ts";
 import type { Command } from "../command.ts";
-import { count, counted } from "../../base/counts.ts";
 import { duration, size, time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { json, safe, safeName } from "../output/text.ts";

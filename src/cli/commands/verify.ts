@@ -2,12 +2,12 @@
  * `tundra verify`: is the archive what Redis takes it for?
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import { verify, type VerifyOptions } from "../../operations/verify.ts";
 import { UsageError } from "../arguments.ts";
 import { type Command, DEADLINE, YES } from "../command.ts";
 import { joined, runOperation } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { EXIT } from "../run.ts";
 
 const SHOWN = 1_000;

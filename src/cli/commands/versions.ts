@@ -2,9 +2,9 @@
  * `tundra versions`: what the archive holds of a key.
  * @module
  */
+import { counted } from "../../base/counts.ts";
 import { type Version, versions } from "../../operations/versions.ts";
 import type { Command } from "../command.ts";
-import { counted } from "../../base/counts.ts";
 import { size, time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { safeName } from "../output/text.ts";

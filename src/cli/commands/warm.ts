@@ -5,11 +5,11 @@
  * back: so it is a dry run until `--yes`, as all that changes something.
  * @module
  */
+import { count, counted } from "../../base/counts.ts";
 import { warm, type WarmOptions } from "../../operations/warm.ts";
 import { type Command, DEADLINE, MATCH, YES } from "../command.ts";
 import { joined, runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
-import { count, counted } from "../../base/counts.ts";
 import { size } from "../output/format.ts";
 import { EXIT } from "../run.ts";
 import { chosenKeys } from "../words.ts";

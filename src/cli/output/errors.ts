@@ -2,8 +2,8 @@
  * Errors of single keys, for people.
  * @module
  */
-import type { Run } from "../run.ts";
 import { count } from "../../base/counts.ts";
+import type { Run } from "../run.ts";
 import { table } from "./table.ts";
 import { safe, safeName } from "./text.ts";
 

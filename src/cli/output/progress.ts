@@ -2,8 +2,8 @@
  * Progress on the stream for messages: a line that changes on a terminal, now and then a line elsewhere.
  * @module
  */
-import type { HostStream } from "../host.ts";
 import { count } from "../../base/counts.ts";
+import type { HostStream } from "../host.ts";
 import { duration } from "./format.ts";
 
 /** Numbers of a progress. */
