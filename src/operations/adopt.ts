@@ -6,6 +6,7 @@ import { checkBoolean, checkFunction, checkNumber } from "../base/arguments.ts";
 import { ignoreErrors } from "../base/callbacks.ts";
 import { badArgument, type TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import { copiedIndex, unsupportedRecord } from "../core/key_errors.ts";
@@ -19,7 +20,6 @@ import { inParts, keyBytes } from "../upstash/requests.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { checkIndex } from "./check_index.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
-import { checkMatch } from "../base/patterns.ts";
 import { type SeenKeys, seenKeys } from "./seen_keys.ts";
 import { untilBound } from "./until_bound.ts";
 

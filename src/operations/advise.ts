@@ -4,6 +4,7 @@
  */
 import { checkNames, checkNumber } from "../base/arguments.ts";
 import { badArgument } from "../base/errors.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import { countAll, measure } from "../scripts/measure.ts";
@@ -12,7 +13,6 @@ import type { TundraOptions, TundraStore } from "../store_interface.ts";
 import { connect } from "../upstash/connection.ts";
 import { adviceOf, type MeasuredKey, type PrefixAdvice, type Prices, PUBLISHED, type Scanned } from "./advice.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
-import { checkMatch } from "../base/patterns.ts";
 import { seenKeys } from "./seen_keys.ts";
 import { untilBound } from "./until_bound.ts";
 

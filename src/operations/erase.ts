@@ -5,6 +5,7 @@
 import { checkBoolean, checkNames } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
+import { checkMatch, globOf } from "../base/patterns.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
@@ -23,7 +24,6 @@ import {
   STEPS,
 } from "./erase_run.ts";
 import { type KeyError, keyErrors } from "./key_errors.ts";
-import { checkMatch, globOf } from "../base/patterns.ts";
 import { ownedIndex } from "./owned_index.ts";
 import { NO_LOOK } from "./records_now.ts";
 import { untilBound } from "./until_bound.ts";

@@ -5,12 +5,12 @@
 import { checkNames, checkSignal } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { countKeys, showKeys, versionMicros } from "../base/keys.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { contextOf } from "../core/context.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkIndex } from "./check_index.ts";
 import { readClock, scanRecords } from "./known_keys.ts";
-import { checkMatch } from "../base/patterns.ts";
 import { seenKeys } from "./seen_keys.ts";
 
 /**

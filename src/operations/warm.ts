@@ -5,6 +5,7 @@
 import { checkBoolean, checkNumber } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
+import { checkMatch } from "../base/patterns.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import { unitOf } from "../core/fetch_archived.ts";
@@ -19,7 +20,6 @@ import { beginOperation, type Bounds, type OperationOptions, type OperationRepor
 import { checkIndex } from "./check_index.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
 import { scanRecords } from "./known_keys.ts";
-import { checkMatch } from "../base/patterns.ts";
 import { untilBound } from "./until_bound.ts";
 
 /** Options of {@linkcode warm}. */
