@@ -5,12 +5,11 @@
 import type { TundraError } from "../base/errors.ts";
 import { dirtyError } from "../dirty.ts";
 import { markCommands, noteUnmarked } from "../dirty_in.ts";
-import { runGuarded } from "./guarded.ts";
 import type { MarkException } from "../scripts/mark.ts";
 import { hideOwn } from "./keyspace.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
-import { noteUse, proves, readsFirst } from "./reads.ts";
+import { readFirst, readsFirst } from "./reads.ts";
 
 /** Commands that replace a whole value by another one: their keys exist afterwards. */
 const REPLACING = new Set(["set", "setex", "psetex", "mset", "json.set", "restore", "rename"]);
@@ -31,7 +30,8 @@ export async function runBatch(
   const commands = request.body as unknown[][];
   const concerned = plans.filter(({ ours }) => ours.length > 0);
   if (path === "pipeline" && transparent.ensure && concerned.length > 0 && concerned.every(readsFirst)) {
-    return await readAll(transparent, plans, request);
+    const answers = await readFirst(transparent, plans, request);
+    return plans.map((plan, i) => hideOwn(plan, answers[i]!));
   }
   if (transparent.ensure) await bringAllBack(transparent, concerned);
   const marks = transparent.mark ? marksOf(transparent, concerned, path) : [];
@@ -39,16 +39,6 @@ export async function runBatch(
   const answers = await inner.request({ ...request, body }) as unknown as RequestAnswer[];
   settleMarks(transparent, marks, answers.slice(commands.length), path, replacedBy(plans, answers));
   return plans.map((plan, i) => hideOwn(plan, answers[i]!));
-}
-
-async function readAll(transparent: Transparent, plans: Plan[], request: Request): Promise<RequestAnswer[]> {
-  const noting = noteUse(transparent, [...new Set(plans.flatMap(({ ours }) => ours))]);
-  const answers = await transparent.inner.request(request) as unknown as RequestAnswer[];
-  await noting;
-  return await Promise.all(plans.map(async (plan, i) => {
-    if (plan.ours.length === 0 || proves(plan, answers[i]!)) return hideOwn(plan, answers[i]!);
-    return await runGuarded(transparent, plan, { signal: request.signal });
-  }));
 }
 
 /** Brings back all that is read or changed; what is replaced for certain may stay away. */

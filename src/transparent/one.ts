@@ -22,5 +22,7 @@ export async function runOne(transparent: Transparent, plan: Plan, request: Requ
     await store.ensureKs(ours);
     return await inner.request(request);
   }
-  return readsFirst(plan) ? await readFirst(transparent, plan, request) : await runGuarded(transparent, plan, request);
+  if (!readsFirst(plan)) return await runGuarded(transparent, plan, request);
+  const [answer] = await readFirst(transparent, [plan], request);
+  return answer!;
 }

@@ -21,17 +21,26 @@ export function readsFirst(plan: Plan): boolean {
     (plan.keys.length === 1 || plan.name === "mget" || plan.name === "json.mget");
 }
 
-/** Reads, and reads again if the answer does not prove that the keys are there. */
-export async function readFirst(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
-  const noting = noteUse(transparent, plan.ours);
-  const answer = await transparent.inner.request(request);
+/**
+ * Reads, by one command or a pipeline of them, and runs those again whose answers do not prove that their keys are there.
+ * What the checks have found evicted of these keys comes back first, all at once: else each command would be refused,
+ * and bring back its own.
+ */
+export async function readFirst(transparent: Transparent, plans: Plan[], request: Request): Promise<RequestAnswer[]> {
+  const noting = noteUse(transparent, [...new Set(plans.flatMap(({ ours }) => ours))]);
+  const answers = [await transparent.inner.request(request) as RequestAnswer | RequestAnswer[]].flat(); // one, or each
   const checked = await noting;
-  if (proves(plan, answer)) return answer;
+  const isProved = plans.map((plan, i) => plan.ours.length === 0 || proves(plan, answers[i]!));
+  const wanted = new Set(plans.flatMap(({ ours }, i) => isProved[i] ? [] : ours));
+  const command = plans.length === 1 ? plans[0]!.name : "pipeline";
   for (const { id, findings } of checked) {
-    const evicted = findings.filter(({ needs }) => needs === "evicted"); // no request is needed to find it once more
-    if (evicted.length > 0) await bringBack(transparent, plan.name, { id, findings: evicted });
+    const evicted = findings.filter(({ key, needs }) => needs === "evicted" && wanted.has(key));
+    if (evicted.length > 0) await bringBack(transparent, command, { id, findings: evicted });
   }
-  return await runGuarded(transparent, plan, request);
+  const { signal } = request;
+  return await Promise.all(
+    plans.map((plan, i) => isProved[i] ? answers[i]! : runGuarded(transparent, plan, { signal })),
+  );
 }
 
 /**

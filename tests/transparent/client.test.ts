@@ -6,7 +6,7 @@ import { assert, assertEquals, assertIsError, assertRejects } from "@std/assert"
 import type { Redis } from "@upstash/redis";
 import { TundraError, type TundraStore } from "../../mod.ts";
 import { type TransparentEvent, transparentRedis } from "../../src/transparent/mod.ts";
-import { withArchive } from "../support/fixtures.ts";
+import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
 describe("transparentRedis", () => {
@@ -160,6 +160,42 @@ describe("transparentRedis", () => {
       assertEquals(await make().get("a").get("none").exec(), [2, null]);
       await redis.del("a");
     }
+  });
+
+  it("brings together back what a pipeline that only reads does not find, and no key whose answer is right without it", async () => {
+    await redis.mset({ a: 1, b: 2, c: 3, d: 4 });
+    await redis.hset("h", { x: 1 });
+    const reads = (client: Redis) =>
+      client.pipeline().get("a").getrange("d", "no number" as unknown as number, 1).get("none").keys("*").mget("b", "c")
+        .get("b").hgetall("h").get("a");
+    const plain = await reads(store.redis).exec({ keepErrors: true });
+    await evicted("a", "c", "d", "h");
+    events.splice(0);
+    const another = transparentRedis(store, { onEvent: (event) => events.push(event) }); // its first uses: they are checked
+    const answers = await reads(another).exec({ keepErrors: true });
+    assertEquals(answers[3]!.result, ["b"]);
+    assertEquals(answers.toSpliced(3, 1), plain.toSpliced(3, 1));
+    assertEquals(events, [{ type: "brought back", command: "pipeline", keys: ["a", "c", "h"] }]);
+    assertEquals(await stack.exists("a", "c", "h", "d"), 3);
+    assertEquals(await another.get("none"), null);
+    assertEquals(await transparentRedis(store, { onEvent: (event) => events.push(event) }).get("d"), 4);
+    assertEquals(events.slice(1), [{ type: "brought back", command: "get", keys: ["d"] }]);
+  });
+
+  it("a pipeline that only reads rejects if a key cannot come back, as one command does; the others are there", async () => {
+    store = stack.store({ packBytes: 0 });
+    redis = transparentRedis(store);
+    await redis.mset({ a: 1, b: 2 });
+    await evicted("a", "b");
+    const [name] = stack.objectNames().filter((name) => name.startsWith("default/a/"));
+    assert(stack.s3.objects(BUCKET).delete(name!));
+    const reads = () => transparentRedis(store).pipeline().get("a").get("b").exec({ keepErrors: true });
+    for (const run of [() => transparentRedis(store).get("a"), reads]) {
+      const error = await assertRejects(run, TundraError);
+      const { code } = error.causes.a as TundraError;
+      assertEquals([error.code, error.keys, code], ["ENSURE_FAILED", ["a"], "LOST"]);
+    }
+    assertEquals([await stack.get("b"), await stack.exists("a")], ["2", 0]);
   });
 
   it("errors of commands are those of the client, in batches too, and nothing is marked by a command that failed", async () => {

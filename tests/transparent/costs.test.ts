@@ -7,6 +7,7 @@ import type { Redis } from "@upstash/redis";
 import type { TundraEvent, TundraStore } from "../../mod.ts";
 import { transparentRedis } from "../../src/transparent/mod.ts";
 import { withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 describe("the cost of a transparent client", () => {
   const stack = withArchive();
@@ -57,11 +58,15 @@ describe("the cost of a transparent client", () => {
     const another = transparentRedis(store);
     assertEquals((await cost(() => another.pipeline().get("a").get("b").hget("h", "x").exec()))[0], 2);
     assertEquals(await cost(() => another.pipeline().get("a").get("b").hget("h", "x").exec()), [1, 3]);
+    assertEquals(await cost(() => another.pipeline().get("a").keys("none*").exec()), [1, 2]); // KEYS reads no value
   });
 
   it("an empty answer: one request more, which looks for an evicted value", async () => {
     assertEquals((await cost(() => redis.get("none")))[0], 3); // the first use is noted, too
     assertEquals(await cost(() => redis.get("none")), [2, 6]);
+    await stack.leaveAlone(5 * HOUR_MS, "a", "h");
+    await transparentRedis(store).get("a"); // the server knows the script afterwards
+    assertEquals((await cost(() => transparentRedis(store).hget("h", "none")))[0], 4); // noted as it has been idle
   });
 
   it("changing keys: one request, the command and 7 more for one key", async () => {
@@ -102,6 +107,43 @@ describe("the cost of a transparent client", () => {
     assertEquals(await asked(() => another.get("b")), 4); // its use was noted just now, so its record comes with a refusal
     assertEquals(await asked(() => another.hset("h", { x: 1 })), 3); // refused, the value back, again
     assertEquals(await store.redis.exists("a", "b", "h"), 3);
+  });
+
+  it("the first reads of a pipeline of evicted values: all come back in one request, then each command runs once", async () => {
+    const names = Array.from({ length: 20 }, (_, i) => `cold:${i}`);
+    const values = names.map(() => Array.from({ length: 100 }, () => crypto.randomUUID()).join()); // several blocks
+    await redis.mset(Object.fromEntries(names.map((name, i) => [name, values[i]])));
+    await store.tick();
+    await store.evict("a");
+    await transparentRedis(store).get("a"); // the server knows the scripts afterwards
+    const coldReads = async (...evicted: string[]) => {
+      assertEquals((await store.evict(evicted)).evicted.length, evicted.length);
+      const pipeline = transparentRedis(store).pipeline();
+      for (const name of names) pipeline.get(name);
+      const fetched = stack.s3Count("GetObject");
+      const costs = await cost(async () => assertEquals(await pipeline.exec(), values));
+      return [...costs, stack.s3Count("GetObject") - fetched];
+    };
+    // themselves, a check, the values back, and each again; what is there is not asked again
+    assertEquals(await coldReads(...names), [23, 172, 1]);
+    assertEquals(await coldReads(...names.slice(0, 10)), [13, 103, 1]);
+    assertEquals(await coldReads(), [2, 24, 0]);
+  });
+
+  it("the first reads of more evicted keys than one check takes: what each check has found comes back in one request", async () => {
+    const names = Array.from({ length: 1_200 }, (_, i) => `cold:${i}`);
+    await redis.mset(Object.fromEntries(names.map((name, i) => [name, i])));
+    await store.tick();
+    const evictAll = async () => assertEquals((await store.evict(names)).evicted.length, names.length);
+    const [some, others] = [names.slice(0, 600), names.slice(600)];
+    const read = (client: Redis) => client.pipeline().mget(some).mget(others).exec();
+    await evictAll();
+    await read(transparentRedis(store)); // the server knows the scripts afterwards
+    await evictAll();
+    const [requests] = await cost(async () => {
+      assertEquals((await read(transparentRedis(store))).flat(), names.map((_, i) => i));
+    });
+    assertEquals(requests, 1 + 2 + 2 + 2); // both commands, checks of 1,000 keys and of 200, values, both again
   });
 
   it("replacing an evicted value: one request, and nothing is fetched", async () => {

@@ -95,6 +95,12 @@ const CASES: Case[] = [
     becomes: { n: 7 },
     repeats: true,
   },
+  {
+    name: "a pipeline that only reads",
+    run: (redis) => redis.pipeline().hgetall("evicted").get("text").get("none").hgetall("resident").exec(),
+    becomes: {},
+    repeats: true,
+  },
   { name: "a read of an evicted key", run: (redis) => redis.hgetall("evicted"), becomes: {}, repeats: true },
 ];
 
