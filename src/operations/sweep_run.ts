@@ -53,7 +53,7 @@ export interface SweepRun extends LastLook {
 
 /** The progress of a search. */
 export interface Search {
-  /** When it began, microseconds; 0 if it has not. */
+  /** The time at which it began, microseconds; 0 if it has not. */
   sinceUs: number;
   /** The point at which the listing of objects of keys' own goes on; `undefined` at its end. */
   own: OwnCursor | undefined;

@@ -54,8 +54,9 @@ async function listYoungest(run: TickRun, nowMs: number, signal: AbortSignal): P
 }
 
 /**
- * Leaves out keys that have a newer version by now: a purge puts a marker before it deletes objects and the record.
- * Cost: the packs once more, and a listing for each key.
+ * Leaves out keys that have a newer version by now, and versions that are gone. Packs are asked last: a purge puts a
+ * marker into one before it deletes objects and the record, and an erasure deletes values before their tombstones.
+ * Cost: a listing for each key, and the packs once more.
  */
 export async function withoutNewer(
   run: TickRun,
@@ -64,11 +65,11 @@ export async function withoutNewer(
   signal: AbortSignal,
 ): Promise<Named[]> {
   if (packed.length === 0) return [];
-  const now = new Set((await newestPacked(run, undefined, nowMs, signal)).map(({ key, ver }) => `${ver} ${key}`));
   const some: Named[] = [];
-  for (const each of packed.filter(({ key, ver }) => now.has(`${ver} ${key}`))) {
+  for (const each of packed) {
     const [own = ""] = await run.counted((call) => newestOwn(run.context, each.key, call), signal);
     if (versionMicros(own) < versionMicros(each.ver)) some.push(each);
   }
-  return some;
+  const now = new Set((await newestPacked(run, undefined, nowMs, signal)).map(({ key, ver }) => `${ver} ${key}`));
+  return some.filter(({ key, ver }) => now.has(`${ver} ${key}`));
 }

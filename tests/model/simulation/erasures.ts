@@ -9,7 +9,7 @@ import type { EraseReport } from "../../../src/operations/mod.ts";
 import { HOUR_US } from "../../support/times.ts";
 import { scriptName, scriptOf } from "../redis/scripts.ts";
 import type { Choices } from "./choices.ts";
-import { kill } from "./network.ts";
+import { kill, type Network, type Process } from "./network.ts";
 import { versionsOf } from "./objects.ts";
 import { type SimulatedOp, Violation } from "./oracle.ts";
 import { rebuildOnce, rebuildOperation, watchId } from "./rebuilds.ts";
@@ -30,6 +30,7 @@ import {
   START_US,
   type Subject,
 } from "./simulation.ts";
+import type { SimulatedWorld } from "./scheduler.ts";
 import { live, process, rotateOperation, some, sweepOnce, sweepOperation } from "./sweeps.ts";
 import { applicationOperation, call, type Operation, type SimulatedBench, tickOperation } from "./workload.ts";
 
@@ -53,6 +54,8 @@ interface Erasures {
   proofs: Proof[];
   /** The times at which operations have told the others, by the oracle's time. */
   told: Map<SimulatedOp, number>;
+  /** The steps for which a process is paused still. */
+  pausedFor: number;
   /** The last put of each object, and whether it came after its deletion. */
   puts: Map<string, { at: number; op: SimulatedOp | undefined; isLate: boolean }>;
 }
@@ -81,7 +84,7 @@ export async function runErasures(subject: Subject, choices: Choices, log?: stri
 
 /** Notes what is put when and by which operation. */
 function watchErasures({ oracle, redis }: Sandbox, chosen: readonly string[]): Erasures {
-  const self: Erasures = { chosen, proofs: [], told: new Map(), puts: new Map() };
+  const self: Erasures = { chosen, proofs: [], told: new Map(), pausedFor: 0, puts: new Map() };
   const dropped = new Set<string>();
   const { put, drop, run } = oracle;
   oracle.put = (name, bytes, ops) => {
@@ -105,9 +108,10 @@ function watchErasures({ oracle, redis }: Sandbox, chosen: readonly string[]): E
 
 /** Erasures, and what else moves and writes, with faults; `isLost`: after Redis was emptied. */
 async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boolean): Promise<void> {
-  const { world, network } = box;
+  const { world } = box;
   const { choices } = world;
-  const { faults } = network;
+  const { faults } = box.network;
+  const network = pausing(box, erasures);
   world.pace = { reorder: choices.pick([300, 0, 700]), timers: choices.pick([0, 0, 10]), late: choices.pick([0, 20]) };
   faults.left = choices.pick([0, 1, 2, 4]);
   faults.redis = faults.store = choices.pick([30, 100]);
@@ -132,7 +136,7 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
       (i) => process(box, `rotate${i}`, network, twice(() => rotateOperation(box)), "next"),
     ),
   ];
-  await runAll(box, processes, adversary(box, mode, processes));
+  await runAll(box, processes, adversary(box, erasures, mode, processes));
   world.paused = undefined;
   for (const { bench } of processes) kill(bench.process, box.oracle);
   Object.assign(faults, { left: 0 });
@@ -142,21 +146,50 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
   for (const proof of erasures.proofs) checkProof(box, erasures, proof);
 }
 
-function adversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
+/** Processes are paused once they have read packs, and before they delete some: what they go by may be erased meanwhile. */
+function pausing({ network, world }: Sandbox, erasures: Erasures): Pick<Network, "datastoreFor"> {
+  const { choices } = world;
+  const rate = choices.pick([0, 100, 400]);
+  return {
+    datastoreFor(process) {
+      const inner = network.datastoreFor(process) as Required<ReturnType<Network["datastoreFor"]>>;
+      const perhaps = async (name: string | undefined) => {
+        if (!name?.includes("/~packs/") || world.paused !== undefined || !choices.chance(rate)) return;
+        pause(world, erasures, process);
+        await world.turn(process);
+      };
+      return {
+        ...inner,
+        async fetchRanges(reads, ...rest) {
+          const answers = await inner.fetchRanges(reads, ...rest);
+          await perhaps(reads[0]?.name);
+          return answers;
+        },
+        async deleteKeys(names, ...rest) {
+          await perhaps(names[0]);
+          await inner.deleteKeys(names, ...rest);
+        },
+      };
+    },
+  };
+}
+
+/** Its steps wait as long as there are others, for some steps. */
+function pause(world: SimulatedWorld, erasures: Erasures, process: Process): void {
+  erasures.pausedFor = world.choices.pick([60, 25, 150]);
+  world.note(() => `${process.name} is paused for ${erasures.pausedFor} steps`);
+  world.paused = process;
+}
+
+function adversary(box: Sandbox, erasures: Erasures, mode: Mode, processes: Running[]): () => void {
   const { world, oracle } = box;
   const { choices } = world;
-  let pausedFor = 0;
   const alive = (act: (victim: Running) => void) => () => {
     const victim = choices.pick(processes);
     if (!victim.bench.process.dead && !victim.done) act(victim);
   };
   const acts: (() => void)[] = [
-    // it may have read what is erased before it goes on
-    alive(({ bench: { process } }) => {
-      pausedFor = choices.pick([60, 25, 150]);
-      world.note(() => `${process.name} is paused for ${pausedFor} steps`);
-      world.paused = process;
-    }),
+    alive(({ bench: { process } }) => pause(world, erasures, process)),
   ];
   if (mode === "time" || mode === "all") {
     acts.push(() => {
@@ -174,7 +207,7 @@ function adversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
   const rate = choices.pick([15, 5, 40]);
   let left = choices.pick([2, 4, 8]);
   return () => {
-    if (pausedFor > 0 && --pausedFor === 0) world.paused = undefined;
+    if (erasures.pausedFor > 0 && --erasures.pausedFor === 0) world.paused = undefined;
     if (left <= 0 || !choices.chance(rate)) return;
     left--;
     choices.pick(acts)();

@@ -798,22 +798,38 @@ export function makeOracle(
     if (nowUs - us < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it is younger than keepMs");
   }
 
+  /** The values that a tombstone buries, and no other one: none of those in `names`. */
+  function buriedBy({ key, ver }: ArchiveEntry, names: readonly string[]): ArchiveEntry[] {
+    const others = versionsOf(archive, key).filter((other) => !names.includes(holderOf(key, other.word)));
+    const us = (other: ArchiveEntry) => versionMicros(other.ver);
+    return others.filter((older) =>
+      older.state !== null && us(older) < versionMicros(ver) &&
+      !others.some((other) => other.state === null && us(other) > us(older)) // a purge puts a marker before
+    );
+  }
+
   /** What was put just now is taken back, as an erasure looked meanwhile what is left: nothing names it. */
-  function takesBack(name: string, { key, ver, word }: ArchiveEntry, ops: readonly SimulatedOp[]): boolean {
+  function takesBack(name: string, entry: ArchiveEntry, ops: readonly SimulatedOp[]): boolean {
+    const { key, ver, word, state } = entry;
     if (!name.includes("/~packs/") || !ops.includes(putBy.get(name)!)) return false;
-    if (read(truths.get(key)?.record).ver === word) fail("R7 what is taken back is not named", `${word} of ${key}`);
-    if (versionMicros(ver) <= (truths.get(key)?.deletableUs ?? 0)) return true; // it may be erased by now
-    return versionsOf(archive, key).some((other) => other.ver === ver && other.word !== word);
+    const truth = truths.get(key);
+    if (read(truth?.record).ver === word) fail("R7 what is taken back is not named", `${word} of ${key}`);
+    if (versionsOf(archive, key).some((other) => other.ver === ver && other.word !== word)) return true;
+    // it may be erased by now
+    return state === null ? buriedBy(entry, [name]).length === 0 : versionMicros(ver) <= (truth?.deletableUs ?? 0);
   }
 
   /**
    * An erasure deletes tombstones of its keys once nothing older is left, and packs of which all other versions have a
    * copy, that records name; `false`: it is another deletion, such as a tick's within it.
    */
-  function erasureIsRight({ key, ver, word, state }: ArchiveEntry, { keys }: SimulatedOp, names: readonly string[]) {
-    const others = versionsOf(archive, key).filter((other) => !names.includes(holderOf(key, other.word)));
+  function erasureIsRight(entry: ArchiveEntry, { keys }: SimulatedOp, names: readonly string[]): boolean {
+    const { key, ver, word, state } = entry;
     const isOwn = keys.includes(key) && state === null; // the record of a removed key goes on to name its tombstone
-    if (!isOwn && word.includes("@") && others.some((other) => other.ver === ver)) {
+    const isCopied = versionsOf(archive, key).some((other) =>
+      other.ver === ver && !names.includes(holderOf(key, other.word))
+    );
+    if (!isOwn && word.includes("@") && isCopied) {
       if (read(truths.get(key)?.record).ver === word) fail("R7 an erased pack is not named", `${word} of ${key}`);
       return true;
     }
@@ -822,11 +838,7 @@ export function makeOracle(
       return held(key) === null && (text === undefined || (read(text).rev === 0 && isGone(read(text))));
     }
     if (!isOwn) return false;
-    const us = (other: ArchiveEntry) => versionMicros(other.ver);
-    const left = others.find((older) =>
-      older.state !== null && us(older) < versionMicros(ver) &&
-      !others.some((other) => other.state === null && us(other) > us(older)) // a purge puts a marker before
-    );
+    const [left] = buriedBy(entry, names);
     if (left) fail("4 no tombstone is erased before what it buries", `${word} of ${key}, ${left.word}`);
     return true;
   }

@@ -186,6 +186,21 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [['if (reason === "moved") {', 'if (reason === "moved" && copy !== "") {']],
   },
   {
+    name: "a search for lost records asks packs before it asks what is newer",
+    play: "erasures",
+    where: "src/tick/lost_packed.ts",
+    patches: [
+      [
+        "  const some: Named[] = [];\n",
+        "  const before = await newestPacked(run, undefined, nowMs, signal);\n  const some: Named[] = [];\n",
+      ],
+      [
+        "const now = new Set((await newestPacked(run, undefined, nowMs, signal)).map(",
+        "const now = new Set(before.map(",
+      ],
+    ],
+  },
+  {
     name: "a move puts a pack days after its look",
     play: "erasures",
     where: "src/operations/sweep_move.ts",
@@ -541,7 +556,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a search for lost records does not look again for what is newer by now",
     met: 1245,
     where: "src/tick/lost_packed.ts",
-    patches: [["of packed.filter(({ key, ver }) => now.has(`${ver} ${key}`))", "of now.size < 0 ? [] : packed"]],
+    patches: [["some.filter(({ key, ver }) => now.has(`${ver} ${key}`))", "now.size < 0 ? [] : some"]],
   },
   {
     name: "a directory says another block",
