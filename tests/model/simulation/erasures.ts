@@ -32,7 +32,17 @@ import {
 } from "./simulation.ts";
 import type { SimulatedWorld } from "./scheduler.ts";
 import { live, process, rotateOperation, some, sweepOnce, sweepOperation } from "./sweeps.ts";
-import { applicationOperation, call, type Operation, type SimulatedBench, tickOperation } from "./workload.ts";
+import {
+  applicationOperation,
+  call,
+  command,
+  del,
+  dirty,
+  type Operation,
+  type SimulatedBench,
+  tick,
+  tickOperation,
+} from "./workload.ts";
 
 const KEYS = ["k0", "k1", "k2", "k3"];
 const MODES = ["network", "crashes", "time", "emptied", "network", "all"] as const;
@@ -72,10 +82,12 @@ export async function runErasures(subject: Subject, choices: Choices, log?: stri
   log?.push(`mode ${mode}, erases ${erasures.chosen}`);
   const played = await playOut(box, async () => {
     await drainOnce(box, "first", HOUR_US); // the index has its id
-    for (let left = choices.pick([1, 2]); left > 0; left--) await live(box);
-    // what was moved lies in packs that are younger than tombstones
-    if (choices.chance(300)) await eraseToEnd(box, erasures, [box.keys.at(-1)!]);
-    await disturb(box, erasures, mode, false);
+    for (let rounds = choices.pick([3, 2, 4]); rounds > 0; rounds--) {
+      await live(box);
+      // what was moved lies in packs that are younger than tombstones
+      if (choices.chance(150)) await eraseToEnd(box, erasures, [box.keys.at(-1)!]);
+      await disturb(box, erasures, mode, false);
+    }
     if (mode === "emptied" || mode === "all") await loseAndRebuild(box, erasures, mode);
     await settle(box, erasures);
   });
@@ -118,7 +130,7 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
   const twice = (make: () => Operation) => [make(), make()];
   const processes = [
     ...some(
-      isLost ? choices.pick([0, 1]) : choices.pick([1, 2]),
+      isLost ? choices.pick([0, 1]) : choices.pick([2, 1, 3]),
       (i) => process(box, `erase${i}`, network, twice(() => eraseOperation(box, erasures))),
     ),
     ...some(
@@ -130,7 +142,10 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
       (i) => process(box, `rebuild${i}`, network, twice(() => rebuildOperation(box))),
     ),
     ...some(choices.pick([1, 0]), (i) => process(box, `tick${i}`, network, twice(() => tickOperation(choices)))),
-    ...some(choices.pick([0, 1]), (i) => process(box, `app${i}`, network, [applicationOperation(choices)])),
+    ...some(
+      choices.pick([1, 0]),
+      (i) => process(box, `app${i}`, network, twice(() => applicationStep(choices, erasures))),
+    ),
     ...some(
       box.subject.encrypted ? choices.pick([1, 0]) : 0,
       (i) => process(box, `rotate${i}`, network, twice(() => rotateOperation(box)), "next"),
@@ -143,13 +158,13 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
   world.pace = { reorder: 0, timers: 0, late: 0 };
   while (world.ready.length > 0) await world.step();
   for (const happening of world.late.splice(0)) happening.run();
-  for (const proof of erasures.proofs) checkProof(box, erasures, proof);
+  for (const proof of erasures.proofs.splice(0)) checkProof(box, erasures, proof); // what is left may be moved later
 }
 
 /** Processes are paused once they have read packs, and before they delete some: what they go by may be erased meanwhile. */
 function pausing({ network, world }: Sandbox, erasures: Erasures): Pick<Network, "datastoreFor"> {
   const { choices } = world;
-  const rate = choices.pick([0, 100, 400]);
+  const rate = choices.pick([100, 0, 400]);
   return {
     datastoreFor(process) {
       const inner = network.datastoreFor(process) as Required<ReturnType<Network["datastoreFor"]>>;
@@ -176,7 +191,7 @@ function pausing({ network, world }: Sandbox, erasures: Erasures): Pick<Network,
 
 /** Its steps wait as long as there are others, for some steps. */
 function pause(world: SimulatedWorld, erasures: Erasures, process: Process): void {
-  erasures.pausedFor = world.choices.pick([60, 25, 150]);
+  erasures.pausedFor = world.choices.pick([300, 60, 900]);
   world.note(() => `${process.name} is paused for ${erasures.pausedFor} steps`);
   world.paused = process;
 }
@@ -243,6 +258,20 @@ async function loseAndRebuild(box: Sandbox, erasures: Erasures, mode: Mode): Pro
   }
 }
 
+/** What an application does; often it writes a key anew, which is archived and removed again. */
+function applicationStep(choices: Choices, { chosen }: Erasures): Operation {
+  if (choices.chance(400)) return applicationOperation(choices);
+  const key = choices.pick(chosen);
+  return async (bench) => {
+    if (await command(bench, [key], () => bench.store.redis.set(key, bench.fresh()))) {
+      await dirty(bench, [key], { overwrite: true });
+    }
+    await tick(bench, {});
+    if (choices.chance(700)) await del(bench, key);
+    await tick(bench, {});
+  };
+}
+
 /** An erasure, in one call or in several of few requests. */
 function eraseOperation(box: Sandbox, erasures: Erasures): Operation {
   const { choices } = box.world;
@@ -251,7 +280,7 @@ function eraseOperation(box: Sandbox, erasures: Erasures): Operation {
     ...(choices.chance(80) ? { dryRun: true } : {}),
   };
   const { chosen } = erasures;
-  const keys = choices.chance(700) ? chosen : [choices.pick(chosen)];
+  const keys = choices.chance(500) ? chosen : [choices.pick(chosen)];
   return async (bench) => {
     for (let calls = choices.pick([3, 1, 2]); calls > 0; calls--) {
       const report = await eraseOnce(box, bench, erasures, keys, options);
