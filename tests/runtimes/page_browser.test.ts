@@ -184,7 +184,8 @@ describe("the page in Chromium", () => {
   it("works by keyboard: what has the focus is seen, and all that acts is reached", async () => {
     const { page, close } = await openPage(browser);
     await page.goto(address);
-    await page.keyboard.type(SECRET); // the field has the focus
+    await page.waitForSelector("#secret:focus"); // by itself, but Chromium may give it after the page has loaded
+    await page.keyboard.type(SECRET);
     await submit(page, () => page.keyboard.press("Enter"));
     await page.goto(`${address}?view=dead`);
     const reached: string[] = [];
