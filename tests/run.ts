@@ -16,12 +16,13 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { availableParallelism, cpus, tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parseJunit, type TestResult } from "./junit.ts";
+import { LOOK_MS, pace } from "./pace.ts";
 
 /** Tests that drive other runtimes and tools: they run on Node alone, which starts those. */
 const HOSTS = join("tests", "runtimes");
@@ -33,6 +34,35 @@ const TOOLS = join(ROOT, ".ci", "tools");
 const BY_TURNS = /^tests.(cli|conformance|dev|faults|model|operations|page|scripts|store|transparent|unit)\b/;
 const TURNS =
   "turns    with TUNDRA_TURN a file of the large suites runs on Deno, and by turns on Bun, on Node, on neither\n";
+/** Files of ten seconds and more, the longest first: they begin first, so that none is left alone at the end. */
+const LONG = [
+  "runtimes/package",
+  "model/crashes/every_request",
+  "store/progress",
+  "guides/newcomer",
+  "model/simulation/seeded_bugs",
+  "runtimes/portable",
+  "faults/every_request",
+  "store/packs_expired",
+  "conformance/s3_s3rver",
+  "store/attempts",
+  "runtimes/examples",
+  "runtimes/page_browser",
+  "store/lost_records",
+  "runtimes/metrics",
+  "faults/rollback",
+  "model/exploration/explore",
+  "store/request_limits",
+  "runtimes/draining",
+  "faults/damage",
+  "runtimes/workerd",
+  "model/simulation/simulation",
+  "store/tick_options",
+  "runtimes/workerd_packs",
+  "unit/s3",
+  "faults/radosgw",
+  "model/redis/differential",
+].map((name) => join("tests", `${name}.test.ts`));
 /** The oldest client of the range, by its name in package.json. */
 const OLDEST = join(ROOT, "node_modules", "upstash-redis-oldest");
 
@@ -64,9 +94,8 @@ const { values: options, positionals } = parseArgs({
 
 /** Files at a time: as many as cores, since a test that waits for a timer must not wait for a core. */
 const jobs = Number(options.jobs ?? Math.min(4, Math.max(2, availableParallelism())));
-/** Further ones, each if a core has been idle for so long: half of the time of all tests is spent on waiting. */
-const moreJobs = options.jobs === undefined ? 2 : 0;
-const IDLE_MS = 2_000;
+/** Further ones while cores are idle. */
+const moreJobs = options.jobs === undefined ? 4 : 0;
 
 const scratch = mkdtempSync(join(tmpdir(), "tundra-tests-"));
 const running = new Set<number>();
@@ -84,7 +113,7 @@ const files = testFiles(positionals.length > 0 ? positionals : ["tests"])
 const names = options.only.split(",");
 installDependencies();
 const runtimes = names.map(findRuntime);
-const results = await runAll(runtimes.flatMap((runtime) => filesOf(runtime).map((file) => ({ runtime, file }))));
+const results = await runAll(longestFirst(runtimes.flatMap(filesOf)));
 rmSync(scratch, { recursive: true, force: true });
 process.exitCode = report() ? 0 : 1;
 
@@ -98,12 +127,16 @@ function testFiles(paths: string[]): string[] {
   return [...new Set(found.map((file) => relative(ROOT, file)))].sort();
 }
 
-/** The longest first, so that none is left alone at the end. */
-function filesOf(runtime: Runtime): string[] {
-  const mine = files.filter((file, i) => isItsTurn(runtime.name, file, i))
-    .filter((file) => runtime.name === "deno" || !file.startsWith(GUIDES));
-  if (runtime.name !== "node") return mine.filter((file) => !file.startsWith(HOSTS));
-  return mine.toSorted((a, b) => Number(b.startsWith(HOSTS)) - Number(a.startsWith(HOSTS)));
+function filesOf(runtime: Runtime): { runtime: Runtime; file: string }[] {
+  return files.filter((file, i) => isItsTurn(runtime.name, file, i))
+    .filter((file) => runtime.name === "node" || !file.startsWith(HOSTS))
+    .filter((file) => runtime.name === "deno" || !file.startsWith(GUIDES))
+    .map((file) => ({ runtime, file }));
+}
+
+function longestFirst<T extends { file: string }>(all: T[]): T[] {
+  const place = ({ file }: T) => LONG.includes(file) ? LONG.indexOf(file) : LONG.length;
+  return all.toSorted((a, b) => place(a) - place(b));
 }
 
 /**
@@ -206,30 +239,12 @@ async function runAll(queue: { runtime: Runtime; file: string }[]): Promise<File
     });
     underWay.add(running);
   };
-  let idle = idleSince();
+  const filesNow = pace(jobs, jobs + moreJobs);
   while (next < queue.length || underWay.size > 0) {
-    if (next < queue.length && underWay.size < jobs) {
-      start();
-      idle = idleSince(); // what it needs has to show before another one is started
-    } else {
-      await Promise.race([...underWay, new Promise((wake) => setTimeout(wake, IDLE_MS).unref())]);
-      const { cores, ms } = idle();
-      if (ms < IDLE_MS) continue;
-      if (cores > 0.8 && next < queue.length && underWay.size < jobs + moreJobs) start();
-      idle = idleSince();
-    }
+    while (next < queue.length && underWay.size < filesNow()) start();
+    await Promise.race([...underWay, new Promise((wake) => setTimeout(wake, LOOK_MS).unref())]);
   }
   return results;
-}
-
-/** Tells how many cores have been idle since then, on average. */
-function idleSince(): () => { cores: number; ms: number } {
-  const idleMs = () => cpus().reduce((sum, { times }) => sum + times.idle, 0);
-  const [at, before] = [performance.now(), idleMs()];
-  return () => {
-    const ms = performance.now() - at;
-    return { cores: (idleMs() - before) / ms, ms };
-  };
 }
 
 function print({ runtime, file, tests, seconds }: FileResult, soFar: string): void {
