@@ -67,15 +67,10 @@ async function searchPacks(run: SweepRun, state: SweepState): Promise<boolean> {
   }
 }
 
-/**
- * The entries of a pack. One that cannot be read may hold anything: then nothing is known of any key. So may one that
- * went meanwhile: what it held may have moved.
- */
+/** The entries of a pack. One that cannot be read may hold anything: then nothing is known of any key. */
 async function readEntries(run: SweepRun, { search }: SweepState, pack: string): Promise<Listed[]> {
   try {
-    const directory = await packEntries(run.bounds, pack, run.directories);
-    if (directory === undefined) search.blind = true;
-    return directory?.entries ?? [];
+    return (await packEntries(run.bounds, pack, run.directories))?.entries ?? [];
   } catch (thrown) {
     if (!run.bounds.mayBegin()) throw thrown;
     search.blind = true;

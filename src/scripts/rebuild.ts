@@ -30,13 +30,12 @@ export interface RebuildState {
 /**
  * The rebuild has ended: its index's id is confirmed.
  *
- *     KEYS  id, tick, lost_records_cursor, stats, state, erased
+ *     KEYS  id, tick, lost_records_cursor, stats, state
  *     ARGV  id of the rebuild, id to be, where the rebuild must stand
  *     OUT   the id as it is now; '' for none
  *     INV   only if all that was walked is in Redis still: a failover takes records and state back together
  *
- * The index counts as one that has archived: it is never taken for a new one. What was read before the loss is not moved
- * any more: the erasures of that time are forgotten.
+ * The index counts as one that has archived: it is never taken for a new one.
  */
 const CONFIRM_REBUILD = defineScript(
   "confirm_rebuild",
@@ -47,7 +46,7 @@ local found = redis.call('MGET', KEYS[1], KEYS[5])
 local of, at = string.match(found[2] or '', '^(%S+) %d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ (.*)$')
 if found[1] ~= ARGV[1] or of ~= ARGV[1] or at ~= ARGV[3] then return found[1] or '' end
 redis.call('HINCRBY', KEYS[4], 'frozen', '0')
-redis.call('MSET', KEYS[1], ARGV[2], KEYS[2], '0', KEYS[3], int(now), KEYS[6], int(now_us))
+redis.call('MSET', KEYS[1], ARGV[2], KEYS[2], '0', KEYS[3], int(now))
 redis.call('UNLINK', KEYS[5])
 return ARGV[2]
 `,
@@ -94,7 +93,7 @@ export async function confirmRebuild(
   at: string,
   call?: CallOptions,
 ): Promise<string> {
-  const { id: name, tick, lostRecordsCursor, stats, erased } = index.keys;
-  const keys = [name, tick, lostRecordsCursor, stats, stateKey(index), erased];
+  const { id: name, tick, lostRecordsCursor, stats } = index.keys;
+  const keys = [name, tick, lostRecordsCursor, stats, stateKey(index)];
   return await index.scripts.run(CONFIRM_REBUILD, keys, [id, to, at], call) as string;
 }
