@@ -82,9 +82,9 @@ async function versionsAlone({ context, bounds }: EraseRun, key: string): Promis
 
 /** Rewrites packs that hold versions of the keys; `false` if a bound was reached. */
 export async function erasePacks(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
-  const buried = kind === "tombstones" && state.buried !== undefined ? new Set(state.buried) : undefined;
+  const noted = kind === "tombstones" && state.tombstonePacks !== undefined ? new Set(state.tombstonePacks) : undefined;
   return await forPacks(run, state, async (pack) => {
-    if (buried?.has(pack) ?? true) await erasePack(run, state, pack, kind);
+    if (noted?.has(pack) ?? true) await erasePack(run, state, pack, kind);
     return true;
   });
 }
@@ -116,13 +116,13 @@ async function chosenIn({ bounds, isChosen }: EraseRun, pack: string): Promise<L
 export async function proveValues(run: EraseRun, state: EraseState): Promise<boolean> {
   if (state.pack === "") {
     await noteErasure(run.context.index, run.bounds.call);
-    state.buried = [];
+    state.tombstonePacks = [];
   }
   return await forPacks(run, state, async (pack) => {
     const chosen = await chosenIn(run, pack);
     if (chosen?.every(({ gone }) => gone !== undefined) !== true) return anew(state);
-    if (chosen.length > 0) state.buried?.push(pack);
-    if ((state.buried?.length ?? 0) > MOST_NOTED) state.buried = undefined;
+    if (chosen.length > 0) state.tombstonePacks?.push(pack);
+    if ((state.tombstonePacks?.length ?? 0) > MOST_NOTED) state.tombstonePacks = undefined;
     return true;
   });
 }

@@ -51,10 +51,10 @@ export interface EraseState {
   own: OwnCursor | undefined;
   /** Packs up to this one are done; "" for none. */
   pack: string;
-  /** The time at which it began to erase values, microseconds: a later tombstone may bury some that it has not seen. */
+  /** The time at which it began to erase values, microseconds: a later tombstone may stand above some that it has not seen. */
   sinceUs: number;
   /** Packs that hold tombstones of the keys; `undefined`: any may. */
-  buried: string[] | undefined;
+  tombstonePacks: string[] | undefined;
   /** The time at which the proof began, microseconds: a key that was removed later was written meanwhile. */
   provedUs: number;
   /** Numbers for the proof. */
@@ -88,7 +88,7 @@ export function anew(state: EraseState): false {
 export async function readEraseState(run: EraseRun): Promise<EraseState> {
   const fresh: EraseState = {
     ...begin("removal"),
-    ...{ sinceUs: 0, buried: undefined, provedUs: 0, proof: { objects: 0, packs: 0 }, erased: [] },
+    ...{ sinceUs: 0, tombstonePacks: undefined, provedUs: 0, proof: { objects: 0, packs: 0 }, erased: [] },
   };
   if (run.dryRun) return fresh;
   const text = await readCursor(run.context, CURSOR, run.bounds.call);

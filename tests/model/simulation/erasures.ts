@@ -81,6 +81,7 @@ export async function runErasures(subject: Subject, choices: Choices, log?: stri
   watchId(box);
   log?.push(`mode ${mode}, erases ${erasures.chosen}`);
   const played = await playOut(box, async () => {
+    if (choices.chance(100)) await eraseInNewStore(box, erasures);
     await drainOnce(box, "first", HOUR_US); // the index has its id
     for (let rounds = choices.pick([3, 2, 4]); rounds > 0; rounds--) {
       await live(box);
@@ -354,6 +355,14 @@ async function eraseToEnd(box: Sandbox, erasures: Erasures, keys: readonly strin
       );
     }
   }
+}
+
+/** A key that no tick has archived, in a store that has no id. */
+async function eraseInNewStore(box: Sandbox, erasures: Erasures): Promise<void> {
+  const bench = makeBench(box, "newcomer");
+  const [key] = erasures.chosen;
+  await complete(box, bench, command(bench, [key!], () => bench.store.redis.set(key!, bench.fresh())));
+  await eraseToEnd(box, erasures, erasures.chosen);
 }
 
 /** Faults have stopped: the keys are erased, every other one is right, also after sweeps, and after a rebuild. */

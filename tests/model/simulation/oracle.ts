@@ -798,8 +798,8 @@ export function makeOracle(
     if (nowUs - us < EXPIRED_US + leniency.sweeps!.keepUs) wrong("it is younger than keepMs");
   }
 
-  /** The values that a tombstone buries, and no other one: none of those in `names`. */
-  function buriedBy({ key, ver }: ArchiveEntry, names: readonly string[]): ArchiveEntry[] {
+  /** The older values that a tombstone alone stands above; none of those in `names`. */
+  function leftBelow({ key, ver }: ArchiveEntry, names: readonly string[]): ArchiveEntry[] {
     const others = versionsOf(archive, key).filter((other) => !names.includes(holderOf(key, other.word)));
     const us = (other: ArchiveEntry) => versionMicros(other.ver);
     return others.filter((older) =>
@@ -816,7 +816,7 @@ export function makeOracle(
     if (read(truth?.record).ver === word) fail("R7 what is taken back is not named", `${word} of ${key}`);
     if (versionsOf(archive, key).some((other) => other.ver === ver && other.word !== word)) return true;
     // it may be erased by now
-    return state === null ? buriedBy(entry, [name]).length === 0 : versionMicros(ver) <= (truth?.deletableUs ?? 0);
+    return state === null ? leftBelow(entry, [name]).length === 0 : versionMicros(ver) <= (truth?.deletableUs ?? 0);
   }
 
   /**
@@ -838,8 +838,8 @@ export function makeOracle(
       return held(key) === null && (text === undefined || (read(text).rev === 0 && isGone(read(text))));
     }
     if (!isOwn) return false;
-    const [left] = buriedBy(entry, names);
-    if (left) fail("4 no tombstone is erased before what it buries", `${word} of ${key}, ${left.word}`);
+    const [left] = leftBelow(entry, names);
+    if (left) fail("4 no tombstone is erased before older values", `${word} of ${key}, ${left.word}`);
     return true;
   }
 
