@@ -833,9 +833,9 @@ export function makeOracle(
       if (read(truths.get(key)?.record).ver === word) fail("R7 an erased pack is not named", `${word} of ${key}`);
       return true;
     }
-    if (keys.includes(key) && state !== null) { // its orphans go too; else it was removed before, as for any deletion
-      const text = truths.get(key)?.record;
-      return held(key) === null && (text === undefined || (read(text).rev === 0 && isGone(read(text))));
+    if (keys.includes(key) && state !== null) { // its orphans go too; else it may go as for any deletion
+      const { removals, record } = truths.get(key)!;
+      return removals.some(([, atUs]) => versionMicros(ver) < atUs) || (held(key) === null && record === undefined);
     }
     if (!isOwn) return false;
     const [left] = leftBelow(entry, names);
