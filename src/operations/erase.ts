@@ -54,7 +54,11 @@ export interface EraseReport extends OperationReport {
   proof: ErasureProof | undefined;
   /** The number of keys that could not be erased. */
   failed: number;
-  /** At most 100 of them: `CONFLICT` for keys that were written meanwhile, `CORRUPT` for damaged packs. */
+  /**
+   * At most 100 of them: `CONFLICT` for keys that were written meanwhile, `CORRUPT` for damaged packs, `UNSUPPORTED` for
+   * packs that another key's record of another version may name, `UNAVAILABLE` for packs that another erasure has
+   * disturbed: the next call goes on with them.
+   */
   errors: KeyError[];
 }
 

@@ -123,8 +123,7 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
   }
 }
 
-/** Puts versions into new packs. What an erasure may have removed meanwhile is taken back: then
- * it stays in its pack. */
+/** Puts versions into new packs. What an erasure may have removed meanwhile is taken back, and stays where it is. */
 async function putMoved(
   run: MovingRun,
   versions: Copied[],
@@ -158,7 +157,7 @@ async function putMoved(
     if (isMoved) report.moved += moved.length;
     else {
       // if some records were told before an erasure looked, that has found the new pack, and rewrites it
-      if (!outcomes.includes("moved")) await context.datastore.deleteKeys!([name], bounds.closing);
+      if (!outcomes.includes("moved")) await context.datastore.deleteKeys?.([name], bounds.closing);
       const must = "nothing must be erased meanwhile, and records must be of this version: try again";
       for (const source of new Set(moved.map(({ source }) => source))) {
         onKept(source, new TundraError("UNAVAILABLE", `Cannot move versions as ${must}`));

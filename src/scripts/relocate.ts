@@ -24,8 +24,9 @@ export interface Relocation {
  *     KEYS  id, tick, erased, n records
  *     ARGV  the new pack's time (microseconds); id and erased as they were before the copied versions were read; then for
  *           each key: word that the record must have, new word
- *     OUT   '-' or, if an erasure has looked since what is left or the index is another one, 'E': nothing changed
- *           then a code a key: M moved, now or by an earlier copy of the request   E as above   A the record names another place, or there is none: nothing changed
+ *     OUT   '-' or, if an erasure has looked since what is left or the index is another one, 'E'; then a code a key:
+ *             M moved, now or by an earlier copy of the request   E as above: nothing changed
+ *             A the record names another place, or there is none: nothing changed
  *             L the pack is older than 12 h: nothing changed. A sweep that was frozen for so long must not name a pack
  *             that another one may have found unnamed
  *             U record of another version

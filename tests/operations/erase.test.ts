@@ -337,15 +337,17 @@ describe("erase()", () => {
 
     it("does not erase a tombstone before that pack is looked into: a rebuild brings nothing back", async () => {
       await archived({ a: "secret one", b: "two", c: "three" });
-      const [reached, moved] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      let [reach, goOn] = [() => {}, () => {}];
+      const reached = new Promise<void>((resolve) => reach = resolve);
+      const moved = new Promise<void>((resolve) => goOn = resolve);
       const dying = stack.store({
         datastore: {
           ...archive.datastore,
           async deleteKeys(names, options) {
             await archive.datastore.deleteKeys(names, options);
             if (!names.some((name) => name.endsWith("d"))) return;
-            reached.resolve();
-            await moved.promise;
+            reach();
+            await moved;
             throw new TundraError("UNAVAILABLE", "it dies");
           },
         },
@@ -353,9 +355,9 @@ describe("erase()", () => {
       let dead: Promise<unknown> | undefined;
       await moving(() => {
         dead = erase(dying, ["a"]).catch(() => {});
-        return reached.promise;
+        return reached;
       })();
-      moved.resolve();
+      goOn();
       await dead;
       await stack.flush();
       for (let done = false; !done;) ({ done } = await rebuild(stack.store({ datastore: archive.datastore })));

@@ -131,6 +131,11 @@ const first = (key: string, exp = 0): Program =>
   });
 const grown = (key: string): Program => prepared("unmarked change", ({ store }) => store.redis.append(key, "1."));
 const again = (key: string): Program => prepared("mark", ({ store }) => store.dirty(key));
+/** A tick has just searched for lost records: else both ticks of a scope would, with twice as many requests each. */
+const searched = prepared("search for lost records", async ({ store }) => {
+  const [seconds] = await store.redis.time();
+  await store.redis.set("tundra:default:lost_records_cursor", `${seconds * 1000} `);
+});
 const evicted = (key: string): Program => prepared("eviction", ({ store }) => store.evict(key));
 const deleted = (key: string): Program => ({ ...deleter([key]), name: "removal" });
 
@@ -142,9 +147,9 @@ export const STARTS: Record<string, (key: string) => Before> = {
   clean: (key) => [first(key), tick],
   changed: (key) => [first(key), tick, grown(key), again(key)],
   unmarked: (key) => [first(key), tick, grown(key)],
-  idle: (key) => [first(key), tick, 11 * HOUR_MS],
-  "idle, unmarked": (key) => [first(key), tick, 11 * HOUR_MS, grown(key)],
-  old: (key) => [first(key), tick, 26 * HOUR_MS],
+  idle: (key) => [first(key), tick, 11 * HOUR_MS, searched],
+  "idle, unmarked": (key) => [first(key), tick, 11 * HOUR_MS, searched, grown(key)],
+  old: (key) => [first(key), tick, 26 * HOUR_MS, searched],
   evicted: (key) => [first(key), tick, evicted(key)],
   "evicted, expires": (key) => [first(key, SOON_MS), tick, evicted(key)],
   "clean, expires": (key) => [first(key, LATER_MS), tick],
