@@ -856,7 +856,7 @@ export function makeOracle(
     const known = ops.some((op) => op.kind === "tick" && truth.namedAt < op.startedAt);
     const { ver: now } = read(truth.record);
     const copied = versionsOf(archive, key).find((other) => other.ver === ver);
-    const isRemoval = copied?.removal && entry.removal; // a copy of a tombstone, made from its name alone
+    const isRemoval = isCopy && entry.removal; // a copy of a tombstone, made from its name alone
     if (now !== "" && prev === "" && known && !isRemoval) {
       fail("a version names the one before", `${ver} of ${key}, after ${now}`);
     }
