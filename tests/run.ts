@@ -5,7 +5,7 @@
  *
  *     deno task test [--only=deno,bun,node,newest] [--filter=TEXT] [--jobs=N] [--timeout-s=N] [FILE or FOLDER ...]
  *
- * Without `--jobs` there are as many files at a time as cores, and up to two more while a core is idle.
+ * Without `--jobs` there are as many files at a time as cores, and up to four more while cores are idle.
  *
  * Files in tests/runtimes run on Node only, those in tests/guides on Deno only: they start workerd, edge-runtime and the
  * other runtimes by themselves. The table before the last line says which suite ran where: folders of tests, and suites
@@ -387,7 +387,7 @@ function report(): boolean {
     if (tests.length === 0 || tests.some((test) => test.outcome !== "passed")) good = false;
     console.log(`${runtime.name.padEnd(6)} ${runtime.version.padEnd(9)} ${count(tests)}, ${seconds.toFixed(1)} s`);
   }
-  const more = moreJobs > 0 ? ", and more while a core was idle" : "";
+  const more = moreJobs > 0 ? ", and more while cores were idle" : "";
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s in all, ${jobs} files at a time${more}`);
   const all = results.flatMap((result) => result.tests);
   const passed = all.filter((test) => test.outcome === "passed").length;
