@@ -23,13 +23,16 @@ describe("an erasure, which deletes packs at once,", () => {
   let store: TundraStore;
   let old: OldArchive;
 
-  beforeEach(async () => {
+  /** An empty database, and a new archive. */
+  async function begin(): Promise<void> {
     await stack.flush();
     archive = notedArchive();
     store = stack.store({ datastore: archive.datastore });
     await store.tick(); // gives the index its id
     old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
-  });
+  }
+
+  beforeEach(begin);
   afterEach(() => setPlatform());
 
   /** A store whose datastore has these functions. */
@@ -78,10 +81,7 @@ describe("an erasure, which deletes packs at once,", () => {
   it("hides no older value from a sweep that is about to delete its tombstone", async () => {
     /** A tombstone of `k`, and an older value of it beside `x`; the names of what holds them. */
     const setUp = async () => {
-      archive.objects.clear();
-      await stack.flush();
-      await store.tick();
-      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      await begin();
       for (const days of [50, 40, 30]) await old.pack(days, [{ key: `p${days}` }, { key: `q${days}` }]);
       const [x, , y] = await old.pack(60, [{ key: "x" }, { key: "k" }, { key: "y" }]);
       await old.own(45, { key: "k", gone: true });
@@ -217,10 +217,7 @@ describe("an erasure, which deletes packs at once,", () => {
   it("reports no key as lost whose value and tombstone it erases while a tick searches for lost records", async () => {
     let reads = 1;
     for (let before = 1; before <= reads; before++) {
-      archive.objects.clear();
-      await stack.flush();
-      await store.tick();
-      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      await begin();
       const words = await old.pack(3, [{ key: "k" }, { key: "y" }]);
       await old.own(2, { key: "k", gone: true });
       await evicted({ y: words[1]! });
@@ -245,10 +242,7 @@ describe("an erasure, which deletes packs at once,", () => {
     await evicted({ x: x!, y: y!, z: z! });
     let reads = 1;
     for (let before = 1; before <= reads; before++) {
-      archive.objects.clear();
-      await stack.flush();
-      await store.tick();
-      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      await begin();
       await old.pack(40, [{ key: "w" }, { key: "v" }]);
       const words = await old.pack(30, [{ key: "x" }, { key: "y" }, { key: "z" }]);
       await evicted({ x: words[0]!, y: words[1]!, z: words[2]! });
@@ -270,10 +264,7 @@ describe("an erasure, which deletes packs at once,", () => {
   it("looks again for what lay in a pack that went after it was listed", async () => {
     let acted = true;
     for (let at = 1; acted; at++) {
-      archive.objects.clear();
-      await stack.flush();
-      await store.tick();
-      old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+      await begin();
       const words = await old.pack(30, [{ key: "x" }, { key: "w" }]);
       await evicted({ x: words[0]!, w: words[1]! });
       let lists = 0;

@@ -12,7 +12,7 @@ import type { Choices } from "./choices.ts";
 import { kill, type Network, type Process } from "./network.ts";
 import { versionsOf } from "./objects.ts";
 import { type SimulatedOp, Violation } from "./oracle.ts";
-import { rebuildOnce, rebuildOperation, watchId } from "./rebuilds.ts";
+import { rebuildOperation, rebuildToEnd, watchId } from "./rebuilds.ts";
 import {
   complete,
   drain,
@@ -240,13 +240,7 @@ async function loseAndRebuild(box: Sandbox, erasures: Erasures, mode: Mode): Pro
   world.note(() => `---- Redis is emptied; removed: ${removed}`);
   oracle.empty();
   if (world.choices.chance(600)) await disturb(box, erasures, mode, true);
-  const bench = makeBench(box, "last rebuild");
-  let done = false;
-  for (let calls = 1; !done; calls++) {
-    if (calls > 10) throw new Violation("7 a rebuild ends", "it did not in 10 calls");
-    await complete(box, bench, rebuildOnce(box, bench).then((is) => done = is));
-  }
-  kill(bench.process, oracle);
+  await rebuildToEnd(box);
   oracle.leniency.lostIndex = false;
   for (const key of removed) {
     const { ver } = oracle.record(key);

@@ -206,17 +206,22 @@ function adversary(box: Sandbox, mode: Mode, processes: Running[]): () => void {
   };
 }
 
-/** Rebuilds until it is done, with no faults; then every key is right, and the queue drains. */
-async function settle(box: Sandbox): Promise<void> {
-  const { oracle, redis, world } = box;
-  world.note(() => "---- the faults have stopped");
+/** Rebuilds until it is done, with no faults. */
+export async function rebuildToEnd(box: Sandbox): Promise<void> {
   const bench = makeBench(box, "last rebuild");
   let done = false;
   for (let calls = 1; !done; calls++) {
     if (calls > 10) throw new Violation("7 a rebuild ends", "it did not in 10 calls");
     await complete(box, bench, rebuildOnce(box, bench).then((is) => done = is));
   }
-  kill(bench.process, oracle);
+  kill(bench.process, box.oracle);
+}
+
+/** Rebuilds until it is done; then every key is right, and the queue drains. */
+async function settle(box: Sandbox): Promise<void> {
+  const { oracle, redis, world } = box;
+  world.note(() => "---- the faults have stopped");
+  await rebuildToEnd(box);
   const isUsed = [...oracle.archive.values()].some(({ entries }) => entries.length > 0);
   if (isUsed && (redis.peek(ID)?.value ?? "new:").startsWith("new:")) {
     throw new Violation("R10 a rebuild that is done has confirmed the id", String(redis.peek(ID)?.value));
