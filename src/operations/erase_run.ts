@@ -2,7 +2,7 @@
  * One call of an erasure, and the cursor that it keeps for the next one.
  * @module
  */
-import { hexDigest } from "../base/platform.ts";
+import { hexDigest, wallClockMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
@@ -72,6 +72,8 @@ export interface ErasureProof {
 }
 
 const CURSOR = "erase";
+/** A state is used for so long, ms: after a day the record of a key that was removed meanwhile is gone. */
+const STATE_MS = 12 * 60 * 60 * 1000;
 
 /** The beginning of a step. */
 export function begin(step: EraseState["step"]): Pick<EraseState, "step" | "keys" | "own" | "pack"> {
@@ -93,8 +95,9 @@ export async function readEraseState(run: EraseRun): Promise<EraseState> {
   if (run.dryRun) return fresh;
   const text = await readCursor(run.context, CURSOR, run.bounds.call);
   try {
-    const { of, ...state } = JSON.parse(text ?? "{}");
-    return of === await nameOf(run) ? state : fresh;
+    const { of, atMs, ...state } = JSON.parse(text ?? "{}");
+    const ageMs = Math.abs(wallClockMs() - atMs);
+    return of === await nameOf(run) && ageMs < STATE_MS ? state : fresh;
   } catch {
     return fresh;
   }
@@ -103,7 +106,7 @@ export async function readEraseState(run: EraseRun): Promise<EraseState> {
 /** Keeps the state for the next call. */
 export async function saveEraseState(run: EraseRun, state: EraseState): Promise<void> {
   if (run.dryRun) return;
-  const text = JSON.stringify({ of: await nameOf(run), ...state });
+  const text = JSON.stringify({ of: await nameOf(run), atMs: wallClockMs(), ...state });
   await writeCursor(run.context, CURSOR, text, run.bounds.closing);
 }
 

@@ -236,6 +236,26 @@ describe("an erasure, which deletes packs at once,", () => {
     assert(reads > 3, `${reads} reads`);
   });
 
+  it("begins anew after half a day: the record of a key that was removed meanwhile may be gone", async () => {
+    const cursor = "tundra:default:cursor:erase";
+    await stack.raw("MSET", "k", "value", "j", "beside");
+    await store.dirty("k", "j");
+    await store.tick();
+    await erase(store, ["k"], { maxSubrequests: 30 });
+    const state = JSON.parse(String(await stack.raw("GET", cursor)));
+    // it had come to its last look; then the key was written and removed again, and its record went
+    await stack.raw(
+      "SET",
+      cursor,
+      JSON.stringify({ ...state, step: "proof of keys", keys: 0, own: undefined, pack: "" }),
+    );
+    await old.pack(0, [{ key: "k" }, { key: "i" }]);
+    await stack.raw("DEL", "k", "tundra:default:rec:k");
+    setPlatform({ ...PLATFORM, wallClockMs: () => PLATFORM.wallClockMs() + 13 * HOUR_MS });
+    await eraseAll(["k"]);
+    assertEquals([await holders("k"), (await holders("i")).length], [[], 1]);
+  });
+
   it("looks again for what another erasure moves while its own proof passes", async () => {
     await old.pack(40, [{ key: "w" }, { key: "v" }]);
     const [x, y, z] = await old.pack(30, [{ key: "x" }, { key: "y" }, { key: "z" }]);
