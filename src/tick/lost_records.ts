@@ -158,9 +158,10 @@ async function withoutRecord<T extends Named>(
   return { lost: values.filter(isLost), changed: values.filter((each, i) => !isLost(each, i)) };
 }
 
-/** About as many of them as `most`, drawn by lot. */
+/** About as many of them as `most`, drawn by lot; the first ones if it draws none. */
 function some<T>(all: T[], most: number): T[] {
-  return all.filter(() => random() * all.length < most);
+  const drawn = all.filter(() => random() * all.length < most);
+  return drawn.length > 0 ? drawn : all.slice(0, most);
 }
 
 /**

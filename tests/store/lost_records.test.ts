@@ -3,6 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { describePackings, hooked, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { until } from "../support/waiting.ts";
@@ -130,6 +131,21 @@ describePackings("records that Redis has lost", (packBytes) => {
       const { errors } = await store.tick();
       assertEquals(errors.map(({ code }) => code), ["LOST"]);
       assertMatch(errors[0]!.message, /of 30 keys .* 30 have none: the index was lost/);
+    });
+
+    it("are reported whatever lot draws", async () => {
+      const keys = names(30);
+      await evicted(...keys);
+      await loseRecords(...keys);
+      for (const lot of [0, 0.5, 1 - Number.EPSILON]) {
+        setPlatform({ ...PLATFORM, random: () => lot });
+        try {
+          await hourLater();
+          assertEquals(codes(await store.tick()), ["LOST"]);
+        } finally {
+          setPlatform();
+        }
+      }
     });
 
     it("are no loss: what was deleted, what has expired, what is in Redis, what was put by nobody's record", async () => {
