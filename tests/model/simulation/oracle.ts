@@ -267,8 +267,8 @@ export function makeOracle(
   const dropped = new Set<string>();
   /** The operations that have put objects. */
   const putBy = new Map<string, SimulatedOp | undefined>();
-  /** Every version that was ever put, and what it holds. */
-  const everPut = new Map<string, ValueState>();
+  /** Every version that was ever put: what it holds, and when it came first. */
+  const everPut = new Map<string, { state: ValueState; at: number }>();
   let time = 0;
   let latestMs = 0;
 
@@ -705,7 +705,7 @@ export function makeOracle(
     if (!op || !(op.endedAt === 0 || (!op.succeeded && truth.markedAt <= op.endedAt))) {
       wrong("6 a late restoration does nothing", `${ver}, of a call that had ended`);
     }
-    const state = everPut.get(`${op!.keys[0]} ${ver}`);
+    const state = everPut.get(`${op!.keys[0]} ${ver}`)?.state;
     if (!state || now?.value !== state.value) {
       return wrong("a restoration brings that version", `${ver} is ${show(state ?? null)}`);
     }
@@ -823,8 +823,9 @@ export function makeOracle(
    * An erasure deletes tombstones of its keys once nothing older is left, and packs of which all other versions have a
    * copy, that records name; `false`: it is another deletion, such as a tick's within it.
    */
-  function erasureIsRight(entry: ArchiveEntry, { keys }: SimulatedOp, names: readonly string[]): boolean {
+  function erasureIsRight(entry: ArchiveEntry, erasure: SimulatedOp, names: readonly string[]): boolean {
     const { key, ver, word, state } = entry;
+    const { keys } = erasure;
     const isOwn = keys.includes(key) && state === null; // the record of a removed key goes on to name its tombstone
     const isCopied = versionsOf(archive, key).some((other) =>
       other.ver === ver && !names.includes(holderOf(key, other.word))
@@ -838,9 +839,24 @@ export function makeOracle(
       return removals.some(([, atUs]) => versionMicros(ver) < atUs) || (held(key) === null && record === undefined);
     }
     if (!isOwn) return false;
-    const [left] = leftBelow(entry, names);
+    const left = leftBelow(entry, names).find((older) => !cameLate(older, entry, erasure));
     if (left) fail("4 no tombstone is erased before older values", `${word} of ${key}, ${left.word}`);
     return true;
+  }
+
+  /** A tick's request came after the erasure had begun, and even after the removal of what it put was archived. */
+  function cameLate({ key, ver, word }: ArchiveEntry, tombstone: ArchiveEntry, erasure: SimulatedOp): boolean {
+    const { at } = everPut.get(`${key} ${ver}`)!;
+    return putBy.get(holderOf(key, word))?.kind === "tick" && at > erasure.startedAt &&
+      at > everPut.get(`${key} ${tombstone.ver}`)!.at;
+  }
+
+  function notePut(entries: readonly ArchiveEntry[]): void {
+    time++;
+    for (const { key, ver, state } of entries) {
+      const { at } = everPut.get(`${key} ${ver}`) ?? { at: time };
+      everPut.set(`${key} ${ver}`, { state, at });
+    }
   }
 
   /** A version that is put is of this index, names the one that it replaces, and shares its time with no other. */
@@ -955,7 +971,7 @@ export function makeOracle(
       if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
       archive.set(name, { bytes, entries });
       putBy.set(name, ops[0]);
-      for (const { key, ver, state } of entries) everPut.set(`${key} ${ver}`, state);
+      notePut(entries);
     },
     lose(name) {
       for (const { key } of archive.get(name)?.entries ?? []) robbed.add(key);
@@ -1044,7 +1060,7 @@ export function makeOracle(
       for (const [name, object] of state.archive) {
         const { entries } = object;
         if (entries.length === 0 || entries.some(({ key }) => keys.includes(key))) archive.set(name, object);
-        for (const { key, ver, state } of entries) everPut.set(`${key} ${ver}`, state);
+        notePut(entries);
       }
       for (const key of keys) truths.set(key, { ...state.truths.get(key)!, markedAt: 0, namedAt: 0 });
       const [archived, evicted, countedArchived, countedEvicted] = counts();
