@@ -17,16 +17,12 @@ import { type Change, changeOf } from "./changes.ts";
 import type { Commits } from "./commits.ts";
 import { failure, giveBack, isOver, type Lease, recordFailures } from "./leases.ts";
 import type { TickRun } from "./run.ts";
+import { ArchiveRefused, theirs } from "./uploads.ts";
 
 /** Requests besides those for pieces and parts: the start and the end of an upload, and of the temporary key. */
 const OTHER_REQUESTS = 5;
 /** Requests of a tick that has not done anything else: claim, owner, search, snapshots, begin, those kept back. */
 const TICK_REQUESTS = 22;
-
-/** The failure of what is not the store's own doing, but the archive's or a freezer's. */
-class Refused {
-  constructor(readonly cause: unknown) {}
-}
 
 /**
  * Those of some keys whose archived value is large: they are not read with others again. Cost: a request, a command; if
@@ -66,10 +62,14 @@ export async function freezeLarge(run: TickRun, lease: Lease, key: string, commi
     const change = changeOf(lease, { key, record, exp, dump: new Uint8Array(0) })!;
     await put(run, lease, change, staged, name, commits);
   } catch (thrown) {
-    const error = asTundraError(thrown instanceof Refused ? thrown.cause : thrown, `archive ${show(key)}`);
+    const error = asTundraError(thrown instanceof ArchiveRefused ? thrown.cause : thrown, `archive ${show(key)}`);
     if (run.stopped()) return await giveBack(run, lease, [key], true);
     const own = isKeysOwn(error);
-    const fault = own ? "own" : thrown instanceof Refused && run.stored > 0 && !isOver(lease) ? "odd" : "passing";
+    const fault = own
+      ? "own"
+      : thrown instanceof ArchiveRefused && run.stored > 0 && !isOver(lease)
+      ? "odd"
+      : "passing";
     const failed = { ...failure(run, lease, key, error, attempts, fault), alone: true };
     if (!own && isOver(lease)) run.unfinished = true;
     await recordFailures(run, lease, [!own && isOver(lease) ? { ...failed, backoffMs: 0 } : failed]);
@@ -156,7 +156,7 @@ async function upload(run: TickRun, name: string, source: Source, signal: AbortS
   try {
     await putLarge(run.context.datastore, name, bytesOf(source), (act) => run.counted(act, signal));
   } catch (thrown) {
-    throw source.failure !== undefined ? source.failure : new Refused(thrown);
+    throw source.failure !== undefined ? source.failure : new ArchiveRefused(thrown);
   }
 }
 
@@ -177,14 +177,7 @@ async function* chunksOf(source: Source): AsyncGenerator<Uint8Array, void, void>
   const { run, lease, head, segment, temporary, name } = source;
   const { connection, freezers } = run.context;
   const { key, bytes, parts } = head;
-  const theirs = async (act: Promise<Uint8Array>) => {
-    try {
-      return await act;
-    } catch (thrown) {
-      throw new Refused(thrown);
-    }
-  };
-  yield await theirs(freezeHead(head, name, freezers));
+  yield await theirs(() => freezeHead(head, name, freezers));
   const digest = sha1.create();
   for (let part = 0; part < parts; part++) {
     if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
@@ -196,7 +189,7 @@ async function* chunksOf(source: Source): AsyncGenerator<Uint8Array, void, void>
       const must = "its pieces must have the SHA-1 that its payload has in Redis: they have another";
       throw new TundraError("UNAVAILABLE", `Cannot archive ${show(key)} as ${must}`, { keys: [key] });
     }
-    yield await theirs(freezeSegment(head, part, dump, name, freezers));
+    yield await theirs(() => freezeSegment(head, part, dump, name, freezers));
   }
   yield LARGE_END();
 }

@@ -19,7 +19,7 @@ export class ArchiveRefused {
 }
 
 /** Marks what the archive or a freezer throws as theirs. */
-async function theirs<T>(act: () => Promise<T>): Promise<T> {
+export async function theirs<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (thrown) {
