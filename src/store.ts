@@ -3,8 +3,8 @@
  * @module
  */
 import { checkFreezers } from "./archive/record.ts";
-import { ignoreErrors } from "./base/callbacks.ts";
 import { checkBoolean, checkFunction, checkMethods, checkNames, checkNumber } from "./base/arguments.ts";
+import { ignoreErrors } from "./base/callbacks.ts";
 import { badArgument } from "./base/errors.ts";
 import { checkKeys, checkTqname, redisKeys } from "./base/keys.ts";
 import { onWorkerd } from "./base/platform.ts";

@@ -7,9 +7,9 @@ import { badArgument } from "../base/errors.ts";
 import type { Naming } from "../base/keys.ts";
 import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import type { Index } from "../scripts/prelude.ts";
-import type { TundraEvent } from "./events.ts";
 import type { ClientOptions } from "../upstash/client.ts";
 import type { CallOptions, Connection } from "../upstash/connection.ts";
+import type { TundraEvent } from "./events.ts";
 
 /** Fetches under way, by unit: concurrent calls for one share its fetch. The guard ends each in time. */
 export type SingleFlight = Map<string, { object: Promise<Uint8Array | Error>; sharedUntil: number }>;

@@ -5,9 +5,9 @@
  */
 import { type Block, recordOf, thawBlock } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
+import type { LargeRecord } from "../archive/large.ts";
 import { holderName, placeOf } from "../archive/place.ts";
 import { thawRecord } from "../archive/record.ts";
-import type { LargeRecord } from "../archive/large.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { isLarge } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";

@@ -6,8 +6,8 @@ import { labelOf } from "../archive/encoding.ts";
 import { unseal } from "../archive/seal.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { isLarge, objectPrefix, versionMicros } from "../base/keys.ts";
-import type { EachRead } from "./newest_version.ts";
 import type { Context } from "./context.ts";
+import type { EachRead } from "./newest_version.ts";
 
 /** Objects of one key that are read, if the first cannot be. */
 const MOST_READ = 3;

@@ -5,8 +5,8 @@
 import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
 import { packName } from "../base/keys.ts";
 import { type Context, contextOf } from "../core/context.ts";
-import { told } from "../core/told.ts";
 import { packsIn } from "../core/newest_version.ts";
+import { told } from "../core/told.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "../operations/bounds.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "../operations/key_errors.ts";
 import { ownedIndex } from "../operations/owned_index.ts";

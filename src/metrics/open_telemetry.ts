@@ -5,12 +5,12 @@
 import { checkFunction, checkMethods, checkNames } from "../base/arguments.ts";
 import { checkTqname } from "../base/keys.ts";
 import { wallClockMs } from "../base/platform.ts";
+import type { TundraEvent } from "../core/events.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkBuckets, checkStore } from "./checks.ts";
-import type { TundraEvent } from "../core/events.ts";
 import type { MeterLike, TracerLike } from "./open_telemetry_types.ts";
-import { type Add, begin, record } from "./record.ts";
 import { type ActivityReader, DOWN, readIndex } from "./read_index.ts";
+import { type Add, begin, record } from "./record.ts";
 import { BUCKETS, INDEX, type Metric, PROCESS, UP, UPKEEP } from "./table.ts";
 
 /** Options of {@linkcode openTelemetryMetrics}. */

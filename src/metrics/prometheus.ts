@@ -6,12 +6,12 @@ import { checkFunction, checkNames, checkNumber } from "../base/arguments.ts";
 import { checkTqname } from "../base/keys.ts";
 import { wallClockMs } from "../base/platform.ts";
 import { checkSecret, isSameText } from "../base/secrets.ts";
+import type { TundraEvent } from "../core/events.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { checkBuckets, checkStore } from "./checks.ts";
-import type { TundraEvent } from "../core/events.ts";
+import { type ActivityReader, DOWN, type IndexValues, readIndex } from "./read_index.ts";
 import { begin, record } from "./record.ts";
 import { CONTENT_TYPE, registry } from "./registry.ts";
-import { type ActivityReader, DOWN, type IndexValues, readIndex } from "./read_index.ts";
 import { BUCKETS } from "./table.ts";
 
 /** Options of {@linkcode prometheusMetrics}. */

@@ -5,7 +5,6 @@
 import { checkNames, checkSignal } from "../base/arguments.ts";
 import { TundraError } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
-import { told } from "../core/told.ts";
 import { putFormer } from "../core/former.ts";
 import { holdsNamed } from "../core/held_versions.ts";
 import { idChanged, isConfirmed, newId, ownedByAnother, standAlone, wrongArchive } from "../core/identity.ts";
@@ -19,6 +18,7 @@ import {
   readOwner,
   uuidOf,
 } from "../core/owner.ts";
+import { told } from "../core/told.ts";
 import { replaceId } from "../scripts/id.ts";
 import { readState } from "../scripts/read_state.ts";
 import type { TundraStore } from "../store_interface.ts";

@@ -5,10 +5,10 @@
 import { asTundraError } from "../base/errors.ts";
 import { uuid } from "../base/platform.ts";
 import { type Context, contextOf } from "../core/context.ts";
-import { told } from "../core/told.ts";
 import { isConfirmed } from "../core/identity.ts";
-import { Refuted, type ServerProbe } from "../scripts/probe/server_probe.ts";
+import { told } from "../core/told.ts";
 import { removeProbeKeys, SERVER_CHECKS } from "../scripts/probe/server.ts";
+import { Refuted, type ServerProbe } from "../scripts/probe/server_probe.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { checkIndex } from "./check_index.ts";

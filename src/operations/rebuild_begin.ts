@@ -24,8 +24,8 @@ import {
 } from "../core/owner.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { proposeId, replaceId } from "../scripts/id.ts";
-import { readState } from "../scripts/read_state.ts";
 import { raise } from "../scripts/raise.ts";
+import { readState } from "../scripts/read_state.ts";
 import { readRebuild, type RebuildState } from "../scripts/rebuild.ts";
 import type { Bounds } from "./bounds.ts";
 

@@ -10,19 +10,19 @@ import { badArgument, isNotFound, show, TundraError } from "../base/errors.ts";
 import { checkKeys, newestOf, objectName, versionMicros } from "../base/keys.ts";
 import { nonce } from "../base/platform.ts";
 import { type Context, contextOf } from "../core/context.ts";
-import { told } from "../core/told.ts";
 import { MAX_ROUNDS, movedOn, unsupportedRecord } from "../core/key_errors.ts";
 import type { LargeObject } from "../core/restore_large.ts";
+import { told } from "../core/told.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { restoreVersion as restoreScript, type Revival } from "../scripts/restore_version.ts";
-import { conflict, mayBeRestored, refusal, RUN_A_TICK } from "./restore_refused.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { findInPack, historyOf, type Kept, MOST_PACKS, thawFirst } from "./history.ts";
 import { indexWent, ownedIndex } from "./owned_index.ts";
+import { conflict, mayBeRestored, refusal, RUN_A_TICK } from "./restore_refused.ts";
 
 /** Options of {@linkcode restoreVersion}. */
 export interface RestoreVersionOptions extends OperationOptions {

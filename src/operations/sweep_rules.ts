@@ -6,8 +6,8 @@
  * than that.
  * @module
  */
-import { placeOf } from "../archive/place.ts";
 import type { Tombstone } from "../archive/encoding.ts";
+import { placeOf } from "../archive/place.ts";
 import { versionMicros } from "../base/keys.ts";
 import type { KeyRecord } from "../scripts/prelude.ts";
 

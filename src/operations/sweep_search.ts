@@ -7,9 +7,9 @@ import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import { type Listed, ownPage, packEntries, packsYoungestFirst } from "./archive_walk.ts";
 import { ownHeld, packHeld } from "./sweep_gather.ts";
+import { PUT_MS } from "./sweep_move.ts";
 import { noteFound, noteVersion } from "./sweep_notes.ts";
 import { SAFE_US } from "./sweep_rules.ts";
-import { PUT_MS } from "./sweep_move.ts";
 import { newSearch, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 const REQUESTS = 6;

@@ -4,13 +4,12 @@
  */
 import { labelOf } from "../archive/encoding.ts";
 import type { LargeRecord } from "../archive/large.ts";
-import { type ArchiveRecord, thawRecord, type Tombstone } from "../archive/record.ts";
 import { placeOf } from "../archive/place.ts";
+import { type ArchiveRecord, thawRecord, type Tombstone } from "../archive/record.ts";
 import { unseal } from "../archive/seal.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
 import { keyOfObject, objectPrefix, versionMicros } from "../base/keys.ts";
-import { thawArchived } from "../core/fetch_archived.ts";
-import type { Fetched } from "../core/fetch_archived.ts";
+import { type Fetched, thawArchived } from "../core/fetch_archived.ts";
 import { evict } from "../scripts/evict.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";

@@ -4,8 +4,8 @@
  */
 import { holderName } from "../archive/place.ts";
 import { isNotFound } from "../base/errors.ts";
-import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
+import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { scanRecords } from "./known_keys.ts";

@@ -2,11 +2,11 @@
  * A command that runs in a script of Tundra's, after its keys were brought back.
  * @module
  */
-import { countKeys, showKeys } from "../base/keys.ts";
 import { TundraError } from "../base/errors.ts";
+import { countKeys, showKeys } from "../base/keys.ts";
+import type { Context } from "../core/context.ts";
 import { checkIdentity } from "../core/identity.ts";
 import { movedOn, unsupportedRecord } from "../core/key_errors.ts";
-import type { Context } from "../core/context.ts";
 import { told } from "../core/told.ts";
 import { ensureKs } from "../ensure.ts";
 import type { Checked } from "../scripts/check.ts";

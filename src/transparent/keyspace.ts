@@ -2,14 +2,14 @@
  * Commands about which keys there are: they know evicted keys, and hide Tundra's own.
  * @module
  */
-import { globOf } from "../base/patterns.ts";
 import { TundraError } from "../base/errors.ts";
+import { globOf } from "../base/patterns.ts";
 import { wallClockMs } from "../base/platform.ts";
 import { checkIdentity, idChanged } from "../core/identity.ts";
 import { MAX_ROUNDS } from "../core/key_errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
-import { type KeyState, readState } from "../scripts/read_state.ts";
 import { readRecords } from "../scripts/read_records.ts";
+import { type KeyState, readState } from "../scripts/read_state.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";

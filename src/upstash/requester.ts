@@ -3,8 +3,8 @@
  * @module
  */
 import { errors, type Requester } from "@upstash/redis";
-import { TundraError } from "../base/errors.ts";
 import { bytes } from "../base/binary.ts";
+import { TundraError } from "../base/errors.ts";
 import { readEvents } from "./events.ts";
 import { errorOf, resultOf } from "./reply.ts";
 import { keepSaid, throwIfTooLarge } from "./said.ts";

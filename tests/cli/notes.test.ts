@@ -1,11 +1,10 @@
 /** What `tundra status` says, and when a person must act. */
 import { describe, it } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { TundraError } from "../../mod.ts";
+import { type Status, TundraError } from "../../mod.ts";
 import { notesOf } from "../../src/cli/notes.ts";
 import { refusalOf } from "../../src/cli/diagnose.ts";
 import type { DailyRun } from "../../src/operations/activity.ts";
-import type { Status } from "../../mod.ts";
 
 const NOW = Date.UTC(2026, 10, 26, 12);
 const MINUTE = 60_000;

@@ -1,9 +1,8 @@
 /** verify: what it finds in objects, packs and records, what it repairs, and how it goes on within its bounds. */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { notFound, TundraError, type TundraStore } from "../../mod.ts";
+import { deflateFreezer, notFound, TundraError, type TundraStore } from "../../mod.ts";
 import { freezeRecord } from "../../src/archive/record.ts";
-import { deflateFreezer } from "../../mod.ts";
 import { type DamagedVersion, verify, type VerifyOptions, type VerifyReport } from "../../src/operations/mod.ts";
 import { BUCKET, isOwner, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";

@@ -2,8 +2,7 @@
  * Packs of an archive in memory: their names, what they hold, and what was read of them.
  * @module
  */
-import type { Datastore, Freezer } from "../../mod.ts";
-import { deflateFreezer, memoryDatastore } from "../../mod.ts";
+import { type Datastore, deflateFreezer, type Freezer, memoryDatastore } from "../../mod.ts";
 import { type Block, recordOf, thawBlock } from "../../src/archive/block.ts";
 import { directoryPlace, freezePack, type PackEntry, thawDirectory } from "../../src/archive/pack.ts";
 import { placeOf } from "../../src/archive/place.ts";

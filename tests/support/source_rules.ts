@@ -179,6 +179,21 @@ export function fileProblems({ path, text }: SourceFile): string[] {
   return problems;
 }
 
+/** Modules that a file imports from twice, and relative imports that do not stand by path, the farthest folder first. */
+export function importOrderProblems({ path, text }: SourceFile): string[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const specifiers = source.statements.filter(ts.isImportDeclaration)
+    .map(({ moduleSpecifier }) => (moduleSpecifier as ts.StringLiteral).text);
+  const twice = specifiers.filter((specifier, i) => specifiers.indexOf(specifier) < i);
+  const rank = (specifier: string) => [9 - specifier.split("../").length, specifier.replace(/^(\.\.?\/)+/, "")].join();
+  const relative = specifiers.filter((specifier) => specifier.startsWith("."));
+  const late = relative.filter((specifier, i) => i > 0 && rank(relative[i - 1]!) > rank(specifier));
+  return [
+    ...twice.map((specifier) => `${path}: imports from ${specifier} twice`),
+    ...late.map((specifier) => `${path}: the import from ${specifier} stands too late`),
+  ];
+}
+
 /** Circles of imports among the files, each once, as `a -> b -> a`. */
 export function importCycles(files: SourceFile[]): string[] {
   const graph = new Map(files.map(({ path, text }) => {

@@ -11,6 +11,7 @@ import {
   bareImports,
   fileProblems,
   importCycles,
+  importOrderProblems,
   LIMITS,
   NEVER_IMPORTED,
   roomTable,
@@ -64,6 +65,10 @@ describe("the source of the package", () => {
     for (const { path, before } of scripts) {
       assertMatch(before, /KEYS {2}\S.*\n[^]*OUT {3}\S[^/]*\*\/\n(export )?const [A-Z_]+ = $/, path);
     }
+  });
+
+  it("imports from each module once, in the order of paths", () => {
+    assertEquals(packageFiles().flatMap(importOrderProblems), []);
   });
 
   it("has no circle of imports", () => {
@@ -241,6 +246,14 @@ describe("the rules about source", () => {
     assertEquals(sizeProblems([{ ...long, text: long.text.replace("};", "\n};") }]), [
       `src/a/b.ts: ${fileLines + functionLines + 1} lines`,
       `src/a/b.ts:2: a function of ${functionLines + 1} lines`,
+    ]);
+  });
+
+  it("name imports from one module, and those out of order", () => {
+    const text = `import "x"; import "../../b.ts"; import "../a.ts"; import "./c/a.ts"; import "./b.ts"; import "x";`;
+    assertEquals(importOrderProblems({ path: "src/a.ts", text }), [
+      "src/a.ts: imports from x twice",
+      "src/a.ts: the import from ./b.ts stands too late",
     ]);
   });
 

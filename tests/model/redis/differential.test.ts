@@ -8,14 +8,13 @@ import { after, before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type RedisServer, startRedis } from "../../../dev/servers/redis_server.ts";
 import { memoryDatastore, notFound, TundraError, tundraStore } from "../../../mod.ts";
-import { rebuild } from "../../../src/operations/mod.ts";
+import { rebuild, restoreVersion, versions } from "../../../src/operations/mod.ts";
 import {
   type RedisConnection,
   redisConnection,
   RedisError as RealError,
   type Reply,
 } from "../../../src/testing/resp.ts";
-import { restoreVersion, versions } from "../../../src/operations/mod.ts";
 import process from "node:process";
 import { type SeededRandom, seededRandom } from "../../support/random.ts";
 import { HOUR_MS } from "../../support/times.ts";
