@@ -1084,6 +1084,7 @@ export function makeOracle(
     truths: () => copy(truths),
     empty() {
       redis.load(new Map());
+      for (const { entries } of archive.values()) notePut(entries); // another database's, if the archive changes hands
       newestUs = new Map(keys.map((key) => [
         key,
         Math.max(0, ...versionsOf(archive, key).map(({ ver }) => versionMicros(ver))),
