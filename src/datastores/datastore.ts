@@ -89,7 +89,7 @@ export interface Datastore {
   fetchKeys(names: string[], options?: DatastoreCallOptions): Promise<(Uint8Array | Error)[]>;
   /**
    * Fetches ranges of objects; the same object may be read more than once. A failure takes one slot only. A range that
-   * ends behind the object's end is "unknown": it is never answered by fewer bytes, and never absent. Cost: a request
+   * ends behind the object's end is `CORRUPT`: it is never answered by fewer bytes, and never absent. Cost: a request
    * for each range.
    *
    * @returns for each read, in their order, exactly `length` bytes from `offset` on; `notFound(name)` if the object is

@@ -81,14 +81,13 @@ const MAKE = "make an R2 datastore";
  */
 const PAGE = 1000;
 const RETRY_MS = 100;
-/** The number at the end of R2's message that says that a range begins behind the object's end. */
-const BEHIND_END = "10039";
 /**
- * The numbers at the end of R2's messages that blame the object. Any other failure is the bucket's.
+ * The numbers at the end of R2's messages that blame the object; by 10039 a range begins behind its end. Any other failure
+ * is the bucket's.
  *
  * @see https://developers.cloudflare.com/r2/api/error-codes/
  */
-const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 100100: "TOO_LARGE" };
+const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 10039: "CORRUPT", 100100: "TOO_LARGE" };
 
 /**
  * A datastore in Cloudflare R2, through a Worker's binding: no credentials, no egress fees. It makes no call until it
@@ -97,7 +96,7 @@ const OBJECT_ERRORS: Record<string, TundraErrorCode> = { 10020: "UNSUPPORTED", 1
  * Cost: one call to R2 for each object, for one of over 8 MiB one for each 8 MiB and two more (deleting and listing: one for each 1,000); a tick counts each as a sub-request.
  * Uploads carry a SHA-256, so R2 refuses an object that was damaged on its way. A failed call is retried. After the
  * last retry it is a TundraError with R2's own message: `NOT_FOUND` (in a slot of `fetchKeys` or `fetchRanges`),
- * `TOO_LARGE`, `UNSUPPORTED`, else `UNAVAILABLE`.
+ * `TOO_LARGE`, `UNSUPPORTED`, `CORRUPT` of a range behind the object's end, else `UNAVAILABLE`.
  *
  * @throws {TundraError} `BAD_ARGUMENT`
  * @example
@@ -263,7 +262,7 @@ function failure(what: string, thrown: unknown): TundraError {
   return new TundraError(
     OBJECT_ERRORS[number] ?? "UNAVAILABLE",
     `Cannot ${what} as R2 must accept it: ${message}`,
-    { cause: thrown, ...(number === BEHIND_END && { retryable: false }) },
+    { cause: thrown },
   );
 }
 

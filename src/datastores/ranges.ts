@@ -17,9 +17,9 @@ export function checkReads(reads: readonly RangeRead[]): void {
   }
 }
 
-/** The error of a range with another number of bytes than asked for: the object ends before it. No retry mends that. */
+/** The error of a range with another number of bytes than asked for; with fewer the object ends before it. */
 export function wrongLength({ name, offset, length }: RangeRead, got: number): TundraError {
   const must = `the object must hold ${length} bytes from ${offset} on`;
   const message = `Cannot fetch a range of ${show(name)} as ${must}: current value is ${got} bytes`;
-  return new TundraError("UNAVAILABLE", message, { retryable: false });
+  return new TundraError(got < length ? "CORRUPT" : "UNAVAILABLE", message, { retryable: false });
 }

@@ -220,10 +220,10 @@ describe("r2Datastore", () => {
       slots.map((slot) => slot instanceof TundraError ? [slot.code, slot.retryable] : slot),
       [
         new Uint8Array(3).fill(7),
-        ["UNAVAILABLE", false],
+        ["CORRUPT", false],
         ["UNAVAILABLE", false],
         ["NOT_FOUND", false],
-        ["UNAVAILABLE", false],
+        ["CORRUPT", false],
         new Uint8Array(3).fill(7),
       ],
     );

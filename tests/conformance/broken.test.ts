@@ -92,7 +92,7 @@ const FAILED_PARTS = "stores nothing of parts that end in a failure, and passes 
 const RANGES = "gives back exactly the ranges that were asked for, in the order of the reads";
 const FIRST = "gives back the first byte alone";
 const COPIES = "gives back ranges that are copies";
-const END = "says NOT_FOUND of a range only if the object is absent; a range behind its end is UNAVAILABLE";
+const END = "says NOT_FOUND of a range only if the object is absent; a range behind its end is CORRUPT";
 const BAD_RANGE = "refuses a range that cannot be, before it asks for any";
 const DELETE = "deletes what it is told to, and nothing else; absent objects are no error";
 const PREFIX = "lists only the names that begin with the prefix, wherever it ends";
@@ -417,7 +417,7 @@ const broken: Broken[] = [
   {
     fault: "answers fewer bytes than a range has",
     found: END,
-    says: "UNAVAILABLE",
+    says: "CORRUPT",
     make: (m) => ({
       ...m,
       async fetchRanges(reads) {
@@ -431,7 +431,7 @@ const broken: Broken[] = [
   {
     fault: "calls a range behind the end absent",
     found: END,
-    says: "UNAVAILABLE",
+    says: "CORRUPT",
     make: (m) => ({
       ...m,
       fetchRanges: async (reads) =>

@@ -12,6 +12,7 @@ import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { sealContainer } from "../../src/archive/container.ts";
 import { type Place, placeOf } from "../../src/archive/place.ts";
 import { objectName, packName } from "../../src/base/keys.ts";
+import { rebuild, verify, versions } from "../../src/operations/mod.ts";
 import { BUCKET, names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
 import { freezeRecord } from "../support/records.ts";
@@ -291,10 +292,34 @@ describe("damage in a pack", () => {
     const { pack, places } = await packed(store);
     for (let i = 0; i < 10; i++) {
       const size = random.int(objects().get(pack)!.length);
-      const expected = places.map(({ offset, length }) => offset + length > size ? "UNAVAILABLE" : "");
+      const expected = places.map(({ offset, length }) => offset + length > size ? "CORRUPT" : "");
       await fails(store, pack, objects().get(pack)!.slice(0, size), expected);
     }
   });
+
+  for (
+    const [how, damage] of [
+      ["cut off", (pack: Uint8Array) => pack.slice(0, 500)],
+      ["damaged in its head", (pack: Uint8Array) => pack.map((byte, i) => i === 8 ? byte ^ 1 : byte)],
+    ] as const
+  ) {
+    it(`that is ${how} stops neither verify() nor versions() nor rebuild({ skipDamaged }): they go on with other packs`, async () => {
+      const store = cold.store({ freezer: null });
+      await cold.raw("SET", "other", "value");
+      await store.dirty(["other"]);
+      await store.tick();
+      const { pack } = await packed(store);
+      objects().set(pack, damage(objects().get(pack)!));
+      const { done: isVerified, damaged } = await verify(store);
+      assert(isVerified && damaged.length > 0 && damaged.every(({ code }) => code === "CORRUPT"));
+      assertEquals((await versions(store, "other")).map(({ gone }) => gone), [false]);
+      await cold.raw("FLUSHALL");
+      const { done } = await rebuild(store, { skipDamaged: true });
+      assertEquals(done, true);
+      await store.ensureKs("other");
+      assertEquals(await cold.get("other"), "value");
+    });
+  }
 
   it("is CORRUPT for all keys if another pack of theirs stands in its place", async () => {
     const store = cold.store();

@@ -88,21 +88,30 @@ describe("a range of s3Datastore", () => {
   it("that is absent is NOT_FOUND only if S3 says so of the object", async () => {
     const { error, requests } = await failure(() => refusal(404, "NoSuchKey"));
     assertEquals([error.code, error.message, requests], ["NOT_FOUND", notFound("a/b").message, 1]);
-    const unknown: [number, string][] = [[404, "NoSuchBucket"], [404, ""], [416, "InvalidRange"], [416, ""]];
+    const unknown: [number, string][] = [[404, "NoSuchBucket"], [404, ""]];
     for (const [status, code] of [...unknown, [403, "AccessDenied"]] as [number, string][]) {
       const { error, requests } = await failure(() => refusal(status, code));
       assertEquals([status, error.code, error.retryable, requests], [status, "UNAVAILABLE", false, 1]);
     }
   });
 
-  it("behind the object's end is UNAVAILABLE at once: no retry makes an object longer", async () => {
+  it("behind the object's end is CORRUPT at once: no retry makes an object longer", async () => {
     for (const [length, size] of [[4, 14], [1, 11], [4, 13]] as const) {
       const { error, requests } = await failure(() =>
         partial(OBJECT.slice(10, 10 + length), `bytes 10-${9 + length}/${size}`)
       );
-      assertEquals([error.code, error.retryable, requests], ["UNAVAILABLE", false, 1]);
+      assertEquals([error.code, error.retryable, requests], ["CORRUPT", false, 1]);
       assertStringIncludes(error.message, `an object of ${size} bytes`);
     }
+    for (const code of ["InvalidRange", ""]) {
+      const { error, requests } = await failure(() => refusal(416, code));
+      assertEquals([error.code, error.retryable, requests], ["CORRUPT", false, 1]);
+    }
+    const whole = (bytes: Uint8Array<ArrayBuffer>) =>
+      new Response(bytes, { headers: { etag: '"1"', "content-length": String(bytes.length) } });
+    const { error, requests } = await failure(() => whole(OBJECT.slice(0, 14)));
+    assertEquals([error.code, error.retryable, requests], ["CORRUPT", false, 1]);
+    assertStringIncludes(error.message, "an object of 14 bytes");
   });
 
   const doubtful: [string, () => Response, string][] = [

@@ -42,7 +42,10 @@ export async function readBody(response: Response, progress: () => void, range?:
   if (promised !== null && Number(promised) !== length) {
     throw new Error(`the reply ended after ${length} of ${show(promised)} bytes`);
   }
-  if (range && length < to) throw new Error(`the reply ended after ${length} bytes: ${to} were expected`);
+  if (range && length < to) {
+    if (status === 200 && promised !== null && headers.has("etag")) throw tooShort(status, length, to);
+    throw new Error(`the reply ended after ${length} bytes: ${to} were expected`);
+  }
   const bytes = new Uint8Array(Math.min(length, to) - from);
   let at = 0;
   for (const chunk of chunks) {
@@ -60,9 +63,11 @@ function bytesBefore({ offset, length }: ByteRange, { body, headers, status }: R
   if (status === 206 && said?.startsWith(`bytes ${offset}-${end - 1}/`)) return 0;
   body?.cancel().catch(() => {});
   const size = Number(said?.split("/")[1]);
-  // No retry mends an object that is too short.
-  if (size < end) {
-    throw new TundraError("UNAVAILABLE", `${status} of an object of ${size} bytes, not ${end}`, { retryable: false });
-  }
+  if (size < end) throw tooShort(status, size, end);
   throw new Error(`${status} with the Content-Range ${show(said)}, asked for ${offset} to ${end - 1}`);
+}
+
+/** The error of an object that ends before the range does: no retry mends that. */
+function tooShort(status: number, size: number, end: number): TundraError {
+  return new TundraError("CORRUPT", `${status} of an object of ${size} bytes, not ${end}`);
 }

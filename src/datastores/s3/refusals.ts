@@ -50,6 +50,7 @@ export function readRefusal(status: number, code: string): S3Refusal {
   if (NAME_REFUSED.has(code) || (status === 414 && code === "")) {
     return { code: "UNSUPPORTED", retryable: false, again: "no" };
   }
+  if (status === 416) return { code: "CORRUPT", retryable: false, again: "no" }; // the range begins behind the object's end
   if (SKEWED.has(code)) return store("clock");
   if (EXPIRED.has(code)) return store("credentials");
   if (status === 501 || code === "NotImplemented") return store("no");
