@@ -18,6 +18,8 @@ export interface Change {
   /** The record's revision at the snapshot. */
   rev: number;
   attempts: number;
+  /** The code for which an attempt was counted last; "" for none. */
+  failed: string;
   /** The key's own expiry, ms since 1970; 0: none. */
   exp: number;
   /** The archived version that it replaces, and its place; "" for none. */
@@ -37,8 +39,9 @@ export interface Change {
  */
 export function changeOf(lease: Lease, { key, record, exp, dump }: Snapshot): Change | undefined {
   if (record === undefined) throw unsupportedRecord("archive", key);
-  const { rev, attempts, flag, ver: previous, old } = record;
-  const change: Change = { key, rev, attempts, exp, previous, old, dump };
+  const { rev, attempts, flag, ver: previous, old, error } = record;
+  const failed = attempts > 0 ? error.split(" ")[0]! : "";
+  const change: Change = { key, rev, attempts, failed, exp, previous, old, dump };
   const nowMs = lease.nowUs / 1000;
   if (dump === undefined) {
     if (flag === "e" || rev === 0) return undefined; // the archived value lives

@@ -23,6 +23,8 @@ interface Refused {
   error: TundraError;
   attempts: number;
   by: "us" | "the archive" | "the lease's end";
+  /** `true` if an attempt was counted for the same reason, as the archive took others then. */
+  again?: boolean;
   /** `true` if it was refused together with others, and not alone: nothing tells if it is to blame. */
   shared?: boolean;
 }
@@ -195,23 +197,23 @@ function errorOf(key: string, thrown: unknown): TundraError {
 /** Notes that changes could not be archived, all for the same reason. */
 function refuse(
   { run, lease, refused, untouched }: Batch,
-  changes: { key: string; attempts: number }[],
+  changes: { key: string; attempts: number; failed?: string }[],
   thrown: unknown,
 ) {
-  for (const { key, attempts } of changes) {
+  for (const { key, attempts, failed } of changes) {
     const error = errorOf(key, thrown);
     if (run.stopped()) untouched.push(key);
     else if (!(thrown instanceof ArchiveRefused)) refused.push({ key, error, attempts, by: "us" });
     else {
       const by = isOver(lease) && !isKeysOwn(error) ? "the lease's end" : "the archive";
-      refused.push({ key, error, attempts, by, shared: changes.length > 1 });
+      refused.push({ key, error, attempts, by, again: failed === error.code, shared: changes.length > 1 });
     }
   }
 }
 
 /**
- * Records refusals by their reason. If the archive has refused all of several objects, that is its own trouble. A
- * refusal with a reason specific to its key counts as an attempt (`own`). Trouble that meets this key while the archive
+ * Records refusals by their reason. If the archive has refused all of several objects, that is its own trouble, but for
+ * keys of which it is known that they alone were refused before. A refusal with a reason specific to its key counts as an attempt (`own`). Trouble that meets this key while the archive
  * takes others is `odd`; any other trouble is `passing`.
  */
 async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], stored: number): Promise<void> {
@@ -231,7 +233,9 @@ async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], sto
       return each.by === "the lease's end" ? { ...made, backoffMs: 0 } : made;
     });
   if (refused.some(({ by }) => by === "the lease's end")) run.unfinished = true;
-  const trouble = stored === 0 && byArchive.length > 1 ? byArchive : shared;
+  const trouble = stored === 0 && byArchive.length > 1
+    ? byArchive.filter(({ again, shared, error }) => !again || shared || !isKeysOwn(error))
+    : shared;
   if (trouble.length > 0) await recordTrouble(run, lease, failures(trouble), trouble[0]!.error);
   const single = refused.filter((each) => !trouble.includes(each));
   if (single.length > 0) await recordFailures(run, lease, failures(single));

@@ -406,6 +406,23 @@ describe("trouble around packs", () => {
       assertEquals([report.frozen, report.failed], [297, 3]);
       assertEquals(report.errors.map(({ key }) => key).sort(), bad.toSorted());
       for (const key of keys) assertEquals((await stack.record(key))!.attempts, bad.includes(key) ? 1 : 0);
+      // nothing else is archived any more, yet the archive took others when they were refused before
+      const deaths = [await store.tick(NOW), await store.tick(NOW)].map(({ failed, dead }) => [failed, dead]);
+      assertEquals(deaths, [[3, 0], [3, 3]]);
+      assertEquals((await store.deadLetters()).map(({ key }) => key).sort(), bad.toSorted());
+    });
+
+    it("as all others are, from the beginning: none counts an attempt", async () => {
+      const refusal = () => new TundraError("UNSUPPORTED", "no key is configured", { retryable: false });
+      const store = stack.store({ datastore: archive.datastore, freezer: refusing("", refusal) });
+      const keys = names(5);
+      await setNoise(keys, 100);
+      await store.dirty(keys);
+      for (let tick = 0; tick < 5; tick++) {
+        const { frozen, failed, dead } = await store.tick(NOW);
+        assertEquals([frozen, failed, dead], [0, 5, 0]);
+      }
+      for (const key of keys) assertEquals((await stack.record(key))!.attempts, 0);
     });
 
     it("for now, as its freezer says UNAVAILABLE, counts none, and is archived once it can be", async () => {
