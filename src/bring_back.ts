@@ -186,8 +186,8 @@ async function thawAll(
       return await thaw(context, each, known);
     } catch (thrown) {
       const error = asTundraError(thrown, `ensure ${show(each.key)}`);
-      // a tick removes the objects of a key that was deleted meanwhile: that is no loss
-      if (error.code === "LOST" && await hasMovedOn(context, each)) again.push(each.key);
+      // ticks and sweeps remove objects that records name no more: then nothing is lost, whatever a search has met
+      if (isNotFound(each.object) && await hasMovedOn(context, each)) again.push(each.key);
       else failures.set(each.key, error);
     }
   }));

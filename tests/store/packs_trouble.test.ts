@@ -185,6 +185,22 @@ describe("trouble around packs", () => {
       assertEquals(await stack.exists("k:2"), 0);
     });
 
+    it("is no loss if they came back meanwhile, also if a younger pack cannot be read", async () => {
+      const { values, store } = await evicted(async () => {
+        const [from] = archive.packs();
+        const other = stack.store({ datastore: archive.datastore });
+        await other.ensureKs(names(40));
+        await stack.raw("MSET", "o:0", "0", "o:1", "1");
+        await other.dirty("o:0", "o:1");
+        await other.tick();
+        const [young] = archive.packs().filter((name) => name !== from);
+        archive.objects.set(young!, archive.objects.get(young!)!.map((byte, i) => i < 16 ? byte : 0));
+        archive.objects.delete(from!);
+      });
+      await store.ensureKs(names(40));
+      await assertValues(values);
+    });
+
     it("is LOST if the record still names it: the archive has lost it, and an older version is never taken", async () => {
       const { store } = await evicted(async () => {
         archive.objects.delete(archive.packs().at(-1)!);
