@@ -4,6 +4,7 @@
  * that a sweep has moved into a young pack, later ones may lie in older packs: it proves nothing.
  * @module
  */
+import { asTundraError, TundraError } from "../base/errors.ts";
 import { packPrefix, versionMicros } from "../base/keys.ts";
 import type { Named } from "../core/fetch_archived.ts";
 import { type Directories, listPacks, newestOwn, packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
@@ -18,21 +19,28 @@ export const PACK_REQUESTS = DIGITS.length + 2 * PACKS;
 
 /**
  * Values of the youngest packs that no entry of a younger one supersedes. `lastNames`: the last page of the archive's
- * listing, if it is known: packs come last.
+ * listing, if it is known: packs come last. It ends at a directory that is damaged: what is older may be superseded there.
  */
 export async function newestPacked(
   run: TickRun,
   lastNames: string[] | undefined,
   nowMs: number,
   signal: AbortSignal,
+  onDamage?: (error: TundraError) => void,
 ): Promise<Named[]> {
   const { context } = run;
   const directories: Directories = new Map();
   const newest = new Map<string, Named & { isLost: boolean }>();
   const packs = lastNames ? packsIn(context, lastNames) : await listYoungest(run, nowMs, signal);
   for (const pack of packs.slice(-PACKS).toReversed()) {
-    const { entries } = await readDirectory(context, pack, directories, (act) => run.counted(act, signal));
-    for (const entry of entries) {
+    const directory = await readDirectory(context, pack, directories, (act) => run.counted(act, signal))
+      .catch((thrown) => asTundraError(thrown, "read a directory"));
+    if (directory instanceof TundraError) {
+      if (directory.code !== "CORRUPT" && directory.code !== "UNSUPPORTED") throw directory;
+      onDamage?.(directory);
+      break;
+    }
+    for (const entry of directory.entries) {
       const { key, gone, exp } = entry;
       const isLost = gone === undefined && (exp === 0 || exp > nowMs) && entry.ver === pack;
       if (versionMicros(newest.get(key)?.ver ?? "") >= versionMicros(entry.ver)) continue;

@@ -42,7 +42,7 @@ export async function searchLostRecords(run: TickRun, cursor: string | undefined
       const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
       const found = await newestOfPage(page.names, page.cursor !== undefined);
       const lastNames = page.cursor === undefined ? page.names : undefined;
-      found.push(...some(await newestPacked(run, lastNames, nowMs, signal), RECORDS));
+      found.push(...some(await newestPacked(run, lastNames, nowMs, signal, (error) => run.fail(error)), RECORDS));
       next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {

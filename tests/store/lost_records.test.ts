@@ -148,6 +148,20 @@ describePackings("records that Redis has lost", (packBytes) => {
       }
     });
 
+    it("are found in what can be read if the directory of an older pack cannot, which is reported, too", async () => {
+      await evicted("old:1", "old:2");
+      await evicted("k:1", "k:2");
+      await loseRecords("old:1", "old:2", "k:1", "k:2");
+      const [old = ""] = [...archive.objects.keys()].filter((name) => isPack(name)).sort();
+      archive.objects.get(old)?.fill(0, 16);
+      await hourLater();
+      const { errors } = await store.tick();
+      assertEquals(errors.map(({ code }) => code), packBytes > 0 ? ["CORRUPT", "LOST"] : ["LOST"]);
+      const found = errors.at(-1)!.message;
+      assertMatch(found, /"k:1"/);
+      assertEquals(found.includes("old:1"), packBytes === 0);
+    });
+
     it("are no loss: what was deleted, what has expired, what is in Redis, what was put by nobody's record", async () => {
       await evicted("deleted", "present");
       await expiring("expiring");
