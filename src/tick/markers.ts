@@ -12,6 +12,7 @@ import { freezePack } from "../archive/pack.ts";
 import { placeOf } from "../archive/place.ts";
 import type { Tombstone } from "../archive/record.ts";
 import { goneOf, packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
+import type { Context } from "../core/context.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
 
@@ -26,29 +27,74 @@ function hasRoom({ upTo, anew }: Purge): boolean {
   return anew === undefined || versionMicros(anew) > versionMicros(upTo) + 1;
 }
 
+/** Told of keys whose markers could not be put, and why. */
+export type OnUnmarked = (some: Marked[], thrown: unknown) => void;
+
 /**
  * Puts a pack of tombstones, each just above the version that expired or was removed, and so below whatever the key is
- * or becomes later.
+ * or becomes later. A key whose tombstone cannot be frozen spoils no other: those have packs without it.
  */
-export async function putMarkers(run: TickRun, id: string, nowUs: number, all: Marked[], signal: AbortSignal) {
-  const { context } = run;
+export async function putMarkers(
+  run: TickRun,
+  id: string,
+  nowUs: number,
+  all: Marked[],
+  signal: AbortSignal,
+  onUnmarked: OnUnmarked,
+): Promise<void> {
+  const { context, report } = run;
   const marked = all.filter(({ each }) => hasRoom(each));
   if (marked.length === 0 || !await mayHoldPacks(run, signal)) return;
-  const records = marked.flatMap(({ each: { key, upTo, anew }, names }): Tombstone[] => {
-    const { ver } = placeOf(upTo);
-    // the same name each time: whoever marks the same key meanwhile, marks it alike
-    const after = String(versionMicros(ver) + 1).padStart(16, "0") + ver.slice(16);
-    const head = { key, at: Math.floor(nowUs / 1000), index: id };
-    const marker: Tombstone = { ...head, ver: after, prev: upTo, gone: anew !== undefined || "inferred" };
-    // a marker of a removal says all that the tombstones before it say
-    const removals = anew === undefined ? names.map(versionOfObject).filter((each) => goneOf(each) === true) : [];
-    return [marker, ...removals.map((ver): Tombstone => ({ ...head, ver, prev: "", gone: true }))];
-  });
+  for (const { some, name, bytes } of await freezeMarkers(context, id, nowUs, marked, onUnmarked)) {
+    try {
+      await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
+      report.bytesWritten += bytes.length;
+    } catch (thrown) {
+      onUnmarked(some, thrown);
+    }
+  }
+}
+
+interface MarkerPack {
+  some: Marked[];
+  name: string;
+  bytes: Uint8Array;
+}
+
+/** One pack of all, or halves of what cannot be frozen together. */
+async function freezeMarkers(
+  context: Context,
+  id: string,
+  nowUs: number,
+  some: Marked[],
+  onUnmarked: OnUnmarked,
+): Promise<MarkerPack[]> {
+  const records = some.flatMap((each) => tombstonesOf(each, id, nowUs));
   const newest = records.map(({ ver }) => ver).sort().at(-1)!;
   const name = packName(context.tqname, versionAfter(nowUs, newest));
-  const { bytes } = await freezePack(records, name, context.freezers, Infinity, id);
-  await run.counted((call) => context.datastore.putKey(name, bytes, call), signal, "purging");
-  run.report.bytesWritten += bytes.length;
+  try {
+    const { bytes } = await freezePack(records, name, context.freezers, Infinity, id);
+    return [{ some, name, bytes }];
+  } catch (thrown) {
+    if (some.length === 1) {
+      onUnmarked(some, thrown);
+      return [];
+    }
+    const middle = Math.ceil(some.length / 2);
+    const half = (of: Marked[]) => freezeMarkers(context, id, nowUs, of, onUnmarked);
+    return [...await half(some.slice(0, middle)), ...await half(some.slice(middle))];
+  }
+}
+
+function tombstonesOf({ each: { key, upTo, anew }, names }: Marked, id: string, nowUs: number): Tombstone[] {
+  const { ver } = placeOf(upTo);
+  // the same name each time: whoever marks the same key meanwhile, marks it alike
+  const after = String(versionMicros(ver) + 1).padStart(16, "0") + ver.slice(16);
+  const head = { key, at: Math.floor(nowUs / 1000), index: id };
+  const marker: Tombstone = { ...head, ver: after, prev: upTo, gone: anew !== undefined || "inferred" };
+  // a marker of a removal says all that the tombstones before it say
+  const removals = anew === undefined ? names.map(versionOfObject).filter((each) => goneOf(each) === true) : [];
+  return [marker, ...removals.map((ver): Tombstone => ({ ...head, ver, prev: "", gone: true }))];
 }
 
 function versionOfObject(name: string): string {

@@ -15,7 +15,7 @@ import type { Claim } from "../scripts/claim.ts";
 import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { inGroups } from "../upstash/requests.ts";
-import { putMarkers } from "./markers.ts";
+import { type Marked, putMarkers } from "./markers.ts";
 import type { TickRun } from "./run.ts";
 
 /** Requests of a round besides one to list each key: their records, markers, a deletion, the script, and its source. */
@@ -95,13 +95,15 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
     let done = listed.filter((one) => one !== undefined);
     const marked = done.filter(({ each, names }) => (each.expired && names.length > 0) || each.anew !== undefined);
     if (claim && marked.length > 0) {
-      try {
-        await putMarkers(run, claim.id, claim.nowUs, marked, signal);
-      } catch (thrown) {
-        failed.push(...marked.map(({ each }) => each));
+      const left = new Set<Marked>();
+      const leaveOut = (some: Marked[], thrown: unknown) => {
+        for (const one of some) left.add(one);
         failure ??= thrown;
-        done = done.filter((one) => !marked.includes(one));
-      }
+      };
+      await putMarkers(run, claim.id, claim.nowUs, marked, signal, leaveOut)
+        .catch((thrown) => leaveOut(marked, thrown));
+      failed.push(...[...left].map(({ each }) => each));
+      done = done.filter((one) => !left.has(one));
     }
     for (const group of inGroups(done, ({ names }) => names.length, MOST_NAMES)) {
       const some = group.map(({ each }) => each);

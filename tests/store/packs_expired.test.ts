@@ -2,8 +2,8 @@
  * Keys that expire by themselves, with versions in packs: what goes, what stays, and why no older version comes back.
  */
 import { beforeEach, describe, it } from "node:test";
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { TundraError, type TundraStore } from "../../mod.ts";
+import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
 import { placeOf } from "../../src/archive/place.ts";
 import { redisKeys, versionMicros } from "../../src/base/keys.ts";
 import { names, withArchive } from "../support/fixtures.ts";
@@ -205,6 +205,26 @@ describe("keys that expire by themselves, with packs", () => {
     assertNotEquals(await record("k"), undefined);
     failing = undefined;
     await stack.raw("ZADD", KEYS.purge, "XX", 5, "k");
+    assertEquals([(await store.tick()).purged, archive.own()], [1, []]);
+  });
+
+  it("of which one can have no marker, as its group fails: the others go, it stays, is reported, and goes later", async () => {
+    const keys = names(4);
+    await archived([...keys, "other"], "older, for ever");
+    for (const key of keys) await archived([key], "newer, for a while", 2_500);
+    await twoDaysLater(keys);
+    let ill = true;
+    const groupOf = (key: string) => {
+      if (ill && key === "k:2") throw new Error("no such tenant");
+      return "";
+    };
+    store = stack.store({ datastore: archive.datastore, freezer: { ...deflateFreezer(), groupOf } });
+    const report = await store.tick();
+    assertEquals([report.purged, report.purging, archive.own().length], [3, 1, 1]);
+    assertEquals(report.errors.map(({ code }) => code), ["UNAVAILABLE"]);
+    assertStringIncludes(report.errors[0]!.message, "k:2");
+    ill = false;
+    await stack.raw("ZADD", KEYS.purge, "XX", 5, "k:2");
     assertEquals([(await store.tick()).purged, archive.own()], [1, []]);
   });
 
