@@ -40,10 +40,12 @@ export async function newestVersions(
   packs: KnownPacks,
   than = "",
 ): Promise<string[]> {
-  let newest = await newestOwn(context, key);
-  const since = () => Math.max(versionMicros(than) + 1, versionMicros(newest[0] ?? ""));
-  for await (const words of youngerPacked(context, key, packs, than, since)) newest = newestOf([...newest, ...words]);
-  return newest;
+  const own = await newestOwn(context, key);
+  let packed: string[] = [];
+  const since = () => Math.max(...[own[0], packed[0]].map((word = "") => versionMicros(word)), versionMicros(than) + 1);
+  // of several places of a version the last one counts: that in the youngest pack, as the others are to be deleted
+  for await (const words of youngerPacked(context, key, packs, than, since)) packed = newestOf([...words, ...packed]);
+  return newestOf([...own, ...packed]);
 }
 
 /**

@@ -4,10 +4,10 @@
  */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { deflateFreezer, type Freezer, TundraError } from "../../mod.ts";
+import { deflateFreezer, type Freezer, notFound, TundraError } from "../../mod.ts";
 import { placeOf } from "../../src/archive/place.ts";
 import { redisKeys, versionAfter } from "../../src/base/keys.ts";
-import { names, tundraError, withArchive } from "../support/fixtures.ts";
+import { hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { blockOf, blocksOf, entriesOfPack, movePack, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { seededRandom } from "../support/random.ts";
 import { HOUR_MS } from "../support/times.ts";
@@ -230,6 +230,30 @@ describe("trouble around packs", () => {
       archive.objects.delete(archive.packs()[0]!);
       archive.forget();
       await store.ensureKs(keys);
+      await assertValues(values);
+    });
+
+    it("nor if a sweep has moved that, and deletes the pack where it lay before it is fetched", async () => {
+      const { store } = await evicted(() => Promise.resolve());
+      const old = await recordTexts(names(40));
+      await store.ensureKs(names(40));
+      const values = await setNoise(names(40), 60);
+      await store.dirty(names(40));
+      await store.tick();
+      await store.evict(names(40));
+      await stack.raw("MSET", ...names(40).flatMap((key, i) => [`tundra:default:rec:${key}`, old[i]!]));
+      const [first, second] = archive.packs();
+      archive.objects.delete(first!);
+      const there = archive.objects.get(second!)!;
+      await movePack(archive, second!, `default/~packs/${versionAfter(1000 * Math.floor(await stack.nowMs()), "")}`);
+      archive.objects.set(second!, there);
+      const swept = hooked(archive.datastore, {
+        fetchRanges: async (reads, options) =>
+          (await archive.datastore.fetchRanges(reads, options)).map((range, i) =>
+            reads[i]!.name === second && reads[i]!.offset === 16 ? notFound(second) : range
+          ),
+      });
+      await stack.store({ datastore: swept }).ensureKs(names(40));
       await assertValues(values);
     });
   });
