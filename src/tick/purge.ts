@@ -15,7 +15,7 @@ import type { Claim } from "../scripts/claim.ts";
 import { type Purge, purgeableUpTo, purged } from "../scripts/purged.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { inGroups } from "../upstash/requests.ts";
-import { type Marked, putMarkers } from "./markers.ts";
+import type { Marked } from "./markers.ts";
 import type { TickRun } from "./run.ts";
 
 /** Requests of a round besides one to list each key: their records, markers, a deletion, the script, and its source. */
@@ -100,7 +100,8 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
         for (const one of some) left.add(one);
         failure ??= thrown;
       };
-      await putMarkers(run, claim.id, claim.nowUs, marked, signal, leaveOut)
+      await import("./markers.ts")
+        .then(({ putMarkers }) => putMarkers(run, claim.id, claim.nowUs, marked, signal, leaveOut))
         .catch((thrown) => leaveOut(marked, thrown));
       failed.push(...[...left].map(({ each }) => each));
       done = done.filter((one) => !left.has(one));

@@ -10,6 +10,7 @@ import "../../../src/core/put_large.ts";
 import "../../../src/core/restore_large.ts";
 import "../../../src/datastores/guarded_parts.ts";
 import "../../../src/tick/freeze_large.ts";
+import "../../../src/tick/markers.ts";
 import { type Freezer, notFound, TundraError, tundraStore } from "../../../mod.ts";
 import { versionMicros } from "../../../src/base/keys.ts";
 import { aesGcmFreezer, rotate } from "../../../src/encryption/mod.ts";
