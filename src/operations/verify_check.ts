@@ -16,10 +16,10 @@ import { readTexts } from "../scripts/read_records.ts";
 import { inRequests, keyBytes } from "../upstash/requests.ts";
 import { sha1Hex } from "../upstash/script.ts";
 import type { Bounds } from "./bounds.ts";
-import { type DamagedVersion, noteAnswers, type VerifyRun } from "./verify_state.ts";
+import { type DamageCode, type DamagedVersion, damageOf, noteAnswers, type VerifyRun } from "./verify_state.ts";
 
-/** So many objects are noted whose keys cannot be told. */
-const MOST_NAMELESS = 100;
+/** So many objects are noted whose keys cannot be told: 30 bytes to 250 each, in the cursor. */
+const MOST_UNREAD = 1_000;
 
 /** A version that was read: its archived record, or why there is none. */
 export interface ReadVersion {
@@ -84,29 +84,24 @@ export async function thawPacked(
   }
 }
 
-/** Notes an object whose key cannot be told; the records may tell it. */
-function noteNameless({ position: { nameless } }: VerifyRun, object: string): void {
-  if (nameless.length < MOST_NAMELESS && !nameless.includes(object)) nameless.push(object);
+/** Notes an object whose damage hides the keys that it holds; the records may tell them. */
+export function noteUnread({ position: { unread } }: VerifyRun, object: string, code: DamageCode): void {
+  if (Object.keys(unread).length < MOST_UNREAD) unread[object] = code;
 }
 
-/** Reports damage once more of those objects whose keys only the records tell. */
-export async function checkNameless(
+/** Reports damage once more, by key, of those objects whose keys only the records tell; repairs it if told. */
+export async function checkUnread(
   run: VerifyRun,
   named: readonly { key: string; ver: string; name: string }[],
 ): Promise<void> {
-  const found = named.filter(({ name }) => run.position.nameless.includes(name)).map(({ key, ver, name }) => {
-    const message = `Cannot read ${show(key)} as its archive object ${show(name)} must be intact: it is damaged`;
-    const version = placeOf(ver).ver;
-    return {
-      key,
-      code: "CORRUPT" as const,
-      version,
-      object: name,
-      current: true,
-      repaired: false,
-      message,
-      named: ver,
-    };
+  const { unread } = run.position;
+  const found = named.filter(({ name }) => Object.hasOwn(unread, name)).map(({ key, ver, name: object }) => {
+    const code = unread[object]!;
+    const must = code === "CORRUPT"
+      ? "be intact: it is damaged"
+      : "be of a format and freezers that are known: it is not";
+    const message = `Cannot read ${show(key)} as its archive object ${show(object)} must ${must}`;
+    return { key, code, version: placeOf(ver).ver, object, current: true, repaired: false, message, named: ver };
   });
   if (found.length === 0) return;
   await repair(run, found);
@@ -128,13 +123,14 @@ export async function checkVersions(run: VerifyRun, read: (ReadVersion | undefin
     const error = each.archived instanceof TundraError ? each.archived : await fingerprintError(each, record);
     if (error === undefined) continue;
     const { key = "", ver: version, object } = each;
-    if (each.key === undefined) noteNameless(run, object);
-    if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") { // a freezer's failure is no damage
+    const { message } = error;
+    const code = damageOf(error);
+    if (code === undefined) { // a freezer's failure
       run.errors.add(key, error);
       continue;
     }
+    if (each.key === undefined) noteUnread(run, object, code);
     const current = record !== undefined && placeOf(record.ver).ver === version;
-    const { code, message } = error;
     damaged.push({ key, code, version, object, current, repaired: false, message, named: record?.ver ?? "" });
   }
   await repair(run, damaged.filter(({ current }) => current));

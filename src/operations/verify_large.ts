@@ -7,7 +7,7 @@ import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts"
 import { keyOfObject, objectPrefix } from "../base/keys.ts";
 import { fetchHeads, segmentsOf } from "../core/large.ts";
 import type { ReadVersion } from "./verify_check.ts";
-import type { VerifyRun } from "./verify_state.ts";
+import { damageOf, type VerifyRun } from "./verify_state.ts";
 
 /** Requests besides those for segments: the head, and the records. */
 const OTHER_REQUESTS = 3;
@@ -25,8 +25,7 @@ export async function thawLarge(run: VerifyRun, name: string): Promise<ReadVersi
   const [object] = await bounds.counted((call) => fetchHeads(context, [name], call));
   if (isNotFound(object)) return undefined;
   if (object instanceof Error) {
-    const { code } = asTundraError(object, `read ${show(name)}`);
-    const isDamage = code === "CORRUPT" || code === "UNSUPPORTED";
+    const isDamage = damageOf(asTundraError(object, `read ${show(name)}`)) !== undefined;
     const read = { key, ver, object: name };
     return isDamage
       ? { ...read, archived: object as TundraError }

@@ -8,9 +8,9 @@ import { asTundraError, isNotFound } from "../base/errors.ts";
 import { isLarge, versionMicros } from "../base/keys.ts";
 import { fetchArchived } from "../core/fetch_archived.ts";
 import { packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
-import { checkVersions, thawOwn, thawPacked } from "./verify_check.ts";
+import { checkVersions, noteUnread, thawOwn, thawPacked } from "./verify_check.ts";
 import { thawLarge } from "./verify_large.ts";
-import { isInShare, mayGoOn, type VerifyRun } from "./verify_state.ts";
+import { damageOf, isInShare, mayGoOn, type VerifyRun } from "./verify_state.ts";
 
 /** Objects of keys' own that are in memory together. */
 const WAVE = 6;
@@ -82,9 +82,12 @@ async function verifyPack(run: VerifyRun, name: string): Promise<boolean> {
   try {
     ({ entries } = await readDirectory(bounds.context, pack, new Map(), (act) => bounds.counted(act)));
   } catch (thrown) {
-    const { code, message, cause } = asTundraError(thrown, "read the directory of a pack");
+    const error = asTundraError(thrown, "read the directory of a pack");
+    const { message, cause } = error;
     if (isNotFound(cause)) return true; // it was swept meanwhile
-    if (code !== "CORRUPT" && code !== "UNSUPPORTED") throw thrown;
+    const code = damageOf(error);
+    if (code === undefined) throw thrown;
+    noteUnread(run, name, code);
     run.damaged.push({ key: "", code, version: pack, object: name, current: false, repaired: false, message });
     return true;
   }

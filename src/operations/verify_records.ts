@@ -9,7 +9,7 @@ import type { Datastore, DatastoreCallOptions } from "../datastores/datastore.ts
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { scanRecords } from "./known_keys.ts";
-import { checkNameless, repair } from "./verify_check.ts";
+import { checkUnread, repair } from "./verify_check.ts";
 import { isInShare, mayGoOn, noteAnswers, type VerifyRun } from "./verify_state.ts";
 
 /** Objects that are asked for at a time. */
@@ -37,8 +37,8 @@ export async function verifyRecords(run: VerifyRun): Promise<boolean> {
     while (waiting.length > 0) {
       if (!mayGoOn(run, 1)) return false;
       const wave = waiting.splice(0, fitting(run, waiting));
-      await askFor(run, wave);
-      await checkNameless(run, wave);
+      const absent = await askFor(run, wave);
+      await checkUnread(run, wave.filter(({ name }) => !absent.has(name)));
       run.records += wave.length;
       position.after = `=${wave.at(-1)!.key}`;
       bounds.progress(run.checked + run.records);
@@ -72,11 +72,11 @@ async function namedIn(run: VerifyRun, texts: Map<string, string>): Promise<Name
   return named;
 }
 
-/** Asks if the archive has the objects of some versions; reports those that are missing. */
-async function askFor(run: VerifyRun, wave: NamedVersion[]): Promise<void> {
+/** Asks if the archive has the objects of some versions; reports those that are missing, and returns their names. */
+async function askFor(run: VerifyRun, wave: NamedVersion[]): Promise<Set<string>> {
   const { bounds, present } = run;
   const names = [...new Set(wave.map(({ name }) => name))].filter((name) => !present.has(name));
-  if (names.length === 0) return;
+  if (names.length === 0) return new Set();
   const answers = await bounds.counted((call) => areThere(bounds.context.datastore, names, call));
   const answerOf = new Map(names.map((name, i) => [name, answers[i]!]));
   const unknown = names.map((name) => answerOf.get(name)).map((each) => each instanceof Error ? each : undefined);
@@ -84,7 +84,9 @@ async function askFor(run: VerifyRun, wave: NamedVersion[]): Promise<void> {
   for (const name of names) {
     if (answerOf.get(name) === true && isPack(name) && present.size < MOST_PRESENT) present.add(name);
   }
-  await reportMissing(run, wave.filter(({ name }) => answerOf.get(name) === false));
+  const absent = new Set(names.filter((name) => answerOf.get(name) === false));
+  await reportMissing(run, wave.filter(({ name }) => absent.has(name)));
+  return absent;
 }
 
 async function areThere(

@@ -2,7 +2,7 @@
  * One run of a verification: what it has found, and where it goes on.
  * @module
  */
-import { asTundraError, type TundraErrorCode } from "../base/errors.ts";
+import { asTundraError, type TundraError } from "../base/errors.ts";
 import { random } from "../base/platform.ts";
 import { readCursor } from "../scripts/cursor.ts";
 import { noteRun, type Run } from "../scripts/note_run.ts";
@@ -12,12 +12,12 @@ import type { KeyErrors } from "./key_errors.ts";
 /** A version whose bytes are wrong. */
 export interface DamagedVersion {
   /**
-   * The key; "" if a pack's directory is damaged, or an object whose name is shortened. If a record names the latter, it
-   * is told again with its key.
+   * The key; "" if a pack's directory is damaged, or an object whose name is shortened or hidden. If records name what it
+   * holds, each such key is told as well, once the verification comes to the records: for the first 1,000 such objects.
    */
   key: string;
   /** `CORRUPT`: other bytes than those that were put. `UNSUPPORTED`: of another format, or a freezer is missing. */
-  code: TundraErrorCode;
+  code: "CORRUPT" | "UNSUPPORTED";
   /** The version's name; that of the pack, if its directory is damaged. */
   version: string;
   /** The object that holds it. */
@@ -28,6 +28,14 @@ export interface DamagedVersion {
   repaired: boolean;
   /** The message of its error. */
   message: string;
+}
+
+/** The code of damage. */
+export type DamageCode = DamagedVersion["code"];
+
+/** The damage that an error tells of; `undefined` if it is none. */
+export function damageOf({ code }: TundraError): DamageCode | undefined {
+  return code === "CORRUPT" || code === "UNSUPPORTED" ? code : undefined;
 }
 
 /** A version that a record names, and that the archive does not hold. */
@@ -52,8 +60,8 @@ export interface VerifyPosition {
   after: string;
   /** Blocks of the next pack that were read: those before this offset. */
   offset: number;
-  /** Damaged objects whose names are shortened: the records tell their keys. */
-  nameless: string[];
+  /** Damaged objects of whose keys only the records tell: packs, and objects whose names are shortened or hidden. */
+  unread: Record<string, DamageCode>;
   share: number;
   seed: number;
 }
@@ -124,7 +132,7 @@ export async function readPosition(
   seed: number | undefined,
 ): Promise<VerifyPosition> {
   const start = { part: "objects" as const, page: "", after: "", offset: 0, share };
-  const anew = () => ({ ...start, nameless: [], seed: seed ?? Math.floor(random() * 2 ** 32) });
+  const anew = () => ({ ...start, unread: {}, seed: seed ?? Math.floor(random() * 2 ** 32) });
   if (name === undefined) return anew();
   try {
     const kept = JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}") as Partial<VerifyPosition>;

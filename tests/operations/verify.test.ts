@@ -112,7 +112,7 @@ describe("verify", () => {
     assertEquals(damaged.map(({ key, object }) => [key, object]), [["a", a], ["", long[0]], [key, long[0]]]);
   });
 
-  it("finds a damaged block: its keys, and no others; and a damaged directory", async () => {
+  it("finds a damaged block: its keys, and no others; and a damaged directory: by the records, all its keys", async () => {
     const store = stack.store();
     const keys = names(200);
     await archived(store, keys, "x".repeat(300));
@@ -126,8 +126,54 @@ describe("verify", () => {
     assertEquals(new Set(damaged.map(({ key }) => key)).size, damaged.length);
     flip(pack!, objects().get(pack!)!.length - 1);
     const directory = await verify(store);
-    assertEquals(directory.damaged.map(brief), [{ key: "", code: "CORRUPT", current: false, repaired: false }]);
-    assertEquals([directory.damaged[0]!.object, directory.checked, directory.missing], [pack, 0, []]);
+    assertEquals(directory.damaged.map(brief), [
+      { key: "", code: "CORRUPT", current: false, repaired: false },
+      ...keys.toSorted().map((key) => ({ key, code: "CORRUPT" as const, current: true, repaired: false })),
+    ]);
+    assert(directory.damaged.every(({ object }) => object === pack));
+    assertEquals([directory.checked, directory.records, directory.missing], [0, 200, []]);
+    const { ver } = (await stack.record("k:7"))!;
+    assertEquals(directory.damaged.find(({ key }) => key === "k:7")!.version, ver.split("@")[0]);
+  });
+
+  it("repairs the keys of a pack that cannot be read at all, from their records, within any bounds", async () => {
+    const store = stack.store();
+    for (const options of [{}, { maxKeys: 3 }, { maxSubrequests: 12 }]) {
+      await stack.flush();
+      const keys = names(20).sort();
+      await archived(stack.store({ packBytes: 0 }), ["a", "b", "c", "d"]);
+      await archived(store, [...keys, "evicted"]);
+      await store.evict("evicted");
+      const [pack] = packs();
+      objects().get(pack!)!.fill(0);
+      await archived(store, keys.slice(0, 5), "in another pack");
+      const all = await whole(store, { ...options, repair: true });
+      const told = [...keys.slice(5), "evicted"].sort();
+      assertEquals(
+        all.damaged.map(({ key, repaired }) => [key, repaired]).sort(),
+        [
+          ["", false],
+          ...told.map((key) => [key, key !== "evicted"]),
+        ].sort(),
+      );
+      assertEquals([all.repaired, await stack.members("dirty"), all.missing], [15, keys.slice(5), []]);
+      assertEquals((await store.tick()).frozen, 15);
+      await store.evict(keys);
+      await store.ensureKs(keys);
+      assertEquals(await stack.get("k:9"), "value of k:9");
+    }
+  });
+
+  it("tells what is both damaged and gone meanwhile as missing, once", async () => {
+    const store = stack.store();
+    await archived(store, names(3));
+    const [pack] = packs();
+    objects().get(pack!)!.fill(0);
+    const first = await verify(store, { maxKeys: 1 });
+    assertEquals([first.done, first.damaged.map(({ key }) => key)], [false, ["", "k:0"]]);
+    objects().delete(pack!);
+    const { damaged, missing } = await whole(store);
+    assertEquals([damaged, missing], [[], ["k:1", "k:2"]]);
   });
 
   it("compares the record's fingerprint, if the key was not used since: a restored value may have another DUMP", async () => {
@@ -309,11 +355,20 @@ describe("verify", () => {
     const identity = { id: "mine", freeze: (bytes: Uint8Array) => bytes, thaw: (bytes: Uint8Array) => bytes };
     await archived(stack.store({ freezer: identity }), ["a", "b", "c"]);
     const missing = await verify(stack.store({ freezer: null }));
-    assertEquals(missing.damaged.map(({ code }) => code), ["UNSUPPORTED"]); // the directory
+    assertEquals(missing.damaged.map(({ key, code }) => `${key} ${code}`).sort(), [
+      " UNSUPPORTED", // the directory
+      "a UNSUPPORTED",
+      "b UNSUPPORTED",
+      "c UNSUPPORTED",
+    ]);
     const throws = { ...identity, thaw: () => Promise.reject(new Error("no key today")) };
     await archived(stack.store({ freezer: identity, packBytes: 0 }), ["d"]);
     const report = await verify(stack.store({ freezer: throws })).catch((error) => error);
     assert(report instanceof TundraError || report.damaged.length === 0, String(report));
+    await stack.flush();
+    await archived(stack.store({ freezer: identity, packBytes: 0 }), [LONG]);
+    const { damaged, errors } = await verify(stack.store({ freezer: throws }), { repair: true });
+    assertEquals([damaged, errors.length], [[], 1]); // nor of a key whose name is shortened
   });
 
   it("leaves out what goes while it works: objects, packs", async () => {
