@@ -15,11 +15,12 @@ import { untilBound } from "./until_bound.ts";
 import { verifyObjects } from "./verify_objects.ts";
 import { verifyRecords } from "./verify_records.ts";
 import {
+  cursorName,
   type DamagedVersion,
+  goToPosition,
   keepPosition,
   type MissingVersion,
-  readPosition,
-  type VerifyPosition,
+  startOf,
   type VerifyRun,
 } from "./verify_state.ts";
 
@@ -90,7 +91,7 @@ const MOST_ERRORS = 100;
  * What it finds it reports; with `repair`, keys that are still in Redis are marked. A value that is evicted and damaged
  * cannot be repaired: `versions()` lists what else there is of the key.
  *
- * The position between two calls is kept in Redis for 30 days. If redis-server was restarted in between, or the index
+ * The position between two calls is kept in Redis for 30 days, one for each `share`, `seed` and `repair`. If redis-server was restarted in between, or the index
  * grows much, the scan of records may leave some out: run it once more.
  *
  * Cost: for each 1,000 objects a listing; for each object a GET, for each pack two ranges and one for each MB; a command
@@ -115,7 +116,7 @@ const MOST_ERRORS = 100;
  * ```
  */
 export async function verify(store: TundraStore, options: VerifyOptions = {}): Promise<VerifyReport> {
-  return await told(contextOf(WHAT, store), WHAT, 0, (context) => verifyArchive(context, options, "verify"));
+  return await told(contextOf(WHAT, store), WHAT, 0, (context) => verifyArchive(context, options));
 }
 
 registerUpkeep({
@@ -145,8 +146,8 @@ function errorsOf({ damaged, missing, errors }: VerifyReport): TundraError[] {
   ];
 }
 
-/** Verifies the archive of a context from the position of this name on; see {@linkcode verify}. */
-async function verifyArchive(context: Context, options: VerifyOptions, name: string): Promise<VerifyReport> {
+/** Verifies the archive of a context, from the position of this name on if one is given; see {@linkcode verify}. */
+async function verifyArchive(context: Context, options: VerifyOptions, own?: string): Promise<VerifyReport> {
   const bounds = beginOperation(WHAT, context, options, ["share", "seed", "repair", "maxKeys", "dryRun"]);
   const { share = 1, seed, repair = false, maxKeys = Infinity, dryRun = false } = options;
   if (typeof share !== "number" || !(share > 0 && share <= 1)) {
@@ -159,8 +160,8 @@ async function verifyArchive(context: Context, options: VerifyOptions, name: str
   if (!context.datastore.listKeys) {
     throw new TundraError("UNSUPPORTED", "Cannot verify as the datastore must be able to list: it is not");
   }
-  const isNew = await ownedIndex(bounds) === undefined;
-  const position = await readPosition(bounds, dryRun ? undefined : name, share, seed);
+  const name = dryRun ? undefined : own ?? cursorName(share, seed, repair);
+  const position = startOf(share, seed);
   const run: VerifyRun = {
     bounds,
     repair: repair && !dryRun,
@@ -175,21 +176,28 @@ async function verifyArchive(context: Context, options: VerifyOptions, name: str
     checked: 0,
     records: 0,
   };
-  let done = isNew;
-  const keep = async (at: VerifyPosition) => {
-    if (!dryRun && !isNew) await keepPosition(run, name, at, done);
+  let begun = false;
+  let done = false;
+  const keep = async () => {
+    if (begun && name !== undefined) await keepPosition(run, name, done);
   };
   try {
-    done ||= await untilBound(bounds, () => verifyParts(run));
+    done = await untilBound(bounds, async () => {
+      if (await ownedIndex(bounds) === undefined) return true; // a new store
+      if (name !== undefined) await goToPosition(run, name);
+      run.answeredAt = { ...position };
+      begun = true;
+      return await verifyParts(run);
+    });
   } catch (thrown) {
     Object.assign(position, run.answeredAt);
     if (run.checked + run.records === 0) {
-      await keep(position).catch(() => {});
+      await keep().catch(() => {});
       throw thrown;
     }
     run.errors.add("", asTundraError(thrown, WHAT)); // what was found must be told
   }
-  await keep(position);
+  await keep();
   const { checked, records, damaged, missing } = run;
   const found = { checked: checked + records, damaged: damaged.length, missing: missing.length };
   context.onEvent?.({ type: "verified", ...found });

@@ -124,33 +124,29 @@ export function isInShare({ position: { share, seed } }: VerifyRun, name: string
   return ((hash ^ (hash >>> 16)) >>> 0) < share * 2 ** 32;
 }
 
-/** The position that a call before has left, if it had the same share and seed; else the beginning. */
-export async function readPosition(
-  bounds: Bounds,
-  name: string | undefined,
-  share: number,
-  seed: number | undefined,
-): Promise<VerifyPosition> {
-  const start = { part: "objects" as const, page: "", after: "", offset: 0, share };
-  const anew = () => ({ ...start, unread: {}, seed: seed ?? Math.floor(random() * 2 ** 32) });
-  if (name === undefined) return anew();
+/** The cursor of calls with these options: those with others, which take turns with them, have their own. */
+export function cursorName(share: number, seed: number | undefined, repair: boolean): string {
+  return `verify:${JSON.stringify([share, seed ?? null, repair])}`;
+}
+
+/** The beginning. */
+export function startOf(share: number, seed: number | undefined): VerifyPosition {
+  const drawn = seed ?? Math.floor(random() * 2 ** 32);
+  return { part: "objects", page: "", after: "", offset: 0, unread: {}, share, seed: drawn };
+}
+
+/** Goes to the position that a call before has left, if there is one. */
+export async function goToPosition({ bounds, position }: VerifyRun, name: string): Promise<void> {
   try {
-    const kept = JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}") as Partial<VerifyPosition>;
-    if (kept.share === share && (seed === undefined || kept.seed === seed)) return { ...anew(), ...kept };
+    Object.assign(position, JSON.parse(await readCursor(bounds.context, name, bounds.call) ?? "{}"));
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown;
   }
-  return anew();
 }
 
 /** Keeps the position for the next call; at the end it is removed. */
-export async function keepPosition(
-  run: VerifyRun,
-  name: string,
-  position: VerifyPosition,
-  done: boolean,
-): Promise<void> {
-  const { bounds } = run;
+export async function keepPosition(run: VerifyRun, name: string, done: boolean): Promise<void> {
+  const { bounds, position } = run;
   const text = JSON.stringify(position).replace(
     /[^\x20-\x7e]/g,
     (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"),

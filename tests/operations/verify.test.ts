@@ -6,7 +6,7 @@ import { freezeRecord } from "../../src/archive/record.ts";
 import { type DamagedVersion, verify, type VerifyOptions, type VerifyReport } from "../../src/operations/mod.ts";
 import { BUCKET, isOwner, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
-import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
+import { allThatIsThere, changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
 const LONG = "long ".repeat(60);
 
@@ -276,7 +276,7 @@ describe("verify", () => {
       const parts = await whole(store, options);
       assertGreater(parts.calls, 5);
       assertEquals([parts.checked, parts.records, found(parts), parts.missing], [68, 69, found(once), ["d"]]);
-      assertEquals(await stack.raw("EXISTS", "tundra:default:cursor:verify"), 0);
+      assertEquals(await stack.raw("KEYS", "tundra:default:cursor:*"), []);
     }
   });
 
@@ -296,9 +296,59 @@ describe("verify", () => {
     assert((await drawn(2)).keys.join() !== one.keys.join());
     const [random, other] = [await drawn(), await drawn()];
     assert(random.seed !== other.seed);
-    await verify(store, { share: 0.3, seed: 1, maxKeys: 5 });
-    assertEquals((await drawn(2)).seed, 2); // another lot begins anew
-    assertEquals(await drawn(1), one);
+  });
+
+  it("keeps a position for each share, seed and repair: calls that take turns do not disturb each other", async () => {
+    const store = stack.store({ packBytes: 0 });
+    await archived(store, names(60));
+    for (const name of stack.objectNames()) flip(name, 60);
+    const lots: VerifyOptions[] = [{}, { share: 0.5, seed: 1 }, { share: 0.5, seed: 2 }, { share: 0.5 }, {
+      share: 0.7,
+    }];
+    const found = lots.map(() => [] as string[]);
+    const seeds = lots.map(() => new Set<number>());
+    const left = new Set(lots.keys());
+    for (let round = 0; left.size > 0; round++) {
+      assert(round < 100, "it does not end");
+      for (const at of left) {
+        const { damaged, done, seed } = await verify(store, { ...lots[at], maxKeys: 7 });
+        found[at]!.push(...damaged.map(({ object }) => object));
+        seeds[at]!.add(seed);
+        if (done) left.delete(at);
+      }
+    }
+    for (const [at, options] of lots.entries()) {
+      assertEquals(seeds[at]!.size, 1);
+      const [seed] = seeds[at]!;
+      assertEquals(found[at], (await whole(store, { ...options, seed })).damaged.map(({ object }) => object));
+    }
+    assertEquals((await verify(store, { maxKeys: 30 })).done, false);
+    assertEquals((await whole(store, { repair: true })).repaired, 60); // also what the call before has passed
+  });
+
+  it("changes nothing without repair but its own place, whatever it finds and wherever it ends", async () => {
+    const store = stack.store();
+    await archived(stack.store({ packBytes: 0 }), [...names(5, "own"), LONG]);
+    for (const group of ["a", "b"]) await archived(store, names(20, group));
+    flip(packs()[0]!, 60); // a block
+    objects().get(packs()[1]!)!.fill(0);
+    for (const key of ["own:1", "own:2"]) flip(await ownName(key), 60);
+    flip(stack.objectNames().find((name) => name.includes("long"))!, 60);
+    objects().delete(await ownName("own:3"));
+    const isPlace = (name: string) => name.startsWith("tundra:default:cursor:verify");
+    const others = async () => {
+      const { redis, objects } = await allThatIsThere(stack) as { redis: Record<string, unknown>; objects: unknown };
+      return { redis: Object.entries(redis).filter(([name]) => !isPlace(name)), objects };
+    };
+    const before = await others();
+    for (let done = false, calls = 0; !done; calls++) {
+      assert(calls < 50);
+      const report = await verify(store, { maxKeys: 5 });
+      assertEquals([report.repaired, await others()], [0, before]);
+      done = report.done;
+    }
+    const { damaged, missing } = await changesNothing(stack, () => verify(store)); // in one call not even that
+    assert(damaged.length > 25 && missing.length === 1, `${damaged.length}, ${missing.length}`);
   });
 
   it("ends a call that has found 1,000, and the next one tells the rest", async () => {
