@@ -28,7 +28,12 @@ export interface OperationOptions {
    * @see https://developers.cloudflare.com/workers/platform/limits/
    */
   maxSubrequests?: number;
-  /** Aborts: work under way is given up, and nothing is half done that a second call would not complete. */
+  /**
+   * Aborts: work under way is given up, and nothing is half done that a second call would not complete. A call that
+   * another one can go on from, or whose report is worth something in part, then reports `done: false`: if it was aborted
+   * before it began, it sends nothing. `versions`, `restoreVersion` and `peek`, which give one answer, throw
+   * `UNAVAILABLE`, with the signal's reason as `cause`.
+   */
   signal?: AbortSignal;
   /** Called as it goes on. An error that it throws is ignored. */
   onProgress?: (progress: Progress) => void;

@@ -106,7 +106,9 @@ async function probeWith(context: Context, options: ProbeOptions): Promise<Probe
       return isConfirmed(id) ? `the index is ${id}` : "this is a new store: its first tick takes the archive";
     });
   } finally {
-    checks.push({ name: "removes what it has made", ...await removed(bounds, server, archive) });
+    const isUntried = checks.every(({ detail }) => detail === NOT_TRIED);
+    const outcome = isUntried ? { ok: false, detail: NOT_TRIED } : await removed(bounds, server, archive);
+    checks.push({ name: "removes what it has made", ...outcome });
   }
   const ok = checks.every((check) => check.ok);
   return { ...bounds.report(checks.every(({ detail }) => detail !== NOT_TRIED)), ok, checks };

@@ -126,6 +126,6 @@ async function rebuildWith(context: Context, options: RebuildOptions): Promise<R
   const source = from && guardedDatastore(from);
   const counts = { keys: 0, evicted: 0, gone: 0, resident: 0, lost: 0, objects: 0, packs: 0, copied: 0 };
   const run: RebuildRun = { bounds, wishes: { takeOver, source }, skipDamaged, counts, errors: keyErrors() };
-  const done = dryRun ? await plan(run) : await untilBound(bounds, () => goOn(run));
+  const done = await untilBound(bounds, () => dryRun ? plan(run) : goOn(run));
   return { ...bounds.report(done), ...run.counts, ...run.errors.report() };
 }

@@ -4,11 +4,15 @@
  */
 import type { Bounds } from "./bounds.ts";
 
-/** Works until the end, a bound, or an abort; tells if it was the end. Any other failure is thrown. */
+/**
+ * Works until the end, a bound, or an abort; tells if it was the end. Any other failure is thrown. A call that was
+ * aborted before it began does nothing.
+ */
 export async function untilBound(
   bounds: Pick<Bounds, "signal" | "requestsLeft">,
   work: () => Promise<boolean>,
 ): Promise<boolean> {
+  if (bounds.signal?.aborted) return false;
   try {
     return await work();
   } catch (thrown) {
