@@ -2,7 +2,7 @@
  * rebuild: makes an index anew of what its archive holds, after Redis has lost it.
  * @module
  */
-import { checkBoolean, checkMethods } from "../base/arguments.ts";
+import { checkBoolean, checkMethods, checkNumber } from "../base/arguments.ts";
 import { badArgument } from "../base/errors.ts";
 import { type Context, contextOf } from "../core/context.ts";
 import { told } from "../core/told.ts";
@@ -30,7 +30,14 @@ export interface RebuildOptions extends OperationOptions {
    */
   from?: Datastore;
   /**
-   * `true`: changes nothing, and reports what a rebuild would do. It is one call, and keeps some 200 bytes a key in
+   * Keys to learn of in this call, and objects to copy: at least 1. It ends there, and the next call goes on. A key
+   * counts once for each place that has it, and a pack as one at least.
+   *
+   * @default {Infinity}
+   */
+  maxKeys?: number;
+  /**
+   * `true`: changes nothing, and reports what a rebuild would do. It is one call, of a part if a bound ends it, and keeps some 200 bytes a key in
    * memory.
    *
    * @default {false}
@@ -113,9 +120,11 @@ export async function rebuild(store: TundraStore, options: RebuildOptions = {}):
 }
 
 async function rebuildWith(context: Context, options: RebuildOptions): Promise<RebuildReport> {
-  const bounds = beginOperation(WHAT, context, options, ["takeOver", "from", "dryRun", "skipDamaged"]);
-  const { from, takeOver = false, dryRun = false, skipDamaged = false, maxSubrequests = Infinity } = options;
+  const bounds = beginOperation(WHAT, context, options, ["takeOver", "from", "maxKeys", "dryRun", "skipDamaged"]);
+  const { from, takeOver = false, dryRun = false, skipDamaged = false } = options;
+  const { maxKeys = Infinity, maxSubrequests = Infinity } = options;
   for (const [name, value] of Object.entries({ takeOver, dryRun, skipDamaged })) checkBoolean(WHAT, name, value);
+  checkNumber(WHAT, "maxKeys", maxKeys, 1, Infinity);
   if (maxSubrequests < LEAST_REQUESTS) {
     throw badArgument(WHAT, "maxSubrequests", `at least ${LEAST_REQUESTS}`, maxSubrequests);
   }
@@ -125,7 +134,9 @@ async function rebuildWith(context: Context, options: RebuildOptions): Promise<R
   }
   const source = from && guardedDatastore(from);
   const counts = { keys: 0, evicted: 0, gone: 0, resident: 0, lost: 0, objects: 0, packs: 0, copied: 0 };
-  const run: RebuildRun = { bounds, wishes: { takeOver, source }, skipDamaged, counts, errors: keyErrors() };
+  const run: RebuildRun = {
+    ...{ bounds, wishes: { takeOver, source }, skipDamaged, quota: { left: maxKeys }, counts, errors: keyErrors() },
+  };
   const done = await untilBound(bounds, () => dryRun ? plan(run) : goOn(run));
   return { ...bounds.report(done), ...run.counts, ...run.errors.report() };
 }

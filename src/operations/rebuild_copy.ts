@@ -7,7 +7,7 @@ import { formerPrefix, isLarge, packPrefix } from "../base/keys.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Bounds } from "./bounds.ts";
-import type { Position, Step } from "./rebuild_walk.ts";
+import type { Position, Quota, Step } from "./rebuild_walk.ts";
 
 /** Objects in memory at once; two requests for each. */
 const AT_ONCE = 4;
@@ -18,17 +18,18 @@ const STEP_REQUESTS = 2 * AT_ONCE + 2;
  * An object that is there already is left as it is: a step that was interrupted has put it.
  */
 export async function* copyArchive(
-  { bounds, source }: { bounds: Bounds; source: Datastore },
+  { bounds, source, quota }: { bounds: Bounds; source: Datastore; quota: Quota },
   from: Position,
 ): AsyncGenerator<Step, void, void> {
   const { tqname } = bounds.context;
-  for (let at = from; bounds.mayBegin(STEP_REQUESTS + 1);) {
+  for (let at = from; quota.left > 0 && bounds.mayBegin(STEP_REQUESTS + 1);) {
     const { names, cursor } = await bounds.counted((call) => source.listKeys!(`${tqname}/`, at.page, call));
     const left = names.filter((name) => name > (at.after ?? "") && belongsInCopy(tqname, name));
     const end: Position = cursor === undefined ? { stage: "walk" } : { stage: "copy", page: cursor };
     do {
-      if (!bounds.mayBegin(STEP_REQUESTS)) return;
-      const some = left.splice(0, AT_ONCE);
+      if (quota.left <= 0 || !bounds.mayBegin(STEP_REQUESTS)) return;
+      const some = left.splice(0, Math.min(AT_ONCE, quota.left));
+      quota.left -= some.length;
       const copied = await inParallel(some, AT_ONCE, (name) => copyObject(bounds, source, name));
       const next = left.length > 0 ? { ...at, after: some.at(-1)! } : end;
       const count = copied.filter(Boolean).length;

@@ -12,13 +12,14 @@ import type { KeyErrors } from "./key_errors.ts";
 import { beginRebuild, checkStillOwner, copyMarks, examine, idToBe, type Wishes } from "./rebuild_begin.ts";
 import { copyArchive } from "./rebuild_copy.ts";
 import { planRebuild } from "./rebuild_plan.ts";
-import { type Position, type Step, walkArchive } from "./rebuild_walk.ts";
+import { type Position, type Quota, type Step, walkArchive } from "./rebuild_walk.ts";
 
 /** One call. */
 export interface RebuildRun {
   readonly bounds: Bounds;
   readonly wishes: Wishes;
   readonly skipDamaged: boolean;
+  readonly quota: Quota;
   /** Since the rebuild began, as Redis keeps them; of a plan: those of what it would do. */
   counts: RebuildCounts;
   /** Those of this call. */
@@ -49,12 +50,12 @@ export async function goOn(run: RebuildRun): Promise<boolean> {
 
 /** Counts what a rebuild would do, and changes nothing; `false` if a bound was reached. */
 export async function plan(run: RebuildRun): Promise<boolean> {
-  const { bounds, wishes, skipDamaged } = run;
+  const { bounds, wishes, skipDamaged, quota } = run;
   const { nothing } = await examine(bounds, wishes);
   if (nothing) return true;
   const { context } = bounds;
   const { source = context.datastore } = wishes;
-  const planned = await planRebuild({ bounds, context: { ...context, datastore: source }, skipDamaged });
+  const planned = await planRebuild({ bounds, context: { ...context, datastore: source }, skipDamaged, quota });
   run.counts = planned.counts;
   for (const key of planned.rivals) note(run, rivalsOf(key));
   for (const error of planned.damaged) note(run, error);
@@ -88,9 +89,12 @@ async function advance(run: RebuildRun, begun: RebuildState): Promise<RebuildSta
   return state;
 }
 
-function stepsFrom({ bounds, wishes, skipDamaged }: RebuildRun, position: Position): AsyncGenerator<Step, void, void> {
-  if (position.stage === "copy") return copyArchive({ bounds, source: wishes.source! }, position);
-  return walkArchive({ bounds, context: bounds.context, skipDamaged }, position);
+function stepsFrom(
+  { bounds, wishes, skipDamaged, quota }: RebuildRun,
+  position: Position,
+): AsyncGenerator<Step, void, void> {
+  if (position.stage === "copy") return copyArchive({ bounds, source: wishes.source!, quota }, position);
+  return walkArchive({ bounds, context: bounds.context, skipDamaged, quota }, position);
 }
 
 /** Ends a rebuild that has come to its end; the id as it is now. */

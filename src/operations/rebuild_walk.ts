@@ -43,6 +43,12 @@ export interface Walk {
   context: Context;
   /** `true`: what cannot be read is passed over. */
   skipDamaged: boolean;
+  quota: Quota;
+}
+
+/** The keys, or objects to copy, that a call may still deal with. */
+export interface Quota {
+  left: number;
 }
 
 /** Keys of a step. */
@@ -61,7 +67,7 @@ const NOTHING: Omit<Step, "next"> = { found: [], objects: 0, packs: 0, copied: 0
 /** The steps from a position on, until a bound is reached; the last one of all leads to the stage `end`. */
 export async function* walkArchive(walk: Walk, from: Position): AsyncGenerator<Step, void, void> {
   const { bounds, context } = walk;
-  for (let at = from; bounds.mayBegin(STEP_REQUESTS);) {
+  for (let at = from; mayGoOn(walk);) {
     const { names, cursor } = await bounds.counted((call) =>
       context.datastore.listKeys!(`${context.tqname}/`, at.page, call)
     );
@@ -78,6 +84,10 @@ export async function* walkArchive(walk: Walk, from: Position): AsyncGenerator<S
     if (!isWhole || end.stage === "end") return;
     at = end;
   }
+}
+
+function mayGoOn({ bounds, quota }: Walk, requests = STEP_REQUESTS): boolean {
+  return quota.left > 0 && bounds.mayBegin(requests);
 }
 
 /** The steps over a page of names; returns `false` if a bound was reached. */
@@ -105,14 +115,15 @@ interface Group {
 
 /** The steps over objects of keys' own. */
 async function* ownSteps(walk: Walk, names: string[], { page }: Position): AsyncGenerator<Step, boolean, void> {
-  const { bounds } = walk;
+  const { bounds, quota } = walk;
   const groups = await groupsOf(names);
   while (groups.length > 0) {
-    if (!bounds.mayBegin(STEP_REQUESTS)) return false;
+    if (!mayGoOn(walk)) return false;
     const mostRead = Math.max(1, Math.min(MOST_READ, bounds.requestsLeft() - STEP_REQUESTS + 1));
     let reads = 0;
-    const beyond = groups.findIndex((group) => isUnknown(group) && ++reads > mostRead);
+    const beyond = groups.findIndex((group, i) => i >= quota.left || (isUnknown(group) && ++reads > mostRead));
     const some = groups.splice(0, beyond < 0 ? groups.length : beyond);
+    quota.left -= some.length;
     const damaged: TundraError[] = [];
     const found = await inParallel(some, READS_AT_ONCE, (group) => newestOfGroup(walk, group, damaged));
     const { prefix, versions } = some.at(-1)!;
@@ -172,24 +183,24 @@ function position(page: string | undefined, after = "", pack = "", keys = 0): Po
 
 /** The steps over packs. */
 async function* packSteps(walk: Walk, packs: string[], at: Position): AsyncGenerator<Step, boolean, void> {
-  const { bounds, context } = walk;
+  const { bounds, context, quota } = walk;
   const waiting = [...packs];
   let { after } = at;
   while (waiting.length > 0) {
-    if (!bounds.mayBegin(STEP_REQUESTS)) return false;
-    const most = Math.min(PACKS_AT_ONCE, Math.floor(bounds.requestsLeft() / (2 * STEP_REQUESTS)));
-    const wave = waiting.splice(0, Math.max(1, most));
-    const damaged: TundraError[] = [];
-    const held = await inParallel(wave, PACKS_AT_ONCE, (pack) => keysOfPack(walk, pack, damaged));
-    for (const [i, pack] of wave.entries()) {
+    if (!mayGoOn(walk)) return false;
+    const most = Math.min(PACKS_AT_ONCE, quota.left, Math.floor(bounds.requestsLeft() / (2 * STEP_REQUESTS)));
+    const wave = waiting.splice(0, Math.max(1, most)).map((pack) => ({ pack, damaged: [] as TundraError[] }));
+    const held = await inParallel(wave, PACKS_AT_ONCE, ({ pack, damaged }) => keysOfPack(walk, pack, damaged));
+    for (const [i, { pack, damaged }] of wave.entries()) {
       const all = held[i]!;
       const name = packName(context.tqname, pack);
-      for (let done = at.pack === pack ? at.keys ?? 0 : 0, isLast = false; !isLast; done += MOST_KEYS) {
-        if (!bounds.mayBegin(STEP_REQUESTS / 2)) return false;
-        const end = done + MOST_KEYS;
+      for (let end = at.pack === pack ? at.keys ?? 0 : 0, isLast = false; !isLast;) {
+        if (!mayGoOn(walk, STEP_REQUESTS / 2)) return false;
+        const found = all.slice(end, end + Math.min(MOST_KEYS, quota.left));
+        quota.left -= Math.max(1, found.length);
+        end += found.length;
         isLast = end >= all.length;
         const next = isLast ? position(at.page, name) : position(at.page, after, pack, end);
-        const found = all.slice(done, end);
         yield { found, damaged: damaged.splice(0), objects: 0, packs: isLast ? 1 : 0, copied: 0, next };
       }
       after = name;

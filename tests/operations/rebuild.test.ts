@@ -83,6 +83,27 @@ describe("rebuild, after FLUSHDB", () => {
     assertEquals(reports.at(-1)!.keys, lost.worth.size); // counts go on from call to call
   });
 
+  it("deals with at most maxKeys keys in a call, and comes to the same end", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    for (const [maxKeys, least] of [[7, lost.worth.size / 7], [500, 2], [100_000, 1]] as const) {
+      await stack.raw("FLUSHDB");
+      let calls = 0;
+      for (let known = 0, done = false; !done; calls++) {
+        assert(calls < 1_000, "it never ends");
+        const report = await rebuild(store, { maxKeys });
+        assert(report.keys - known <= maxKeys, `${report.keys - known} keys`);
+        ({ done, keys: known } = report);
+      }
+      assert(calls >= least, `${calls} calls`);
+      assertEquals(await indexOf(stack), index);
+    }
+    await stack.raw("FLUSHDB");
+    const plan = await rebuild(store, { maxKeys: 7, dryRun: true });
+    assertEquals([plan.done, plan.keys > 0 && plan.keys <= 7], [false, true]);
+    assertEquals(await stack.raw("KEYS", "*"), []);
+  });
+
   it("changes nothing once the index is whole, nor if the archive was never used", async () => {
     const store = smallPacks(stack, notedArchive().datastore);
     assertEquals((await rebuild(store)).keys, 0);

@@ -174,6 +174,20 @@ describe("rebuild, from another archive", () => {
     await smallPacks(production, source.datastore).tick();
   });
 
+  it("copies at most maxKeys objects in a call, and comes to the same end", async () => {
+    const own = memoryDatastore();
+    const store = smallPacks(staging, own);
+    let copied = 0;
+    for (let calls = 1, done = false; !done; calls++) {
+      assert(calls < 1_000);
+      const report = await rebuild(store, { from: source.datastore, maxKeys: 3 });
+      assert(report.copied - copied <= 3, String(report.copied - copied));
+      ({ done, copied } = report);
+    }
+    assertEquals(copied, source.names().length);
+    assertEquals(await worthNow(staging, store, lost.worth.keys()), lost.worth);
+  });
+
   it("comes to the same end if it is interrupted at any request, also if Redis is emptied then", async () => {
     let index: Record<string, string> | undefined;
     let met = true;
@@ -224,6 +238,7 @@ describe("rebuild, wrong arguments", () => {
       [store, { dryRun: "yes" }],
       [store, { skipDamaged: null }],
       [store, { maxSubrequests: 20 }],
+      [store, { maxKeys: 0 }],
       [store, { deadlineMs: 0 }],
       [store, { from: {} }],
       [store, { from, takeOver: true }],
