@@ -31,8 +31,8 @@ export interface OperationOptions {
   /**
    * Aborts: work under way is given up, and nothing is half done that a second call would not complete. A call that
    * another one can go on from, or whose report is worth something in part, then reports `done: false`: if it was aborted
-   * before it began, it sends nothing. `versions`, `restoreVersion` and `peek`, which give one answer, throw
-   * `UNAVAILABLE`, with the signal's reason as `cause`.
+   * before it began, it sends nothing. `versions`, `restoreVersion`, `peek` and `list`, which have no part of an answer,
+   * throw `UNAVAILABLE`, with the signal's reason as `cause`.
    */
   signal?: AbortSignal;
   /** Called as it goes on. An error that it throws is ignored. */
@@ -69,6 +69,15 @@ const DEADLINE_MS = 25_000;
 /** The least `maxSubrequests`, and how many of them are kept back for the cursor and the end of what is under way. */
 const REQUESTS = { least: 12, closing: 4 };
 
+/** The bounds that an operation has as its own. */
+interface Limits {
+  /** The least `maxSubrequests`, and how many of them are kept back. */
+  least: number;
+  closing: number;
+  /** The default of the option. */
+  deadlineMs?: number;
+}
+
 /** One run of an operation. */
 export interface Bounds<C = Context> {
   readonly context: C;
@@ -95,12 +104,12 @@ export function beginOperation<C = Context>(
   context: C,
   options: OperationOptions,
   names: readonly string[],
-  { least, closing } = REQUESTS,
+  { least, closing, deadlineMs: byDefaultMs = DEADLINE_MS }: Limits = REQUESTS,
 ): Bounds<C> {
   checkNames(what, options, [...BOUND_NAMES, ...names]);
   const { signal, onProgress } = options;
-  const { deadlineMs = DEADLINE_MS, maxSubrequests = Infinity } = options;
-  checkNumber(what, "deadlineMs", deadlineMs, leastDurationMs(), MOST_MS, " of milliseconds");
+  const { deadlineMs = byDefaultMs, maxSubrequests = Infinity } = options;
+  checkNumber(what, "deadlineMs", options.deadlineMs, leastDurationMs(), MOST_MS, " of milliseconds");
   checkNumber(what, "maxSubrequests", maxSubrequests, least, Infinity);
   checkSignal(what, "signal", signal);
   checkFunction(what, "onProgress", onProgress);
@@ -134,4 +143,12 @@ export function beginOperation<C = Context>(
     },
     report: (done) => ({ done, subrequests: made, commands, durationMs: Math.round(elapsedMs()) }),
   };
+}
+
+/** Throws if the call was aborted or its time is over: for what must not end early without an error. */
+export function checkTime({ mayBegin, signal }: Bounds, what: string, keys: readonly string[] = []): void {
+  if (mayBegin(0)) return;
+  const { aborted = false, reason: cause } = signal ?? {};
+  const must = aborted ? "not be aborted: it was" : "end within deadlineMs: it has not";
+  throw new TundraError("UNAVAILABLE", `Cannot ${what} further as it must ${must}`, { keys: [...keys], cause });
 }

@@ -2,13 +2,14 @@
  * list: the keys that Tundra knows, wherever their values are.
  * @module
  */
-import { checkNames, checkSignal } from "../base/arguments.ts";
+import { checkNumber } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { countKeys, showKeys, versionMicros } from "../base/keys.ts";
 import { checkMatch } from "../base/patterns.ts";
 import { contextOf } from "../core/context.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import type { TundraStore } from "../store_interface.ts";
+import { beginOperation, checkTime, type OperationOptions } from "./bounds.ts";
 import { checkIndex } from "./check_index.ts";
 import { readClock, scanRecords } from "./known_keys.ts";
 import { seenKeys } from "./seen_keys.ts";
@@ -26,14 +27,28 @@ import { seenKeys } from "./seen_keys.ts";
  */
 export type KeyStateName = "dirty" | "resident" | "evicted" | "dead" | "gone";
 
-/** Options of {@linkcode list}. */
-export interface ListOptions {
+/**
+ * Options of {@linkcode list}. The list ends early at `maxKeys` alone: at any other bound the iteration throws, so that a
+ * part is never taken for the whole.
+ */
+export interface ListOptions extends OperationOptions {
   /** Keys to list, as a pattern of Redis' `SCAN`: `user:*`. */
   match?: string;
   /** Keys in this state only. */
   state?: KeyStateName;
-  /** Aborts: the iteration throws. */
-  signal?: AbortSignal;
+  /**
+   * The most keys to list, at least 1: then the iteration ends.
+   *
+   * @default {Infinity}
+   */
+  maxKeys?: number;
+  /**
+   * The iteration throws `UNAVAILABLE` if it has more to ask for after this many milliseconds, those included that pass
+   * between two keys: 1,000 to 43,200,000 (12 h).
+   *
+   * @default {Infinity}
+   */
+  deadlineMs?: number;
 }
 
 /** A key that Tundra knows. */
@@ -56,6 +71,8 @@ export interface ListedKey {
   error: string;
 }
 
+/** No request is kept back: there is no position to keep. */
+const LIMITS = { least: 12, closing: 0, deadlineMs: Infinity };
 const STATES: readonly KeyStateName[] = ["dirty", "resident", "evicted", "dead", "gone"];
 
 /**
@@ -70,7 +87,7 @@ const STATES: readonly KeyStateName[] = ["dirty", "resident", "evicted", "dead",
  * 2 requests and 2 commands more, 3 if some of them have failed.
  *
  * @throws {TundraError} `UNSUPPORTED` at the end, for records of another version, with their keys; `LOST` if the index
- * was lost or is a copy; `UNAVAILABLE`; `BAD_ARGUMENT`
+ * was lost or is a copy; `UNAVAILABLE`, also for an abort, `deadlineMs` and `maxSubrequests`; `BAD_ARGUMENT`
  * @example
  * ```ts
  * import { tundraFromEnv } from "@tundra/store";
@@ -86,28 +103,36 @@ const STATES: readonly KeyStateName[] = ["dirty", "resident", "evicted", "dead",
 export function list(store: TundraStore, options: ListOptions = {}): AsyncIterable<ListedKey> {
   const what = "list keys";
   const context = contextOf(what, store);
-  checkNames(what, options, ["match", "state", "signal"]);
-  const { match, state, signal } = options;
+  const begin = () => beginOperation(what, context, options, ["match", "state", "maxKeys"], LIMITS);
+  begin(); // checks the options
+  const { match, state, maxKeys = Infinity } = options;
   checkMatch(what, match);
-  checkSignal(what, "signal", signal);
+  checkNumber(what, "maxKeys", maxKeys, 1, Infinity);
   if (state !== undefined && !STATES.includes(state)) {
     throw badArgument(what, "state", `one of ${STATES.join()}`, state);
   }
   return {
     async *[Symbol.asyncIterator]() {
-      const call = { signal };
+      const bounds = begin();
+      const { call } = bounds;
       await checkIndex(context, call);
       const seen = seenKeys();
       const unsupported: string[] = [];
-      for await (const { texts } of scanRecords(context, what, match, undefined, call)) {
+      let count = 0;
+      for await (const { texts, next } of scanRecords(context, what, match, undefined, call)) {
         const records = new Map([...texts].map(([key, text]) => [key, parseRecord(text)]));
         const { dead, nowMs } = await readClock(context, what, records, call);
         for (const [key, record] of records) {
           if (!seen.add(key)) continue;
           const listed = record && entryOf(key, record, dead.has(key), nowMs);
           if (listed === undefined) unsupported.push(key);
-          else if (state === undefined || listed.state === state) yield listed;
+          else if (state === undefined || listed.state === state) {
+            yield listed;
+            if (++count === maxKeys) return;
+          }
         }
+        bounds.progress(count);
+        if (next !== undefined) checkTime(bounds, what);
       }
       if (unsupported.length > 0) throw unsupportedRecords(unsupported);
     },

@@ -6,6 +6,7 @@ import { redisKeys } from "../../src/base/keys.ts";
 import { list, type ListedKey, type ListOptions, restoreVersion } from "../../src/operations/mod.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { DAY_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 
 const KEYS = redisKeys("default");
 
@@ -143,6 +144,47 @@ describe("list", () => {
     assertEquals((error.cause as Error).message, "enough");
   });
 
+  it("yields maxKeys keys and ends; behind deadlineMs or maxSubrequests it throws, so that no part passes for the whole", async () => {
+    const keys = names(3_000);
+    await raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    await store.dirty(keys);
+    for (const maxKeys of [1, 1_500, 3_000, 3_001]) {
+      const some = await all({ maxKeys });
+      assertEquals(new Set(some.map(({ key }) => key)).size, Math.min(maxKeys, 3_000));
+    }
+    assertEquals((await all({ maxKeys: 5, match: "k:1?" })).length, 5);
+    assertEquals((await all({ maxKeys: 5, state: "evicted" })).length, 0);
+    await all({ maxKeys: 1 });
+    await stack.server.resetCounters();
+    await all({ maxKeys: 1 });
+    assert(stack.server.requests <= 5, `${stack.server.requests} requests`); // not one more than for the first page
+
+    const part: string[] = [];
+    const until = async (options: ListOptions, waitMs = 0) => {
+      part.length = 0;
+      for await (const { key } of list(store, options)) if (part.push(key) === 1) await sleep(waitMs);
+    };
+    await stack.server.resetCounters();
+    const few = await tundraError("UNAVAILABLE", () => until({ maxSubrequests: 12 }));
+    assertEquals([few.retryable, stack.server.requests], [true, 11]); // and a listing, as no tick has run yet
+    assertMatch(few.message, /maxSubrequests/);
+    assert(part.length > 0 && part.length < 3_000, String(part.length));
+    await until({ maxSubrequests: 40 });
+    assertEquals(part.length, 3_000);
+
+    const late = await tundraError("UNAVAILABLE", () => until({ deadlineMs: 1_000 }, 1_100));
+    assertEquals(late.retryable, true);
+    assertMatch(late.message, /deadlineMs/);
+    assert(part.length > 0 && part.length < 3_000, String(part.length));
+    await until({ deadlineMs: 60_000 });
+    assertEquals(part.length, 3_000);
+    await stack.flush();
+    await raw("SET", "a", "v");
+    await store.dirty("a");
+    await until({ deadlineMs: 1_000 }, 1_100); // late, but nothing is left to ask for
+    assertEquals(part, ["a"]);
+  });
+
   it("names records of another version at the end", async () => {
     await raw("SET", KEYS.record("later"), "9 later");
     await raw("SET", "fine", "1");
@@ -162,7 +204,19 @@ describe("list", () => {
     await raw("DEL", KEYS.id);
     await tundraError("LOST", () => all());
     await stack.server.resetCounters();
-    for (const bad of [{ match: 1 }, { state: "clean" }, { signal: 1 }, { maxKeys: 1 }, 1, null]) {
+    for (
+      const bad of [
+        { match: 1 },
+        { state: "clean" },
+        { signal: 1 },
+        { keys: 1 },
+        { maxKeys: 0 },
+        { deadlineMs: 0 },
+        { maxSubrequests: 3 },
+        1,
+        null,
+      ]
+    ) {
       await tundraError("BAD_ARGUMENT", () => list(store, bad as ListOptions));
     }
     assertEquals(stack.server.requests, 0);
