@@ -8,13 +8,13 @@
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import type { LargeRecord } from "../archive/large.ts";
 import { placeOf } from "../archive/place.ts";
-import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
+import { asTundraError, isNotFound, show, type TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
 import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { inParallel } from "../datastores/parallel.ts";
-import type { Bounds } from "./bounds.ts";
+import { type Bounds, checkTime } from "./bounds.ts";
 
 /** Directories or versions that are read at a time: a Worker has six connections. */
 const WAVE = 6;
@@ -74,7 +74,7 @@ export async function historyOf(
     const kept = newestFirst(found).filter((each) => isRead(each) || !isTried(each)); // without those that are absent
     const wave = choose(kept, unreadPacks).filter((each) => !isRead(each)).slice(0, WAVE);
     if (wave.length === 0) return { kept, unreadPacks };
-    checkTime(bounds, key);
+    checkTime(bounds, `search for the versions of ${show(key)}`, [key]);
     await inParallel(wave, WAVE, async (each) => {
       for (const word of each.words) tried.add(word);
       await readVersion(bounds, key, each);
@@ -116,7 +116,7 @@ export async function findInPack(
   pack: string,
   found: Map<string, Kept>,
 ): Promise<boolean> {
-  checkTime(bounds, key);
+  checkTime(bounds, `search for the versions of ${show(key)}`, [key]);
   try {
     // each is read for itself: all directories together may be larger than the memory
     const { entries } = await readDirectory(bounds.context, pack, new Map(), (act) => bounds.counted(act));
@@ -133,16 +133,6 @@ export async function findInPack(
     if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") throw error;
     return false;
   }
-}
-
-function checkTime(bounds: Bounds, key: string): void {
-  if (bounds.mayBegin(0)) return;
-  const { aborted, reason: cause } = bounds.signal ?? {};
-  const must = `be found within deadlineMs: ${aborted ? "the call was aborted" : "they are not"}`;
-  throw new TundraError("UNAVAILABLE", `Cannot go on as the versions of ${show(key)} must ${must}`, {
-    keys: [key],
-    cause,
-  });
 }
 
 function add(found: Map<string, Kept>, word: string): Kept | undefined {

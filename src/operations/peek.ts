@@ -20,7 +20,7 @@ import { type KeyState, readState } from "../scripts/read_state.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";
-import { beginOperation, type Bounds, type OperationOptions } from "./bounds.ts";
+import { beginOperation, type Bounds, checkTime, type OperationOptions } from "./bounds.ts";
 
 /** Options of {@linkcode peek}. */
 export interface PeekOptions extends OperationOptions {
@@ -43,7 +43,7 @@ const [LEAST_TTL_MS, MOST_TTL_MS] = [1_000, 3_600_000];
  * ended, or the key itself if that is in Redis. It must only read.
  *
  * If a key that was in Redis may have been evicted while it was read, or if the temporary key goes before `read` has
- * ended, `read` is called again, four times at most. Of a key that was written while it was evicted, the archived value is shown. A value's own expiry is
+ * ended, `read` is called again, four times at most, and not after `deadlineMs`. Of a key that was written while it was evicted, the archived value is shown. A value's own expiry is
  * that of the temporary key.
  *
  * Cost: a key in Redis: 2 requests, 8 billable commands. An evicted one: 3 requests, 8 billable commands, and an object or
@@ -86,6 +86,7 @@ async function peekWith<T>(
   const { ttlMs = TTL_MS } = options;
   checkNumber(WHAT, "ttlMs", ttlMs, LEAST_TTL_MS, MOST_TTL_MS, " of milliseconds");
   for (let round = 0; round < MAX_ROUNDS; round++) {
+    checkTime(bounds, `${WHAT} ${show(key)}`, [key]);
     const state = await stateOf(bounds, key);
     if (state.isArchived) {
       const name = context.index.keys.temporary(uuid());

@@ -2,7 +2,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
-import { peek } from "../../src/operations/mod.ts";
+import { peek, type PeekOptions } from "../../src/operations/mod.ts";
 import { BUCKET, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 import { sleep } from "../support/waiting.ts";
@@ -121,6 +121,34 @@ describe("peek", () => {
     });
     assertEquals([found, seen.length], ["value of a", 2]);
     assertMatch(seen[1]!, /tmp:/);
+  });
+
+  it("does not read again after deadlineMs or an abort: it is UNAVAILABLE, and nothing is left", async () => {
+    const store = stack.store();
+    await evicted(store, "a");
+    const controller = new AbortController();
+    const ends: [RegExp, PeekOptions, () => unknown][] = [
+      [/deadlineMs/, { deadlineMs: 1_000 }, () => sleep(1_050)],
+      [/abort/, { signal: controller.signal }, () => controller.abort(new Error("enough"))],
+    ];
+    for (const [message, options, end] of ends) {
+      let times = 0;
+      const error = await changesNothing(
+        stack,
+        () =>
+          tundraError("UNAVAILABLE", () =>
+            peek(store, "a", async (_, name) => {
+              times++;
+              await end();
+              await stack.raw("DEL", name); // as its TTL does
+            }, options)),
+      );
+      assertEquals([times, error.retryable, error.keys], [1, true, ["a"]]);
+      assertMatch(error.message, message);
+    }
+    let times = 0;
+    const last = { deadlineMs: 1_000 };
+    assertEquals(await peek(store, "a", async () => await sleep(1_050).then(() => ++times), last), 1); // its answer counts
   });
 
   it("reads again if the key is evicted and written anew meanwhile, and not if it only changes", async () => {
