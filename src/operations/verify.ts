@@ -91,8 +91,9 @@ const MOST_ERRORS = 100;
  * What it finds it reports; with `repair`, keys that are still in Redis are marked. A value that is evicted and damaged
  * cannot be repaired: `versions()` lists what else there is of the key.
  *
- * The position between two calls is kept in Redis for 30 days, one for each `share`, `seed` and `repair`. If redis-server was restarted in between, or the index
- * grows much, the scan of records may leave some out: run it once more.
+ * The position between two calls is kept in Redis for 30 days, one for each `share`, `seed` and `repair`. If
+ * redis-server was restarted in between, or the index grows much, the scan of records may leave some out: run it once
+ * more.
  *
  * Cost: for each 1,000 objects a listing; for each object a GET, for each pack two ranges and one for each MB; a command
  * of Redis for each six objects, or each MB of a pack. Then 2 commands for each 1,000 records, and a question of 1 byte
