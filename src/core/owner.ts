@@ -100,19 +100,25 @@ function unknown(reason: unknown): TundraError {
   return new TundraError("UNAVAILABLE", `Cannot ${ASK}: ${message}`, { retryable, cause: reason });
 }
 
-/** Lists owners, and tells if the archive was used. Cost: one listing of an unused archive, two of a used one. */
+/**
+ * Lists owners, and tells if the archive was used: a page may be short, so only the listing's end proves that it was not.
+ * Cost: one listing of an unused archive, two of a used one.
+ */
 export async function listOwners(context: Context, call?: DatastoreCallOptions): Promise<Owners> {
   const { datastore, tqname } = context;
   if (!datastore.listKeys) return { uuids: [], used: undefined };
   const under = ownerPrefix(tqname);
   try {
-    // "~" comes after all other characters of names: the first page shows whether there are any
-    const { names, cursor } = await datastore.listKeys(`${tqname}/`, undefined, call);
-    const isOwner = (name: string) => name.startsWith(under);
-    const used = names.some((name) => !isOwner(name) && !name.startsWith(formerPrefix(tqname)));
-    let owners = names.filter(isOwner);
-    if (used || cursor !== undefined) {
-      owners = [];
+    const owners: string[] = [];
+    let used = false;
+    for await (const names of listPages(datastore, `${tqname}/`, call)) {
+      const others = names.filter((name) => !name.startsWith(under));
+      owners.push(...names.filter((name) => name.startsWith(under)));
+      used = others.some((name) => !name.startsWith(formerPrefix(tqname)));
+      if (used) break;
+    }
+    if (used) {
+      owners.splice(0);
       for await (const page of listPages(datastore, under, call)) owners.push(...page);
     }
     return { uuids: owners.map((name) => name.slice(under.length)).filter((uuid) => uuid !== FIRST), used };

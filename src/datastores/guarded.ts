@@ -6,7 +6,7 @@
  * - only `true` of `putKey` says that an object is stored;
  * - an answer that is missing, of another kind, or a range of another length, is an error in its slot;
  * - each call has a time limit, and ends at once when its signal is aborted, even if the datastore ignores both;
- * - a listing is accepted as a whole or refused, and it ends.
+ * - a page of a listing is accepted as a whole or refused, only the last one may be empty, and it ends.
  * @module
  */
 import { linkSignals, untilAborted } from "../base/abort.ts";
@@ -81,8 +81,15 @@ export function guardedDatastore(datastore: Datastore): Datastore {
   if (datastore.listKeys) {
     guarded.listKeys = async (prefix, cursor, options) => {
       const what = `list objects under ${show(prefix)}`;
-      const call = (own: DatastoreCallOptions) => datastore.listKeys!(prefix, cursor, own);
-      return readPage(what, prefix, await within(datastore, what, 1, 0, options, call));
+      let at = cursor;
+      for (let pages = 0; pages < MAX_PAGES; pages++) {
+        const call = (own: DatastoreCallOptions) => datastore.listKeys!(prefix, at, own);
+        const page = readPage(what, prefix, await within(datastore, what, 1, 0, options, call));
+        if (page.names.length > 0 || page.cursor === undefined) return page;
+        if (page.cursor === at) throw failure(what, "go on page by page", `a cursor came again: ${show(at)}`);
+        at = page.cursor; // S3 may answer pages without names: nobody is to take one for the end
+      }
+      throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
     };
   }
   return guarded;

@@ -12,7 +12,7 @@ import {
   type TundraStore,
   tundraStore,
 } from "../../mod.ts";
-import { moveIndex } from "../../src/operations/mod.ts";
+import { moveIndex, rebuild } from "../../src/operations/mod.ts";
 import { type Stack, withStack } from "../support/stack.ts";
 import { gate } from "../support/waiting.ts";
 
@@ -275,6 +275,47 @@ describe("an archive that was changed by mistake", () => {
     });
     assertEquals(place, 'bucket "carts", prefix "x/"');
   });
+});
+
+describe("a database that was emptied", () => {
+  const stack = withStack();
+  beforeEach(() => stack.flush());
+
+  const listings: [string, (archive: MemoryDatastore) => Datastore["listKeys"]][] = [
+    [
+      "is empty, but has a cursor",
+      (archive) => async (prefix, cursor, options) =>
+        cursor === undefined ? { names: [], cursor: "-" } : await archive.listKeys(prefix, cursor.slice(1), options),
+    ],
+    ["holds one name", (archive) => async (prefix, cursor, options) => {
+      const { names } = await archive.listKeys(prefix, cursor, options);
+      return names.length > 1 ? { names: names.slice(0, 1), cursor: names[0]! } : { names };
+    }],
+  ];
+  for (const [what, listing] of listings) {
+    it(`does not begin anew, also if a page of the listing ${what}: all is LOST, and a rebuild brings it back`, async () => {
+      const archive = memoryDatastore();
+      const store = tundraStore({ ...archive, listKeys: listing(archive) }, {
+        redis: stack.connection,
+        redisTtlMs: 36_000_000,
+        minEvictBytes: 0,
+      });
+      await stack.raw("MSET", "a", "1", "b", "2");
+      await store.dirty("a", "b");
+      assertEquals((await store.tick()).frozen, 2); // in a pack: behind the owners in the listing
+      assertEquals((await store.evict("a", "b")).evicted.length, 2);
+      const before = archive.objects.size;
+      await stack.flush();
+      await refused(() => store.ensureKs("a"), "LOST", /rebuild/);
+      await stack.raw("SET", "c", "3");
+      await store.dirty("c");
+      await refused(() => store.tick(), "LOST", /rebuild/);
+      assertEquals(archive.objects.size, before);
+      assertEquals((await rebuild(store)).done, true);
+      await store.ensureKs("a", "b");
+      assertEquals([await stack.raw("GET", "a"), await stack.raw("GET", "b")].map(String), ["1", "2"]);
+    });
+  }
 });
 
 describe("two databases that begin with one archive at the same moment", () => {

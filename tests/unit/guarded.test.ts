@@ -202,6 +202,11 @@ describe("a listing", () => {
     assertEquals(await all(pages(answers)), ["q/a", "q/b", "q/c"]);
   });
 
+  it("has no page that is empty but for a cursor: nobody takes that for an end", async () => {
+    const store = pages([{ names: [], cursor: "1" }, { names: [], cursor: "2" }, { names: ["q/a"], cursor: "3" }]);
+    assertEquals(await store.listKeys!("q/"), { names: ["q/a"], cursor: "3" });
+  });
+
   const bad: [string, unknown[], string][] = [
     ["answers its first page again", [{ names: ["q/a", "q/b"], cursor: "1" }], "came again"],
     [
