@@ -112,7 +112,7 @@ export function readArguments(args: readonly string[], specs: OptionSpecs): Argu
     Object.entries(specs).map(([name, { value }]) => [name, { type: value ? "string" as const : "boolean" as const }]),
   );
   const { tokens } = parseArgs({
-    args: [...args].map((arg) => arg === "-h" ? "--help" : arg),
+    args: [...args],
     options,
     strict: false,
     allowPositionals: true,
@@ -123,7 +123,8 @@ export function readArguments(args: readonly string[], specs: OptionSpecs): Argu
   for (const token of tokens) {
     if (token.kind === "positional") words.push(token.value);
     if (token.kind !== "option") continue;
-    const { name, rawName, value } = token;
+    const { rawName, value } = token;
+    const name = rawName === "-h" ? "help" : token.name;
     const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
     if (spec === undefined) throw new UsageError(`There is no option ${JSON.stringify(rawName)}`);
     if (spec.value === undefined && value !== undefined) throw new UsageError(`--${name} takes no value`);

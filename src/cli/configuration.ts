@@ -69,10 +69,11 @@ export interface Configuration {
 export function configure(args: Arguments, host: Host): Configuration {
   const variables = { ...fileVariables(args.text("env-file"), host), ...withoutEmpty(host.env) };
   const module = args.text("store") ?? variables.TUNDRA_STORE;
-  const given = args.has("store")
-    ? FLAGS.concat(Object.keys(TICK_STORE_OPTIONS)).find((name) => args.has(name))
-    : undefined;
-  if (given) throw new UsageError(`--${given} cannot stand beside --store: the module says it`);
+  const given = FLAGS.concat(Object.keys(TICK_STORE_OPTIONS)).find((name) => args.has(name));
+  if (module !== undefined && given !== undefined) {
+    const by = args.has("store") ? "--store" : `TUNDRA_STORE (${module})`;
+    throw new UsageError(`--${given} cannot stand beside ${by}: the module says it`);
+  }
   const env = withFlags(variables, args);
   const load = async (option: string, name: string) => {
     for (const [each, value] of Object.entries(variables)) process.env[each] ??= value;

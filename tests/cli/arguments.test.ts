@@ -16,7 +16,10 @@ describe("arguments", () => {
     assertEquals(args.words, ["a", "--yes", "-x"]);
     assertEquals([args.text("match"), args.has("yes"), args.count("max-keys")], ["cart:*", true, 10]);
     assertEquals(readArguments(["--match", "-x*"], SPECS).text("match"), "-x*");
-    assertEquals(readArguments(["-h"], { ...SPECS, help: { help: "" } }).has("help"), true);
+    const help = { ...SPECS, help: { help: "" } };
+    assertEquals(readArguments(["-h"], help).has("help"), true);
+    const literal = readArguments(["--match", "-h", "--", "-h"], help);
+    assertEquals([literal.text("match"), literal.words, literal.has("help")], ["-h", ["-h"], false]);
   });
 
   it("are refused if they are not known, or lack a value, or have one", () => {
@@ -66,6 +69,10 @@ describe("arguments", () => {
 });
 
 describe("a file of variables", () => {
+  it("may begin with a byte order mark", () => {
+    assertEquals({ ...readEnvFile("\ufeffTUNDRA_S3_PREFIX=a/\nB=b") }, { TUNDRA_S3_PREFIX: "a/", B: "b" });
+  });
+
   it("has names and values, comments, quotes, escapes and values of several lines", () => {
     const text = [
       "# a comment",
@@ -167,5 +174,11 @@ describe("the configuration", () => {
       assertStringIncludes(stderr, text);
       assertEquals(exitCode, 2);
     }
+    const { exitCode, stderr } = await cliInMemory(["status", "--tqname", "other"], {
+      folder,
+      env: { TUNDRA_STORE: "none.mjs" },
+    });
+    assertStringIncludes(stderr, "--tqname cannot stand beside TUNDRA_STORE (none.mjs)");
+    assertEquals(exitCode, 2);
   });
 });

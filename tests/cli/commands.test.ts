@@ -175,6 +175,18 @@ describe("commands", () => {
     assertMatch((await run(["status"])).stdout, /^FAIL {2}Cannot use the index .*tundra rebuild\n$/);
   });
 
+  it("count all that is missing, also if a call names a part of it only", async () => {
+    const keys = names(1_100);
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    await run(["adopt", "--yes"]);
+    await run(["tick", "--drain"]);
+    const objects = stack.s3.objects(BUCKET);
+    for (const name of objects.keys()) if (name.includes("~packs")) objects.delete(name);
+    assertMatch((await run(["verify"])).stdout, /: 0 damaged, 1,100 missing\n[^]*and 1,080 more/);
+    const { missingInAll, damagedInAll } = JSON.parse((await run(["verify", "--json"])).stdout);
+    assertEquals([missingInAll, damagedInAll], [1_100, 0]);
+  });
+
   it("end at their deadline and go on the next time; tick --drain goes on by itself", async () => {
     const keys = names(50);
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));

@@ -88,6 +88,10 @@ describe("a table", () => {
     ]);
   });
 
+  it("may have more rows than a call has arguments", () => {
+    assertEquals(table([{ title: "KEY" }], new Array(200_000).fill(["k"]), PLAIN).length, 200_001);
+  });
+
   it("of names and texts breaks texts under their beginning, on a terminal only", () => {
     assertEquals(pairs([["a", "one two three"], ["bcd", "x"]], 12), ["a    one two", "     three", "bcd  x"]);
     assertEquals(pairs([["a", "one two three"]], undefined), ["a  one two three"]);

@@ -38,6 +38,7 @@ export const verifyCommand: Command = {
     if (seed !== undefined) options.seed = seed;
     const store = await run.store();
     let looked = 0;
+    const inAll = { damagedInAll: 0, missingInAll: 0 };
     const report = await runOperation(run, {
       what: "verify",
       unit: "version and record",
@@ -46,6 +47,8 @@ export const verifyCommand: Command = {
         const left = most - looked;
         const one = await verify(store, { ...options, ...(left < Infinity && { maxKeys: left }), ...bounds });
         looked += one.checked + one.records;
+        inAll.damagedInAll += one.damaged.length;
+        inAll.missingInAll += one.missing.length;
         return one.done || looked < most ? one : { ...one, done: true };
       },
       sum: (a, b) => ({
@@ -60,15 +63,15 @@ export const verifyCommand: Command = {
       }),
     });
     const { checked, damaged, errors, failed, missing, records, repaired } = report;
-    const bad = damaged.length + missing.length;
-    if (run.isJson) await run.printJson(report);
+    const bad = inAll.damagedInAll + inAll.missingInAll;
+    if (run.isJson) await run.printJson({ ...report, ...inAll });
     else {
       const again = repaired > 0 ? `; ${counted(repaired, "key")} will be archived again` : "";
       await run.print(
         `${counted(checked, "version")} read and ${counted(records, "record")} looked up: ${
           bad === 0
             ? "nothing is damaged or missing"
-            : `${count(damaged.length)} damaged, ${count(missing.length)} missing`
+            : `${count(inAll.damagedInAll)} damaged, ${count(inAll.missingInAll)} missing`
         }${again}`,
         ...errorLines(run, [
           ...damaged.map(({ key, code, version, current, message }) => ({
@@ -81,7 +84,7 @@ export const verifyCommand: Command = {
             code: "MISSING",
             message: `the archive does not hold ${object}`,
           })),
-        ]),
+        ], bad),
         ...errorLines(run, errors, failed),
       );
       if (bad > 0) await run.say("See what else there is of a key: tundra versions KEY");

@@ -27,6 +27,6 @@ export function errorLines(run: Run, errors: readonly Failed[], failed: number =
   return [
     "",
     ...table(titles, rows, run.style),
-    ...(more > 0 ? [`and ${count(more)} more; --json has up to 100`] : []),
+    ...(more > 0 ? [`and ${count(more)} more: --json has some of them`] : []),
   ];
 }

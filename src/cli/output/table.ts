@@ -20,7 +20,7 @@ const GAP = "  ";
 /** Lines of a table, its titles first. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[], style: Style): string[] {
   const widths = columns.map(({ title, width = 0 }, i) =>
-    Math.max(width, widthOf(title), ...rows.map((row) => widthOf(row[i] ?? "")))
+    rows.reduce((most, row) => Math.max(most, widthOf(row[i] ?? "")), Math.max(width, widthOf(title)))
   );
   const titles = row(columns, columns.map(({ title }) => title), widths);
   return [style.dim(titles), ...rows.map((cells) => row(columns, cells, widths))];
