@@ -5,6 +5,7 @@
  */
 import { TundraError } from "../base/errors.ts";
 import { s3Datastore } from "../datastores/s3/datastore.ts";
+import { checkS3Options } from "../datastores/s3/options.ts";
 import type { Settings } from "./configuration.ts";
 import { pairs } from "./output/table.ts";
 import { type Finding, hostOf, reach } from "./reach.ts";
@@ -90,7 +91,7 @@ function answerOf(status: number, text: string): Finding {
 
 /** The archive: from its endpoint to the rights on the bucket. */
 export async function checkArchive(s3: Settings["s3"]): Promise<Finding[]> {
-  const url = s3.endpoint ?? `https://s3.${s3.region}.amazonaws.com`;
+  const url = archiveUrl(s3);
   const { findings, ok } = await reach(url, s3.endpoint === undefined ? "TUNDRA_S3_REGION" : "TUNDRA_S3_ENDPOINT");
   if (!ok) return findings;
   try {
@@ -101,6 +102,15 @@ export async function checkArchive(s3: Settings["s3"]): Promise<Finding[]> {
     findings.push(refusalOf(thrown));
   }
   return findings;
+}
+
+/** The URL to which requests go: region, style and a bucket's name decide on the host. */
+export function archiveUrl(s3: Settings["s3"]): string {
+  try {
+    return checkS3Options(s3).connection.url;
+  } catch {
+    return s3.endpoint ?? `https://s3.${s3.region}.amazonaws.com`; // the bucket's check says what is wrong
+  }
 }
 
 /** The meaning of what the archive has refused. */

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { type Status, TundraError } from "../../mod.ts";
 import { notesOf } from "../../src/cli/notes.ts";
-import { refusalOf } from "../../src/cli/diagnose.ts";
+import { archiveUrl, refusalOf } from "../../src/cli/diagnose.ts";
 import type { DailyRun } from "../../src/operations/activity.ts";
 
 const NOW = Date.UTC(2026, 10, 26, 12);
@@ -74,5 +74,14 @@ describe("what an archive refuses", () => {
       assertStringIncludes(finding.detail, advice);
       assertStringIncludes(finding.detail, said);
     }
+  });
+
+  it("asks the host to which requests go", () => {
+    const keys = { accessKeyId: "a", secretAccessKey: "b", bucket: "carts" };
+    const of = (place: object) => new URL(archiveUrl({ ...keys, region: "eu-west-1", ...place })).host;
+    assertEquals(of({}), "carts.s3.eu-west-1.amazonaws.com");
+    assertEquals(of({ region: "cn-north-1" }), "carts.s3.cn-north-1.amazonaws.com.cn");
+    assertEquals(of({ endpoint: "https://store.example" }), "store.example");
+    assertEquals(of({ endpoint: "https://store.example", style: "virtual-host" }), "carts.store.example");
   });
 });

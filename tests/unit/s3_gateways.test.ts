@@ -183,6 +183,12 @@ describe("a deletion of many objects", () => {
     assertEquals(sent.length, 1);
   });
 
+  it("takes what a gateway does not have for deleted", async () => {
+    const { store, sent } = fake(({ body }) => deleted(body, { "n/1": "NoSuchKey" }));
+    await store.deleteKeys(names(3));
+    assertEquals(sent.length, 1);
+  });
+
   it("tries one by one what failed for a moment, and what was not mentioned", async () => {
     const { store, sent } = fake(
       ({ method, body }) =>
@@ -376,7 +382,7 @@ describe("credentials", () => {
   it("that cannot be had, or are none, are UNAVAILABLE, and show nothing", async () => {
     const cases: [() => Given, retryable: boolean][] = [
       [() => {
-        throw new Error("STS is down");
+        throw new Error("STS refuses topsecret");
       }, true],
       [() => undefined as unknown as Given, false],
       [() => ({ accessKeyId: "a", secretAccessKey: "topsecret\n" }), false],

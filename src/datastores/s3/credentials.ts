@@ -54,8 +54,8 @@ export function credentialStore(source: CredentialSource): CredentialStore {
     try {
       given = await (source as { ask: () => S3Credentials | Promise<S3Credentials> }).ask();
     } catch (thrown) {
-      // a plain Error: another attempt may succeed
-      throw new Error(`credentials() failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      // a plain Error: another attempt may succeed. What was thrown may quote a token or a signed URL
+      throw new AggregateError([thrown], "credentials() failed: see the errors of this error's cause");
     }
     try {
       known = checkCredentials(given, "sign a request");

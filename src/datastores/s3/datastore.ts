@@ -239,7 +239,7 @@ async function deleteTogether(
   if (outcomes === undefined) archive.deletesTogether = false;
   return names.filter((name, i) => {
     const outcome = outcomes?.get(paths[i]!);
-    if (outcome === "deleted") return false;
+    if (outcome === "deleted" || outcome?.code === "NoSuchKey") return false; // some say so of what is absent
     if (outcome === undefined) return true; // the reply does not name it
     const { again, ...refusal } = readRefusal(403, outcome.code);
     if (again === "later") return true;
