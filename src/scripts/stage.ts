@@ -15,6 +15,7 @@ import { type Index, type KeyRecord, parseRecord } from "./prelude.ts";
  *     ARGV  token, milliseconds that the temporary key stays, the most bytes of a payload
  *     OUT   code, record ('' for none), own expiry (ms; 0: none), bytes of the payload, its SHA-1
  *             R the temporary key holds the payload   L it is larger than the most: nothing is written
+ *             U no string of its length may be made in pieces here: it could not come back, and nothing is left
  *             M the key is missing   S stale: another tick has the lease   A the temporary key holds another payload
  *     INV   1, 3: record and payload are of one moment under this lease; 6: what a temporary key holds never changes, so a
  *           repeat or a late copy mixes nothing, and what it makes goes by its TTL
@@ -34,13 +35,18 @@ local code = #dump > tonumber(ARGV[3]) and 'L' or 'R'
 if code == 'R' and not redis.call('SET', TMP, dump, 'PX', ARGV[2], 'NX') then
   if redis.call('GET', TMP) ~= dump then code = 'A' end
 end
+-- its last byte once more, as a piece: SET in a script asks for no limit, but SETRANGE does
+if code == 'R' and type(redis.pcall('SETRANGE', TMP, #dump - 1, string.sub(dump, -1))) == 'table' then
+  redis.call('UNLINK', TMP)
+  code = 'U'
+end
 return { code, redis.call('GET', KEYS[2]) or '', redis.call('PEXPIRETIME', KEY), #dump, sha1 }
 `,
 );
 
 /** A key as it was when its payload was staged. */
 export interface Staged {
-  outcome: "staged" | "too large" | "missing" | "stale" | "other";
+  outcome: "staged" | "too large" | "unrestorable" | "missing" | "stale" | "other";
   /** `undefined`: of another version. */
   record: KeyRecord | undefined;
   /** The key's own expiry, ms since 1970; 0: none. */
@@ -50,9 +56,9 @@ export interface Staged {
   sha1: string;
 }
 
-const OUTCOMES = { R: "staged", L: "too large", M: "missing", S: "stale", A: "other" } as const;
+const OUTCOMES = { R: "staged", L: "too large", U: "unrestorable", M: "missing", S: "stale", A: "other" } as const;
 
-/** One request, 6 billable commands. */
+/** One request, 7 billable commands. */
 export async function stage(
   index: Index,
   key: string,

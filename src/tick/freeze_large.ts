@@ -56,6 +56,10 @@ export async function freezeLarge(run: TickRun, lease: Lease, key: string, commi
       }
       throw tooLarge(run, key, staged.bytes);
     }
+    if (staged.outcome === "unrestorable") {
+      const must = `fit into the server's proto-max-bulk-len, or it could not come back: it has ${staged.bytes} bytes`;
+      throw new TundraError("TOO_LARGE", `Cannot archive ${show(key)} as its value must ${must}`, { keys: [key] });
+    }
     if (staged.outcome !== "staged") return await giveBack(run, lease, [key], true);
     run.report.bytesRead += staged.bytes;
     const { record, exp } = staged;

@@ -218,6 +218,24 @@ describe("large values, on a server whose requests and replies may have 200,000 
     assertEquals((await store(stack.datastore()).tick()).frozen, 1);
   });
 
+  it("what the server holds but would not take in pieces is refused before it is read: it could never come back", async () => {
+    await makeValue(stack, "large", "hash", 3_000_000, true);
+    await stack.raw("CONFIG", "SET", "proto-max-bulk-len", "1048576");
+    try {
+      const store = known();
+      await store.dirty("large");
+      const { frozen, dead, errors } = await store.tick({ nattempts: 1 });
+      assertEquals([frozen, dead, errors.map(({ code }) => code)], [0, 1, ["TOO_LARGE"]]);
+      assertMatch(errors[0]!.message, /proto-max-bulk-len/);
+      assertEquals([await stack.exists("large"), await temporaries(stack)], [1, []]);
+    } finally {
+      await stack.raw("CONFIG", "SET", "proto-max-bulk-len", "536870912");
+    }
+    const store = known();
+    await store.retryDead("large");
+    assertEquals((await store.tick()).frozen, 1);
+  });
+
   it("what would take more requests than a tick may make is refused before it is read, and says so", async () => {
     await makeValue(stack, "large", "string", 3_000_000, true);
     const store = known();
