@@ -119,7 +119,7 @@ function contextFrom(datastore: Datastore, options: TundraOptions): Context {
     }
   }
   checkNumber(what, "freezeDelayMs", freezeDelayMs, 0, MAX_DURATION_MS, " of milliseconds");
-  if (databaseId !== undefined && !/^[A-Za-z0-9._:-]{1,128}$/.test(databaseId)) {
+  if (databaseId !== undefined && !(typeof databaseId === "string" && /^[A-Za-z0-9._:-]{1,128}$/.test(databaseId))) {
     throw badArgument(what, "databaseId", "1 to 128 characters A-Z a-z 0-9 . _ : -", databaseId);
   }
   checkNumber(what, "maxBytesInFlight", maxBytesInFlight, 1_048_576, Infinity);

@@ -100,7 +100,8 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
       const report = await told(context, "tick", 0, (counting) => tick(counting, tickOptions));
       for (const name of ["frozen", "evicted", "failed", "dead"] as const) stats[name] += report[name];
       ignoreErrors(() => monitor?.({ report, stats: { ...stats } }));
-      return report.frozen + report.evicted + report.missing > 0 || (!report.done && report.failed === 0);
+      return report.frozen + report.evicted + report.missing > 0 ||
+        (!report.done && report.failed + report.errors.length === 0);
     } catch (thrown) {
       const error = asTundraError(thrown, "tick");
       stats.failedTicks++;

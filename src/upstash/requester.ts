@@ -62,6 +62,9 @@ export function namedError(error: string, commands: readonly (readonly unknown[]
   return `${error}, command was: ${commandNames(commands)}`;
 }
 
+const SCRIPTS = /^(eval|evalsha|fcall)(_ro)?$/i;
+const UPSTASH_LIMIT = /^ERR max \w+ size exceeded/;
+
 function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: RequesterSettings): Exchange<unknown> {
   const { timeoutMs, maxReplyBytes, base64Replies, token } = settings;
   const path = request.path ?? [];
@@ -96,7 +99,10 @@ function exchangeOf(request: UpstashRequest, signals: AbortSignal[], settings: R
       const refused = errorOf(json);
       if (refused !== undefined) {
         const error = scrub(refused, commands, [token]);
-        throwIfTooLarge(refused, error, commands);
+        // a script says whatever its author wrote
+        if (!SCRIPTS.test(String(commands[0]?.[0])) || UPSTASH_LIMIT.test(refused)) {
+          throwIfTooLarge(refused, error, commands);
+        }
         // Returned, not thrown: an error that a reader throws makes another attempt.
         if (isBatch) return keepSaid(new errors.UpstashError(namedError(error, commands)), refused);
         return { result: undefined, error: namedError(error, commands) };

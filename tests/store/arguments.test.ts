@@ -53,6 +53,7 @@ describe("tundraStore refuses", () => {
     ["minEvictBytes that is negative", { minEvictBytes: -1 }, ["minEvictBytes", "-1"]],
     ["minEvictBytes that is no whole number", { minEvictBytes: 1.5 }, ["minEvictBytes", "1.5"]],
     ["evictable that is no function", { evictable: "cart:*" }, ["evictable", "a function"]],
+    ["a databaseId that is a number", { databaseId: 5 }, ["databaseId", "5"]],
     ["an empty tqname", { tqname: "" }, ["tqname", '""']],
     ["a tqname with a colon", { tqname: "a:b" }, ["tqname", '"a:b"']],
     ["a tqname with a slash", { tqname: "a/b" }, ["tqname", '"a/b"']],

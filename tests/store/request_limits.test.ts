@@ -5,6 +5,7 @@
  */
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { TundraError } from "../../mod.ts";
 import { startUpstash, type UpstashServer } from "../../src/testing/upstash.ts";
 import { names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
@@ -48,6 +49,17 @@ for (const proxyLimits of [false, true]) {
       const last = await store.tick();
       assertEquals([last.missing, last.errors], [120, []]);
       assertEquals(await store.retryDead(keys), 0);
+    });
+
+    it("learns nothing from what an application's script says", async () => {
+      await stack.raw("SET", "large", noise(150_000));
+      const store = limited({ redis: { maxRequestBytes: LIMIT, enableAutoPipelining: false } });
+      await store.dirty("large");
+      await store.tick();
+      const says = store.redis.eval("return redis.error_reply('ERR entity body too large')", [], []);
+      const error = await says.then(() => undefined, (thrown: Error) => thrown);
+      assert(error && !(error instanceof TundraError) && error.message.includes("entity body too large"));
+      assertEquals((await store.evict("large")).evicted, ["large"]);
     });
 
     it("learns the limit from the first refusal, for as long as the connection lives", async () => {

@@ -251,6 +251,22 @@ describe("worker", () => {
     await until("k is archived", () => worker.stats.frozen === 1);
   });
 
+  it("waits while the archive is down, also if nothing but idle keys are due", async () => {
+    const early = stack.store({ redisTtlMs: 10 * HOUR_MS });
+    await stack.raw("SET", "k", "value");
+    await early.dirty("k");
+    await early.tick();
+    await stack.leaveAlone(11 * HOUR_MS, "k");
+    const fetch = faultyFetch(globalThis.fetch, [{ times: Infinity, fault: { type: "reset" } }]);
+    const store = stack.store({ redisTtlMs: 10 * HOUR_MS, datastore: stack.datastore({ fetch, retries: 0 }) });
+    const pauses: number[] = [];
+    const worker = keep(store.worker({ eoqBackoffMs: (n) => (pauses.push(n), 20) }));
+    await until("it has ticked", () => worker.stats.ticks >= 4);
+    assertEquals(pauses.slice(0, 3), [1, 2, 3]);
+    fetch.setPlan([]);
+    await until("k is evicted", async () => await stack.exists("k") === 0);
+  });
+
   it("says so if the archive is down at the very first tick, and begins when it is there", async () => {
     const fetch = faultyFetch(globalThis.fetch, [{ times: Infinity, fault: { type: "status", status: 503 } }]);
     const store = stack.store({ datastore: stack.datastore({ fetch }) });
