@@ -79,20 +79,28 @@ export function guardedDatastore(datastore: Datastore): Datastore {
       );
   }
   if (datastore.listKeys) {
-    guarded.listKeys = async (prefix, cursor, options) => {
-      const what = `list objects under ${show(prefix)}`;
-      let at = cursor;
-      for (let pages = 0; pages < MAX_PAGES; pages++) {
-        const call = (own: DatastoreCallOptions) => datastore.listKeys!(prefix, at, own);
-        const page = readPage(what, prefix, await within(datastore, what, 1, 0, options, call));
-        if (page.names.length > 0 || page.cursor === undefined) return page;
-        if (page.cursor === at) throw failure(what, "go on page by page", `a cursor came again: ${show(at)}`);
-        at = page.cursor; // S3 may answer pages without names: nobody is to take one for the end
-      }
-      throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
-    };
+    guarded.listKeys = (...args) => listPage(datastore, ...args);
   }
   return guarded;
+}
+
+/** The page of a listing; one that is empty but for a cursor, as S3 may answer, is no end: the next one takes its place. */
+async function listPage(
+  datastore: Datastore,
+  prefix: string,
+  cursor?: string,
+  options?: DatastoreCallOptions,
+): Promise<{ names: string[]; cursor?: string }> {
+  const what = `list objects under ${show(prefix)}`;
+  let at = cursor;
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const call = (own: DatastoreCallOptions) => datastore.listKeys!(prefix, at, own);
+    const page = readPage(what, prefix, await within(datastore, what, 1, 0, options, call));
+    if (page.names.length > 0 || page.cursor === undefined) return page;
+    if (page.cursor === at) throw failure(what, "go on page by page", `a cursor came again: ${show(at)}`);
+    at = page.cursor;
+  }
+  throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
 }
 
 /** Runs one call within its time limit. It ends when its signal is aborted, even if the datastore ignores that. */
