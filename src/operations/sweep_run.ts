@@ -86,6 +86,8 @@ export interface SweepState {
   packActs: string[];
   /** The time at which the batch began: what it knows is of no use a day later. */
   begunUs: number;
+  /** The time of the last erasure when the sweep began: after another one nothing is kept of what it has gathered. */
+  erasedUs: number;
   notes: Notes;
   /** The object that holds the state since the last call; "" for none. */
   object: string;
@@ -100,7 +102,7 @@ const PREFIX = "~sweep/";
 /** Directories that are kept for a second look. */
 const MOST_DIRECTORIES = 8;
 
-function newState({ times }: SweepRun): SweepState {
+function newState({ times, erasedUs }: SweepRun): SweepState {
   return {
     part: "own",
     step: "gather",
@@ -110,12 +112,16 @@ function newState({ times }: SweepRun): SweepState {
     ownActs: [],
     packActs: [],
     begunUs: times.nowUs,
+    erasedUs,
     notes: emptyNotes(),
     object: "",
   };
 }
 
-/** The state that the last call has left, or a new one. What cannot be read, or is too old, is done again. */
+/**
+ * The state that the last call has left, or a new one. What cannot be read, is too old, or was gathered before an
+ * erasure, is done again.
+ */
 export async function readState(run: SweepRun): Promise<SweepState> {
   const { context, bounds, times } = run;
   if (run.dryRun) return newState(run);
@@ -133,29 +139,44 @@ export async function readState(run: SweepRun): Promise<SweepState> {
     }
     const { notes, ...rest } = JSON.parse(text);
     const state: SweepState = { ...rest, notes: decodeNotes(notes), object };
-    if (state.begunUs + KNOWN_US < times.nowUs || state.begunUs > times.nowUs) return { ...newState(run), object };
-    return state;
+    return isOfUse(run, state) ? state : { ...newState(run), object };
   } catch {
     return { ...newState(run), object };
   }
 }
 
-/** Keeps the state for the next call. */
-export async function saveState(run: SweepRun, state: SweepState): Promise<void> {
+function isOfUse({ times, erasedUs }: SweepRun, state: SweepState): boolean {
+  const isRecent = state.begunUs + KNOWN_US >= times.nowUs && state.begunUs <= times.nowUs;
+  return isRecent && state.erasedUs === erasedUs;
+}
+
+/**
+ * Keeps the state for the next call, unless an erasure has looked meanwhile what is left: it names keys. So an object is
+ * put first, and taken back if the script that is to keep its name finds that.
+ */
+export async function saveState(run: SweepRun, { object: before, ...state }: SweepState): Promise<void> {
   const { context, bounds, times } = run;
   if (run.dryRun) return;
-  const { object: before, notes, ...rest } = state;
-  const text = JSON.stringify({ ...rest, notes: encodeNotes(notes) });
-  let cursor = text;
-  if (text.length > SHORT) {
-    cursor = versionAfter(times.nowUs, before);
-    const name = nameOf(run, cursor);
-    const bytes = await seal(new TextEncoder().encode(text), name, context.freezers, "keep a sweep's state", []);
-    await context.datastore.putKey(name, bytes, bounds.closing);
-    state.object = cursor;
+  const isErased = run.erasedUs !== state.erasedUs;
+  const text = isErased ? undefined : JSON.stringify({ ...state, notes: encodeNotes(state.notes) });
+  const object = text !== undefined && text.length > SHORT ? versionAfter(times.nowUs, before) : "";
+  let unwanted = [object];
+  try {
+    if (object !== "") await putState(run, object, text!);
+    const expected = isErased ? undefined : state.erasedUs;
+    const isKept = await noteRun(context, CURSOR, object || text, runOf(run, false), bounds.closing, expected);
+    unwanted = isKept ? [before] : [before, object];
+  } finally {
+    const names = unwanted.filter((each) => each !== "").map((each) => nameOf(run, each));
+    if (names.length > 0) await context.datastore.deleteKeys!(names, bounds.closing);
   }
-  await noteRun(context, CURSOR, cursor, runOf(run, false), bounds.closing);
-  if (before !== "" && before !== cursor) await context.datastore.deleteKeys!([nameOf(run, before)], bounds.closing);
+}
+
+async function putState(run: SweepRun, object: string, text: string): Promise<void> {
+  const { context: { freezers, datastore }, bounds } = run;
+  const name = nameOf(run, object);
+  const bytes = await seal(new TextEncoder().encode(text), name, freezers, "keep a sweep's state", []);
+  await datastore.putKey(name, bytes, bounds.closing);
 }
 
 /** Forgets the state at the end, and removes objects that calls which died have left. */

@@ -15,9 +15,11 @@ export const KEPT_DAYS = 14;
  * added to (ms), 1 if the operation came to its end then, and the numbers. A row of 14 days before is replaced. A copy
  * of it that comes late adds them twice.
  *
- *     KEYS  cursor, runs
- *     ARGV  cursor ("" for none), its time to live (ms), operation, 1 if it came to its end, four numbers
- *     OUT   OK
+ *     KEYS  cursor, runs, erased
+ *     ARGV  cursor ("" for none), its time to live (ms), operation, 1 if it came to its end, four numbers; what `erased`
+ *           must say ("" for anything)
+ *     OUT   OK; 'E' if an erasure has looked since what is left: the numbers are added, the cursor is not kept
+ *     INV   4: what was gathered before an erasure looked what is left does not stand in Redis after that
  */
 const NOTE_RUN = defineScript(
   "note_run",
@@ -31,6 +33,7 @@ local before, a, b, c, d =
 if before ~= day then a, b, c, d = 0, 0, 0, 0 end
 redis.call('HSET', KEYS[2], field, string.format('%s %.0f %s %.0f %.0f %.0f %.0f', day,
   clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[4], a + ARGV[5], b + ARGV[6], c + ARGV[7], d + ARGV[8]))
+if ARGV[9] ~= '' and (redis.call('GET', KEYS[3]) or '0') ~= ARGV[9] then return 'E' end
 if ARGV[1] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 'OK'
 `,
@@ -47,7 +50,11 @@ export interface Run {
 
 /**
  * Keeps the cursor of an operation for 30 days, or removes it if there is none, and notes what the call did. One
- * request, 5 billable commands.
+ * request, 5 billable commands, 6 with `erasedUs`.
+ *
+ * @param erasedUs the time of the last erasure when the cursor's first part was read, microseconds: the cursor is kept
+ * only if none has looked since
+ * @returns `false` if one has, and the cursor was not kept
  */
 export async function noteRun(
   { index }: { index: Index },
@@ -55,8 +62,9 @@ export async function noteRun(
   cursor: string | undefined,
   { operation, done, numbers }: Run,
   call?: CallOptions,
-): Promise<void> {
-  const keys = [index.keys.cursor(name), index.keys.runs];
-  const args = [cursor ?? "", CURSOR_KEPT_MS, operation, Number(done), ...numbers];
-  await index.scripts.run(NOTE_RUN, keys, args, call);
+  erasedUs?: number,
+): Promise<boolean> {
+  const keys = [index.keys.cursor(name), index.keys.runs, index.keys.erased];
+  const args = [cursor ?? "", CURSOR_KEPT_MS, operation, Number(done), ...numbers, String(erasedUs ?? "")];
+  return await index.scripts.run(NOTE_RUN, keys, args, call) !== "E";
 }

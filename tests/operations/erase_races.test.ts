@@ -10,7 +10,7 @@ import { placeOf } from "../../src/archive/place.ts";
 import { noteErasure } from "../../src/scripts/note_erasure.ts";
 import { readIndex } from "../../src/scripts/read_index.ts";
 import { relocate } from "../../src/scripts/relocate.ts";
-import { withArchive } from "../support/fixtures.ts";
+import { names, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
@@ -254,6 +254,38 @@ describe("an erasure, which deletes packs at once,", () => {
     setPlatform({ ...PLATFORM, wallClockMs: () => PLATFORM.wallClockMs() + 13 * HOUR_MS });
     await eraseAll(["k"]);
     assertEquals([await holders("k"), (await holders("i")).length], [[], 1]);
+  });
+
+  describe("leaves no state of a sweep that names what is erased, though one is under way", () => {
+    for (const [what, count] of [["in an object", 300], ["in Redis", 20]] as const) {
+      it(what, async () => {
+        const keys = names(count, "person:");
+        let isErased = true;
+        for (let at = 1; isErased; at++) {
+          await begin();
+          await old.pack(20, [{ key: "x" }, { key: "y" }]);
+          await old.pack(3, keys.map((key) => ({ key, gone: true })));
+          let moments = 0;
+          isErased = false;
+          const around = async <T>(act: Promise<T>): Promise<T> => {
+            const answer = await act;
+            if (++moments === at) isErased = (await eraseAll(keys)).done;
+            return answer;
+          };
+          const racing = hooked(({ putKey, fetchRanges, listKeys }) => ({
+            putKey: async (...args) => await around(putKey(...args)),
+            fetchRanges: async (...args) => await around(fetchRanges(...args)),
+            listKeys: async (...args) => await around(listKeys(...args)),
+          }));
+          await sweep(racing, { maxKeys: count });
+          const cursor = String(await stack.raw("GET", "tundra:default:cursor:sweep"));
+          const states = archive.names().filter((name) => name.includes("~sweep/"));
+          const isThere = cursor.includes("person:") || states.length > 0;
+          assertEquals(isThere, !isErased, `erased after request ${at}`);
+          assert(isErased || at > 4, `${moments} requests`);
+        }
+      });
+    }
   });
 
   it("looks again for what another erasure moves while its own proof passes", async () => {
