@@ -68,7 +68,7 @@ export interface SweepOptions extends OperationOptions {
 
 /**
  * Deletes from the archive what nothing names and nothing can come to name. Call it again until `done`; or give ticks
- * `sweepMs`.
+ * `sweepMs`. A call with another `keepMs` or `keepOrphansMs` than the one before begins at the beginning.
  *
  * What goes is older than 48 hours, and is superseded for longer than `keepMs`, removed by `del()`, expired, or an orphan
  * for longer than `keepOrphansMs`. A removed key's bytes are gone 48 hours and one sweep after the sweep that first

@@ -88,6 +88,9 @@ export interface SweepState {
   begunUs: number;
   /** The time of the last erasure when the sweep began: after another one nothing is kept of what it has gathered. */
   erasedUs: number;
+  /** The retention by which it has gathered: with another one it begins anew. */
+  keepUs: number;
+  keepOrphansUs: number;
   notes: Notes;
   /** The object that holds the state since the last call; "" for none. */
   object: string;
@@ -103,6 +106,7 @@ const PREFIX = "~sweep/";
 const MOST_DIRECTORIES = 8;
 
 function newState({ times, erasedUs }: SweepRun): SweepState {
+  const { keepUs, keepOrphansUs } = times;
   return {
     part: "own",
     step: "gather",
@@ -112,15 +116,15 @@ function newState({ times, erasedUs }: SweepRun): SweepState {
     ownActs: [],
     packActs: [],
     begunUs: times.nowUs,
-    erasedUs,
+    ...{ erasedUs, keepUs, keepOrphansUs },
     notes: emptyNotes(),
     object: "",
   };
 }
 
 /**
- * The state that the last call has left, or a new one. What cannot be read, is too old, or was gathered before an
- * erasure, is done again.
+ * The state that the last call has left, or a new one. What cannot be read, is too old, was gathered by another
+ * retention or before an erasure, is done again.
  */
 export async function readState(run: SweepRun): Promise<SweepState> {
   const { context, bounds, times } = run;
@@ -147,7 +151,8 @@ export async function readState(run: SweepRun): Promise<SweepState> {
 
 function isOfUse({ times, erasedUs }: SweepRun, state: SweepState): boolean {
   const isRecent = state.begunUs + KNOWN_US >= times.nowUs && state.begunUs <= times.nowUs;
-  return isRecent && state.erasedUs === erasedUs;
+  const isSame = state.keepUs === times.keepUs && state.keepOrphansUs === times.keepOrphansUs;
+  return isRecent && isSame && state.erasedUs === erasedUs;
 }
 
 /**

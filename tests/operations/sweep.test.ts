@@ -402,6 +402,24 @@ describe("sweep()", () => {
     }
   });
 
+  it("keeps what its own keepMs says, wherever a call that keeps less has ended", async () => {
+    let done = false;
+    for (let calls = 1; !done; calls++) {
+      assertLessOrEqual(calls, 200, "it does not end");
+      for (const name of archive.names()) archive.objects.delete(name);
+      await stack.raw("DEL", "tundra:default:cursor:sweep");
+      let words = ["", ""];
+      for (let days = 8; days > 0; days--) {
+        words = await old.pack(days, [{ key: "hot", prev: words[0]! }, { key: "too", prev: words[1]! }]);
+      }
+      await evicted({ hot: words[0]!, too: words[1]! });
+      for (let call = 0; call < calls; call++) ({ done } = await sweep(store, { keepMs: 0, maxSubrequests: 20 }));
+      assertEquals((await sweepAll()).deleted, 0, `after ${calls} calls that keep nothing`);
+      assertEquals(await stack.raw("EXISTS", "tundra:default:cursor:sweep"), 0);
+    }
+    assertLessOrEqual(archive.packs().length, 4, "in the end they have deleted what they do not keep");
+  });
+
   it("by two at once, or aborted and begun again, deletes nothing that is named", async () => {
     await mixed();
     const stopped = new AbortController();
