@@ -26,6 +26,7 @@ import { beginOperation, type OperationOptions } from "./bounds.ts";
 import { checkArchive } from "./owned_index.ts";
 import { actOnBatch } from "./sweep_act.ts";
 import { gatherOwn, gatherPacks } from "./sweep_gather.ts";
+import { MOST_NOTES } from "./sweep_notes.ts";
 import { dropState, readState, saveState, type SweepReport, type SweepRun, type SweepState } from "./sweep_run.ts";
 import { searchWanted } from "./sweep_search.ts";
 
@@ -75,7 +76,8 @@ export interface SweepOptions extends OperationOptions {
  * meets its tombstone. Packs of which less than half is needed, or that hold what was removed, are rewritten.
  *
  * Cost: for each 1,000 objects of keys' own a request to the archive and one to Redis of 3 commands; for each pack 2
- * and 1. If versions may go of which the records do not tell, the same once more for all packs. A pack that is rewritten
+ * and 1. If versions may go of which the records do not tell, the same once more for all packs; where the archive has
+ * more than 100,000 removals, again for each 50,000 keys of those that have other versions. A pack that is rewritten
  * takes a request for each MB, a PUT, and a command for each 1,000 keys.
  *
  * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive: then nothing is deleted;
@@ -102,8 +104,12 @@ registerUpkeep({
   },
 });
 
-/** Sweeps the archive of a context; see {@linkcode sweep}. */
-async function sweepArchive(context: Context, options: SweepOptions): Promise<SweepReport> {
+/** Sweeps the archive of a context, with so many notes of a kind in memory; see {@linkcode sweep}. */
+export async function sweepArchive(
+  context: Context,
+  options: SweepOptions,
+  mostNotes: number = MOST_NOTES,
+): Promise<SweepReport> {
   const what = "sweep";
   const { keepMs = 7 * DAY_MS, keepOrphansMs = 30 * DAY_MS, maxKeys = Infinity, dryRun = false } = options;
   const bounds = beginOperation(what, context, options, NAMES, REQUESTS);
@@ -132,7 +138,7 @@ async function sweepArchive(context: Context, options: SweepOptions): Promise<Sw
   const times = { nowUs, keepUs: keepMs * 1000, keepOrphansUs: keepOrphansMs * 1000 };
   const ids = [uuidOf(id), ...await bounds.counted((call) => formerIds(context, call))];
   const run: SweepRun = {
-    ...{ context, bounds, id, ids, times, dryRun, maxKeys, report },
+    ...{ context, bounds, id, ids, times, dryRun, maxKeys, mostNotes, report },
     ...{ directories: new Map(), looked: 0, clockUs: nowUs, erasedUs, lookedAtMs },
   };
   const state = await readState(run);

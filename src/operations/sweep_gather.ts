@@ -7,14 +7,12 @@ import { uuidOf } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
-import { factsOf, MOST_ACTS, MOST_NOTES, noteVersion, want } from "./sweep_notes.ts";
+import { factsOf, MOST_ACTS, noteVersion, want } from "./sweep_notes.ts";
 import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
 import { keep, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 /** Requests of a page or a pack: the listing or two parts of it, records, and a few keys of shortened names. */
 const REQUESTS = 6;
-/** Keys of which a batch may have all versions searched for. */
-const MOST_WANTED = MOST_NOTES / 2;
 
 /** A version in an object of a key's own. */
 export function ownHeld({ key, ver }: Pick<OwnVersion, "key" | "ver">): Held {
@@ -39,7 +37,7 @@ function mayGoOn({ bounds, looked, maxKeys }: SweepRun): boolean {
 }
 
 function isFull({ ownActs, packActs, notes }: SweepState): boolean {
-  return ownActs.length + packActs.length >= MOST_ACTS || notes.wanted.size >= MOST_WANTED;
+  return ownActs.length + packActs.length >= MOST_ACTS || notes.wanted.size >= notes.most / 2;
 }
 
 /** Gathers objects of keys' own, until the end or until the batch is full; `false` if a bound was reached. */
@@ -55,8 +53,9 @@ export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boole
       const held = ownHeld(version);
       const record = records.get(held.key);
       noteVersion(state.notes, held, record?.ver === held.word);
-      const verdict = judge(held, record, factsOf(state.notes, held), times);
-      const wants = !verdict.goes && wantsFacts(held, record, times);
+      const facts = factsOf(state.notes, held);
+      const verdict = judge(held, record, facts, times);
+      const wants = !verdict.goes && wantsFacts(held, record, facts, times);
       if (wants) want(state.notes, held.key);
       if (verdict.goes || wants) acts.set(held.key, [...acts.get(held.key) ?? [], held.ver]);
       else keep(run, verdict.reason);
@@ -110,12 +109,13 @@ async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promi
   run.looked += entries.length;
   const records = await recordsOf(run, entries.map(({ key }) => key));
   let mayChange = false;
-  const reasons = entries.map((entry) => {
-    const held = packHeld(pack, entry);
+  const all = entries.map((entry) => packHeld(pack, entry));
+  for (const held of all) noteVersion(state.notes, held, records.get(held.key)?.ver === held.word);
+  const reasons = all.map((held) => {
     const record = records.get(held.key);
-    noteVersion(state.notes, held, record?.ver === held.word);
-    const verdict = judge(held, record, factsOf(state.notes, held), run.times);
-    const wants = !verdict.goes && wantsFacts(held, record, run.times);
+    const facts = factsOf(state.notes, held);
+    const verdict = judge(held, record, facts, run.times);
+    const wants = !verdict.goes && wantsFacts(held, record, facts, run.times);
     if (wants) want(state.notes, held.key);
     mayChange ||= verdict.goes || verdict.ends || wants;
     return verdict.reason;

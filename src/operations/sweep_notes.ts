@@ -1,13 +1,14 @@
 /**
- * Notes of a sweep: what it has learned of keys whose versions it may delete. They are bounded in number: a key of
- * which nothing is noted keeps its versions.
+ * Notes of a sweep: what it has learned of keys whose versions it may delete. They are bounded in number: of keys for
+ * which there is no room all versions are searched for, a batch at a time.
  * @module
  */
 import { placeOf } from "../archive/place.ts";
 import { versionMicros } from "../base/keys.ts";
+import { decodeForgotten, encodeForgotten, forget, type Forgotten, mayBeForgotten } from "./sweep_forgotten.ts";
 import { type Facts, type Held, NO_FACTS, SAFE_US, type Times } from "./sweep_rules.ts";
 
-/** The most keys of each kind of note, and the most packs and objects that one batch acts on. */
+/** The most notes of a kind, and the most packs and objects that one batch acts on. */
 export const MOST_NOTES = 100_000;
 export const MOST_ACTS = 10_000;
 
@@ -28,6 +29,9 @@ interface Found {
   chain: [us: number, prevUs: number][];
   /** Versions in objects of their own, whose names do not say what was named before. */
   own: string[];
+  /** Its newest tombstones, and packs that hold copies by version, for which the notes had no room. */
+  gone: Gone;
+  copies: Record<string, string>;
 }
 
 /** The findings of a sweep so far. */
@@ -35,37 +39,52 @@ export interface Notes {
   gone: Map<string, Gone>;
   /** Younger packs that hold a copy, by version and key. */
   copies: Map<string, string>;
-  /** The keys that all versions are searched for. */
+  /** The keys that all versions are searched for: a batch ends before the object with which they would be too many. */
   wanted: Map<string, Found>;
   /** `true` once that search is over. */
   complete: boolean;
+  /** Keys with tombstones or copies for which there was no room. */
+  forgotten: Forgotten;
+  /** The most tombstones, and the most copies. */
+  readonly most: number;
 }
 
 /** Notes of nothing. */
-export function emptyNotes(): Notes {
-  return { gone: new Map(), copies: new Map(), wanted: new Map(), complete: false };
+export function emptyNotes(most: number): Notes {
+  return { gone: new Map(), copies: new Map(), wanted: new Map(), complete: false, forgotten: undefined, most };
+}
+
+function notYet(): Gone {
+  return { removed: "", inferred: "" };
 }
 
 /** Notes a tombstone, and a copy for which another pack may be deleted; the copy that a record names needs no note. */
-export function noteVersion({ gone, copies }: Notes, held: Held, isNamed: boolean): void {
+export function noteVersion(notes: Notes, held: Held, isNamed: boolean): void {
+  const { gone, copies, wanted, most } = notes;
   const { key, ver, word, pack, gone: kind } = held;
-  if (kind !== undefined && (gone.has(key) || gone.size < MOST_NOTES)) {
-    const known = gone.get(key) ?? { removed: "", inferred: "" };
+  if (kind !== undefined) {
+    if (!gone.has(key) && gone.size < most) gone.set(key, notYet());
+    if (!gone.has(key)) notes.forgotten = forget(notes.forgotten, key); // what is wanted is so for this batch only
+    const known = gone.get(key) ?? wanted.get(key)?.gone;
     const name = kind === true ? "removed" : "inferred";
-    if (versionMicros(word) > versionMicros(known[name])) known[name] = word;
-    gone.set(key, known);
+    if (known && versionMicros(word) > versionMicros(known[name])) known[name] = word;
   }
-  if (pack !== "" && pack !== ver && !isNamed && copies.size < MOST_NOTES) {
+  if (pack !== "" && pack !== ver && !isNamed) {
     const id = `${ver} ${key}`;
-    if (versionMicros(pack) > versionMicros(copies.get(id) ?? "")) copies.set(id, pack);
+    const known = copies.get(id);
+    if (known === undefined && copies.size >= most) notes.forgotten = forget(notes.forgotten, key);
+    else if (versionMicros(pack) > versionMicros(known ?? "")) copies.set(id, pack);
   }
 }
 
-/** Has all versions of a key searched for, if there is room. */
+/** Has all versions of a key searched for. */
 export function want({ wanted }: Notes, key: string): void {
-  if (wanted.size >= MOST_NOTES || wanted.has(key)) return;
+  if (wanted.has(key)) return;
   const never = Number.MAX_SAFE_INTEGER;
-  wanted.set(key, { oldest: [never, ""], otherUs: never, youngPrevUs: never, chain: [], own: [] });
+  wanted.set(key, {
+    ...{ oldest: [never, ""], otherUs: never, youngPrevUs: never, chain: [], own: [] },
+    ...{ gone: notYet(), copies: {} },
+  });
 }
 
 /** Notes one of all versions; `prev` is the word of the one before, `undefined` if only an object of its own says. */
@@ -78,6 +97,9 @@ export function noteFound(
   const found = wanted.get(key);
   if (found === undefined) return;
   const us = versionMicros(ver);
+  if (pack !== "" && pack !== ver && versionMicros(pack) > versionMicros(found.copies[ver] ?? "")) {
+    found.copies[ver] = pack;
+  }
   const [oldestUs, holder] = found.oldest;
   if (pack === holder && pack !== "") found.oldest = [Math.min(oldestUs, us), holder];
   else if (us < oldestUs) {
@@ -106,17 +128,19 @@ function putUs(word: string): number {
 }
 
 /** The facts that the notes hold of a version. */
-export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, pack }: Held): Facts {
-  const tombstones = gone.get(key);
+export function factsOf(notes: Notes, { key, ver, pack }: Held): Facts {
+  const { copies, wanted, complete, forgotten } = notes;
+  const { removed, inferred } = newestGone(notes, key);
   const found = complete ? wanted.get(key) : undefined;
-  const copy = copies.get(`${ver} ${key}`) ?? "";
+  const copy = copies.get(`${ver} ${key}`) ?? found?.copies[ver] ?? "";
   return {
     ...NO_FACTS,
-    removedUs: versionMicros(tombstones?.removed ?? ""),
-    inferredUs: versionMicros(tombstones?.inferred ?? ""),
-    removedSinceUs: putUs(tombstones?.removed ?? ""),
-    inferredSinceUs: putUs(tombstones?.inferred ?? ""),
+    removedUs: versionMicros(removed),
+    inferredUs: versionMicros(inferred),
+    removedSinceUs: putUs(removed),
+    inferredSinceUs: putUs(inferred),
     copy: copy === pack ? "" : copy,
+    isPartial: found === undefined && mayBeForgotten(forgotten, key),
     ...(found && {
       supersededUs: supersededUs(found),
       oldestUs: pack !== "" && pack === found.oldest[1] ? found.otherUs : found.oldest[0],
@@ -124,19 +148,37 @@ export function factsOf({ gone, copies, wanted, complete }: Notes, { key, ver, p
   };
 }
 
+/** The newest tombstones of a key. */
+function newestGone({ gone, wanted }: Notes, key: string): Gone {
+  return gone.get(key) ?? wanted.get(key)?.gone ?? notYet();
+}
+
 /** The words of the versions for whose sake this one goes, as far as they are tombstones. */
-export function tombstonesOf({ gone }: Notes, key: string): string[] {
-  const { removed = "", inferred = "" } = gone.get(key) ?? {};
+export function tombstonesOf(notes: Notes, key: string): string[] {
+  const { removed, inferred } = newestGone(notes, key);
   return [removed, inferred].filter((word) => word !== "");
 }
 
 /** Notes as text, and back. */
-export function encodeNotes({ gone, copies, wanted, complete }: Notes): unknown {
-  return { gone: [...gone], copies: [...copies], wanted: [...wanted], complete };
+export function encodeNotes({ gone, copies, wanted, complete, forgotten }: Notes): unknown {
+  return {
+    gone: [...gone],
+    copies: [...copies],
+    wanted: [...wanted],
+    complete,
+    forgotten: encodeForgotten(forgotten),
+  };
 }
 
 /** The inverse of {@linkcode encodeNotes}. */
-export function decodeNotes(value: unknown): Notes {
-  const { gone, copies, wanted, complete } = value as Record<keyof Notes, never>;
-  return { gone: new Map(gone), copies: new Map(copies), wanted: new Map(wanted), complete };
+export function decodeNotes(value: unknown, most: number): Notes {
+  const { gone, copies, wanted, complete, forgotten } = value as Record<keyof Notes, never>;
+  return {
+    gone: new Map(gone),
+    copies: new Map(copies),
+    wanted: new Map(wanted),
+    complete,
+    forgotten: decodeForgotten(forgotten),
+    most,
+  };
 }

@@ -47,12 +47,14 @@ export interface Facts {
   oldestUs: number | undefined;
   /** The youngest pack that holds the same version, if it is another one. */
   copy: string;
+  /** `true`: the key may have tombstones and copies that nobody has noted. */
+  isPartial: boolean;
 }
 
 /** Nothing is known. */
 export const NO_FACTS: Facts = {
   ...{ removedUs: 0, inferredUs: 0, removedSinceUs: 0, inferredSinceUs: 0 },
-  ...{ supersededUs: 0, oldestUs: undefined, copy: "" },
+  ...{ supersededUs: 0, oldestUs: undefined, copy: "", isPartial: false },
 };
 
 /** The clock and the retention of a sweep, microseconds. */
@@ -137,9 +139,15 @@ export function judge(
 }
 
 /** Tells if the verdict may be another one once more is known of the key's other versions. */
-export function wantsFacts(held: Held, record: KeyRecord | null | undefined, times: Times): boolean {
+export function wantsFacts(
+  held: Held,
+  record: KeyRecord | null | undefined,
+  facts: Pick<Facts, "isPartial" | "removedUs">,
+  times: Times,
+): boolean {
   if (record === undefined || record?.ver === held.word) return false;
   const us = versionMicros(held.ver);
+  if (facts.isPartial && held.gone === undefined && facts.removedUs <= us) return true;
   const { nowUs, keepUs, keepOrphansUs } = times;
   if (Math.max(us, versionMicros(held.pack)) + SAFE_US > nowUs) return false;
   const isKept = us + Math.min(SAFE_US + keepUs, keepOrphansUs) > nowUs;

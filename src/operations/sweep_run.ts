@@ -44,6 +44,8 @@ export interface SweepRun extends LastLook {
   readonly times: Times;
   readonly dryRun: boolean;
   readonly maxKeys: number;
+  /** The most notes of a kind. */
+  readonly mostNotes: number;
   readonly report: SweepReport;
   /** Directories that this call has read. */
   readonly directories: Directories;
@@ -105,7 +107,7 @@ const PREFIX = "~sweep/";
 /** Directories that are kept for a second look. */
 const MOST_DIRECTORIES = 8;
 
-function newState({ times, erasedUs }: SweepRun): SweepState {
+function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
   const { keepUs, keepOrphansUs } = times;
   return {
     part: "own",
@@ -117,7 +119,7 @@ function newState({ times, erasedUs }: SweepRun): SweepState {
     packActs: [],
     begunUs: times.nowUs,
     ...{ erasedUs, keepUs, keepOrphansUs },
-    notes: emptyNotes(),
+    notes: emptyNotes(mostNotes),
     object: "",
   };
 }
@@ -142,7 +144,7 @@ export async function readState(run: SweepRun): Promise<SweepState> {
       text = new TextDecoder().decode(await unseal(bytes, name, context.freezers, "read a sweep's state", []));
     }
     const { notes, ...rest } = JSON.parse(text);
-    const state: SweepState = { ...rest, notes: decodeNotes(notes), object };
+    const state: SweepState = { ...rest, notes: decodeNotes(notes, run.mostNotes), object };
     return isOfUse(run, state) ? state : { ...newState(run), object };
   } catch {
     return { ...newState(run), object };

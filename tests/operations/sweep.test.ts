@@ -5,7 +5,9 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
 import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
+import { sweepArchive } from "../../src/operations/sweep.ts";
 import { holderName, placeOf } from "../../src/archive/place.ts";
+import { contextOf } from "../../src/core/context.ts";
 import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
@@ -35,12 +37,12 @@ describe("sweep()", () => {
     await tools.setRecords(Object.fromEntries(Object.entries(words).map(([key, ver]) => [key, record(ver)])));
   }
 
-  /** Sweeps to the end, in calls with these options. */
-  async function sweepAll(options: SweepOptions = {}): Promise<SweepReport & { calls: number }> {
+  /** Sweeps to the end, in calls with these options, and so many notes in memory. */
+  async function sweepAll(options: SweepOptions = {}, mostNotes?: number): Promise<SweepReport & { calls: number }> {
     const sums = { deleted: 0, moved: 0, kept: 0, objects: 0 };
     for (let calls = 1;; calls++) {
       assertLessOrEqual(calls, 200, "it does not end");
-      const report = await sweep(store, options);
+      const report = await sweepArchive(contextOf("sweep", store), options, mostNotes);
       assertLessOrEqual(report.subrequests, options.maxSubrequests ?? Infinity);
       for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
       if (report.done) return { ...report, ...sums, calls };
@@ -175,6 +177,47 @@ describe("sweep()", () => {
       const second = await sweepAll();
       assertEquals([second.objects, second.deletedFor], [1, { removed: 99, moved: 1 }]);
       assertEquals(archive.packs().length, 2); // the tombstones, and what lives
+    });
+
+    it("removes every trace of deleted keys, also of more than it has room for notes of", async () => {
+      for (const options of [{}, { maxSubrequests: 30 }]) {
+        for (const name of archive.names()) archive.objects.delete(name);
+        const keys = names(40);
+        const words: Record<string, string> = {};
+        for (let i = 0; i < 5; i++) {
+          const some = [...keys.slice(8 * i, 8 * i + 8), `lives${i}`];
+          words[`lives${i}`] = (await old.pack(6 + i, some.map((key) => ({ key })))).at(-1)!;
+        }
+        await old.pack(5.5, [{ key: "anew", prev: "" }, { key: "beside" }]);
+        words.anew = (await old.pack(2.1, [{ key: "anew" }, { key: "beside" }]))[0]!;
+        for (const from of [0, 20]) {
+          const gone = [...keys.slice(from, from + 20), ...(from === 0 ? [] : ["anew"])];
+          await old.pack(5 - from / 10, gone.map((key) => ({ key, gone: true })));
+        }
+        await evicted(words);
+        const before = archive.packs();
+        assertEquals((await sweepAll(options, 10)).moved, 6); // lives0 to lives4, and the first "beside"
+        const moved = archive.packs().filter((name) => !before.includes(name));
+        const held = (await Promise.all(moved.map((name) => archive.entries(name)))).flat().map(({ key }) => key);
+        assertEquals(held.sort(), ["beside", ...[0, 1, 2, 3, 4].map((i) => `lives${i}`)]);
+        assertEquals((await sweepAll(options, 10)).moved, 0);
+      }
+    });
+
+    it("removes deleted keys' own objects, also of more than it has room for notes of", async () => {
+      const keys = names(25);
+      for (const key of keys) await old.own(8, { key });
+      await old.pack(5, keys.map((key) => ({ key, gone: true })));
+      assertEquals((await sweepAll({}, 10)).deletedFor, { removed: 25 });
+    });
+
+    it("moves nothing again that lies in a younger pack, also of more than it has room for notes of", async () => {
+      const keys = names(40);
+      await old.pack(6, [...keys, "removed"].map((key) => ({ key })));
+      await old.pack(5, [{ key: "removed", gone: true }, { key: "beside", gone: true }]);
+      await old.pack(3, keys.map((key) => ({ key, ver: old.version(6) })));
+      const report = await sweepAll({}, 10);
+      assertEquals([report.moved, report.deletedFor], [0, { removed: 1, moved: 40 }]);
     });
 
     it("keeps what was removed if the key was made anew from it: what the record names stays", async () => {
