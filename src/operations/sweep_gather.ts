@@ -7,7 +7,7 @@ import { uuidOf } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
-import { factsOf, MOST_ACTS, noteVersion, want } from "./sweep_notes.ts";
+import { copiesUnder, factsOf, MOST_ACTS, noteVersion, want } from "./sweep_notes.ts";
 import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
 import { keep, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
@@ -110,7 +110,12 @@ async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promi
   const records = await recordsOf(run, entries.map(({ key }) => key));
   let mayChange = false;
   const all = entries.map((entry) => packHeld(pack, entry));
-  for (const held of all) noteVersion(state.notes, held, records.get(held.key)?.ver === held.word);
+  for (const held of all) {
+    const copies = copiesUnder(state.notes, held);
+    noteVersion(state.notes, held, records.get(held.key)?.ver === held.word);
+    state.packActs.push(...copies.filter((copy) => !state.packActs.includes(copy)));
+    if (copies.length > 0 && !state.notes.gone.has(held.key)) want(state.notes, held.key);
+  }
   const reasons = all.map((held) => {
     const record = records.get(held.key);
     const facts = factsOf(state.notes, held);

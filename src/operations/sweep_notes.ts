@@ -18,6 +18,9 @@ interface Gone {
   inferred: string;
 }
 
+/** Packs by the version that they hold. */
+type Copies = Record<string, string>;
+
 /** The findings of a search through all versions of a key. */
 interface Found {
   /** The oldest version, and the oldest in any other object: versions of one pack go together. */
@@ -31,14 +34,15 @@ interface Found {
   own: string[];
   /** Its newest tombstones, and packs that hold copies by version, for which the notes had no room. */
   gone: Gone;
-  copies: Record<string, string>;
+  copies: Copies;
 }
 
 /** The findings of a sweep so far. */
 export interface Notes {
   gone: Map<string, Gone>;
-  /** Younger packs that hold a copy, by version and key. */
-  copies: Map<string, string>;
+  /** The youngest packs that hold a copy, by key and version; and the number of those versions. */
+  copies: Map<string, Copies>;
+  copied: number;
   /** The keys that all versions are searched for: a batch ends before the object with which they would be too many. */
   wanted: Map<string, Found>;
   /** `true` once that search is over. */
@@ -51,7 +55,8 @@ export interface Notes {
 
 /** Notes of nothing. */
 export function emptyNotes(most: number): Notes {
-  return { gone: new Map(), copies: new Map(), wanted: new Map(), complete: false, forgotten: undefined, most };
+  const maps = { gone: new Map(), copies: new Map(), wanted: new Map() };
+  return { ...maps, copied: 0, complete: false, forgotten: undefined, most };
 }
 
 function notYet(): Gone {
@@ -69,12 +74,27 @@ export function noteVersion(notes: Notes, held: Held, isNamed: boolean): void {
     const name = kind === true ? "removed" : "inferred";
     if (known && versionMicros(word) > versionMicros(known[name])) known[name] = word;
   }
-  if (pack !== "" && pack !== ver && !isNamed) {
-    const id = `${ver} ${key}`;
-    const known = copies.get(id);
-    if (known === undefined && copies.size >= most) notes.forgotten = forget(notes.forgotten, key);
-    else if (versionMicros(pack) > versionMicros(known ?? "")) copies.set(id, pack);
+  if (pack === "" || pack === ver || isNamed) return;
+  const known = copies.get(key) ?? {};
+  if (known[ver] === undefined && notes.copied >= most) {
+    notes.forgotten = forget(notes.forgotten, key);
+    return;
   }
+  if (known[ver] === undefined) notes.copied++;
+  if (versionMicros(pack) > versionMicros(known[ver] ?? "")) known[ver] = pack;
+  copies.set(key, known);
+}
+
+/**
+ * The packs that hold copies of what a tombstone removes, if it is the first one that says so: they are younger than its
+ * own pack, and were met before it.
+ */
+export function copiesUnder(notes: Notes, { key, ver, pack, gone }: Held): string[] {
+  if (gone !== true || versionMicros(ver) <= versionMicros(newestGone(notes, key).removed)) return [];
+  const copies = Object.entries(notes.copies.get(key) ?? {});
+  return copies.flatMap(([copy, holder]) =>
+    holder !== pack && versionMicros(copy) < versionMicros(ver) ? [holder] : []
+  );
 }
 
 /** Has all versions of a key searched for. */
@@ -132,7 +152,7 @@ export function factsOf(notes: Notes, { key, ver, pack }: Held): Facts {
   const { copies, wanted, complete, forgotten } = notes;
   const { removed, inferred } = newestGone(notes, key);
   const found = complete ? wanted.get(key) : undefined;
-  const copy = copies.get(`${ver} ${key}`) ?? found?.copies[ver] ?? "";
+  const copy = copies.get(key)?.[ver] ?? found?.copies[ver] ?? "";
   return {
     ...NO_FACTS,
     removedUs: versionMicros(removed),
@@ -160,25 +180,17 @@ export function tombstonesOf(notes: Notes, key: string): string[] {
 }
 
 /** Notes as text, and back. */
-export function encodeNotes({ gone, copies, wanted, complete, forgotten }: Notes): unknown {
-  return {
-    gone: [...gone],
-    copies: [...copies],
-    wanted: [...wanted],
-    complete,
-    forgotten: encodeForgotten(forgotten),
-  };
+export function encodeNotes({ gone, copies, wanted, forgotten, ...rest }: Notes): unknown {
+  const maps = { gone: [...gone], copies: [...copies], wanted: [...wanted] };
+  return { ...rest, ...maps, forgotten: encodeForgotten(forgotten) };
 }
 
 /** The inverse of {@linkcode encodeNotes}. */
 export function decodeNotes(value: unknown, most: number): Notes {
-  const { gone, copies, wanted, complete, forgotten } = value as Record<keyof Notes, never>;
+  const { gone, copies, wanted, forgotten, ...rest } = value as Record<keyof Notes, never>;
   return {
-    gone: new Map(gone),
-    copies: new Map(copies),
-    wanted: new Map(wanted),
-    complete,
-    forgotten: decodeForgotten(forgotten),
-    most,
+    ...rest,
+    ...{ gone: new Map(gone), copies: new Map(copies), wanted: new Map(wanted) },
+    ...{ forgotten: decodeForgotten(forgotten), most },
   };
 }

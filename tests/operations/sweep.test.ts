@@ -204,6 +204,22 @@ describe("sweep()", () => {
       }
     });
 
+    it("removes a deleted key's value that was moved to a pack younger than its tombstone's", async () => {
+      await old.pack(4, ["k", "anew", "late"].map((key) => ({ key, gone: true })));
+      const words = await old.pack(3, ["k", "anew", "late", "x"].map((key) => ({ key, ver: old.version(6) })));
+      const [late] = await old.pack(2.9, [{ key: "late", ver: old.version(3.5) }, { key: "y" }]); // made anew since
+      await evicted({ x: words[3]!, anew: await old.own(3.5, { key: "anew" }), late: late! });
+      await old.pack(2.5, names(5).map((key) => ({ key, gone: true })));
+      for (const [options, mostNotes] of [[{}], [{ maxSubrequests: 20 }], [{}, 5]] as const) {
+        const before = archive.packs();
+        await sweepAll(options, mostNotes);
+        const [moved = ""] = archive.packs().filter((name) => !before.includes(name));
+        assertEquals((await archive.entries(moved)).map(({ key }) => key), ["x"]);
+        archive.objects.delete(moved);
+        await evicted({ x: words[3]! }); // as it was
+      }
+    });
+
     it("removes deleted keys' own objects, also of more than it has room for notes of", async () => {
       const keys = names(25);
       for (const key of keys) await old.own(8, { key });
