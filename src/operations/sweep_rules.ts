@@ -117,6 +117,9 @@ export function judge(
   if (record !== null && named.ver === held.ver) {
     return goes("moved", before(sincePlace, besideRemoved ? 0 : keepUs), true);
   }
+  const removedUs = Math.max(facts.removedUs, record?.flag === "g" && record.rev === 0 ? namedUs : 0);
+  const removedSinceUs = facts.removedUs > us ? facts.removedSinceUs : sincePlace;
+  if (held.gone === undefined && removedUs > us) return goes("removed", before(removedSinceUs), true);
   if (facts.copy !== "" && versionMicros(facts.copy) > versionMicros(held.pack)) {
     return goes("moved", before(versionMicros(facts.copy), besideRemoved ? 0 : keepUs), true);
   }
@@ -124,9 +127,6 @@ export function judge(
     const sinceUs = held.isMarker ? Math.max(us, versionMicros(held.pack)) : us; // a marker is as young as its pack
     return goes("tombstone", isLast && sinceUs + keepOrphansUs <= times.nowUs);
   }
-  const removedUs = Math.max(facts.removedUs, record?.flag === "g" && record.rev === 0 ? namedUs : 0);
-  const removedSinceUs = facts.removedUs > us ? facts.removedSinceUs : sincePlace;
-  if (removedUs > us) return goes("removed", before(removedSinceUs), true);
   const supersedes = record !== null ? namedUs : facts.inferredUs;
   const supersedesSince = record !== null ? namedUs : facts.inferredSinceUs;
   if (supersedes > us && before(supersedesSince, keepUs) && (record === null || before(sincePlace))) {

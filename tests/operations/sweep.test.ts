@@ -220,6 +220,15 @@ describe("sweep()", () => {
       }
     });
 
+    it("removes a deleted key's value from a pack from which it was moved before, without keepMs", async () => {
+      await old.pack(6, [{ key: "k" }, { key: "x" }]);
+      const [, x] = await old.pack(5, ["k", "x"].map((key) => ({ key, ver: old.version(6) })));
+      await old.pack(4, [{ key: "k", gone: true }, { key: "beside", gone: true }]);
+      await evicted({ x: x! });
+      const report = await sweepAll();
+      assertEquals([report.moved, report.deletedFor], [1, { removed: 1, moved: 1 }]);
+    });
+
     it("removes deleted keys' own objects, also of more than it has room for notes of", async () => {
       const keys = names(25);
       for (const key of keys) await old.own(8, { key });
