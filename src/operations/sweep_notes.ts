@@ -3,7 +3,6 @@
  * which there is no room all versions are searched for, a batch at a time.
  * @module
  */
-import { placeOf } from "../archive/place.ts";
 import { versionMicros } from "../base/keys.ts";
 import { decodeForgotten, encodeForgotten, forget, type Forgotten, mayBeForgotten } from "./sweep_forgotten.ts";
 import { type Facts, type Held, NO_FACTS, SAFE_US, type Times } from "./sweep_rules.ts";
@@ -12,10 +11,10 @@ import { type Facts, type Held, NO_FACTS, SAFE_US, type Times } from "./sweep_ru
 export const MOST_NOTES = 100_000;
 export const MOST_ACTS = 10_000;
 
-/** The newest tombstones of a key, by the words for their places; "" for none. */
+/** The newest tombstones of a key, by the words for their places, and since when they are there; "" and 0 for none. */
 interface Gone {
-  removed: string;
-  inferred: string;
+  removed: [word: string, sinceUs: number];
+  inferred: [word: string, sinceUs: number];
 }
 
 /** Packs by the version that they hold. */
@@ -60,19 +59,19 @@ export function emptyNotes(most: number): Notes {
 }
 
 function notYet(): Gone {
-  return { removed: "", inferred: "" };
+  return { removed: ["", 0], inferred: ["", 0] };
 }
 
 /** Notes a tombstone, and a copy for which another pack may be deleted; the copy that a record names needs no note. */
 export function noteVersion(notes: Notes, held: Held, isNamed: boolean): void {
   const { gone, copies, wanted, most } = notes;
-  const { key, ver, word, pack, gone: kind } = held;
+  const { key, ver, pack, gone: kind } = held;
   if (kind !== undefined) {
     if (!gone.has(key) && gone.size < most) gone.set(key, notYet());
     if (!gone.has(key)) notes.forgotten = forget(notes.forgotten, key); // what is wanted is so for this batch only
     const known = gone.get(key) ?? wanted.get(key)?.gone;
     const name = kind === true ? "removed" : "inferred";
-    if (known && versionMicros(word) > versionMicros(known[name])) known[name] = word;
+    if (known) known[name] = newerOf(known[name], held);
   }
   if (pack === "" || pack === ver || isNamed) return;
   const known = copies.get(key) ?? {};
@@ -86,11 +85,23 @@ export function noteVersion(notes: Notes, held: Held, isNamed: boolean): void {
 }
 
 /**
+ * The newer tombstone. It is as old as its version, wherever it was moved since, but for a marker: that is as old as the
+ * oldest pack that has it.
+ */
+function newerOf(known: Gone["removed"], { ver, word, pack, isMarker }: Held): Gone["removed"] {
+  const [before, beforeUs] = known;
+  const us = versionMicros(ver);
+  const sinceUs = isMarker ? Math.max(us, versionMicros(pack)) : us;
+  if (us === versionMicros(before)) return [before, Math.min(sinceUs, beforeUs)];
+  return us > versionMicros(before) ? [word, sinceUs] : known;
+}
+
+/**
  * The packs that hold copies of what a tombstone removes, if it is the first one that says so: they are younger than its
  * own pack, and were met before it.
  */
 export function copiesUnder(notes: Notes, { key, ver, pack, gone }: Held): string[] {
-  if (gone !== true || versionMicros(ver) <= versionMicros(newestGone(notes, key).removed)) return [];
+  if (gone !== true || versionMicros(ver) <= versionMicros(newestGone(notes, key).removed[0])) return [];
   const copies = Object.entries(notes.copies.get(key) ?? {});
   return copies.flatMap(([copy, holder]) =>
     holder !== pack && versionMicros(copy) < versionMicros(ver) ? [holder] : []
@@ -142,23 +153,18 @@ function supersededUs({ youngPrevUs, chain }: Found): number {
   return last;
 }
 
-/** The time at which what a word names was put. */
-function putUs(word: string): number {
-  return Math.max(versionMicros(word), versionMicros(placeOf(word).pack));
-}
-
 /** The facts that the notes hold of a version. */
 export function factsOf(notes: Notes, { key, ver, pack }: Held): Facts {
   const { copies, wanted, complete, forgotten } = notes;
-  const { removed, inferred } = newestGone(notes, key);
+  const { removed: [removed, removedSinceUs], inferred: [inferred, inferredSinceUs] } = newestGone(notes, key);
   const found = complete ? wanted.get(key) : undefined;
   const copy = copies.get(key)?.[ver] ?? found?.copies[ver] ?? "";
   return {
     ...NO_FACTS,
     removedUs: versionMicros(removed),
     inferredUs: versionMicros(inferred),
-    removedSinceUs: putUs(removed),
-    inferredSinceUs: putUs(inferred),
+    removedSinceUs,
+    inferredSinceUs,
     copy: copy === pack ? "" : copy,
     isPartial: found === undefined && mayBeForgotten(forgotten, key),
     ...(found && {
@@ -176,7 +182,7 @@ function newestGone({ gone, wanted }: Notes, key: string): Gone {
 /** The words of the versions for whose sake this one goes, as far as they are tombstones. */
 export function tombstonesOf(notes: Notes, key: string): string[] {
   const { removed, inferred } = newestGone(notes, key);
-  return [removed, inferred].filter((word) => word !== "");
+  return [removed, inferred].map(([word]) => word).filter((word) => word !== "");
 }
 
 /** Notes as text, and back. */

@@ -129,7 +129,7 @@ function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
  * retention or before an erasure, is done again.
  */
 export async function readState(run: SweepRun): Promise<SweepState> {
-  const { context, bounds, times } = run;
+  const { context, bounds } = run;
   if (run.dryRun) return newState(run);
   const cursor = await readCursor(context, CURSOR, bounds.call);
   if (cursor === undefined) return newState(run);

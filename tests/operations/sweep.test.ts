@@ -229,6 +229,22 @@ describe("sweep()", () => {
       assertEquals([report.moved, report.deletedFor], [1, { removed: 1, moved: 1 }]);
     });
 
+    it("counts the 48 hours from a removal on, also if its tombstone is moved each day; a marker's from its pack on", async () => {
+      const [k] = await old.pack(20, [{ key: "k" }, { key: "j" }]);
+      const us = Number(old.version(20).slice(0, 16));
+      const marker = `${String(us + 1).padStart(16, "0")}-00000000`;
+      const tombstones = [
+        { key: "k", ver: old.version(6), gone: true as const },
+        { key: "j", ver: marker, prev: k!.replace(/@.*/, ""), gone: true as const },
+      ];
+      await old.pack(1, [...tombstones, { key: "x" }]);
+      assertEquals((await sweepAll()).deleted, 0); // for j
+      await old.pack(21, [{ key: "k" }, { key: "k", ver: old.version(22) }]);
+      assertEquals((await sweepAll()).deletedFor, { removed: 2 });
+      await old.pack(2.5, [...tombstones, { key: "y" }]); // where it was before
+      assertEquals((await sweepAll()).deletedFor, { removed: 2 });
+    });
+
     it("removes deleted keys' own objects, also of more than it has room for notes of", async () => {
       const keys = names(25);
       for (const key of keys) await old.own(8, { key });
