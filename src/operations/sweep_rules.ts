@@ -125,7 +125,8 @@ export function judge(
   }
   if (held.gone !== undefined) {
     const sinceUs = held.isMarker ? Math.max(us, versionMicros(held.pack)) : us; // a marker is as young as its pack
-    return goes("tombstone", isLast && sinceUs + keepOrphansUs <= times.nowUs);
+    const isReplaced = record === null || namedUs <= us || before(sincePlace) || facts.supersededUs > us;
+    return goes("tombstone", isLast && sinceUs + keepOrphansUs <= times.nowUs && isReplaced);
   }
   const supersedes = record !== null ? namedUs : facts.inferredUs;
   const supersedesSince = record !== null ? namedUs : facts.inferredSinceUs;

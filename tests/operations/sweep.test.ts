@@ -293,6 +293,19 @@ describe("sweep()", () => {
       ]);
     });
 
+    it("keeps a tombstone that the record named less than 48 hours ago, unless the key's versions say otherwise", async () => {
+      const tombstone = await old.own(4, { key: "k", gone: true });
+      let prev = await old.own(1, { key: "k", prev: tombstone });
+      await evicted({ k: prev });
+      const options = { keepMs: 0, keepOrphansMs: 2 * DAY_MS };
+      assertEquals((await sweepAll(options)).deleted, 0);
+      const [hot] = await old.pack(30, [{ key: "hot", gone: true }, { key: "beside", gone: true }]);
+      prev = hot!;
+      for (const days of [20, 3, 1]) [prev = ""] = await old.pack(days, [{ key: "hot", prev }, { key: "y" }]);
+      await evicted({ hot: prev });
+      assertEquals((await sweepAll(options)).deletedFor, { tombstone: 2 });
+    });
+
     it("deletes what expired, unless an older version would become its key's newest", async () => {
       const exp = Date.now() - 3 * DAY_MS;
       await old.pack(20, [{ key: "a", exp }, { key: "b", exp }]);
