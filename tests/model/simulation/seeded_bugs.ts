@@ -252,6 +252,13 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [['goes("tombstone", isLast &&', 'goes("tombstone",']],
   },
   {
+    name: "a sweep deletes a tombstone that a record named lately",
+    play: "sweeps",
+    met: 70354,
+    where: "src/operations/sweep_rules.ts",
+    patches: [["|| before(sincePlace) ||", "|| true ||"]],
+  },
+  {
     name: "a sweep deletes what expired before what is older",
     play: "sweeps",
     met: 133,
@@ -288,7 +295,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a sweep does not wait for the pack that it has moved versions to",
     play: "sweeps",
-    met: 78,
+    met: 158,
     where: "src/operations/sweep_move.ts",
     patches: [[
       "await context.datastore.putKey(name, bytes, bounds.closing);",
