@@ -74,9 +74,9 @@ export async function examine(bounds: Bounds, wishes: Wishes): Promise<Situation
   if (isRebuilding(id)) {
     const state = await readRebuild(context, id, bounds.call);
     if (state.at !== "") {
-      await checkStillOwner(bounds, idToBe(id));
       if (!wishes.source && JSON.parse(state.at).stage === "copy") throw incompleteCopy(context);
-      return { ...found, state };
+      if (await ownerOf(bounds, idToBe(id)) !== undefined) return { ...found, state };
+      // an earlier proposal, which Redis has forgotten, has deleted its owner object: it puts that again
     }
   }
   const { owners, used } = await ownersOf(bounds, context);
@@ -121,10 +121,16 @@ async function otherOwner({ context, counted }: Bounds): Promise<string | undefi
 
 /** Throws unless the archive is this index's still, and no other's. */
 export async function checkStillOwner(bounds: Bounds, id: string): Promise<void> {
+  if (await ownerOf(bounds, id) === undefined) throw ownedByAnother(bounds.context, "no index");
+}
+
+/** The id if the archive says that it is its owner, `undefined` if no owner is of another database; else it throws. */
+async function ownerOf(bounds: Bounds, id: string): Promise<string | undefined> {
   const { context } = bounds;
   const owner = await bounds.counted((call) => readOwner(context, uuidOf(id), call));
-  if (owner === id) return;
-  throw ownedByAnother(context, owner ?? await otherOwner(bounds) ?? "no index");
+  const other = owner === id ? undefined : owner ?? await otherOwner(bounds);
+  if (other !== undefined) throw ownedByAnother(context, other);
+  return owner;
 }
 
 /** Names of the objects that say that the archive is a copy which is not complete. */

@@ -72,6 +72,17 @@ describe("rebuild, into another database", () => {
     await refused(() => rebuild(old), "LOST", /its owner is/);
   });
 
+  it("begins once more if a proposal that Redis has forgotten has deleted its owner object", async () => {
+    await rebuild(store, { takeOver: true, maxSubrequests: 40 });
+    const id = (await idOf(next)).replace("new:rebuild:", "");
+    const forgotten = id.replace(/^.{8}/, "00000000");
+    archive.objects.delete(`default/~owner/${id.split("@")[0]}`);
+    archive.objects.set(`default/~owner/${forgotten.split("@")[0]}`, new TextEncoder().encode(forgotten));
+    while (!(await rebuild(store)).done);
+    assertEquals(await worthNow(next, store, lost.worth.keys()), lost.worth);
+    assertEquals([owners(archive), await idOf(next)], [[id], id]);
+  });
+
   it("takes it over although the call was interrupted at any of its requests, and two never own it", async () => {
     let met = true;
     let index: Record<string, string> | undefined;
