@@ -187,8 +187,13 @@ export async function lookInArchive(
       failures.set(key, asTundraError(thrown, "look in the archive"));
     }
   });
-  const fetched = await fetchArchived(context, found);
-  const { lost, changed } = await withoutRecord(context, await valuesOf(context, fetched, nowMs, failures));
+  const values: (Named & { name: string })[] = [];
+  for (let from = 0; from < found.length; from += WAVE) { // few objects are in memory at a time
+    const fetched = await fetchArchived(context, found.slice(from, from + WAVE));
+    const some = await valuesOf(context, fetched, nowMs, failures);
+    values.push(...some.map(({ key, ver, name }) => ({ key, ver, name })));
+  }
+  const { lost, changed } = await withoutRecord(context, values);
   for (const { key, name } of lost) {
     const message =
       `Cannot ensure ${show(key)} as Redis must hold its record: it has none, and the archive holds the ` +

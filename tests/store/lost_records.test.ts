@@ -284,6 +284,21 @@ describePackings("records that Redis has lost", (packBytes) => {
       assertEquals(await cost(looking, "lost"), [2, 8, 1 + 1, ...found]);
     });
 
+    it("are fetched a few at a time", async () => {
+      const keys = names(60);
+      await evicted(...keys);
+      await loseRecords(...keys);
+      const sizes: number[] = [];
+      const looking = makeStore({
+        lookInArchive: true,
+        datastore: hooked(counting(), {
+          fetchKeys: (some, ...rest) => (sizes.push(some.length), archive.fetchKeys(some, ...rest)),
+        }),
+      });
+      const error = await tundraError("ENSURE_FAILED", () => looking.ensureKs(keys));
+      assertEquals([error.keys.length, Math.max(0, ...sizes) <= 16], [60, true]);
+    });
+
     it("are absent if the newest version is a tombstone or has expired", async () => {
       const looking = makeStore({ lookInArchive: true });
       await evicted("deleted");
