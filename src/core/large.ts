@@ -36,13 +36,16 @@ export async function fetchHeads(
   call?: DatastoreCallOptions,
 ): Promise<(Uint8Array | Error)[]> {
   const { datastore } = context;
-  if (!datastore.fetchRanges) return await datastore.fetchKeys(names, call);
-  return await inParallel(names, HEADS, async (name) => {
-    const [start] = await readRanges(context, [{ name, offset: 0, length: LARGE_HEAD }], call);
+  const isWhole = datastore.fetchRanges === undefined;
+  // of a datastore that gives objects as a whole, one is in memory at a time
+  return await inParallel(names, isWhole ? 1 : HEADS, async (name) => {
+    const [start] = isWhole
+      ? await datastore.fetchKeys([name], call)
+      : await readRanges(context, [{ name, offset: 0, length: LARGE_HEAD }], call);
     if (start instanceof Error) return start;
     try {
       const length = LARGE_HEAD + headLength(start!, name) + LENGTH_BYTES;
-      return (await readRanges(context, [{ name, offset: 0, length }], call))[0]!;
+      return isWhole ? start!.slice(0, length) : (await readRanges(context, [{ name, offset: 0, length }], call))[0]!;
     } catch (thrown) {
       return asTundraError(thrown, `fetch ${show(name)}`);
     }

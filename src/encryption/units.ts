@@ -19,6 +19,8 @@ export type UnitId = string | undefined;
 
 /** No encrypted object is shorter, and a chain of two freezers and an id of 64 characters are within. */
 const FIRST_BYTES = 120;
+/** Objects that are in memory as a whole at a time. */
+const WHOLE = 4;
 const MAGIC = "TNDR";
 /** The object of a large value begins otherwise, and its head is a container; all its segments have the same key. */
 const [LARGE, LARGE_HEAD] = ["TNDL", 12];
@@ -57,24 +59,30 @@ export function unitId(bytes: Uint8Array): UnitId {
  * if the datastore cannot read ranges or an object is shorter, for all of it.
  */
 export async function ownIds(bounds: Bounds, names: string[]): Promise<(UnitId | Error)[]> {
-  const { context, counted } = bounds;
-  const first = context.datastore.fetchRanges !== undefined;
-  const heads = await counted((call) =>
-    first
-      ? context.datastore.fetchRanges!(
-        names.map((name) => ({ name, offset: 0, length: FIRST_BYTES + (isLarge(name) ? LARGE_HEAD : 0) })),
-        call,
-      )
-      : context.datastore.fetchKeys(names, call)
-  );
-  const ids = heads.map((head) => head instanceof Error ? head : unitId(head));
-  const again = first ? names.filter((_, i) => !isNotFound(ids[i]) && typeof ids[i] !== "string") : [];
-  if (again.length === 0) return ids;
-  const whole = await counted((call) => context.datastore.fetchKeys(again, call));
+  const { context: { datastore }, counted } = bounds;
+  if (datastore.fetchRanges === undefined) return await wholeIds(bounds, names);
+  const reads = names.map((name) => ({ name, offset: 0, length: FIRST_BYTES + (isLarge(name) ? LARGE_HEAD : 0) }));
+  const ids = (await counted((call) => datastore.fetchRanges!(reads, call))).map(idOf);
+  const again = names.filter((_, i) => !isNotFound(ids[i]) && typeof ids[i] !== "string");
+  const whole = await wholeIds(bounds, again);
   return ids.map((id, i) => {
-    const object = whole[again.indexOf(names[i]!)];
-    return object === undefined ? id : object instanceof Error ? object : unitId(object);
+    const at = again.indexOf(names[i]!);
+    return at < 0 ? id : whole[at];
   });
+}
+
+/** The same of objects that are fetched as a whole, a few at a time. */
+async function wholeIds({ context, counted }: Bounds, names: string[]): Promise<(UnitId | Error)[]> {
+  const ids: (UnitId | Error)[] = [];
+  for (let from = 0; from < names.length; from += WHOLE) {
+    const some = names.slice(from, from + WHOLE);
+    ids.push(...(await counted((call) => context.datastore.fetchKeys(some, call))).map(idOf));
+  }
+  return ids;
+}
+
+function idOf(object: Uint8Array | Error): UnitId | Error {
+  return object instanceof Error ? object : unitId(object);
 }
 
 /** The units of a pack. */

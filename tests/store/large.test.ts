@@ -218,6 +218,22 @@ describe("large values, on a server whose requests and replies may have 200,000 
     assertEquals((await store(stack.datastore()).tick()).frozen, 1);
   });
 
+  it("a datastore that gives objects whole only: never more than two of them in memory, however many come back", async () => {
+    const { fetchRanges: _, ...datastore } = stack.datastore();
+    const keys = ["l:1", "l:2", "l:3", "l:4", "l:5"];
+    for (const key of keys) await makeValue(stack, key, "string", LARGE, true);
+    await known().dirty(keys);
+    await known().tick();
+    await known().evict(keys);
+    const together: number[] = [];
+    const fetchKeys: Datastore["fetchKeys"] = (names, options) => {
+      together.push(names.filter((name) => name.includes("/l.3A")).length);
+      return datastore.fetchKeys(names, options);
+    };
+    await known({ datastore: { ...datastore, fetchKeys } }).ensureKs(keys);
+    assertEquals([await stack.exists(...keys), Math.max(...together)], [5, 1]);
+  });
+
   it("what the server holds but would not take in pieces is refused before it is read: it could never come back", async () => {
     await makeValue(stack, "large", "hash", 3_000_000, true);
     await stack.raw("CONFIG", "SET", "proto-max-bulk-len", "1048576");
