@@ -2,7 +2,7 @@
  * erase: removes every trace of keys from the archive at once, and proves it.
  * @module
  */
-import { checkBoolean, checkNames } from "../base/arguments.ts";
+import { checkBoolean, checkNames, checkNumber } from "../base/arguments.ts";
 import { badArgument, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import { checkMatch, globOf } from "../base/patterns.ts";
@@ -11,7 +11,7 @@ import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { eraseOwn, erasePacks, proveObjects, provePacks, proveValues } from "./erase_archive.ts";
-import { proveKeys, removeKeys } from "./erase_redis.ts";
+import { archiveRemovals, proveKeys, removeKeys } from "./erase_redis.ts";
 import {
   begin,
   dropEraseState,
@@ -28,10 +28,20 @@ import { ownedIndex } from "./owned_index.ts";
 import { NO_LOOK } from "./records_now.ts";
 import { untilBound } from "./until_bound.ts";
 
+const DRY_STEPS = STEPS.filter((step) => /^(packed )?(values|tombstones)$/.test(step));
+
 /** Options of {@linkcode erase}. */
 export interface EraseOptions extends OperationOptions {
   /**
-   * `true`: nothing is changed; the report says what would be erased from the archive.
+   * Keys and versions to look at in this call, at least 1: it ends after the batch of keys, or the object, that passes
+   * this number. Each of the steps looks at all of them.
+   *
+   * @default {Infinity}
+   */
+  maxKeys?: number;
+  /**
+   * `true`: nothing is changed; the report says what would be erased from the archive. It is one call, from the
+   * beginning.
    *
    * @default {false}
    */
@@ -48,7 +58,10 @@ export interface EraseReport extends OperationReport {
   objects: number;
   /** Versions of other keys that were moved out of packs. */
   moved: number;
-  /** Keys whose removal is not archived yet: they are under another tick's lease, or delayed. */
+  /**
+   * Keys whose removal is not archived yet, of those that were looked at: they are under another tick's lease, or
+   * delayed, or a bound was reached.
+   */
   waiting: number;
   /** The proof, once `done`. */
   proof: ErasureProof | undefined;
@@ -105,8 +118,9 @@ async function eraseWith(
   options: EraseOptions,
 ): Promise<EraseReport> {
   const what = "erase keys";
-  const { dryRun = false } = options;
-  const bounds = beginOperation(what, context, options, ["dryRun"], { least: 30, closing: 6 });
+  const { maxKeys = Infinity, dryRun = false } = options;
+  const bounds = beginOperation(what, context, options, ["maxKeys", "dryRun"], { least: 30, closing: 6 });
+  checkNumber(what, "maxKeys", maxKeys, 1, Infinity);
   checkBoolean(what, "dryRun", dryRun);
   const chosen = chosenKeys(what, keys);
   const { datastore } = context;
@@ -116,13 +130,13 @@ async function eraseWith(
   const report = { versions: 0, objects: 0, moved: 0, waiting: 0 };
   const errors = keyErrors();
   const run: EraseRun = {
-    ...{ ...chosen, context, bounds, dryRun, id: "", report, erased: new Set(), errors },
+    ...{ ...chosen, context, bounds, dryRun, maxKeys, looked: 0, id: "", report, erased: new Set(), errors },
     ...NO_LOOK,
   };
   const state = await readEraseState(run);
   const owned = await ownedIndex(bounds);
   run.id = owned?.id ?? "";
-  const done = await untilBound(bounds, () => owned === undefined ? removeFirst(run) : goOn(run, state));
+  const done = await untilBound(bounds, () => owned === undefined ? removeFirst(run, state) : goOn(run, state));
   const erased = await noteErased(run, state);
   if (done) await dropEraseState(run);
   else await saveEraseState(run, state);
@@ -131,14 +145,16 @@ async function eraseWith(
 }
 
 /** In a new store keys may be in Redis alone. `false` once something was archived. */
-async function removeFirst(run: EraseRun): Promise<boolean> {
-  return run.dryRun || (await removeKeys(run) && await ownedIndex(run.bounds) === undefined);
+async function removeFirst(run: EraseRun, state: EraseState): Promise<boolean> {
+  if (run.dryRun) return true;
+  return await goOn(run, state, ["removal", "ticks"]) && await ownedIndex(run.bounds) === undefined;
 }
 
 /** Step after step, until the end, `true`, or a bound. What the proof finds is erased in the next call. */
-async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
-  const steps: Record<EraseState["step"], () => Promise<boolean>> = {
-    removal: () => removeKeys(run),
+async function goOn(run: EraseRun, state: EraseState, steps = run.dryRun ? DRY_STEPS : STEPS): Promise<boolean> {
+  const acts: Record<EraseState["step"], () => Promise<boolean>> = {
+    removal: () => removeKeys(run, state),
+    ticks: () => archiveRemovals(run, state),
     values: () => eraseOwn(run, state, "values"),
     "packed values": () => erasePacks(run, state, "values"),
     "proof of values": () => proveValues(run, state),
@@ -148,11 +164,9 @@ async function goOn(run: EraseRun, state: EraseState): Promise<boolean> {
     "proof of objects": () => proveObjects(run, state),
     "proof of keys": () => proveKeys(run, state),
   };
-  const order = run.dryRun ? STEPS.filter((step) => /^(packed )?(values|tombstones)$/.test(step)) : STEPS;
-  if (run.dryRun) state.step = order[0]!;
-  for (let next = order.indexOf(state.step); next < order.length; next++) {
-    if (state.step !== order[next]) Object.assign(state, begin(order[next]!));
-    if (!await steps[state.step]()) return false;
+  for (let next = Math.max(0, steps.indexOf(state.step)); next < steps.length; next++) {
+    if (state.step !== steps[next]) Object.assign(state, begin(steps[next]!));
+    if (!await acts[state.step]()) return false;
   }
   return true;
 }
@@ -161,7 +175,7 @@ function chosenKeys(what: string, keys: unknown): Pick<EraseRun, "keys" | "match
   if (Array.isArray(keys)) {
     const list = checkKeys(what, [keys]);
     const set = new Set(list);
-    return { keys: list, match: undefined, isChosen: (key) => set.has(key) };
+    return { keys: list.toSorted(), match: undefined, isChosen: (key) => set.has(key) };
   }
   checkNames(what, keys, ["match"]);
   const { match } = keys as { match: unknown };

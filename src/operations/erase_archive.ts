@@ -12,7 +12,7 @@ import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
 import { type Listed, OWN_START, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
 import { isRemoved } from "./erase_redis.ts";
-import { anew, type EraseRun, type EraseState } from "./erase_run.ts";
+import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
 import { type Records, recordsNow } from "./records_now.ts";
 import { moverOf } from "./sweep_move.ts";
@@ -57,14 +57,16 @@ async function forOwnVersions(
 ): Promise<boolean> {
   const { bounds, keys } = run;
   while (keys === undefined && state.own !== undefined) {
-    if (!bounds.mayBegin(REQUESTS)) return false;
+    if (!mayGoOn(run, REQUESTS)) return false;
     const { versions, next } = await ownPage(bounds, state.own);
     if (!await act(versions.filter(({ key }) => run.isChosen(key)))) return false;
+    run.looked += versions.length;
     state.own = next;
   }
   for (; keys !== undefined && state.keys < keys.length; state.keys++) {
-    if (!bounds.mayBegin(REQUESTS)) return false;
+    if (!mayGoOn(run, REQUESTS)) return false;
     if (!await act(await versionsAlone(run, keys[state.keys]!))) return false;
+    run.looked++;
   }
   return true;
 }
@@ -95,7 +97,7 @@ async function forPacks(run: EraseRun, state: EraseState, act: (pack: string) =>
   const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
   for (const [i, pack] of packs.entries()) {
     if (pack <= state.pack) continue;
-    if (!bounds.mayBegin(REQUESTS)) return false;
+    if (!mayGoOn(run, REQUESTS)) return false;
     if (!await act(pack)) return false;
     if (!run.dryRun) state.pack = pack;
     bounds.progress(i + 1, packs.length);
@@ -104,9 +106,10 @@ async function forPacks(run: EraseRun, state: EraseState, act: (pack: string) =>
 }
 
 /** The versions of the keys in a pack; `undefined` if it went meanwhile: what it held may be in a pack put since. */
-async function chosenIn({ bounds, isChosen }: EraseRun, pack: string): Promise<Listed[] | undefined> {
-  const directory = await packEntries(bounds, pack, new Map());
-  return directory?.entries.filter(({ key }) => isChosen(key));
+async function chosenIn(run: EraseRun, pack: string): Promise<Listed[] | undefined> {
+  const directory = await packEntries(run.bounds, pack, new Map());
+  run.looked += directory?.entries.length ?? 0;
+  return directory?.entries.filter(({ key }) => run.isChosen(key));
 }
 
 /**
@@ -130,6 +133,7 @@ export async function proveValues(run: EraseRun, state: EraseState): Promise<boo
 async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: Kind): Promise<void> {
   const { context, bounds } = run;
   const directory = await packEntries(bounds, pack, new Map());
+  run.looked += directory?.entries.length ?? 0;
   const chosen =
     directory?.entries.filter(({ key, ver, gone }) =>
       run.isChosen(key) && isOfKind(state, kind, ver, gone !== undefined)

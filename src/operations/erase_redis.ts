@@ -6,26 +6,24 @@ import { asTundraError, TundraError } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { del } from "../del.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
-import { readTexts } from "../scripts/read_records.ts";
+import { readRecords } from "../scripts/read_records.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
-import { anew, type EraseRun, type EraseState } from "./erase_run.ts";
+import { anew, begin, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { scanRecords } from "./known_keys.ts";
 
-/** Keys in one call of `del`. */
+/** Listed keys that are dealt with together. */
 const BATCH = 500;
 /** Requests of one step: `del`, or the least tick. */
 const REQUESTS = 14;
 /** A tick's time. */
 const TICK_MS = 8_000;
 
-/** Removes keys, and archives that; `false` if a bound was reached, or other ticks hold some of them. */
-export async function removeKeys(run: EraseRun): Promise<boolean> {
-  const { bounds } = run;
-  const context = boundedContext(bounds);
-  for await (const keys of chosen(run)) {
-    if (!bounds.mayBegin(REQUESTS)) return false;
+/** Removes keys; `false` if a bound was reached. */
+export async function removeKeys(run: EraseRun, state: EraseState): Promise<boolean> {
+  const context = boundedContext(run.bounds);
+  return await forChosen(run, state, async (keys) => {
     try {
       await del(context, keys);
     } catch (thrown) {
@@ -34,18 +32,32 @@ export async function removeKeys(run: EraseRun): Promise<boolean> {
       for (const key of error.keys) run.errors.add(key, error);
       throw error;
     }
-  }
-  for (;;) {
-    run.report.waiting = await countWaiting(run);
-    if (run.report.waiting === 0) return true;
-    if (!bounds.mayBegin(REQUESTS)) return false;
-    const maxSubrequests = bounds.requestsLeft();
-    const { claimed, errors } = await tick(context, { maxSubrequests, deadlineMs: TICK_MS });
-    if (claimed > 0) continue;
-    const [error] = errors;
-    if (error !== undefined) throw new TundraError(error.code, error.message);
-    return false; // under another tick's lease, or delayed
-  }
+    return true;
+  });
+}
+
+/** Archives removals; `false` if a bound was reached, or other ticks hold some of them. */
+export async function archiveRemovals(run: EraseRun, state: EraseState): Promise<boolean> {
+  const { bounds, report } = run;
+  const context = boundedContext(bounds);
+  let mayClaim = true; // what it cannot claim now is under another tick's lease, or delayed
+  const isAtEnd = await forChosen(run, state, async (keys) => {
+    let waiting = await countWaiting(run, keys);
+    while (waiting > 0 && mayClaim) {
+      report.waiting = state.waiting + waiting;
+      if (!bounds.mayBegin(REQUESTS)) return false;
+      const maxSubrequests = bounds.requestsLeft();
+      const { claimed, errors: [error] } = await tick(context, { maxSubrequests, deadlineMs: TICK_MS });
+      mayClaim = claimed > 0;
+      if (!mayClaim && error !== undefined) throw new TundraError(error.code, error.message);
+      waiting = await countWaiting(run, keys);
+    }
+    report.waiting = state.waiting += waiting;
+    return true;
+  });
+  if (!isAtEnd || state.waiting === 0) return isAtEnd;
+  Object.assign(state, begin("ticks"));
+  return false;
 }
 
 /**
@@ -53,16 +65,14 @@ export async function removeKeys(run: EraseRun): Promise<boolean> {
  * lie where the proof had looked before; `false` if there is one, or a bound was reached.
  */
 export async function proveKeys(run: EraseRun, state: EraseState): Promise<boolean> {
-  for await (const keys of chosen(run)) {
-    if (!run.bounds.mayBegin(REQUESTS)) return false;
+  return await forChosen(run, state, async (keys) => {
     const { states } = await readState(run.context.index, keys, run.bounds.call);
     const wasWritten = ({ exists, record: text }: KeyState) => {
       const record = text === "" ? null : parseRecord(text);
       return exists || (record !== null && !(isRemoved(record) && versionMicros(record!.ver) < state.provedUs));
     };
-    if (states.some(wasWritten)) return anew(state);
-  }
-  return true;
+    return states.some(wasWritten) ? anew(state) : true;
+  });
 }
 
 /** Tells if a record says that the key was removed, and that this is archived. */
@@ -70,26 +80,44 @@ export function isRemoved(record: KeyRecord | undefined): boolean {
   return record !== undefined && record.rev === 0 && /[gm]/.test(record.flag);
 }
 
-/** The keys, some at a time; of a pattern those that Redis knows. */
-async function* chosen({ context, bounds, keys, match }: EraseRun): AsyncGenerator<string[]> {
-  if (keys !== undefined) {
-    for (let i = 0; i < keys.length; i += BATCH) yield keys.slice(i, i + BATCH);
-    return;
+/**
+ * Acts on the keys, some at a time, from where the last call has ended; of a pattern on those that Redis knows. `false`
+ * if a bound was reached, or `act` says so: then they come once more.
+ */
+async function forChosen(
+  run: EraseRun,
+  state: EraseState,
+  act: (keys: string[]) => Promise<boolean>,
+): Promise<boolean> {
+  const { keys } = run;
+  while (keys === undefined ? state.scan !== undefined : state.keys < keys.length) {
+    if (!mayGoOn(run, 1)) return false;
+    const most = Math.min(BATCH, run.maxKeys - run.looked);
+    const page = keys === undefined
+      ? await scanned(run, state.scan!)
+      : { some: keys.slice(state.keys, state.keys + most), next: undefined };
+    const { some, next } = page;
+    if (some.length > 0 && !(run.bounds.mayBegin(REQUESTS) && await act(some))) return false;
+    run.looked += some.length;
+    if (keys === undefined) state.scan = next;
+    else state.keys += some.length;
   }
-  for await (const { texts } of scanRecords(context, "erase keys", match, undefined, bounds.call)) {
-    if (texts.size > 0) yield [...texts.keys()];
+  return true;
+}
+
+/** A step of a scan: keys that match, and the cursor of the next one. */
+async function scanned({ context, match, bounds }: EraseRun, from: string) {
+  for await (const { texts, next } of scanRecords(context, "erase keys", match, from, bounds.call)) {
+    return { some: [...texts.keys()], next };
   }
+  return { some: [], next: undefined };
 }
 
 /** The number of keys whose removal waits for a tick. */
-async function countWaiting(run: EraseRun): Promise<number> {
+async function countWaiting({ context, bounds }: EraseRun, keys: string[]): Promise<number> {
   let waiting = 0;
-  for await (const keys of chosen(run)) {
-    const texts = await readTexts(run.context, keys, run.bounds.call);
-    for (const text of texts) {
-      const record = parseRecord(text);
-      if (record !== undefined && record.rev !== 0 && record.flag === "g") waiting++;
-    }
+  for (const record of await readRecords(context, keys, bounds.call)) {
+    if (record !== undefined && record.rev !== 0 && record.flag === "g") waiting++;
   }
   return waiting;
 }

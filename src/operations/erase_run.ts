@@ -5,6 +5,7 @@
 import { hexDigest, wallClockMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { SCAN_START } from "../scripts/scan.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
 import type { Bounds } from "./bounds.ts";
 import type { KeyErrors } from "./key_errors.ts";
@@ -14,12 +15,15 @@ import type { LastLook } from "./records_now.ts";
 export interface EraseRun extends LastLook {
   readonly context: Context;
   readonly bounds: Bounds;
-  /** The keys, if they are listed. */
+  /** The keys, if they are listed, sorted: the next call may list them in another order. */
   readonly keys: string[] | undefined;
   /** Their pattern, if they are not. */
   readonly match: string | undefined;
   readonly isChosen: (key: string) => boolean;
   readonly dryRun: boolean;
+  readonly maxKeys: number;
+  /** Keys and versions that this call has looked at. */
+  looked: number;
   id: string;
   readonly report: { versions: number; objects: number; moved: number; waiting: number };
   /** Keys of which something was erased. */
@@ -33,6 +37,7 @@ export interface EraseRun extends LastLook {
  */
 export const STEPS = [
   "removal",
+  "ticks",
   "values",
   "packed values",
   "proof of values",
@@ -46,9 +51,13 @@ export const STEPS = [
 /** The progress of an erasure: its step, and how far that is. One for other keys begins anew. */
 export interface EraseState {
   step: typeof STEPS[number];
-  /** Objects of keys' own: the number of keys, or the point of the listing, at which it goes on. */
+  /** Listed keys: the number of those that are done. */
   keys: number;
+  /** Keys that match: the cursor of Redis' scan, and the point of the archive's listing, `undefined` at their ends. */
+  scan: string | undefined;
   own: OwnCursor | undefined;
+  /** Keys whose removal waits for a tick, of those that the step has looked at. */
+  waiting: number;
   /** Packs up to this one are done; "" for none. */
   pack: string;
   /** The time at which it began to erase values, microseconds: a later tombstone may stand above some that it has not seen. */
@@ -76,8 +85,15 @@ const CURSOR = "erase";
 const STATE_MS = 12 * 60 * 60 * 1000;
 
 /** The beginning of a step. */
-export function begin(step: EraseState["step"]): Pick<EraseState, "step" | "keys" | "own" | "pack"> {
-  return { step, keys: 0, own: OWN_START, pack: "" };
+export function begin(
+  step: EraseState["step"],
+): Pick<EraseState, "step" | "keys" | "scan" | "own" | "waiting" | "pack"> {
+  return { step, keys: 0, scan: SCAN_START, own: OWN_START, waiting: 0, pack: "" };
+}
+
+/** Tells if something may be begun that takes so many requests. */
+export function mayGoOn({ bounds, looked, maxKeys }: EraseRun, requests: number): boolean {
+  return bounds.mayBegin(requests) && looked < maxKeys;
 }
 
 /** Sends the erasure back to its beginning: something came meanwhile, or stayed. */

@@ -163,6 +163,41 @@ describe("erase()", () => {
     }
   });
 
+  it("by a pattern among 30,000 names in Redis gets on with each call of few requests, and ends", async () => {
+    await archived({ "user:7:a": "one", "user:7:b": "two", other: "another's" });
+    for (let i = 0; i < 30_000; i += 5_000) {
+      await stack.raw("MSET", ...names(5_000, `beside:${i}`).flatMap((key) => [key, "x"]));
+    }
+    const { proof, failed, erased } = await eraseAll({ match: "user:7:*" }, { maxSubrequests: 30 });
+    assertEquals([proof?.packs, failed, erased], [1, 0, 2]);
+    assertEquals([await stack.exists("user:7:a", "user:7:b"), await stack.exists("other", "beside:0:1")], [0, 2]);
+  });
+
+  it("of 6,000 listed keys gets on with each call of few requests, in whatever order they are listed", async () => {
+    const keys = names(6_000);
+    await archived({ "k:5999": "last" });
+    const stepOf = async () => {
+      const [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as string[];
+      return name === undefined ? undefined : JSON.parse(String(await stack.raw("GET", name))).step;
+    };
+    for (let calls = 1; calls === 1 || /removal|ticks/.test(await stepOf()); calls++) {
+      assertLessOrEqual(calls, 10, "it does not get on");
+      await erase(store, calls % 2 === 0 ? keys : keys.toReversed(), { maxSubrequests: 30 });
+    }
+    assertEquals([await stack.exists("k:5999"), (await eraseAll(keys)).erased], [0, 1]);
+  });
+
+  for (const chosen of [names(7), { match: "k:*" }]) {
+    it(`in calls of few keys ends as one call does: ${JSON.stringify(chosen)}`, async () => {
+      await archived(Object.fromEntries([...names(7), "x"].map((key) => [key, `of ${key}.`])));
+      await archived({ "k:3": "newer", "k:4": "newer" });
+      const report = await eraseAll(chosen, { maxKeys: 1 });
+      assert(report.calls > 7, `${report.calls} calls`);
+      assertEquals([report.erased, report.failed, await stack.exists("x", ...names(7))], [7, 0, 1]);
+      assertEquals(/k:\d|newer/.test(await everyByte()), false);
+    });
+  }
+
   const between: [string, () => Promise<unknown>][] = [
     ["though no tick has archived it", async () => {
       await stack.raw("SET", "k:2", "anew");
@@ -382,6 +417,7 @@ describe("erase()", () => {
       await tundraError("BAD_ARGUMENT", () => erase(store, wrong as never));
     }
     await tundraError("BAD_ARGUMENT", () => erase(store, ["a"], { maxSubrequests: 20 }));
+    await tundraError("BAD_ARGUMENT", () => erase(store, ["a"], { maxKeys: 0 }));
     await archived({ a: "1", b: "2" });
     await stack.raw("DEL", "tundra:default:id");
     await tundraError("LOST", () => erase(store, ["a"]));

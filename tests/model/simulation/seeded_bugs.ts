@@ -113,7 +113,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "erasures",
     met: 5,
     where: "src/operations/erase.ts",
-    patches: [["owned === undefined ? removeFirst(run) :", "owned === undefined ? Promise.resolve(true) :"]],
+    patches: [["owned === undefined ? removeFirst(run, state) :", "owned === undefined ? Promise.resolve(true) :"]],
   },
   {
     name: "a repeated relocation does not know its own effect",
