@@ -2,7 +2,7 @@
  * One call of an erasure, and the cursor that it keeps for the next one.
  * @module
  */
-import { hexDigest, wallClockMs } from "../base/platform.ts";
+import { hexDigest } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import { SCAN_START } from "../scripts/scan.ts";
@@ -48,7 +48,7 @@ export const STEPS = [
   "proof of keys",
 ] as const;
 
-/** The progress of an erasure: its step, and how far that is. One for other keys begins anew. */
+/** The progress of an erasure: its step, and how far that is. One of other keys has its own. */
 export interface EraseState {
   step: typeof STEPS[number];
   /** Listed keys: the number of those that are done. */
@@ -80,8 +80,7 @@ export interface ErasureProof {
   packs: number;
 }
 
-const CURSOR = "erase";
-/** A state is used for so long, ms: after a day the record of a key that was removed meanwhile is gone. */
+/** A state is kept for so long, ms: after a day the record of a key that was removed meanwhile is gone. */
 const STATE_MS = 12 * 60 * 60 * 1000;
 
 /** The beginning of a step. */
@@ -109,21 +108,15 @@ export async function readEraseState(run: EraseRun): Promise<EraseState> {
     ...{ sinceUs: 0, tombstonePacks: undefined, provedUs: 0, proof: { objects: 0, packs: 0 }, erased: [] },
   };
   if (run.dryRun) return fresh;
-  const text = await readCursor(run.context, CURSOR, run.bounds.call);
-  try {
-    const { of, atMs, ...state } = JSON.parse(text ?? "{}");
-    const ageMs = Math.abs(wallClockMs() - atMs);
-    return of === await nameOf(run) && ageMs < STATE_MS ? state : fresh;
-  } catch {
-    return fresh;
-  }
+  const text = await readCursor(run.context, await cursorOf(run), run.bounds.call);
+  // JSON has no undefined: a listing at its end
+  return text === undefined ? fresh : JSON.parse(text);
 }
 
 /** Keeps the state for the next call. */
 export async function saveEraseState(run: EraseRun, state: EraseState): Promise<void> {
   if (run.dryRun) return;
-  const text = JSON.stringify({ of: await nameOf(run), atMs: wallClockMs(), ...state });
-  await writeCursor(run.context, CURSOR, text, run.bounds.closing);
+  await writeCursor(run.context, await cursorOf(run), JSON.stringify(state), run.bounds.closing, STATE_MS);
 }
 
 /** Notes which keys this call has erased something of; their number since the erasure began. */
@@ -135,12 +128,12 @@ export async function noteErased({ erased }: EraseRun, state: EraseState): Promi
 
 /** Forgets the state. */
 export async function dropEraseState(run: EraseRun): Promise<void> {
-  if (!run.dryRun) await writeCursor(run.context, CURSOR, undefined, run.bounds.closing);
+  if (!run.dryRun) await writeCursor(run.context, await cursorOf(run), undefined, run.bounds.closing);
 }
 
-/** A name for the keys that tells nothing of them. */
-async function nameOf({ keys, match }: EraseRun): Promise<string> {
-  return await digestOf(JSON.stringify(keys?.toSorted() ?? { match }));
+/** The cursor of the erasures of just these keys; its name tells nothing of them. */
+async function cursorOf({ keys, match }: EraseRun): Promise<string> {
+  return `erase:${await digestOf(JSON.stringify(keys ?? { match }))}`;
 }
 
 async function digestOf(text: string): Promise<string> {

@@ -26,14 +26,15 @@ export async function readCursor(
   return typeof reply === "string" ? reply : undefined;
 }
 
-/** Keeps the cursor of an operation for 30 days, or removes it if there is none. One command. */
+/** Keeps the cursor of an operation for 30 days, or `keptMs`, or removes it if there is none. One command. */
 export async function writeCursor(
   { connection, index }: Keeping,
   name: string,
   cursor: string | undefined,
   call?: CallOptions,
+  keptMs = CURSOR_KEPT_MS,
 ): Promise<void> {
   const key = index.keys.cursor(name);
-  const command = cursor === undefined ? ["DEL", key] : ["SET", key, cursor, "PX", String(CURSOR_KEPT_MS)];
+  const command = cursor === undefined ? ["DEL", key] : ["SET", key, cursor, "PX", String(keptMs)];
   await ask(connection, "keep a cursor", command, call);
 }

@@ -6,7 +6,15 @@ import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { deflateFreezer, TundraError, type TundraStore } from "../../mod.ts";
-import { erase, type EraseOptions, rebuild, restoreVersion, sweep, versions } from "../../src/operations/mod.ts";
+import {
+  erase,
+  type EraseOptions,
+  type EraseReport,
+  rebuild,
+  restoreVersion,
+  sweep,
+  versions,
+} from "../../src/operations/mod.ts";
 import { unseal } from "../../src/archive/seal.ts";
 import { directoryPlace } from "../../src/archive/pack.ts";
 import { placeOf } from "../../src/archive/place.ts";
@@ -16,6 +24,7 @@ import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 /** Keys besides those of the person: `TUNDRA_KEYS=100000` was played too, which takes half a minute. */
 const OTHERS = Number(process.env.TUNDRA_KEYS ?? (process.versions.deno ? 16_000 : 5_000));
@@ -197,6 +206,32 @@ describe("erase()", () => {
       assertEquals(/k:\d|newer/.test(await everyByte()), false);
     });
   }
+
+  it("for different keys, which take turns, all end", async () => {
+    const sets = [["a:1", "a:2"], { match: "b:*" }, ["c:1"]];
+    const all = ["a:1", "a:2", "b:1", "b:2", "c:1", "d"];
+    await archived(Object.fromEntries(all.map((key) => [key, `of ${key}.`])));
+    for (let [left, calls] = [sets, 1]; left.length > 0; calls++) {
+      assertLessOrEqual(calls, 100, "they do not end");
+      const reports: EraseReport[] = [];
+      for (const keys of left) reports.push(await erase(store, keys, { maxKeys: 1 }));
+      left = left.filter((_, i) => !reports[i]!.done);
+    }
+    assertEquals([await stack.exists(...all), /[abc]:\d/.test(await everyByte())], [1, false]);
+    assertEquals(await stack.raw("KEYS", "tundra:default:cursor:*"), []);
+  });
+
+  it("keeps its progress for half a day, under a name that tells no key", async () => {
+    await archived({ "user:7": "one", b: "two" });
+    await erase(store, ["user:7"], { maxKeys: 1 });
+    const [name] = await stack.raw("KEYS", "tundra:default:cursor:*") as string[];
+    assertEquals([/erase:[0-9a-f]{16}$/.test(name!), /user/.test(String(await stack.raw("GET", name!)))], [
+      true,
+      false,
+    ]);
+    const ttlMs = Number(await stack.raw("PTTL", name!));
+    assert(ttlMs > 11.9 * HOUR_MS && ttlMs <= 12 * HOUR_MS, `${ttlMs} ms`);
+  });
 
   const between: [string, () => Promise<unknown>][] = [
     ["though no tick has archived it", async () => {
