@@ -68,7 +68,8 @@ export interface EraseReport extends OperationReport {
   /** The number of keys that could not be erased. */
   failed: number;
   /**
-   * At most 100 of them: `CONFLICT` for keys that were written meanwhile, `CORRUPT` for damaged packs, `UNSUPPORTED` for
+   * At most 100 of them: `CONFLICT` for keys that were written meanwhile, `BAD_ARGUMENT` for keys that match and are no
+   * UTF-8, which their application must delete, `CORRUPT` for damaged packs, `UNSUPPORTED` for
    * packs that another key's record of another version may name, `UNAVAILABLE` for packs that another erasure has
    * disturbed: the next call goes on with them.
    */
@@ -76,15 +77,15 @@ export interface EraseReport extends OperationReport {
 }
 
 /**
- * Erases keys, for a person's right to be forgotten: `del`, then every version, orphan and tombstone in the archive, in
+ * Erases keys, for a person's right to be forgotten: `del`, also of keys that no tick has seen, then every version, orphan and tombstone in the archive, in
  * whichever object it lies. Packs that hold some are rewritten and deleted at once. Then it lists what is left, and
  * reads all directories: the proof. A key that was written meanwhile is removed once more. Call it again until `done`.
  *
  * It does not wait 48 hours, as sweeps do. So if Redis goes back to before it, erased keys are `LOST` instead of absent,
  * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.
  *
- * Cost: that of `del` and of ticks that archive the removals; a listing for each key (for `match` one for each 1,000
- * objects), twice; 2 requests for each pack, three times; for each pack that holds some a request for each MB, a PUT, a
+ * Cost: that of `del` and of ticks that archive the removals; with `match` three scans of the database, a command for
+ * each 1,000 names; a listing for each key (for `match` one for each 1,000 objects), three times; 2 requests for each pack, three times; for each pack that holds some a request for each MB, a PUT, a
  * deletion, and 2 requests to Redis of 7 commands, twice if it holds both values and tombstones of theirs.
  *
  * @param keys keys, or `{ match }`: a pattern of Redis' `SCAN`

@@ -2,17 +2,18 @@
  * Removes keys from Redis, and waits until ticks have archived that: else one would put a tombstone after the proof.
  * @module
  */
-import { asTundraError, TundraError } from "../base/errors.ts";
+import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { del } from "../del.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
+import { scan, SCAN_START } from "../scripts/scan.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
 import { anew, begin, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
-import { scanRecords } from "./known_keys.ts";
 
+const WHAT = "erase keys";
 /** Listed keys that are dealt with together. */
 const BATCH = 500;
 /** Requests of one step: `del`, or the least tick. */
@@ -23,7 +24,8 @@ const TICK_MS = 8_000;
 /** Removes keys; `false` if a bound was reached. */
 export async function removeKeys(run: EraseRun, state: EraseState): Promise<boolean> {
   const context = boundedContext(run.bounds);
-  return await forChosen(run, state, async (keys) => {
+  return await forChosen(run, state, async (keys, unreadable) => {
+    for (const key of unreadable) run.errors.add(key, badArgument(WHAT, "a key", "UTF-8", key));
     try {
       await del(context, keys);
     } catch (thrown) {
@@ -65,7 +67,8 @@ export async function archiveRemovals(run: EraseRun, state: EraseState): Promise
  * lie where the proof had looked before; `false` if there is one, or a bound was reached.
  */
 export async function proveKeys(run: EraseRun, state: EraseState): Promise<boolean> {
-  return await forChosen(run, state, async (keys) => {
+  return await forChosen(run, state, async (keys, unreadable) => {
+    if (unreadable.length > 0) return anew(state);
     const { states } = await readState(run.context.index, keys, run.bounds.call);
     const wasWritten = ({ exists, record: text }: KeyState) => {
       const record = text === "" ? null : parseRecord(text);
@@ -80,37 +83,60 @@ export function isRemoved(record: KeyRecord | undefined): boolean {
   return record !== undefined && record.rev === 0 && /[gm]/.test(record.flag);
 }
 
+/** Keys that are dealt with together, and where the next ones begin; `undefined` at the end. */
+interface Page {
+  some: string[];
+  /** Keys that match, and are no UTF-8: only their application can remove them. */
+  unreadable: string[];
+  next: string | undefined;
+}
+
 /**
- * Acts on the keys, some at a time, from where the last call has ended; of a pattern on those that Redis knows. `false`
- * if a bound was reached, or `act` says so: then they come once more.
+ * Acts on the keys, some at a time, from where the last call has ended; of a pattern on those in Redis that match, and
+ * those of records. `false` if a bound was reached, or `act` says so: then they come once more.
  */
 async function forChosen(
   run: EraseRun,
   state: EraseState,
-  act: (keys: string[]) => Promise<boolean>,
+  act: (keys: string[], unreadable: string[]) => Promise<boolean>,
 ): Promise<boolean> {
-  const { keys } = run;
-  while (keys === undefined ? state.scan !== undefined : state.keys < keys.length) {
+  const { keys, bounds } = run;
+  const somethingIsLeft = () => keys === undefined ? state.scan !== undefined : state.keys < keys.length;
+  while (somethingIsLeft()) {
     if (!mayGoOn(run, 1)) return false;
-    const most = Math.min(BATCH, run.maxKeys - run.looked);
-    const page = keys === undefined
-      ? await scanned(run, state.scan!)
-      : { some: keys.slice(state.keys, state.keys + most), next: undefined };
-    const { some, next } = page;
-    if (some.length > 0 && !(run.bounds.mayBegin(REQUESTS) && await act(some))) return false;
+    const { some, unreadable, next }: Page = keys === undefined ? await scanned(run, state.scan!) : {
+      some: keys.slice(state.keys, state.keys + Math.min(BATCH, run.maxKeys - run.looked)),
+      unreadable: [],
+      next: undefined,
+    };
+    const isEmpty = some.length + unreadable.length === 0;
+    if (!isEmpty && !(bounds.mayBegin(REQUESTS) && await act(some, unreadable))) return false;
     run.looked += some.length;
-    if (keys === undefined) state.scan = next;
-    else state.keys += some.length;
+    state.keys += some.length;
+    state.scan = next;
   }
   return true;
 }
 
-/** A step of a scan: keys that match, and the cursor of the next one. */
-async function scanned({ context, match, bounds }: EraseRun, from: string) {
-  for await (const { texts, next } of scanRecords(context, "erase keys", match, from, bounds.call)) {
-    return { some: [...texts.keys()], next };
-  }
-  return { some: [], next: undefined };
+/**
+ * A step of a scan through all names of the database. One command.
+ *
+ * Redis' patterns are of bytes: `?` is one, and a set holds some. The archive's are of characters. So Redis matches
+ * only what is neither.
+ */
+async function scanned({ context, match, isChosen, bounds }: EraseRun, from: string): Promise<Page> {
+  const pattern = /[?[\\]/.test(match!) ? "*" : `*${match}`; // the name of a record is a prefix, and the key
+  const step = await scan(context.connection, WHAT, from, { match: pattern }, bounds.call);
+  const prefix = context.index.keys.record("");
+  const keys = step.keys.flatMap((name) => {
+    if (name.startsWith(prefix)) return [name.slice(prefix.length)];
+    return name.startsWith("tundra:") ? [] : [name];
+  });
+  return {
+    some: [...new Set(keys)].filter(isChosen),
+    unreadable: step.unreadable.filter((name) => isChosen(name) && !name.startsWith("tundra:")),
+    next: step.cursor === SCAN_START ? undefined : step.cursor,
+  };
 }
 
 /** The number of keys whose removal waits for a tick. */

@@ -233,6 +233,54 @@ describe("erase()", () => {
     assert(ttlMs > 11.9 * HOUR_MS && ttlMs <= 12 * HOUR_MS, `${ttlMs} ms`);
   });
 
+  it("by a pattern takes keys that no record tells of, and none of Tundra's own", async () => {
+    await archived({ "user:7:a": "one" });
+    const never = ["user:7:b", "user:7:\u00e9", "a user:7:c"];
+    await stack.raw("MSET", ...never.flatMap((key) => [key, "never marked"]), "tundra:other:rec:user:7:x", "not ours");
+    const before = await stack.everything();
+    await erase(store, { match: "user:7:?" }, { dryRun: true });
+    assertEquals(await stack.everything(), before);
+    await eraseAll({ match: "user:7:?" });
+    assertEquals([await stack.exists("user:7:a"), await stack.exists(...never)], [0, 1]);
+    await archived({ "user:8": "one" });
+    await eraseAll({ match: "*" });
+    assertEquals([await stack.exists(...never, "user:8"), await stack.exists("tundra:other:rec:user:7:x")], [0, 1]);
+    assertEquals([(await store.tick()).errors, await stack.exists("tundra:default:id")], [[], 1]);
+  });
+
+  it("by a pattern erases the others, and gives no proof, if one that matches is no UTF-8", async () => {
+    await archived({ "user:7:a": "one" });
+    const odd = new Uint8Array([...new TextEncoder().encode("user:7:"), 0xff]);
+    await stack.raw("SET", odd, "binary");
+    const report = await erase(store, { match: "user:7:*" });
+    assertEquals([report.done, report.errors.map(({ key, code }) => [key, code])], [false, [[
+      "user:7:\ufffd",
+      "BAD_ARGUMENT",
+    ]]]);
+    assertEquals([await stack.exists("user:7:a"), archive.names()], [0, []]);
+    await stack.raw("DEL", odd);
+    assertEquals((await eraseAll({ match: "user:7:*" })).failed, 0);
+  });
+
+  it("by a pattern gives no proof while a key without a record comes anew", async () => {
+    await archived({ "user:7:a": "one" });
+    const { listKeys } = archive.datastore;
+    let lists = 0;
+    const racing = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async listKeys(...args) {
+          if (++lists === 5) await stack.raw("SET", "user:7:b", "written in the middle of it");
+          return await listKeys(...args);
+        },
+      },
+    });
+    const first = await erase(racing, { match: "user:7:*" });
+    assert(lists > 5, `${lists} listings`);
+    assertEquals([first.done, await stack.exists("user:7:b")], [false, 1]);
+    assertEquals([(await erase(racing, { match: "user:7:*" })).done, await stack.exists("user:7:b")], [true, 0]);
+  });
+
   const between: [string, () => Promise<unknown>][] = [
     ["though no tick has archived it", async () => {
       await stack.raw("SET", "k:2", "anew");
