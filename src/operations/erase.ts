@@ -69,9 +69,10 @@ export interface EraseReport extends OperationReport {
   failed: number;
   /**
    * At most 100 of them: `CONFLICT` for keys that were written meanwhile, `BAD_ARGUMENT` for keys that match and are no
-   * UTF-8, which their application must delete, `CORRUPT` for damaged packs, `UNSUPPORTED` for
-   * packs that another key's record of another version may name, `UNAVAILABLE` for packs that another erasure has
-   * disturbed: the next call goes on with them.
+   * UTF-8, which their application must delete; `CORRUPT` and `UNSUPPORTED` for packs and objects that cannot be read,
+   * and what to do with them: until then the rest is erased, and `done` stays `false`; `UNSUPPORTED` for packs that
+   * another key's record of another version may name; `UNAVAILABLE` for packs that another erasure has disturbed: the
+   * next call goes on with them.
    */
   errors: KeyError[];
 }
@@ -131,7 +132,19 @@ async function eraseWith(
   const report = { versions: 0, objects: 0, moved: 0, waiting: 0 };
   const errors = keyErrors();
   const run: EraseRun = {
-    ...{ ...chosen, context, bounds, dryRun, maxKeys, looked: 0, id: "", report, erased: new Set(), errors },
+    ...{
+      ...chosen,
+      context,
+      bounds,
+      dryRun,
+      maxKeys,
+      looked: 0,
+      id: "",
+      report,
+      erased: new Set(),
+      errors,
+      reported: new Set(),
+    },
     ...NO_LOOK,
   };
   const state = await readEraseState(run);

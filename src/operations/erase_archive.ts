@@ -10,7 +10,8 @@ import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
-import { type Listed, OWN_START, ownPage, type OwnVersion, packEntries } from "./archive_walk.ts";
+import { type Listed, OWN_START, ownPage, type OwnVersion } from "./archive_walk.ts";
+import { areHidden, isDamage, listedIn, OTHERS, reportDamage } from "./erase_damage.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
@@ -30,9 +31,10 @@ type Kind = "values" | "tombstones";
 export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
   if (kind === "values" && state.keys === 0 && state.own === OWN_START) {
     await recordsOf(run, []); // for Redis' clock
-    state.sinceUs = run.clockUs;
+    Object.assign(state, { sinceUs: run.clockUs, isHidden: false });
   }
-  return await forOwnVersions(run, state, async (versions) => {
+  return await forOwnVersions(run, state, async ({ versions, unknown }) => {
+    if (await areHidden(run, unknown)) state.isHidden = true;
     const some = versions.filter(({ ver }) => isOfKind(state, kind, ver, goneOf(ver) !== undefined));
     for (let i = 0; i < some.length; i += MOST_NAMES) {
       const part = some.slice(i, i + MOST_NAMES);
@@ -49,23 +51,34 @@ function isOfKind({ sinceUs }: EraseState, kind: Kind, ver: string, isTombstone:
   return kind === "values" ? !isTombstone : isTombstone && versionMicros(ver) < sinceUs;
 }
 
+/** Objects of keys' own that were listed. */
+interface Part {
+  /** Versions of the chosen keys. */
+  versions: OwnVersion[];
+  /** Names that tell no key. */
+  unknown: string[];
+  /** The number of those that are not of the chosen keys, or tell no key. */
+  others: number;
+}
+
 /** Acts on versions in objects of the keys' own, some at a time; `false` if a bound was reached, or `act` says so. */
 async function forOwnVersions(
   run: EraseRun,
   state: EraseState,
-  act: (versions: OwnVersion[]) => Promise<boolean>,
+  act: (part: Part) => Promise<boolean>,
 ): Promise<boolean> {
   const { bounds, keys } = run;
   while (keys === undefined && state.own !== undefined) {
     if (!mayGoOn(run, REQUESTS)) return false;
-    const { versions, next } = await ownPage(bounds, state.own);
-    if (!await act(versions.filter(({ key }) => run.isChosen(key)))) return false;
-    run.looked += versions.length;
+    const { versions: all, unknown, next } = await ownPage(bounds, state.own);
+    const versions = all.filter(({ key }) => run.isChosen(key));
+    if (!await act({ versions, unknown, others: all.length - versions.length + unknown.length })) return false;
+    run.looked += all.length;
     state.own = next;
   }
   for (; keys !== undefined && state.keys < keys.length; state.keys++) {
     if (!mayGoOn(run, REQUESTS)) return false;
-    if (!await act(await versionsAlone(run, keys[state.keys]!))) return false;
+    if (!await act({ versions: await versionsAlone(run, keys[state.keys]!), unknown: [], others: 0 })) return false;
     run.looked++;
   }
   return true;
@@ -105,11 +118,9 @@ async function forPacks(run: EraseRun, state: EraseState, act: (pack: string) =>
   return true;
 }
 
-/** The versions of the keys in a pack; `undefined` if it went meanwhile: what it held may be in a pack put since. */
+/** The versions of the keys in a pack; `undefined` if it went meanwhile, or is unreadable. */
 async function chosenIn(run: EraseRun, pack: string): Promise<Listed[] | undefined> {
-  const directory = await packEntries(run.bounds, pack, new Map());
-  run.looked += directory?.entries.length ?? 0;
-  return directory?.entries.filter(({ key }) => run.isChosen(key));
+  return (await listedIn(run, pack))?.filter(({ key }) => run.isChosen(key));
 }
 
 /**
@@ -117,6 +128,7 @@ async function chosenIn(run: EraseRun, pack: string): Promise<Listed[] | undefin
  * operation may have put one meanwhile. Notes where tombstones are.
  */
 export async function proveValues(run: EraseRun, state: EraseState): Promise<boolean> {
+  if (state.isHidden) return anew(state);
   if (state.pack === "") {
     await noteErasure(run.context.index, run.bounds.call);
     state.tombstonePacks = [];
@@ -131,18 +143,15 @@ export async function proveValues(run: EraseRun, state: EraseState): Promise<boo
 }
 
 async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: Kind): Promise<void> {
-  const { context, bounds } = run;
-  const directory = await packEntries(bounds, pack, new Map());
-  run.looked += directory?.entries.length ?? 0;
-  const chosen =
-    directory?.entries.filter(({ key, ver, gone }) =>
-      run.isChosen(key) && isOfKind(state, kind, ver, gone !== undefined)
-    ) ?? [];
+  const { context } = run;
+  const entries = await listedIn(run, pack) ?? [];
+  const chosen = entries.filter(({ key, ver, gone }) =>
+    run.isChosen(key) && isOfKind(state, kind, ver, gone !== undefined)
+  );
   if (chosen.length === 0) return;
   if (!context.datastore.fetchRanges) {
     throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to read ranges: it is not");
   }
-  const { entries } = directory!;
   const records = await recordsOf(run, entries.map(({ key }) => key));
   const unsupported = entries.find(({ key }) => records.get(key) === undefined);
   if (unsupported !== undefined) return run.errors.add(unsupported.key, unsupportedRecord("erase", unsupported.key));
@@ -159,9 +168,9 @@ async function moveOthers(run: EraseRun, pack: string, kept: Listed[], records: 
   await mover.add(pack, kept.map(({ key, word }) => ({ key, ver: word, isNamed: records.get(key)?.ver === word })));
   await mover.flush();
   if (failure === undefined) return true;
-  // another erasure may have deleted it
-  if (!isNotFound(failure)) run.errors.add("", asTundraError(failure, `rewrite the pack ${pack}`));
-  return false;
+  if (isDamage(failure)) reportDamage(run, packName(run.context.tqname, pack), failure, OTHERS);
+  else if (!isNotFound(failure)) run.errors.add("", asTundraError(failure, `rewrite the pack ${pack}`));
+  return false; // another erasure may have deleted it
 }
 
 async function recordsOf(run: EraseRun, keys: string[]): Promise<Records> {
@@ -210,11 +219,11 @@ export async function provePacks(run: EraseRun, state: EraseState): Promise<bool
   });
 }
 
-/** Lists objects of the keys' own once more; `false` if a bound was reached, or there are some. */
+/** Lists objects of the keys' own once more; `false` if a bound was reached, or there are some, or may be. */
 export async function proveObjects(run: EraseRun, state: EraseState): Promise<boolean> {
-  return await forOwnVersions(run, state, (versions) => {
-    if (versions.length > 0) return Promise.resolve(anew(state));
-    state.proof.objects += versions.length;
-    return Promise.resolve(true);
+  return await forOwnVersions(run, state, async ({ versions, unknown, others }) => {
+    if (versions.length > 0 || await areHidden(run, unknown)) return anew(state);
+    state.proof.objects += others;
+    return true;
   });
 }

@@ -29,6 +29,8 @@ export interface EraseRun extends LastLook {
   /** Keys of which something was erased. */
   readonly erased: Set<string>;
   readonly errors: KeyErrors;
+  /** Objects that this call has reported. */
+  readonly reported: Set<string>;
 }
 
 /**
@@ -60,6 +62,8 @@ export interface EraseState {
   waiting: number;
   /** Packs up to this one are done; "" for none. */
   pack: string;
+  /** `true`: there are objects whose keys could not be told, among those that may be of the keys. */
+  isHidden: boolean;
   /** The time at which it began to erase values, microseconds: a later tombstone may stand above some that it has not seen. */
   sinceUs: number;
   /** Packs that hold tombstones of the keys; `undefined`: any may. */
@@ -74,7 +78,7 @@ export interface EraseState {
 
 /** The proof that nothing is left, by a listing and all directories of packs that were read after the last deletion. */
 export interface ErasureProof {
-  /** Objects of keys' own that were listed: all, or those under the names of the keys. None is of an erased key. */
+  /** Objects of keys' own that were listed, none of an erased key: with `match` all. A list of keys is looked up: 0. */
   objects: number;
   /** Packs whose directories were read. None holds a version of an erased key. */
   packs: number;
@@ -105,7 +109,14 @@ export function anew(state: EraseState): false {
 export async function readEraseState(run: EraseRun): Promise<EraseState> {
   const fresh: EraseState = {
     ...begin("removal"),
-    ...{ sinceUs: 0, tombstonePacks: undefined, provedUs: 0, proof: { objects: 0, packs: 0 }, erased: [] },
+    ...{
+      isHidden: false,
+      sinceUs: 0,
+      tombstonePacks: undefined,
+      provedUs: 0,
+      proof: { objects: 0, packs: 0 },
+      erased: [],
+    },
   };
   if (run.dryRun) return fresh;
   const text = await readCursor(run.context, await cursorOf(run), run.bounds.call);

@@ -19,7 +19,7 @@ import { unseal } from "../../src/archive/seal.ts";
 import { directoryPlace } from "../../src/archive/pack.ts";
 import { placeOf } from "../../src/archive/place.ts";
 import { parseRecord } from "../../src/scripts/prelude.ts";
-import { toUrlsafe } from "../../src/base/keys.ts";
+import { objectName, toUrlsafe } from "../../src/base/keys.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { oldArchive } from "../support/old_archive.ts";
@@ -281,6 +281,15 @@ describe("erase()", () => {
     assertEquals([(await erase(racing, { match: "user:7:*" })).done, await stack.exists("user:7:b")], [true, 0]);
   });
 
+  it("by a pattern counts what it has listed for its proof, and of a list only those under the names of its keys", async () => {
+    const alone = stack.store({ datastore: archive.datastore, packBytes: 0 });
+    await stack.raw("MSET", "user:7", "one", "user:8", "two", "user:9", "three");
+    await alone.dirty("user:7", "user:8", "user:9");
+    await alone.tick();
+    assertEquals((await eraseAll({ match: "user:7" })).proof, { objects: 2, packs: 0 });
+    assertEquals((await eraseAll(["user:8"])).proof, { objects: 0, packs: 0 });
+  });
+
   const between: [string, () => Promise<unknown>][] = [
     ["though no tick has archived it", async () => {
       await stack.raw("SET", "k:2", "anew");
@@ -350,15 +359,98 @@ describe("erase()", () => {
     assertEquals(/anew/.test(await everyByte()), false);
   });
 
-  it("leaves a pack of which another key is damaged, and says so", async () => {
-    const noise = (n: number) => Array.from({ length: 30_000 }, (_, i) => ((i * n * 7919) % 36).toString(36)).join("");
-    await archived({ a: noise(3), b: noise(5), c: noise(7) });
-    const [pack] = archive.packs();
-    const entries = await archive.entries(pack!);
-    archive.objects.get(pack!)![entries.find(({ key }) => key === "c")!.offset + 50]! ^= 1;
-    const report = await erase(store, ["a"]);
-    assertEquals([report.done, report.proof, report.errors.map(({ code }) => code)], [false, undefined, ["CORRUPT"]]);
-    assert(archive.packs().includes(pack!));
+  describe("beside damage", () => {
+    /** A text that no compression makes much shorter: it fills a block. */
+    const noise = (seed: number) => {
+      let [state, made] = [seed, ""];
+      while (made.length < 30_000) made += (state = (state * 48_271) % 2_147_483_647).toString(36);
+      return made;
+    };
+
+    /** A pack with a block for each key, of which that of one key is damaged; and one with a value of `a` besides. */
+    async function damaged(key: string): Promise<string> {
+      await archived({ a: noise(3), b: noise(5), c: noise(7) });
+      const [pack] = archive.packs();
+      const entries = await archive.entries(pack!);
+      assertEquals(new Set(entries.map(({ offset }) => offset)).size, 3);
+      const { offset } = entries.find((entry) => entry.key === key)!;
+      archive.objects.get(pack!)![offset + 50]! ^= 1;
+      await archived({ a: "newer", d: "beside it" });
+      return pack!;
+    }
+
+    /** The versions of a key in packs but one. */
+    const held = async (key: string, but?: string) => {
+      const packs = await Promise.all(archive.packs().filter((pack) => pack !== but).map(archive.entries));
+      return packs.flat().filter((entry) => entry.key === key);
+    };
+
+    it("of a block that holds other keys leaves the pack, erases the rest, and says so in each call", async () => {
+      const pack = await damaged("c");
+      for (let call = 1; call <= 3; call++) {
+        const { done, proof, errors } = await erase(store, ["a"]);
+        assertEquals([done, proof, errors.map(({ code }) => code)], [false, undefined, ["CORRUPT"]]);
+        assert(errors[0]!.message.includes(pack) && errors[0]!.message.includes("backup"), errors[0]!.message);
+        assertEquals([archive.packs().includes(pack), (await everyByte().catch(String)).includes("newer")], [
+          true,
+          false,
+        ]);
+      }
+      await store.evict("d");
+      await store.ensureKs("d");
+      assertEquals(await stack.get("d"), "beside it");
+    });
+
+    it("of a block that holds chosen keys alone needs not read it, and ends", async () => {
+      const pack = await damaged("a");
+      const { failed, proof } = await eraseAll(["a"]);
+      assertEquals([failed, proof?.packs, archive.packs().includes(pack)], [0, archive.packs().length, false]);
+      await store.evict("b", "c", "d");
+      await store.ensureKs("b", "c", "d");
+      assertEquals([await stack.get("b"), await stack.get("c"), await stack.get("d")], [
+        noise(5),
+        noise(7),
+        "beside it",
+      ]);
+    });
+
+    it("of a pack's directory, which may name the keys, erases what it can, and ends once that pack is gone", async () => {
+      await archived({ x: "1", y: "2" });
+      const [unreadable] = archive.packs();
+      const bytes = archive.objects.get(unreadable!)!;
+      const { offset } = directoryPlace(bytes.subarray(0, 16), unreadable!);
+      bytes[offset + 20]! ^= 1;
+      await archived({ a: "secret", b: "2" });
+      await archived({ a: "secret too", b: "3" });
+      const dry = await erase(store, ["a"], { dryRun: true });
+      assertEquals([dry.done, dry.versions, dry.errors.map(({ code }) => code)], [true, 2, ["CORRUPT"]]);
+      for (let call = 1; call <= 3; call++) {
+        const { done, proof, errors } = await erase(store, ["a"]);
+        assertEquals([done, proof, errors.map(({ code }) => code)], [false, undefined, ["CORRUPT"]]);
+        assert(errors[0]!.message.includes(unreadable!) && errors[0]!.message.includes("copy"), errors[0]!.message);
+        assertEquals((await held("a", unreadable)).filter(({ gone }) => gone === undefined), [], `call ${call}`);
+      }
+      archive.objects.delete(unreadable!);
+      const { failed, proof } = await eraseAll(["a"]);
+      assertEquals([failed, proof?.packs, /secret/.test(await everyByte())], [0, archive.packs().length, false]);
+      await store.evict("b");
+      await store.ensureKs("b");
+      assertEquals(await stack.get("b"), "3");
+    });
+
+    it("of an object whose name tells no key erases by a pattern what it can, and gives no proof", async () => {
+      await archived({ a: "1", b: "2" });
+      const name = await objectName({ tqname: "default" }, "a".repeat(300), "1764000000000001-0a1b2c3d");
+      archive.objects.set(name, new Uint8Array(500));
+      for (let call = 1; call <= 2; call++) {
+        const { done, errors } = await erase(store, { match: "a*" });
+        assertEquals([done, errors.map(({ code }) => code)], [false, ["CORRUPT"]]);
+        assertEquals((await held("a")).filter(({ gone }) => gone === undefined), []);
+        assert(errors[0]!.message.includes(name.slice(0, name.lastIndexOf("/") + 1)), errors[0]!.message);
+      }
+      archive.objects.delete(name);
+      assertEquals((await eraseAll({ match: "a*" })).failed, 0);
+    });
   });
 
   it("brings nothing back if it dies after any deletion and Redis is lost: moved values lie behind their tombstones", async () => {
