@@ -59,6 +59,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an erasure erases tombstones before it has proved that no value is left",
     play: "erasures",
+    met: 6,
     where: "src/operations/erase_run.ts",
     patches: [[
       '  "proof of values",\n  "tombstones",\n  "packed tombstones",',
@@ -83,7 +84,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an erasure deletes a pack of which a record was not told",
     play: "erasures",
-    met: 633,
+    met: 890,
     where: "src/operations/sweep_move.ts",
     patches: [['outcome === "moved" || outcome === "again"', 'outcome !== "erased"']],
   },
@@ -118,21 +119,21 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a repeated relocation does not know its own effect",
     play: "erasures",
-    met: 136,
+    met: 475,
     where: "relocate",
     patches: [["elseif texts[i] and r.ver == to then", "elseif false then"]],
   },
   {
     name: "a move does not look if something was erased meanwhile",
     play: "erasures",
-    met: 1731,
+    met: 513,
     where: "relocate",
     patches: [["or (texts[3] or '0') ~= ARGV[3]", ""]],
   },
   {
     name: "an erasure tells nobody that it looks what is left",
     play: "erasures",
-    met: 1731,
+    met: 513,
     where: "note_erasure",
     patches: [["redis.call('SET', KEYS[1], at)", ""]],
   },
