@@ -208,8 +208,9 @@ async function eraseStates({ context, bounds }: EraseRun): Promise<void> {
 /** Looks into all packs once more; `false` if a bound was reached, or some hold the keys. */
 export async function provePacks(run: EraseRun, state: EraseState): Promise<boolean> {
   if (state.pack === "") {
-    await eraseStates(run);
+    // a sweep that began before keeps nothing from now on, so none keeps names once these are gone
     state.provedUs = await noteErasure(run.context.index, run.bounds.call);
+    await eraseStates(run);
     state.proof = { objects: 0, packs: 0 };
   }
   return await forPacks(run, state, async (pack) => {

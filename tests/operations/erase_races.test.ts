@@ -10,11 +10,12 @@ import { placeOf } from "../../src/archive/place.ts";
 import { noteErasure } from "../../src/scripts/note_erasure.ts";
 import { readIndex } from "../../src/scripts/read_index.ts";
 import { relocate } from "../../src/scripts/relocate.ts";
+import { storeOnModel } from "../model/redis/store.ts";
 import { names, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
-import { HOUR_MS } from "../support/times.ts";
+import { HOUR_MS, HOUR_US } from "../support/times.ts";
 
 describe("an erasure, which deletes packs at once,", () => {
   const stack = withArchive();
@@ -162,6 +163,35 @@ describe("an erasure, which deletes packs at once,", () => {
     assertEquals(archive.packs(), before);
     assertEquals((await eraseAll(["x"], options)).failed, 0);
   });
+
+  for (const hour of [1, 20, 30, 47]) {
+    it(`makes no value beside its keys live longer that was removed ${hour} hours before: it goes with its tombstone`, async () => {
+      archive.objects.clear();
+      const { store, pass } = storeOnModel(archive.datastore);
+      const keys = ["n", "m", "x", "y", "z"];
+      await store.redis.mset(Object.fromEntries(keys.map((key) => [key, `value of ${key}`])));
+      await store.dirty(keys);
+      await store.tick();
+      pass(HOUR_US);
+      await store.del("n", "m");
+      await store.tick();
+      const values = async () =>
+        (await Promise.all(archive.packs().map(archive.entries))).flat().filter(({ key, gone }) =>
+          /^[nm]$/.test(key) && gone === undefined
+        );
+      for (let at = 1; (await values()).length > 0; at++) {
+        assertLessOrEqual(at, 5 * 24, "hours: 48 and a sweep, and a day's rest of what was moved");
+        pass(HOUR_US);
+        // the second one rewrites what the first one has moved
+        if (at === hour || at === hour + 1) await eraseAll([at === hour ? "x" : "y"], {}, store);
+        if (at % 24 === 0) {
+          assertEquals((await sweep(store)).done, true);
+          await store.tick();
+        }
+      }
+      assertEquals(await store.redis.exists("z"), 1);
+    });
+  }
 
   it("tells records once, though the answer was lost and it looked meanwhile: no pack is taken back that they name", async () => {
     const [x, y] = await old.pack(30, [{ key: "x" }, { key: "y" }]);

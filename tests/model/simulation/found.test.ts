@@ -4,26 +4,9 @@
  */
 import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type Datastore, memoryDatastore, type TundraStore, tundraStore } from "../../../mod.ts";
+import { type Datastore, memoryDatastore } from "../../../mod.ts";
 import { HOUR_US } from "../../support/times.ts";
-import { answerFrom, responseOf } from "../redis/endpoint.ts";
-import { modelRedis } from "../redis/redis.ts";
-
-/** Stores on a Redis whose clock the test sets; `beside` is one on another datastore. */
-function storeOnModel(
-  datastore: Datastore = memoryDatastore(),
-  other: Datastore = datastore,
-): { store: TundraStore; beside: TundraStore; pass(us: number): void; nowMs(): number } {
-  let nowUs = 1_800_000_000_000_000;
-  const redis = modelRedis(() => nowUs += 10);
-  const answer: typeof fetch = (_url, init) => Promise.resolve(responseOf(answerFrom(redis, init!.body as string)));
-  const connection = { url: "http://redis.model", token: "token", fetch: answer, enableAutoPipelining: false };
-  const [store, beside] = [datastore, other].map((each) => tundraStore(each, { redis: connection })) as [
-    TundraStore,
-    TundraStore,
-  ];
-  return { store, beside, pass: (us) => nowUs += us, nowMs: () => Math.floor(nowUs / 1000) };
-}
+import { storeOnModel } from "../redis/store.ts";
 
 describe("found by the simulation", () => {
   it("evict() calls a key that expired while it was evicted missing, not evicted", async () => {
