@@ -78,16 +78,18 @@ export interface EraseReport extends OperationReport {
 }
 
 /**
- * Erases keys, for a person's right to be forgotten: `del`, also of keys that no tick has seen, then every version, orphan and tombstone in the archive, in
- * whichever object it lies. Packs that hold some are rewritten and deleted at once. Then it lists what is left, and
- * reads all directories: the proof. A key that was written meanwhile is removed once more. Call it again until `done`.
+ * Erases keys, for a person's right to be forgotten: `del`, also of keys that no tick has seen, then every version,
+ * orphan and tombstone in the archive, in whichever object it lies. Packs that hold some are rewritten and deleted at
+ * once. Then it lists what is left, and reads all directories: the proof. A key that was written meanwhile is removed
+ * once more. Call it again until `done`, as long as `failed` is 0: what it reports as failed takes a person.
  *
  * It does not wait 48 hours, as sweeps do. So if Redis goes back to before it, erased keys are `LOST` instead of absent,
  * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.
  *
  * Cost: that of `del` and of ticks that archive the removals; with `match` three scans of the database, a command for
- * each 1,000 names; a listing for each key (for `match` one for each 1,000 objects), three times; 2 requests for each pack, three times; for each pack that holds some a request for each MB, a PUT, a
- * deletion, and 2 requests to Redis of 7 commands, twice if it holds both values and tombstones of theirs.
+ * each 1,000 names; a listing for each key (for `match` one for each 1,000 objects), three times; 2 requests for each
+ * pack, three times; for each pack that holds some a request for each MB, a PUT, a deletion, and 2 requests to Redis of
+ * 7 commands, twice if it holds both values and tombstones of theirs.
  *
  * @param keys keys, or `{ match }`: a pattern of Redis' `SCAN`
  * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive; `UNSUPPORTED` if the
@@ -100,8 +102,9 @@ export interface EraseReport extends OperationReport {
  * export async function forget(user: string) {
  *   const store = tundraFromEnv();
  *   for (;;) {
- *     const { done, proof } = await erase(store, { match: `user:${user}:*` });
+ *     const { done, proof, failed, errors } = await erase(store, { match: `user:${user}:*` });
  *     if (done) return proof;
+ *     if (failed > 0) throw new Error(errors[0]!.message);
  *   }
  * }
  * ```
@@ -132,29 +135,21 @@ async function eraseWith(
   const report = { versions: 0, objects: 0, moved: 0, waiting: 0 };
   const errors = keyErrors();
   const run: EraseRun = {
-    ...{
-      ...chosen,
-      context,
-      bounds,
-      dryRun,
-      maxKeys,
-      looked: 0,
-      id: "",
-      report,
-      erased: new Set(),
-      errors,
-      reported: new Set(),
-    },
+    ...{ ...chosen, context, bounds, dryRun, maxKeys, looked: 0, id: "" },
+    ...{ report, erased: new Set(), errors, reported: new Set() },
     ...NO_LOOK,
   };
-  const state = await readEraseState(run);
-  const owned = await ownedIndex(bounds);
-  run.id = owned?.id ?? "";
-  const done = await untilBound(bounds, () => owned === undefined ? removeFirst(run, state) : goOn(run, state));
-  const erased = await noteErased(run, state);
-  if (done) await dropEraseState(run);
-  else await saveEraseState(run, state);
-  const proof = done && !dryRun ? state.proof : undefined;
+  let begun: EraseState | undefined;
+  const done = await untilBound(bounds, async () => {
+    const state = await readEraseState(run);
+    const owned = await ownedIndex(bounds);
+    run.id = owned?.id ?? "";
+    begun = state;
+    return owned === undefined ? await removeFirst(run, state) : await goOn(run, state);
+  });
+  const erased = begun ? await noteErased(run, begun) : 0;
+  if (begun) await (done ? dropEraseState(run) : saveEraseState(run, begun));
+  const proof = done && !dryRun ? begun?.proof : undefined;
   return { ...bounds.report(done), erased, ...report, proof, ...errors.report() };
 }
 

@@ -121,13 +121,14 @@ export async function sweepArchive(
   if (!datastore.listKeys || !datastore.deleteKeys) {
     throw new TundraError("UNSUPPORTED", "Cannot sweep as the datastore must be able to list and delete: it is not");
   }
-  const lookedAtMs = monotonicMs();
-  const { id, nowUs, erasedUs } = await readIndex(index, [], bounds.call);
-  await checkIdentity(context, id, bounds.call);
   const report: SweepReport = {
     ...bounds.report(false),
     ...{ deleted: 0, moved: 0, kept: 0, objects: 0, deletedFor: {}, keptFor: {}, errors: [] },
   };
+  if (bounds.signal?.aborted) return report;
+  const lookedAtMs = monotonicMs();
+  const { id, nowUs, erasedUs } = await readIndex(index, [], bounds.call);
+  await checkIdentity(context, id, bounds.call);
   const end = (done: boolean) => {
     const { deleted, moved, errors } = report;
     if (!dryRun) context.onEvent?.({ type: "swept", deleted, moved, failed: errors.length });

@@ -6,12 +6,14 @@ import {
   activity,
   adopt,
   advise,
+  erase,
   list,
   type OperationReport,
   peek,
   probe,
   rebuild,
   restoreVersion,
+  sweep,
   verify,
   versions,
   warm,
@@ -57,6 +59,8 @@ describe("an operation that was aborted before it began", () => {
 
   const resumed: Record<string, () => Promise<OperationReport>> = {
     adopt: () => adopt(store, OPTIONS),
+    erase: () => erase(store, names(10), OPTIONS),
+    sweep: () => sweep(store, OPTIONS),
     advise: () => advise(store, OPTIONS),
     probe: () => probe(store, OPTIONS),
     rebuild: () => rebuild(store, OPTIONS),
