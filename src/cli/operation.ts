@@ -24,6 +24,8 @@ export interface OperationPlan<R extends OperationReport> {
   cumulative?: boolean;
   /** Milliseconds to wait before the next call; it ends if it is to wait for longer than `MOST_WAIT_MS` in a row. */
   waitMs?(report: R): number;
+  /** Tells that a call got nowhere, as something failed: it ends after `MOST_STUCK` of them in a row. */
+  isStuck?(report: R): boolean;
 }
 
 const LONGEST_MS = 12 * 60 * 60 * 1000;
@@ -31,6 +33,7 @@ const LONGEST_MS = 12 * 60 * 60 * 1000;
 const CALL_MS = 25_000;
 const LEAST_MS = 1_000;
 const MOST_WAIT_MS = 90_000;
+const MOST_STUCK = 3;
 
 /** Calls an operation until it is done, a deadline is reached, or the run is interrupted; the report of all calls. */
 export async function runOperation<R extends OperationReport>(run: Run, plan: OperationPlan<R>): Promise<R> {
@@ -41,6 +44,7 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
   let before = 0; // by the calls before this one
   let came = 0;
   let waited = 0;
+  let stuck = 0;
   try {
     for (;;) {
       const leftMs = deadlineMs - (performance.now() - from);
@@ -55,7 +59,8 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
       total = total === undefined ? report : sumOf(plan, total, report);
       if (!cumulative) before = came;
       const isOver = performance.now() - from >= deadlineMs - LEAST_MS;
-      if (report.done || dryRun || isOver || run.signal?.aborted) break;
+      stuck = plan.isStuck?.(report) ? stuck + 1 : 0;
+      if (report.done || dryRun || isOver || run.signal?.aborted || stuck >= MOST_STUCK) break;
       const waitMs = plan.waitMs?.(report) ?? 0;
       waited = waitMs > 0 ? waited + waitMs : 0;
       if (waited > MOST_WAIT_MS) break;

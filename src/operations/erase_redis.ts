@@ -2,9 +2,10 @@
  * Removes keys from Redis, and waits until ticks have archived that: else one would put a tombstone after the proof.
  * @module
  */
-import { asTundraError, badArgument, TundraError } from "../base/errors.ts";
+import { asTundraError, badArgument, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { del } from "../del.ts";
+import { readDead } from "../scripts/measure.ts";
 import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
@@ -54,6 +55,7 @@ export async function archiveRemovals(run: EraseRun, state: EraseState): Promise
       if (!mayClaim && error !== undefined) throw new TundraError(error.code, error.message);
       waiting = await countWaiting(run, keys);
     }
+    if (waiting > 0) await reportDead(run, keys);
     report.waiting = state.waiting += waiting;
     return true;
   });
@@ -137,6 +139,19 @@ async function scanned({ context, match, isChosen, bounds }: EraseRun, from: str
     unreadable: step.unreadable.filter((name) => isChosen(name) && !name.startsWith("tundra:")),
     next: step.cursor === SCAN_START ? undefined : step.cursor,
   };
+}
+
+/** Reports those whose removal no tick tries any more. */
+async function reportDead({ context, bounds, errors }: EraseRun, keys: string[]): Promise<void> {
+  const { dead } = await readDead(context.connection, WHAT, context.index.keys.dead, keys, bounds.call);
+  const some = keys.filter((_, i) => dead[i]);
+  const records = await readRecords(context, some, bounds.call);
+  for (const [i, key] of some.entries()) {
+    const [code = "", ...words] = records[i]?.error.split(" ") ?? [];
+    const must = "its removal must be archived: it is a dead letter; put the cause right, then call retryDead()";
+    const message = `Cannot erase ${show(key)} as ${must}. ${words.join(" ")}`;
+    errors.add(key, new TundraError(code === "" ? "UNAVAILABLE" : code as TundraErrorCode, message, { keys: [key] }));
+  }
 }
 
 /** The number of keys whose removal waits for a tick. */

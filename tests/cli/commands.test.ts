@@ -187,6 +187,18 @@ describe("commands", () => {
     assertEquals([missingInAll, damagedInAll], [1_100, 0]);
   });
 
+  it("end if they get nowhere, and say why: erase beside a damaged block", async () => {
+    await stack.raw("MSET", "a", "1", "b", "x".repeat(40_000));
+    await run(["adopt", "--yes"]);
+    await run(["tick", "--drain"]);
+    const pack = stack.objectNames().find((name) => name.includes("~packs"))!;
+    stack.s3.objects(BUCKET).get(pack)![60]! ^= 1;
+    const { exitCode, stdout, stderr } = await run(["erase", "a", "--yes"]);
+    assertEquals(exitCode, 1);
+    assertMatch(stdout, /CORRUPT/);
+    assertStringIncludes(stderr, "Not done");
+  });
+
   it("end at their deadline and go on the next time; tick --drain goes on by itself", async () => {
     const keys = names(50);
     await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));

@@ -359,6 +359,33 @@ describe("erase()", () => {
     assertEquals(/anew/.test(await everyByte()), false);
   });
 
+  it("names a key whose removal has become a dead letter, and ends once that is tried again", async () => {
+    let ill = false;
+    const groupOf = (key: string) => {
+      if (ill && key === "x") throw new TundraError("UNSUPPORTED", "no such tenant", { retryable: false });
+      return "";
+    };
+    const options = { datastore: archive.datastore, freezer: { ...deflateFreezer(), groupOf } };
+    store = stack.store(options);
+    await stack.raw("MSET", "x", "1", "y", "2");
+    await store.dirty("x", "y");
+    await store.tick();
+    await store.del("x");
+    ill = true;
+    while ((await store.tick({ retryBackoffMs: 0 })).dead === 0);
+    const { done, waiting, failed, errors } = await erase(store, ["x"]);
+    assertEquals([done, waiting, failed, errors.map(({ key, code }) => [key, code])], [false, 1, 1, [[
+      "x",
+      "UNSUPPORTED",
+    ]]]);
+    assert(errors[0]!.message.includes("retryDead"), errors[0]!.message);
+    ill = false;
+    await store.retryDead("x");
+    let report: EraseReport;
+    do report = await erase(store, ["x"]); while (!report.done && report.failed === 0);
+    assertEquals([report.done, report.failed], [true, 0]);
+  });
+
   describe("beside damage", () => {
     /** A text that no compression makes much shorter: it fills a block. */
     const noise = (seed: number) => {

@@ -35,7 +35,9 @@ export const eraseCommand: Command = {
         versions: a.versions + b.versions,
         objects: a.objects + b.objects,
         moved: a.moved + b.moved,
+        ...(b.failed === 0 && !b.done && { failed: a.failed, errors: a.errors }), // an aborted call has none
       }),
+      isStuck: ({ failed, waiting, versions, moved }) => failed > 0 && waiting + versions + moved === 0,
       waitMs: ({ waiting }) => waiting > 0 ? WAIT_MS : 0,
     });
     const { erased, errors, failed, moved, objects, proof, versions, waiting } = report;
