@@ -4,7 +4,7 @@
  */
 import type { CallOptions, Reply } from "../upstash/connection.ts";
 import { defineScript } from "../upstash/script.ts";
-import { type Checked, checkedOf } from "./check.ts";
+import { type Checked, checkedOf, TOUCH_MS } from "./check.ts";
 import { MARKED, MARKING } from "./mark.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
@@ -27,13 +27,19 @@ export interface DeclaredCommand {
   marks: boolean;
 }
 
-/** The outcome of a command: of all but the first, nothing was carried out. */
+/**
+ * The outcome of a command: of all but the first, nothing was carried out. `idle`: keys that are there, are not marked,
+ * and whose use has to be noted.
+ */
 export type CommandOutcome =
-  | { reply: Reply; marked: string[] }
+  | { reply: Reply; marked: string[]; idle: string[] }
   | { error: string }
   | { id: string }
   | { evicted: Checked }
   | { unsupported: string[] };
+
+/** The largest integer of Redis. */
+const LARGEST = "9223372036854775807";
 
 /**
  * A command runs only if the keys that it reads and changes are not evicted, and what it changed is marked.
@@ -41,7 +47,9 @@ export type CommandOutcome =
  *     KEYS  dirty, dead, stats, id, n records, n keys, tick
  *     ARGV  database, freezeDelayMs, the id that may be used though it is no final one ('-': none), name the unknown
  *           ones (0 1), marks (0 1), tells (0 1), uses (one letter a key: r w o -), the command
- *     OUT   code, and: D done: the reply, and the letters of what was marked, one a key (r changed, g removed, - not)
+ *     OUT   code, and: D done: the reply, the letters of what was marked, one a key (r changed, g removed, - not), and
+ *               the numbers of the keys whose use is to be noted
+ *             L done, as D: the texts 9223372036854775807 in the reply are integers
  *             X the command failed: its error   I the id has to be looked at first: the id
  *             E evicted: the id, then for each key to bring back what `check` says: index, code, record
  *             U records of another version: the numbers of the keys
@@ -49,7 +57,10 @@ export type CommandOutcome =
  *           stays removed. Like the command alone, a copy that comes late is carried out once more
  *
  * - Nothing is marked if the command fails, as Redis' commands fail before they write.
- * - A key that is replaced need not be there. If it is missing afterwards, the command has removed it.
+ * - A key that is replaced need not be there. If it is missing afterwards, the command has removed it, unless a reply of
+ *   nothing says that it has not: then what is archived stays.
+ * - Lua's numbers have 53 bits. JavaScript's have as many, so that is no matter, but what Lua rounds up to 2^63 is no
+ *   integer any more, and Redis would reply the least one.
  */
 const COMMAND = defineScript(
   "command",
@@ -57,6 +68,7 @@ const COMMAND = defineScript(
   `
 ${PRELUDE}
 local DIRTY, DEAD = KEYS[1], KEYS[2]
+local TOUCH_MS = ${TOUCH_MS}
 local n = (#KEYS - 5) / 2
 local delay, uses = tonumber(ARGV[2]), ARGV[7]
 local found, texts = redis.call('MGET', KEYS[#KEYS], unpack(KEYS, 4, 4 + n)), {}
@@ -92,10 +104,26 @@ ${MARKING}
 local reply = redis.pcall(ARGV[8], unpack(ARGV, 9))
 if type(reply) == 'table' and reply.err then return { 'X', reply.err } end
 local nothing = reply == 0 or not reply or type(reply) == 'table' and not reply.ok and #reply == 0
-local marks = {}
-for i = 1, n do marks[i] = '-' end
+local code, marks, idle = 'D', {}, {}
+local function shown(x)
+  if type(x) ~= 'number' or x < 9223372036854775808 then return x end
+  code = 'L'
+  return '${LARGEST}'
+end
+if type(reply) == 'table' then
+  for i = 1, #reply do reply[i] = shown(reply[i]) end
+else
+  reply = shown(reply)
+end
+for i = 1, n do
+  local r = records[i]
+  marks[i] = '-'
+  if string.sub(uses, i, i) ~= '-' and there[i] and found[i + 2] and r.flag ~= 'e' and r.touch < now - TOUCH_MS then
+    idle[#idle + 1] = i
+  end
+end
 if ARGV[5] == '0' or ARGV[6] == '1' and nothing or not string.match(uses, '[wo]') then
-  return { 'D', reply, table.concat(marks) }
+  return { code, reply, table.concat(marks), idle }
 end
 local left = existing(5 + n, n)
 for i = 1, n do
@@ -103,7 +131,7 @@ for i = 1, n do
   if use == 'w' or use == 'o' then
     if left[i] then
       marks[i] = 'r'
-    elseif (there[i] or use == 'o') and
+    elseif (there[i] or use == 'o' and reply) and
       (r.flag == 'm' or (r.flag == 'r' or r.flag == 'e') and (r.rev > 0 or evictable(r))) then
       marks[i] = 'g'
     end
@@ -111,7 +139,7 @@ for i = 1, n do
   end
 end
 
-${MARKED}return { 'D', reply, table.concat(marks) }
+${MARKED}return { code, reply, table.concat(marks), idle }
 `,
 );
 
@@ -139,10 +167,17 @@ export async function runCommand(
     ],
     call,
   ) as [string, ...Reply[]];
-  const [code, first, second] = reply;
+  const [code, first, second, third] = reply;
   switch (code) {
     case "D":
-      return { reply: first ?? null, marked: keys.filter((_, i) => (second as string)[i] !== "-") };
+    case "L": {
+      const isMarked = keys.map((_, i) => (second as string)[i] !== "-");
+      return {
+        reply: code === "L" ? withLargest(first!) : first ?? null,
+        marked: keys.filter((_, i) => isMarked[i]),
+        idle: (third as number[]).filter((i) => !isMarked[i - 1]).map((i) => keys[i - 1]!),
+      };
+    }
     case "X":
       return { error: first as string };
     case "I":
@@ -152,4 +187,10 @@ export async function runCommand(
     default:
       return { unsupported: (reply.slice(1) as number[]).map((i) => keys[i - 1]!) };
   }
+}
+
+/** A reply of integers, of which some came as text. */
+function withLargest(reply: Reply): Reply {
+  if (Array.isArray(reply)) return reply.map(withLargest);
+  return reply === LARGEST ? Number(LARGEST) : reply;
 }

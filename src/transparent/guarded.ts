@@ -13,6 +13,7 @@ import type { Checked } from "../scripts/check.ts";
 import { runCommand } from "../scripts/command.ts";
 import { bytes, type Reply } from "../upstash/connection.ts";
 import { namedError } from "../upstash/requester.ts";
+import { touchIdle } from "./noted.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 
@@ -43,7 +44,9 @@ async function guarded(
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const outcome = await runCommand(context.index, declared, { ...settings, allowed }, { signal: request.signal });
     if ("reply" in outcome) {
-      uses.note(ours);
+      const { idle } = outcome;
+      const isTouched = idle.length === 0 || await touchIdle(context, idle).then(() => true, () => false);
+      uses.note(isTouched ? ours : ours.filter((key) => !idle.includes(key))); // else tried again at the next use
       tell({ type: "marked", command, keys: outcome.marked });
       return { result: shownReply(outcome.reply), error: undefined };
     }

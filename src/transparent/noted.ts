@@ -3,7 +3,10 @@
  * @module
  */
 import { monotonicMs } from "../base/platform.ts";
+import type { Context } from "../core/context.ts";
+import { leastEvicted } from "../core/policy.ts";
 import { TOUCH_MS } from "../scripts/check.ts";
+import { touch } from "../scripts/touch.ts";
 
 /** Keys that are remembered: some 1 MB. The use of others is noted again sooner. */
 const MOST_KEYS = 10_000;
@@ -32,4 +35,9 @@ export function usesOf(): Uses {
       }
     },
   };
+}
+
+/** Notes the use of keys that have been idle. One request; those that have been evicted meanwhile stay away. */
+export async function touchIdle(context: Context, keys: string[]): Promise<void> {
+  await touch(context.index, keys, (key) => leastEvicted(context, key));
 }
