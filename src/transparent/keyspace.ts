@@ -11,6 +11,7 @@ import { parseRecord } from "../scripts/prelude.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
+import { optionsOf } from "./options.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 
@@ -112,7 +113,7 @@ export function hideOwn({ name, words }: Plan, answer: RequestAnswer): RequestAn
   if (name === "keys") return { ...answer, result: (answer.result as string[]).filter((key) => !isOwn(key)) };
   if (name !== "scan") return answer;
   const [cursor, names] = answer.result as [string, string[]];
-  const stride = words.some((word) => word.toUpperCase() === "WITHTYPE") ? 2 : 1;
+  const stride = optionsOf(name, words).options.some((option) => option.name === "withtype") ? 2 : 1;
   return { ...answer, result: [cursor, names.filter((_, i) => !isOwn(names[i - i % stride]!))] };
 }
 
@@ -136,17 +137,17 @@ async function keysOfAll(transparent: Transparent, plan: Plan, request: Request)
 }
 
 async function scanOfAll(transparent: Transparent, plan: Plan, request: Request): Promise<RequestAnswer> {
-  const upper = plan.words.map((word) => word.toUpperCase());
-  if (upper.includes("TYPE") || upper.includes("WITHTYPE")) {
+  const { options } = optionsOf(plan.name, plan.words);
+  if (options.some(({ name }) => name === "type" || name === "withtype")) {
     throw new TundraError(
       "UNSUPPORTED",
       "Cannot run SCAN with a type on a transparent client with evicted: true as Redis must know the type of every key",
     );
   }
   // records are to be found by any pattern
-  const at = upper.indexOf("MATCH", 2);
-  const matches = at < 0 ? () => true : globOf(plan.words[at + 1] ?? "");
-  const body = at < 0 ? plan.words : [...plan.words.slice(0, at), ...plan.words.slice(at + 2)];
+  const at = options.filter(({ name }) => name === "match").map(({ at }) => at);
+  const matches = at.length === 0 ? () => true : globOf(plan.words[at.at(-1)! + 1] ?? "");
+  const body = plan.words.filter((_, i) => !at.includes(i) && !at.includes(i - 1));
   const answer = await transparent.inner.request<[string, string[]]>({ ...request, body });
   if (answer.error !== undefined) return answer;
   const [cursor, names] = answer.result!;

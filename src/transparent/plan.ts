@@ -2,9 +2,10 @@
  * A command is read: its keys, what it does with each, and whether it can be carried out.
  * @module
  */
-import { show, TundraError } from "../base/errors.ts";
+import { badArgument, show, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import type { Use } from "../scripts/command.ts";
+import { optionsOf } from "./options.ts";
 import { specOf, tells } from "./table.ts";
 
 /** A command that can be carried out. */
@@ -37,23 +38,27 @@ const ALONE = new Set(
 /** Lua hands a command so many words at most: it ends near 8,000. */
 const MOST_WORDS = 7_000;
 
+/** The advice to who moves a key to another database. */
+const ELSEWHERE = "read the value, write it there, and delete it here";
+
 /** The advice to who sends a command that is refused. */
 const INSTEAD: Readonly<Record<string, string>> = {
   flushdb: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
   flushall: "delete the keys with del(), or see store.redis and docs/limits.md for what an empty database means",
   swapdb: "an index and its keys must stay together",
-  move: "an index belongs to one database: read the value, write it there, and delete it here",
-  migrate: "an index belongs to one database: read the value, write it there, and delete it here",
+  move: `an index belongs to one database: ${ELSEWHERE}`,
+  migrate: `an index belongs to one database: ${ELSEWHERE}`,
 };
 
 /**
  * Reads a command.
  *
  * @param isOurs tells which keys the client looks after
- * @throws {TundraError} `UNSUPPORTED` for a command that is refused or not known, `BAD_ARGUMENT` for a key that is none
+ * @throws {TundraError} `UNSUPPORTED` for a command that is refused or not known, `BAD_ARGUMENT` for a key or another
+ * word that is none
  */
 export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean): Plan {
-  const words = raw.map(String);
+  const words = wordsOf(raw);
   const name = (words[0] ?? "").toLowerCase();
   const spec = specFor(name, words);
   const uses = new Map<string, Use | "d">();
@@ -80,6 +85,15 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
   };
 }
 
+/** The words of a command as text. What JSON cannot carry is none: a server would take `undefined` and `NaN` for null. */
+function wordsOf(raw: readonly unknown[]): string[] {
+  return raw.map((word) => {
+    if (["string", "boolean", "bigint"].includes(typeof word) || Number.isFinite(word)) return String(word);
+    const name = shown(String(raw[0]).toLowerCase());
+    throw badArgument(`run ${name}`, "an argument", "text, a boolean or a finite number", word);
+  });
+}
+
 /** The error for a command that is not carried out. */
 function refused(name: string, why: string): TundraError {
   return new TundraError("UNSUPPORTED", `Cannot run ${shown(name)} on a transparent client as ${why}`);
@@ -101,32 +115,32 @@ function specFor(name: string, command: readonly string[]): string {
         : `evicted keys would be lost or come back: ${instead}`,
     );
   }
-  const conditional = (at: number, ...words: string[]) => has(command, at, ...words) ? "w1" : "o1";
+  const { options, areKnown } = optionsOf(name, command);
+  const hasOption = (option: string) => options.some(({ name }) => name === option);
+  // an option that is not known may be a condition: then it must be seen what is there
+  const always = areKnown ? spec : spec.replace(/(^|,)o/g, "$1w");
   switch (name) {
     case "set":
-      return conditional(3, "NX", "XX", "GET", "KEEPTTL");
+      return areKnown ? "o1" : "w1";
     case "json.set":
-      return command[2] === "$" || command[2] === "." ? conditional(4, "NX", "XX") : "w1";
+      return areKnown && (command[2] === "$" || command[2] === ".") ? "o1" : "w1";
     case "restore":
-      return has(command, 4, "REPLACE") ? "o1" : "w1";
+      return areKnown && hasOption("replace") ? "o1" : "w1";
     case "copy":
-      return has(command, 3, "REPLACE") ? spec : "r1,w2";
+      if (hasOption("db")) throw refused(name, `an index belongs to one database: ${ELSEWHERE}`);
+      return hasOption("replace") ? always : "r1,w2";
     case "sort":
     case "sort_ro":
-      if (patterns(command).some((pattern) => pattern.includes("*"))) {
+      for (const { name: option, at } of options) {
+        if ((option !== "by" && option !== "get") || !command[at + 1]?.includes("*")) continue;
         throw refused(name, "its BY and GET must name no other keys: which ones they are is only known to the server");
       }
   }
-  return spec;
+  return always;
 }
 
 function has(command: readonly string[], from: number, ...words: string[]): boolean {
   return command.slice(from).some((word) => words.includes(word.toUpperCase()));
-}
-
-/** The arguments after BY and GET. */
-function patterns(command: readonly string[]): string[] {
-  return command.filter((_, i) => i > 2 && ["BY", "GET"].includes(command[i - 1]!.toUpperCase()));
 }
 
 const PART = /^([rwod])(?:(\d+)|@([a-z]+))(?:(#)|\*(\d*)(?::(\d))?)?~?$/;
@@ -136,19 +150,20 @@ function* placesIn(spec: string, command: readonly string[]): Generator<[number,
   const keepsLast = spec.endsWith("~");
   for (const part of spec === "" ? [] : spec.split(",")) {
     const [, use, index, word, counted, step, share] = PART.exec(part)!;
-    let from = Number(index);
-    if (word !== undefined) {
-      const at = command.findIndex((each, i) => i > 0 && each.toLowerCase() === word);
-      if (at < 0) continue;
-      from = at + 1;
+    const begins = word === undefined
+      ? [Number(index)]
+      : optionsOf(command[0]!.toLowerCase(), command).options.filter(({ name }) => name === word).map(({ at }) =>
+        at + 1
+      );
+    for (let from of begins) {
+      let to = part.includes("*") ? command.length - 1 : from;
+      if (share !== undefined) to = from + Math.floor((command.length - from) / Number(share)) - 1;
+      if (counted !== undefined) {
+        to = from + Number(command[from] ?? 0);
+        from++;
+      }
+      if (keepsLast) to--;
+      for (let at = from; at <= to && at < command.length; at += Number(step || 1)) yield [at, use as Use | "d"];
     }
-    let to = part.includes("*") ? command.length - 1 : from;
-    if (share !== undefined) to = from + Math.floor((command.length - from) / Number(share)) - 1;
-    if (counted !== undefined) {
-      to = from + Number(command[from] ?? 0);
-      from++;
-    }
-    if (keepsLast) to--;
-    for (let at = from; at <= to && at < command.length; at += Number(step || 1)) yield [at, use as Use | "d"];
   }
 }

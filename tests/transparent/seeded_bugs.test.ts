@@ -21,10 +21,10 @@ const BUGS: [name: string, file: string, from: string, to: string][] = [
   ["writes beside an evicted value", "scripts/command.ts", "if #needed > 2 then return needed end", ""],
   ["does not mark a change", "scripts/command.ts", "if marks[i] ~= '-' then mark(i, r, marks[i]) end", ""],
   ["does not mark a removal", "scripts/command.ts", "marks[i] = 'g'", "marks[i] = '-'"],
-  ["keeps what was replaced by nothing", "scripts/command.ts", "(there[i] or use == 'o')", "there[i]"],
+  ["keeps what was replaced by nothing", "scripts/command.ts", "(there[i] or use == 'o' and reply)", "there[i]"],
   ["takes every empty reply for no change", "scripts/command.ts", "ARGV[6] == '1' and nothing", "nothing"],
-  ["takes a condition of SET for none", "transparent/plan.ts", `conditional(3, "NX", "XX", "GET", "KEEPTTL")`, `"o1"`],
-  ["takes COPY for a replacement", "transparent/plan.ts", `has(command, 3, "REPLACE") ? spec : "r1,w2"`, "spec"],
+  ["takes a condition of SET for none", "transparent/plan.ts", `return areKnown ? "o1" : "w1"`, `return "o1"`],
+  ["takes COPY for a replacement", "transparent/plan.ts", `hasOption("replace") ? always : "r1,w2"`, "always"],
   [
     "forgets that a key is used twice",
     "transparent/plan.ts",
@@ -49,7 +49,7 @@ const BUGS: [name: string, file: string, from: string, to: string][] = [
   [
     "does not bring back what a batch may empty",
     "transparent/batch.ts",
-    `(use === "o" && !REPLACING.has(plan.name))`,
+    `(use === "o" && !REPLACING.has(name))`,
     "false",
   ],
   ["does not mark in batches", "transparent/batch.ts", "transparent.mark ? marksOf", "false ? marksOf"],

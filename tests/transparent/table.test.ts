@@ -98,10 +98,16 @@ describe("the table of a transparent client", () => {
       "SET a 1 NX": "a:w",
       "set a 1 keepttl": "a:w",
       "SET a NX": "a:o", // a value, not a condition
+      "SET a 1 PXAT 9 EX 9": "a:o",
+      "SET a 1 EX": "a:w",
+      "SET a 1 IFEQ old": "a:w",
+      "SET a 1 EX 9 IFDNE old": "a:w",
+      "SET a 1 WHAT COMES": "a:w",
       "MSET a 1 b 2": "a:o b:o",
       "MSETNX a 1 b 2": "a:w b:w",
       "COPY a b": "a:r b:w",
       "COPY a b REPLACE": "a:r b:o",
+      "COPY a b WHAT REPLACE": "a:r b:w",
       "RENAME a b": "a:w b:o",
       "RENAME a a": "a:w",
       "SUNIONSTORE a a b": "a:w b:r",
@@ -112,26 +118,47 @@ describe("the table of a transparent client", () => {
       "XGROUP CREATE a g $": "a:w",
       "OBJECT ENCODING a": "a:r",
       "BITOP AND d a b": "d:o a:r b:r",
+      "XREAD STREAMS streams b 0 0": "streams:r b:r",
+      "XREADGROUP GROUP streams c COUNT 1 STREAMS k >": "k:w",
+      "XREADGROUP COUNT 1 GROUP g streams STREAMS k >": "k:w",
+      "XREADGROUP GROUP g c CLAIM 9 STREAMS k >": "k:w",
       "GEORADIUS a 1 2 3 m STORE d": "a:r d:o",
+      "GEORADIUS store 1 2 3 m ASC STORE d": "store:r d:o",
+      "GEORADIUSBYMEMBER a store 3 m COUNT 1 STOREDIST d": "a:r d:o",
+      "GEORADIUSBYMEMBER a store 3 m WHAT STORE d": "a:r d:w",
+      "GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 km ASC COUNT 1 ANY STOREDIST": "d:o a:r",
+      "GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 km IF x": "d:w a:r",
+      "ZRANGESTORE d a 0 -1 REV LIMIT 0 1": "d:o a:r",
+      "ZRANGESTORE d a 0 -1 IF": "d:w a:r",
+      "ZUNIONSTORE d 1 a AGGREGATE MAX IF": "d:w a:r",
       "SORT a LIMIT 0 1 STORE d": "a:r d:o",
+      "SORT store STORE d": "store:r d:o",
+      "SORT a BY store STORE d": "a:r d:o",
+      "SORT a GET # WHAT STORE d": "a:r d:w",
+      "SETEX a 9 1 NX": "a:w",
+      "RENAME a b NX": "a:w b:w",
       "LMPOP 2 a b LEFT": "a:w b:w",
       "EVAL s 2 a b x y": "a:w b:w",
       "EVAL_RO s 1 a x": "a:r",
       "EVAL s 0 x": "",
       "JSON.SET a $ 1": "a:o",
       "JSON.SET a $ 1 XX": "a:w",
+      "JSON.SET a $ 1 WHAT": "a:w",
       "JSON.SET a $.b 1": "a:w",
       "JSON.MGET a b $": "a:r b:r",
       "JSON.MSET a $ 1 b $.c 2": "a:w b:w",
       "RESTORE a 0 x": "a:w",
       "RESTORE a 0 x REPLACE": "a:o",
+      "RESTORE a 0 x REPLACE ABSTTL IDLETIME 5 FREQ 1": "a:o",
+      "RESTORE a 0 x REPLACE WHAT": "a:w",
       "PING": "",
     };
     for (const [command, found] of Object.entries(expected)) assertEquals([command, keys(command)], [command, found]);
   });
 
   it("refuses what it does not know, and patterns that name other keys", () => {
-    for (const command of ["FOO a", "FLUSHDB", "SWAPDB 0 1", "MOVE a 1", "SORT a BY w_*", "SORT a GET v_*", ""]) {
+    const refused = ["FOO a", "FLUSHDB", "SWAPDB 0 1", "MOVE a 1", "SORT a BY w_*", "SORT_RO a ASC GET v_*", ""];
+    for (const command of [...refused, "COPY a b DB 1", "COPY a b REPLACE DB 1", "copy a b db replace"]) {
       try {
         planOf(command.split(" "), () => true);
       } catch (error) {
@@ -141,6 +168,7 @@ describe("the table of a transparent client", () => {
       throw new Error(`${command} must be refused`);
     }
     assertEquals(planOf(["SORT", "a", "BY", "nosort", "GET", "#"], () => true).keys, ["a"]);
+    assertEquals(planOf(["SORT", "by", "STORE", "w_*"], () => true).keys, ["by", "w_*"]);
   });
 });
 
