@@ -2,12 +2,14 @@
  * Several commands in one request: a pipeline, or a transaction.
  * @module
  */
-import type { TundraError } from "../base/errors.ts";
+import { errors } from "@upstash/redis";
+import { TundraError } from "../base/errors.ts";
 import { dirtyError } from "../dirty.ts";
 import { markCommands, noteUnmarked } from "../dirty_in.ts";
 import type { MarkException } from "../scripts/mark.ts";
+import { ownFailure, partOf } from "./failures.ts";
 import { hideOwn } from "./keyspace.ts";
-import type { Request, RequestAnswer, Transparent } from "./parts.ts";
+import type { Outcome, Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { readFirst, readsFirst } from "./reads.ts";
 
@@ -19,45 +21,80 @@ const REPLACING = new Set(["set", "setex", "psetex", "mset", "json.set", "restor
  *
  * Commands that only read are sent first, and those whose answers are empty are read again. Else the keys of all
  * commands are brought back first, and the marks travel in the same request as the commands, behind them.
+ *
+ * @returns for each command its answer; or its own failure, in a pipeline: a transaction fails as a whole
  */
 export async function runBatch(
   transparent: Transparent,
   plans: Plan[],
   request: Request,
   path: "pipeline" | "multi-exec",
-): Promise<RequestAnswer[]> {
-  const { inner } = transparent;
-  const commands = request.body as unknown[][];
+): Promise<Outcome[]> {
   const concerned = plans.filter(({ ours }) => ours.length > 0);
   if (path === "pipeline" && transparent.ensure && concerned.length > 0 && concerned.every(readsFirst)) {
-    const answers = await readFirst(transparent, plans, request);
-    return plans.map((plan, i) => hideOwn(plan, answers[i]!));
+    const outcomes = await readFirst(transparent, plans, request);
+    return plans.map((plan, i) => outcomeOf(plan, outcomes[i]!));
   }
-  if (transparent.ensure) await bringAllBack(transparent, concerned);
-  const marks = transparent.mark ? marksOf(transparent, concerned, path) : [];
-  const body = [...commands, ...marks.map(({ words }) => words)];
-  const answers = await inner.request({ ...request, body }) as unknown as RequestAnswer[];
-  settleMarks(transparent, marks, answers.slice(commands.length), path, replacedBy(plans, answers));
-  return plans.map((plan, i) => hideOwn(plan, answers[i]!));
+  const failure = transparent.ensure ? await bringAllBack(transparent, concerned) : undefined;
+  const failures = plans.map((plan) => failure && partOf(failure, neededBy(plan)));
+  if (failure !== undefined && (path === "multi-exec" || failures.every((each) => each === undefined))) throw failure;
+  const isSent = plans.map((_, i) => failures[i] === undefined);
+  const body = (request.body as unknown[][]).filter((_, i) => isSent[i]);
+  const sent = await send(transparent, plans.filter((_, i) => isSent[i]), { ...request, body }, path);
+  return plans.map((plan, i) => failures[i] ?? outcomeOf(plan, sent.shift()!));
 }
 
-/** Brings back all that is read or changed; what is replaced for certain may stay away. */
-async function bringAllBack({ store, uses }: Transparent, plans: Plan[]): Promise<void> {
-  const keys = new Set<string>();
-  for (const plan of plans) {
-    plan.keys.forEach((key, i) => {
-      const use = plan.uses[i];
-      if (use === "r" || use === "w" || (use === "o" && !REPLACING.has(plan.name))) keys.add(key);
-    });
+function outcomeOf(plan: Plan, outcome: Outcome): Outcome {
+  return outcome instanceof TundraError ? outcome : hideOwn(plan, outcome);
+}
+
+/** The keys that a command needs: all that it reads or changes; what is replaced for certain may stay away. */
+function neededBy({ name, keys, uses }: Plan): string[] {
+  return keys.filter((_, i) => {
+    const use = uses[i];
+    return use === "r" || use === "w" || (use === "o" && !REPLACING.has(name));
+  });
+}
+
+/** Brings back all that is needed; returns the failure of some of it. */
+async function bringAllBack({ store, uses }: Transparent, plans: Plan[]): Promise<TundraError | undefined> {
+  const keys = [...new Set(plans.flatMap(neededBy))];
+  if (keys.length === 0) return undefined;
+  try {
+    await store.ensureKs(keys);
+  } catch (thrown) {
+    return ownFailure(thrown, undefined);
   }
-  if (keys.size === 0) return;
-  await store.ensureKs([...keys]);
-  uses.note([...keys]);
+  uses.note(keys);
+}
+
+/** Sends commands, and the marks behind them. */
+async function send(
+  transparent: Transparent,
+  plans: Plan[],
+  request: Request,
+  path: "pipeline" | "multi-exec",
+): Promise<Outcome[]> {
+  if (plans.length === 0) return [];
+  const marks = transparent.mark ? marksOf(transparent, plans.filter(({ ours }) => ours.length > 0), path) : [];
+  const body = [...request.body as unknown[][], ...marks.map(({ words }) => words)];
+  const answers = await transparent.inner.request({ ...request, body }) as unknown as RequestAnswer[];
+  const failures = settleMarks(transparent, marks, answers.slice(plans.length), path, replacedBy(plans, answers));
+  if (failures.size > 0 && path === "multi-exec") throw dirtyError(failures);
+  return plans.map(({ keys, uses }, i) => {
+    const unmarked = keys.filter((key, at) => (uses[at] === "w" || uses[at] === "o") && failures.has(key));
+    if (unmarked.length === 0) return answers[i]!;
+    const { error } = answers[i]!;
+    const own = new Map(unmarked.map((key) => [key, failures.get(key)!]));
+    return dirtyError(own, error === undefined ? undefined : new errors.UpstashError(error));
+  });
 }
 
 /** A mark in a batch. */
 interface BatchMark {
   keys: string[];
+  /** The use of these keys: `w` for what may only be changed, `o` for what is to be replaced. */
+  use: "w" | "o";
   words: unknown[];
 }
 
@@ -75,23 +112,26 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
     const options = { missing: "del", overwrite: wanted === "o" } as const;
     return markCommands(context, marked, options, path === "multi-exec").map(({ keys, script, scriptKeys, args }) => ({
       keys,
+      use: wanted,
       words: ["eval", script, scriptKeys.length, ...scriptKeys, ...args],
     }));
   });
 }
 
-/** The keys that a command has replaced: it answered no error. */
+/** The keys that a command has replaced: it answered no error, and not nothing. */
 function replacedBy(plans: Plan[], answers: RequestAnswer[]): Set<string> {
   const replaced = new Set<string>();
   plans.forEach(({ keys, uses }, i) => {
-    if (answers[i]!.error === undefined) keys.forEach((key, at) => uses[at] === "o" && replaced.add(key));
+    const { result, error } = answers[i]!;
+    if (error !== undefined || result === null) return;
+    keys.forEach((key, at) => uses[at] === "o" && replaced.add(key));
   });
   return replaced;
 }
 
 /**
- * Throws if a mark failed: the commands took effect. A key that is evicted and missing was to be replaced, else it would
- * have been brought back; if no command has replaced it, it is as it was.
+ * The keys that are not marked, though the commands took effect, and why. Of those that were to be replaced, one that is
+ * evicted and missing would else have been brought back: if no command has replaced it, it is as it was.
  */
 function settleMarks(
   { tell }: Transparent,
@@ -99,10 +139,12 @@ function settleMarks(
   answers: RequestAnswer[],
   path: "pipeline" | "multi-exec",
   replaced: Set<string>,
-): void {
+): Map<string, TundraError> {
   const failures = new Map<string, TundraError>();
-  const isAsBefore = ({ key, why }: MarkException) => why === "blind removal" && !replaced.has(key);
-  marks.forEach(({ keys, words }, i) => noteUnmarked(failures, keys, answers[i]!, words, isAsBefore));
+  marks.forEach(({ keys, use, words }, i) => {
+    const isAsBefore = ({ key, why }: MarkException) => use === "o" && why === "blind removal" && !replaced.has(key);
+    noteUnmarked(failures, keys, answers[i]!, words, isAsBefore);
+  });
   tell({ type: "marked", command: path, keys: marks.flatMap(({ keys }) => keys).filter((key) => !failures.has(key)) });
-  if (failures.size > 0) throw dirtyError(failures);
+  return failures;
 }

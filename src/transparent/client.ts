@@ -9,6 +9,7 @@ import { checkMatch, globOf } from "../base/patterns.ts";
 import { contextOf } from "../core/context.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { redisClient } from "../upstash/client.ts";
+import { throwFailures } from "./failures.ts";
 import { usesOf } from "./noted.ts";
 import type { Transparent, TransparentEvent } from "./parts.ts";
 import { transparentRequester } from "./requester.ts";
@@ -64,8 +65,10 @@ const WHAT = "make a transparent client";
  * Pipelines, transactions and scripts of the application take one request more, to bring their keys back.
  *
  * @throws {TundraError} `BAD_ARGUMENT`. A command rejects with what `ensureKs`, `dirty` and `del` reject with: nothing
- * was carried out then, except in a pipeline or transaction whose error says so. It rejects with `UNSUPPORTED` if it is
- * not known which keys the command uses, or if it would tear keys and index apart (`FLUSHDB`, `SWAPDB`, `MOVE`)
+ * was carried out then, except in a transaction, or of a command in a pipeline, whose error says so. The other commands
+ * of a pipeline are carried out; a transaction is all or nothing. It rejects with `UNSUPPORTED` if it is not known which
+ * keys the command uses, or if it would tear keys and index apart (`FLUSHDB`, `SWAPDB`, `MOVE`), with `BAD_ARGUMENT` for
+ * `undefined`, `NaN` and infinite numbers
  * @example
  * ```ts
  * import { memoryDatastore, tundraStore } from "@tundra/store";
@@ -97,7 +100,7 @@ export function transparentRedis(store: TundraStore, options: TransparentOptions
       }
     },
   };
-  return redisClient({ requester: transparentRequester(transparent) }, context.clientOptions);
+  return throwFailures(redisClient({ requester: transparentRequester(transparent) }, context.clientOptions));
 }
 
 function anyOf(name: string, patterns: unknown): ((key: string) => boolean) | undefined {

@@ -2,6 +2,7 @@
  * One command: the way that it needs.
  * @module
  */
+import { TundraError } from "../base/errors.ts";
 import { runGuarded } from "./guarded.ts";
 import { countPresent, listKeyspace, readExpiry, withOthers } from "./keyspace.ts";
 import type { Request, RequestAnswer, Transparent } from "./parts.ts";
@@ -23,6 +24,7 @@ export async function runOne(transparent: Transparent, plan: Plan, request: Requ
     return await inner.request(request);
   }
   if (!readsFirst(plan)) return await runGuarded(transparent, plan, request);
-  const [answer] = await readFirst(transparent, [plan], request);
-  return answer!;
+  const [outcome] = await readFirst(transparent, [plan], request);
+  if (outcome instanceof TundraError) throw outcome;
+  return outcome!;
 }

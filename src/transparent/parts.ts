@@ -3,6 +3,7 @@
  * @module
  */
 import type { Requester } from "@upstash/redis";
+import type { TundraError } from "../base/errors.ts";
 import type { Context } from "../core/context.ts";
 import type { TundraStore } from "../store_interface.ts";
 import type { Uses } from "./noted.ts";
@@ -39,3 +40,6 @@ export interface RequestAnswer {
   result?: unknown;
   error?: string;
 }
+
+/** The outcome of one of several commands: its answer, or its own failure. */
+export type Outcome = RequestAnswer | TundraError;

@@ -2,12 +2,13 @@
  * Commands that only read: they are sent as they are, and looked into if their answers are empty.
  * @module
  */
-import { leastEvicted } from "../core/policy.ts";
-import { check, type Checked } from "../scripts/check.ts";
-import { touch } from "../scripts/touch.ts";
+import type { TundraError } from "../base/errors.ts";
+import { check, type Checked, type CheckFinding } from "../scripts/check.ts";
 import { batches, keyBytes } from "../upstash/requests.ts";
+import { ownFailure, partOf } from "./failures.ts";
 import { bringBack, runGuarded } from "./guarded.ts";
-import type { Request, RequestAnswer, Transparent } from "./parts.ts";
+import { touchIdle } from "./noted.ts";
+import type { Outcome, Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 
 /** Tells if the command changes nothing. */
@@ -21,26 +22,40 @@ export function readsFirst(plan: Plan): boolean {
     (plan.keys.length === 1 || plan.name === "mget" || plan.name === "json.mget");
 }
 
+/** Tells of a finding that the key's value, though it may be there, is not what was archived, or may not be. */
+function isDoubtful({ needs }: CheckFinding): boolean {
+  return needs === "reconcile" || needs === "unsupported";
+}
+
 /**
  * Reads, by one command or a pipeline of them, and runs those again whose answers do not prove that their keys are there.
  * What the checks have found evicted of these keys comes back first, all at once: else each command would be refused,
  * and bring back its own.
  */
-export async function readFirst(transparent: Transparent, plans: Plan[], request: Request): Promise<RequestAnswer[]> {
+export async function readFirst(transparent: Transparent, plans: Plan[], request: Request): Promise<Outcome[]> {
   const noting = noteUse(transparent, [...new Set(plans.flatMap(({ ours }) => ours))]);
   const answers = [await transparent.inner.request(request) as RequestAnswer | RequestAnswer[]].flat(); // one, or each
   const checked = await noting;
-  const isProved = plans.map((plan, i) => plan.ours.length === 0 || proves(plan, answers[i]!));
+  const doubtful = new Set(checked.flatMap(({ findings }) => findings.filter(isDoubtful).map(({ key }) => key)));
+  const isProved = plans.map((plan, i) =>
+    plan.ours.every((key) => !doubtful.has(key)) && (plan.ours.length === 0 || proves(plan, answers[i]!))
+  );
   const wanted = new Set(plans.flatMap(({ ours }, i) => isProved[i] ? [] : ours));
   const command = plans.length === 1 ? plans[0]!.name : "pipeline";
+  const failures: TundraError[] = [];
+  const { signal } = request;
   for (const { id, findings } of checked) {
     const evicted = findings.filter(({ key, needs }) => needs === "evicted" && wanted.has(key));
-    if (evicted.length > 0) await bringBack(transparent, command, { id, findings: evicted });
+    if (evicted.length === 0) continue;
+    await bringBack(transparent, command, { id, findings: evicted }).catch((thrown) => {
+      failures.push(ownFailure(thrown, signal));
+    });
   }
-  const { signal } = request;
-  return await Promise.all(
-    plans.map((plan, i) => isProved[i] ? answers[i]! : runGuarded(transparent, plan, { signal })),
-  );
+  return await Promise.all(plans.map(async (plan, i) => {
+    if (isProved[i]) return answers[i]!;
+    const failed = failures.map((failure) => partOf(failure, plan.ours)).find((failure) => failure !== undefined);
+    return failed ?? await runGuarded(transparent, plan, { signal }).catch((thrown) => ownFailure(thrown, signal));
+  }));
 }
 
 /**
@@ -57,8 +72,9 @@ export async function noteUse({ context, uses }: Transparent, keys: string[]): P
       all.push(checked);
       const { findings } = checked;
       const idle = findings.filter(({ needs }) => needs === "touch").map(({ key }) => key);
-      if (idle.length > 0) await touch(context.index, idle, (key) => leastEvicted(context, key));
-      uses.note(due);
+      if (idle.length > 0) await touchIdle(context, idle);
+      const doubtful = new Set(findings.filter(isDoubtful).map(({ key }) => key));
+      uses.note(due.filter((key) => !doubtful.has(key)));
     }
   } catch {
     // tried again at the next use
