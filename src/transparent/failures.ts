@@ -33,7 +33,7 @@ export function ownFailure(thrown: unknown, signal: AbortSignal | undefined): Tu
 /** A failure as the answer of a command in a pipeline: text that begins with its code, as errors of Redis do. */
 export function failedAnswer(command: readonly unknown[], failure: TundraError): RequestAnswer {
   failures.set(command, failure);
-  return { result: undefined, error: `${failure.code} ${failure.message}` };
+  return { result: undefined, error: textOf(failure) };
 }
 
 /** A pipeline of the client, whose members are not all in its types. */
@@ -61,8 +61,8 @@ export function throwFailures(redis: Redis): Redis {
       try {
         return await exec.call(queue, options);
       } catch (thrown) {
-        const [, number] = /^Command (\d+) \[/.exec(thrown instanceof errors.UpstashError ? thrown.message : "") ?? [];
-        throw failureOf(queue.commands?.[Number(number) - 1]?.command) ?? thrown;
+        const [, number] = /^Command (\d+) \[/.exec(thrown instanceof Error ? thrown.message : "") ?? [];
+        throw failureOf(queue.commands?.[Number(number) - 1]?.command, thrown) ?? thrown;
       }
     };
     return queue;
@@ -79,12 +79,19 @@ export function throwFailures(redis: Redis): Redis {
         command = queue.commands?.at(-1)?.command;
       });
     } catch (thrown) {
-      throw failureOf(command) ?? thrown;
+      throw failureOf(command, thrown) ?? thrown;
     }
   };
   return redis;
 }
 
-function failureOf(command: unknown[] | undefined): TundraError | undefined {
-  return command && failures.get(command);
+/** The failure of a command of which the client has thrown an error with its text; `undefined`: another one. */
+function failureOf(command: unknown[] | undefined, thrown: unknown): TundraError | undefined {
+  const failure = command && failures.get(command);
+  const isIts = failure && thrown instanceof errors.UpstashError && thrown.message.endsWith(textOf(failure));
+  return isIts ? failure : undefined;
+}
+
+function textOf({ code, message }: TundraError): string {
+  return `${code} ${message}`;
 }

@@ -93,6 +93,13 @@ describe("a failure on a transparent client", () => {
     const answers = await pipeline().exec({ keepErrors: true });
     assertEquals(answers.map(({ result }) => result), [3, undefined, 3]);
     assert(/^ENSURE_FAILED Cannot ensure 1 key \("bad"\)/.test(answers[1]!.error!), answers[1]!.error);
+    const repeated = redis.pipeline().llen("bad").incr("a");
+    assertEquals((await assertRejects(() => repeated.exec(), TundraError)).code, "ENSURE_FAILED");
+    await store.del("bad");
+    await redis.set("bad", "no list");
+    const anew = await assertRejects(() => repeated.exec()) as Error;
+    assert(/^Command 1 \[ llen \] failed: WRONGTYPE/.test(anew.message), String(anew));
+    await lost("bad");
     const refused = await assertRejects(() => redis.pipeline().set("b", 1).flushdb().exec(), TundraError);
     assertEquals([refused.code, await stack.get("b")], ["UNSUPPORTED", "1"]);
     const wrong = await assertRejects(() => redis.pipeline().hget("a", "f").append("bad", "x").exec());
