@@ -114,12 +114,12 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "erasures",
     met: 5,
     where: "src/operations/erase.ts",
-    patches: [["owned === undefined ? removeFirst(run, state) :", "owned === undefined ? Promise.resolve(true) :"]],
+    patches: [["owned === undefined ? await removeFirst(run, state) :", "owned === undefined ? true :"]],
   },
   {
     name: "a repeated relocation does not know its own effect",
     play: "erasures",
-    met: 475,
+    met: 817,
     where: "relocate",
     patches: [["elseif texts[i] and r.ver == to then", "elseif false then"]],
   },
@@ -140,7 +140,7 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "a pack is not taken back though a key was erased meanwhile",
     play: "erasures",
-    met: 248,
+    met: 513,
     where: "src/operations/sweep_move.ts",
     patches: [['if (!outcomes.includes("moved")) await context', "if (false) await context"]],
   },
@@ -557,8 +557,8 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a store that looks in the archive takes a key without a record for absent",
     where: "src/tick/lost_records.ts",
     patches: [[
-      "await withoutRecord(context, await valuesOf(context, fetched, nowMs, failures));",
-      "{ lost: [] as Fetched[], changed: [] as Fetched[] };",
+      "await withoutRecord(context, values);",
+      "{ lost: [] as typeof values, changed: [] as typeof values };",
     ]],
   },
   {
@@ -1204,7 +1204,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "liveness",
     met: 7,
     where: "src/tick/freeze.ts",
-    patches: [["stored === 0 && byArchive.length > 1 ? byArchive : shared", "shared"]],
+    patches: [["stored === 0 && byArchive.length > 1", "stored < 0"]],
   },
   {
     name: "claim leases more than its reply has room for",
