@@ -156,8 +156,10 @@ async function putMoved(
     const isMoved = outcomes.every((outcome) => outcome === "moved" || outcome === "again");
     if (isMoved) report.moved += moved.length;
     else {
-      // if some records were told before an erasure looked, that has found the new pack, and rewrites it
-      if (!outcomes.includes("moved")) await context.datastore.deleteKeys?.([name], bounds.closing);
+      // if some records were told before an erasure looked, that has found the new pack, and rewrites it. If this was
+      // frozen meanwhile, another sweep may have deleted the old one for the sake of the copy
+      const isRecent = monotonicMs() - run.lookedAtMs <= PUT_MS;
+      if (isRecent && !outcomes.includes("moved")) await context.datastore.deleteKeys?.([name], bounds.closing);
       const must = "nothing must be erased meanwhile, and records must be of this version: try again";
       for (const source of new Set(moved.map(({ source }) => source))) {
         onKept(source, new TundraError("UNAVAILABLE", `Cannot move versions as ${must}`));

@@ -164,6 +164,35 @@ describe("an erasure, which deletes packs at once,", () => {
     assertEquals((await eraseAll(["x"], options)).failed, 0);
   });
 
+  for (
+    const [what, hours] of [["takes a pack back", 0], [
+      "takes no pack back that may be the only one by then",
+      49,
+    ]] as const
+  ) {
+    it(`${what} of which an erasure may have removed something, ${hours} hours after it was put`, async () => {
+      const [x] = await old.pack(30, [{ key: "x" }, { key: "y" }, { key: "z" }]);
+      await old.pack(20, [{ key: "y", gone: true }, { key: "z", gone: true }]);
+      await evicted({ x: x! });
+      const before = archive.packs();
+      let aheadMs = 0;
+      setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + aheadMs });
+      const frozen = hooked(({ putKey }) => ({
+        async putKey(...args) {
+          await putKey(...args);
+          if (args[0].includes("/~packs/")) {
+            await noteErasure(tools.index);
+            aheadMs += hours * HOUR_MS;
+          }
+          return true;
+        },
+      }));
+      const { errors } = await sweep(frozen, { deadlineMs: 12 * HOUR_MS, keepMs: 0 });
+      assertEquals(errors.map(({ code }) => code), ["UNAVAILABLE"]);
+      assertEquals(archive.packs().length - before.length, hours > 0 ? 1 : 0);
+    });
+  }
+
   for (const hour of [1, 20, 30, 47]) {
     it(`makes no value beside its keys live longer that was removed ${hour} hours before: it goes with its tombstone`, async () => {
       archive.objects.clear();

@@ -142,7 +142,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "erasures",
     met: 513,
     where: "src/operations/sweep_move.ts",
-    patches: [['if (!outcomes.includes("moved")) await context', "if (false) await context"]],
+    patches: [['if (isRecent && !outcomes.includes("moved")) await context', "if (false) await context"]],
   },
   {
     name: "a proof does not look into packs",
