@@ -56,12 +56,14 @@ export function configuration(): ChaosConfig {
 export function chaosStore(
   config: Pick<ChaosConfig, "redis" | "archive">,
   redis: Partial<TundraOptions["redis"]> = {},
+  options: Pick<TundraOptions, "packBytes"> = {},
 ): TundraStore {
   return tundraStore(chaosDatastore(config.archive), {
     redis: { ...config.redis, automaticDeserialization: false, timeoutMs: 3000, retry: { retries: 2 }, ...redis },
     redisTtlMs: REDIS_TTL_MS,
     minEvictBytes: 0, // its values are small
     databaseId: "chaos", // each application reaches the same database by a URL of its own
+    ...options,
   });
 }
 

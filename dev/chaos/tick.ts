@@ -13,7 +13,9 @@ const TICKS = 2;
 
 const config = configuration();
 const { note } = openLedger(config.file);
-const store = chaosStore(config);
+/** Some ticks make packs of the default size, some small ones, some none. */
+const PACK_BYTES = [1_048_576, 20_000, 0];
+const store = chaosStore(config, {}, { packBytes: PACK_BYTES[config.index % PACK_BYTES.length]! });
 
 const options: TickOptions = {
   leaseMs: config.leaseMs,
