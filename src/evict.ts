@@ -9,18 +9,8 @@ import { failed, forBatches } from "./core/batches.ts";
 import { compare } from "./core/compare.ts";
 import type { Context } from "./core/context.ts";
 import { checkIdentity, isConfirmed } from "./core/identity.ts";
-import {
-  type Candidate,
-  COMPARED_BYTES,
-  evict as evictScript,
-  type EvictOutcome,
-  UNKNOWN_KB,
-} from "./scripts/evict.ts";
-import { readRecords } from "./scripts/read_records.ts";
+import { type Candidate, evict as evictScript, type EvictOutcome } from "./scripts/evict.ts";
 import { readState } from "./scripts/read_state.ts";
-import { inGroups } from "./upstash/requests.ts";
-
-const FEW = 16;
 
 /** The result of {@linkcode TundraStore.evict}. */
 export interface EvictReport {
@@ -71,7 +61,7 @@ export function evictArguments(args: readonly unknown[]): { options: EvictOption
 export async function evict(context: Context, keys: string[], options: EvictOptions = {}): Promise<EvictReport> {
   const report: EvictReport = { evicted: [], kept: Object.create(null) };
   const failures = new Map<string, TundraError>();
-  const evictGroup = async (batch: string[]) => {
+  await forBatches(context, keys, failures, "evict keys", async (batch) => {
     const action = context.datastore.hasKeys ? "ask" : "evict";
     const candidates = batch.map((key): Candidate => ({ key, action, ver: "" }));
     let { id, outcomes, asked } = await evictScript(context.index, candidates, undefined);
@@ -95,20 +85,9 @@ export async function evict(context: Context, keys: string[], options: EvictOpti
       if (settled === "evicted") report.evicted.push(key);
       else report.kept[key] = settled as EvictReport["kept"][string]; // a tick alone asks for idle keys
     }
-  };
-  await forBatches(context, keys, failures, "evict keys", async (batch) => {
-    for (const group of await groupsOf(context, batch)) await evictGroup(group);
   });
   if (failures.size > 0) throw failed("evict", failures, ["LOST"], "UNAVAILABLE");
   return report;
-}
-
-/** Keys whose values one script may compare; a few are not worth a request for their sizes. */
-async function groupsOf(context: Context, keys: string[]): Promise<string[][]> {
-  if (keys.length <= FEW) return [keys];
-  const records = await readRecords(context, keys);
-  const sized = keys.map((key, i) => ({ key, bytes: 1024 * (records[i]?.kb || UNKNOWN_KB) }));
-  return inGroups(sized, ({ bytes }) => bytes, COMPARED_BYTES).map((group) => group.map(({ key }) => key));
 }
 
 /** Evicts content that is the archived one; drops other content if `discard` says so and the archive has the value. */

@@ -9,7 +9,7 @@ import { isShortened, learnKey } from "../core/learn_key.ts";
 import { type Listed, packEntries } from "./archive_walk.ts";
 import type { EraseRun } from "./erase_run.ts";
 
-/** What such an object may hold, and what a person can do. */
+/** Contents that such an object may have, and the remedy. */
 const CHOSEN =
   "it may hold some of the keys: put it back from a backup, or keep a copy of it, delete it, and erase again";
 export const OTHERS =

@@ -7,11 +7,6 @@ import { roomIn } from "../upstash/requests.ts";
 import { defineScript } from "../upstash/script.ts";
 import { codes, type Index, layout, PRELUDE } from "./prelude.ts";
 
-/** Redis compares values of so many bytes in one script: meanwhile it does nothing else, for some 50 ms. */
-export const COMPARED_BYTES = 16 * 1024 * 1024;
-/** Counts for a value whose size is not known. */
-export const UNKNOWN_KB = 64;
-
 /** A key that may leave Redis. */
 export interface Candidate {
   key: string;

@@ -36,7 +36,7 @@ if code == 'R' and not redis.call('SET', TMP, dump, 'PX', ARGV[2], 'NX') then
   if redis.call('GET', TMP) ~= dump then code = 'A' end
 end
 -- its last byte once more, as a piece: SET in a script asks for no limit, but SETRANGE does
-if code == 'R' and type(redis.pcall('SETRANGE', TMP, #dump - 1, string.sub(dump, -1))) == 'table' then
+if code == 'R' and type(redis.pcall('SETRANGE', TMP, string.format('%.0f', #dump - 1), string.sub(dump, -1))) == 'table' then
   redis.call('UNLINK', TMP)
   code = 'U'
 end

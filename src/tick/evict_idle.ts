@@ -11,13 +11,7 @@ import { checkIdentity, isConfirmed } from "../core/identity.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { mayBeEvicted } from "../core/policy.ts";
 import type { Claim } from "../scripts/claim.ts";
-import {
-  type Candidate,
-  COMPARED_BYTES,
-  evict as evictScript,
-  type EvictOutcome,
-  UNKNOWN_KB,
-} from "../scripts/evict.ts";
+import { type Candidate, evict as evictScript, type EvictOutcome } from "../scripts/evict.ts";
 import { readIdle } from "../scripts/read_idle.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
@@ -29,6 +23,10 @@ import type { TickRun } from "./run.ts";
 /** Requests of an eviction besides one to the archive for each old key: records, the script, and its source. */
 export const EVICTION_REQUESTS = 3;
 
+/** Redis compares values of so many bytes in one script: meanwhile it does nothing else, for some 50 ms. */
+const COMPARED_BYTES = 16 * 1024 * 1024;
+/** Counts for a value whose size is not known. */
+const UNKNOWN_KB = 64;
 /** If requests are bounded, eviction gets a quarter of them: questions about idle keys would leave none to freeze. */
 export const EVICTION_SHARE = 0.25;
 

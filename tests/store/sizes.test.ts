@@ -137,21 +137,3 @@ describe("Upstash's own limits", () => {
     assertEquals(await store.del(keys), 120);
   });
 });
-
-describe("evict()", () => {
-  const stack = withArchive({ upstash: { record: true } });
-  beforeEach(() => stack.flush());
-
-  it("compares at most 16 MiB in one script, so that Redis answers others in between", async () => {
-    const keys = names(20);
-    for (const key of keys) await stack.raw("SET", key, randomBytes(1_500_000));
-    const store = stack.store();
-    await store.dirty(keys);
-    while (!(await store.tick()).done);
-    stack.server.log.length = 0;
-    assertEquals((await store.evict(keys)).evicted, keys);
-    const evicting = stack.server.log.flatMap(({ commands }) => commands)
-      .filter(([name]) => /^EVALSHA$/i.test(String(name))).map(([, , count]) => (Number(count) - 6) / 2);
-    assertEquals([evicting.reduce((sum, n) => sum + n, 0), Math.max(...evicting) <= 11], [20, true]);
-  });
-});
