@@ -11,8 +11,9 @@ import { told } from "../core/told.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { beginOperation, type OperationOptions, type OperationReport } from "./bounds.ts";
 import { eraseOwn, erasePacks, proveObjects, provePacks, proveValues } from "./erase_archive.ts";
-import { archiveRemovals, proveKeys, removeKeys } from "./erase_redis.ts";
+import { archiveRemovals, proveKeys, removeKeys, wereWritten } from "./erase_redis.ts";
 import {
+  anew,
   begin,
   dropEraseState,
   type EraseRun,
@@ -145,6 +146,7 @@ async function eraseWith(
     const owned = await ownedIndex(bounds);
     run.id = owned?.id ?? "";
     begun = state;
+    if (await wereWritten(run, state)) anew(state);
     return owned === undefined ? await removeFirst(run, state) : await goOn(run, state);
   });
   const erased = begun ? await noteErased(run, begun) : 0;

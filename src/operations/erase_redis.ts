@@ -39,6 +39,18 @@ export async function removeKeys(run: EraseRun, state: EraseState): Promise<bool
   });
 }
 
+/**
+ * Tells if some of the keys were written since the call that this one goes on from. Of a pattern, or a long list, nobody
+ * asks: such a key is a `CONFLICT` then, or found at the end. Cost: a request for up to 500 listed keys.
+ */
+export async function wereWritten({ context, keys = [], bounds }: EraseRun, { step }: EraseState): Promise<boolean> {
+  if (step === "removal" || keys.length === 0 || keys.length > BATCH) return false;
+  const { states } = await readState(context.index, keys, bounds.call);
+  return states.some(({ exists, record }) =>
+    exists || (record !== "" && !/[gm]/.test(parseRecord(record)?.flag ?? "g"))
+  );
+}
+
 /** Archives removals; `false` if a bound was reached, or other ticks hold some of them. */
 export async function archiveRemovals(run: EraseRun, state: EraseState): Promise<boolean> {
   const { bounds, report } = run;

@@ -359,6 +359,24 @@ describe("erase()", () => {
     assertEquals(/anew/.test(await everyByte()), false);
   });
 
+  it("begins with the removal if a key was written after a call that a bound has interrupted", async () => {
+    await stack.raw("MSET", "x", "1", "y", "2");
+    await store.dirty("x", "y");
+    await store.tick();
+    let report = await erase(store, ["x"], { maxKeys: 1 });
+    while ((await stack.exists("x")) + (await stack.record("x"))!.rev > 0) {
+      report = await erase(store, ["x"], { maxKeys: 1 });
+    }
+    assertEquals(report.done, false);
+    await stack.raw("SET", "x", "written again");
+    await store.dirty("x");
+    await store.tick();
+    report = await erase(store, ["x"]);
+    assertEquals([report.errors, await stack.exists("x")], [[], 0]);
+    while (!report.done) report = await erase(store, ["x"]);
+    assertEquals([report.failed, (await everyByte()).includes("written again")], [0, false]);
+  });
+
   it("names a key whose removal has become a dead letter, and ends once that is tried again", async () => {
     let ill = false;
     const groupOf = (key: string) => {
