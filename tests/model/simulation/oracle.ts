@@ -267,8 +267,8 @@ export function makeOracle(
   const dropped = new Set<string>();
   /** The operations that have put objects. */
   const putBy = new Map<string, SimulatedOp | undefined>();
-  /** Every version that was ever put: what it holds, and when it came first. */
-  const everPut = new Map<string, { state: ValueState; at: number }>();
+  /** Every version that was ever put: what it holds, when it came first, and after how many others. */
+  const everPut = new Map<string, { state: ValueState; at: number; after: number }>();
   let time = 0;
   let latestMs = 0;
 
@@ -846,16 +846,15 @@ export function makeOracle(
 
   /** A tick's request came after the erasure had begun, and even after the removal of what it put was archived. */
   function cameLate({ key, ver, word }: ArchiveEntry, tombstone: ArchiveEntry, erasure: SimulatedOp): boolean {
-    const { at } = everPut.get(`${key} ${ver}`)!;
-    return putBy.get(holderOf(key, word))?.kind === "tick" && at > erasure.startedAt &&
-      at > everPut.get(`${key} ${tombstone.ver}`)!.at;
+    const { at, after } = everPut.get(`${key} ${ver}`)!;
+    return putBy.get(holderOf(key, word))?.kind === "tick" && at >= erasure.startedAt &&
+      after > everPut.get(`${key} ${tombstone.ver}`)!.after;
   }
 
   function notePut(entries: readonly ArchiveEntry[]): void {
-    time++;
     for (const { key, ver, state } of entries) {
-      const { at } = everPut.get(`${key} ${ver}`) ?? { at: time };
-      everPut.set(`${key} ${ver}`, { state, at });
+      const first = everPut.get(`${key} ${ver}`) ?? { at: time, after: everPut.size };
+      everPut.set(`${key} ${ver}`, { ...first, state });
     }
   }
 
