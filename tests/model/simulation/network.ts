@@ -216,7 +216,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       world.note(() => `${name}: ${describeCommand(command, redis)}`);
       try {
         const reply = oracle.run(command, ops);
-        noteLeases(command, reply);
+        noteLeases(name, command, reply);
         world.note(() => `    -> ${JSON.stringify(reply)}`);
         return reply;
       } catch (error) {
@@ -313,19 +313,22 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
 
   // ---- leases
 
-  /** When the latest lease of a key ends, by the time that really passes. */
+  /**
+   * When the latest lease of a process and a key ends, by the time that really passes: if Redis goes back, another process
+   * may lease the key meanwhile.
+   */
   const leasesEnd = new Map<string, number>();
 
-  function noteLeases(command: readonly string[], reply: RedisReply): void {
+  function noteLeases(name: string, command: readonly string[], reply: RedisReply): void {
     const source = scriptOf(command, redis);
     const script = source === undefined ? "" : scriptName(source);
     const args = command.slice(3 + Number(command[2]));
     const until = (leaseMs: string | undefined) => world.nowUs + Number(leaseMs) * 1000;
     if (script === "claim") {
       const [, [, , , keys]] = reply as [number, [string, string, string, string[]]]; // behind the count of commands
-      for (const key of keys) leasesEnd.set(key, until(args[2]));
+      for (const key of keys) leasesEnd.set(`${name} ${key}`, until(args[2]));
     }
-    if (script === "begin") leasesEnd.set(args[0]!, until(args[2]));
+    if (script === "begin") leasesEnd.set(`${name} ${args[0]}`, until(args[2]));
   }
 
   // ---- the archive
@@ -416,7 +419,7 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
         }
         const ops = [...process.ops];
         const late = entries.find(({ key, ver }) =>
-          name.endsWith(ver) && world.nowUs > (leasesEnd.get(key) ?? Infinity)
+          name.endsWith(ver) && world.nowUs > (leasesEnd.get(`${process.name} ${key}`) ?? Infinity)
         );
         const what = `PUT ${name} of ${entries.map(({ key }) => key).join(" ")} `;
         const answer = ask<true | "taken">(process, options, what, () => {
