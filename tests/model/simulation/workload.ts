@@ -33,7 +33,8 @@ const ALARMING = new Set(["CORRUPT", "UNSUPPORTED", "TOO_LARGE", "BAD_ARGUMENT",
 function isAlarming({ leniency }: OracleView, { code, message }: { code: string; message: string }): boolean {
   const stays = leniency.smallRequests && code === "TOO_LARGE" &&
     (message.includes("maxSubrequests") || /^Cannot run (MSET|[A-Z]+, EVAL) as the request/.test(message));
-  return ALARMING.has(code) && message !== REFUSED && !message.endsWith(`keys: ${REFUSED}`) && !stays;
+  const isRefused = message === REFUSED || / keys?: /.test(message) && message.endsWith(`: ${REFUSED}`);
+  return ALARMING.has(code) && !isRefused && !stays;
 }
 
 /** Makes a call and checks its answer; `undefined`: it failed, as it may. */
