@@ -35,17 +35,13 @@ export async function fetchHeads(
   names: string[],
   call?: DatastoreCallOptions,
 ): Promise<(Uint8Array | Error)[]> {
-  const { datastore } = context;
-  const isWhole = datastore.fetchRanges === undefined;
   // of a datastore that gives objects as a whole, one is in memory at a time
-  return await inParallel(names, isWhole ? 1 : HEADS, async (name) => {
-    const [start] = isWhole
-      ? await datastore.fetchKeys([name], call)
-      : await readRanges(context, [{ name, offset: 0, length: LARGE_HEAD }], call);
-    if (start instanceof Error) return start;
+  return await inParallel(names, context.datastore.fetchRanges ? HEADS : 1, async (name) => {
     try {
-      const length = LARGE_HEAD + headLength(start!, name) + LENGTH_BYTES;
-      return isWhole ? start!.slice(0, length) : (await readRanges(context, [{ name, offset: 0, length }], call))[0]!;
+      const read = await readerOf(context, name, call);
+      const start = await read({ name, offset: 0, length: LARGE_HEAD });
+      const length = LARGE_HEAD + headLength(start, name) + LENGTH_BYTES;
+      return (await read({ name, offset: 0, length })).slice(); // a view would keep the whole
     } catch (thrown) {
       return asTundraError(thrown, `fetch ${show(name)}`);
     }
