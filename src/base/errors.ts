@@ -157,6 +157,11 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof TundraError && error.code === "NOT_FOUND";
 }
 
+/** Tells if an object cannot be read, now and later: its bytes are wrong, or nobody here understands them. */
+export function isDamage(error: unknown): error is TundraError & { code: "CORRUPT" | "UNSUPPORTED" } {
+  return error instanceof TundraError && (error.code === "CORRUPT" || error.code === "UNSUPPORTED");
+}
+
 /**
  * Tells if a failure has a reason specific to its key, so that the attempt counts. `UNAVAILABLE` never has: it meets
  * any key, even if only an operator can end it (`retryable: false`). Nor has a failure that may pass if it is tried

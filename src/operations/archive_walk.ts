@@ -3,9 +3,9 @@
  * @module
  */
 import type { PackEntry } from "../archive/pack.ts";
-import { asTundraError, isNotFound } from "../base/errors.ts";
+import { asTundraError, isNotFound, type TundraError } from "../base/errors.ts";
 import { keyOfObject, packPrefix, versionMicros } from "../base/keys.ts";
-import { learnKey } from "../core/learn_key.ts";
+import { isShortened, learnKey } from "../core/learn_key.ts";
 import { type Directories, listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
 import type { Bounds } from "./bounds.ts";
 
@@ -17,11 +17,19 @@ export interface OwnVersion {
   name: string;
 }
 
+/** Objects under a shortened name whose key cannot be read. */
+export interface Hidden {
+  prefix: string;
+  error: TundraError;
+}
+
 /** A page of the listing: whole keys, and where the next one begins; `undefined` at the end. */
 export interface OwnPage {
   versions: OwnVersion[];
   /** Names that no Tundra has put there, or whose key cannot be read. */
   unknown: string[];
+  /** The reasons, of names that are shortened. */
+  hidden: Hidden[];
   next: OwnCursor | undefined;
 }
 
@@ -65,24 +73,32 @@ export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Prom
   }
   const versions: OwnVersion[] = [];
   const unknown: string[] = [];
+  const hidden: Hidden[] = [];
   for (const [prefix, group] of groups) {
     const understood = group.filter((name) => versionMicros(name.slice(prefix.length)) > 0);
     unknown.push(...group.filter((name) => !understood.includes(name)));
     if (understood.length === 0) continue;
-    const key = await keyOfObject(prefix) ?? await shortenedKey(bounds, prefix, understood);
+    const key = await keyOfObject(prefix) ?? await shortenedKey(bounds, prefix, understood, hidden);
     if (key === undefined) unknown.push(...understood);
     else versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
   }
-  return { versions, unknown, next: more ? { cursor: page.cursor, rest: kept } : undefined };
+  return { versions, unknown, hidden, next: more ? { cursor: page.cursor, rest: kept } : undefined };
 }
 
 /** The key of objects whose name is shortened; `undefined` if it cannot be told. */
-async function shortenedKey(bounds: Bounds, prefix: string, names: string[]): Promise<string | undefined> {
+async function shortenedKey(
+  bounds: Bounds,
+  prefix: string,
+  names: string[],
+  hidden: Hidden[],
+): Promise<string | undefined> {
   try {
     const versions = names.map((name) => name.slice(prefix.length));
     return await learnKey(bounds.context, prefix, versions, (act) => bounds.counted(act));
   } catch (thrown) {
-    if (asTundraError(thrown, "read a key").code === "UNAVAILABLE") throw thrown;
+    const error = asTundraError(thrown, "read a key");
+    if (error.code === "UNAVAILABLE") throw thrown;
+    if (isShortened(prefix)) hidden.push({ prefix, error });
     return undefined;
   }
 }

@@ -3,15 +3,15 @@
  * were removed, wherever both lie: an erasure that is interrupted brings nothing back, not even to a rebuild.
  * @module
  */
-import { asTundraError, isNotFound, TundraError } from "../base/errors.ts";
+import { asTundraError, isDamage, isNotFound, TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packName, packPrefix, versionMicros } from "../base/keys.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
-import { type Listed, OWN_START, ownPage, type OwnVersion } from "./archive_walk.ts";
-import { areHidden, isDamage, listedIn, OTHERS, reportDamage } from "./erase_damage.ts";
+import { type Hidden, type Listed, OWN_START, ownPage, type OwnVersion } from "./archive_walk.ts";
+import { areHidden, listedIn, OTHERS, reportDamage } from "./erase_damage.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
@@ -33,8 +33,8 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
     await recordsOf(run, []); // for Redis' clock
     Object.assign(state, { sinceUs: run.clockUs, isHidden: false });
   }
-  return await forOwnVersions(run, state, async ({ versions, unknown }) => {
-    if (await areHidden(run, unknown)) state.isHidden = true;
+  return await forOwnVersions(run, state, async ({ versions, hidden }) => {
+    if (areHidden(run, hidden)) state.isHidden = true;
     const some = versions.filter(({ ver }) => isOfKind(state, kind, ver, goneOf(ver) !== undefined));
     for (let i = 0; i < some.length; i += MOST_NAMES) {
       const part = some.slice(i, i + MOST_NAMES);
@@ -55,8 +55,7 @@ function isOfKind({ sinceUs }: EraseState, kind: Kind, ver: string, isTombstone:
 interface Part {
   /** Versions of the chosen keys. */
   versions: OwnVersion[];
-  /** Names that tell no key. */
-  unknown: string[];
+  hidden: readonly Hidden[];
   /** The number of those that are not of the chosen keys, or tell no key. */
   others: number;
 }
@@ -70,15 +69,15 @@ async function forOwnVersions(
   const { bounds, keys } = run;
   while (keys === undefined && state.own !== undefined) {
     if (!mayGoOn(run, REQUESTS)) return false;
-    const { versions: all, unknown, next } = await ownPage(bounds, state.own);
+    const { versions: all, unknown, hidden, next } = await ownPage(bounds, state.own);
     const versions = all.filter(({ key }) => run.isChosen(key));
-    if (!await act({ versions, unknown, others: all.length - versions.length + unknown.length })) return false;
+    if (!await act({ versions, hidden, others: all.length - versions.length + unknown.length })) return false;
     run.looked += all.length;
     state.own = next;
   }
   for (; keys !== undefined && state.keys < keys.length; state.keys++) {
     if (!mayGoOn(run, REQUESTS)) return false;
-    if (!await act({ versions: await versionsAlone(run, keys[state.keys]!), unknown: [], others: 0 })) return false;
+    if (!await act({ versions: await versionsAlone(run, keys[state.keys]!), hidden: [], others: 0 })) return false;
     run.looked++;
   }
   return true;
@@ -222,9 +221,9 @@ export async function provePacks(run: EraseRun, state: EraseState): Promise<bool
 
 /** Lists objects of the keys' own once more; `false` if a bound was reached, or there are some, or may be. */
 export async function proveObjects(run: EraseRun, state: EraseState): Promise<boolean> {
-  return await forOwnVersions(run, state, async ({ versions, unknown, others }) => {
-    if (versions.length > 0 || await areHidden(run, unknown)) return anew(state);
+  return await forOwnVersions(run, state, ({ versions, hidden, others }) => {
+    if (versions.length > 0 || areHidden(run, hidden)) return Promise.resolve(anew(state));
     state.proof.objects += others;
-    return true;
+    return Promise.resolve(true);
   });
 }

@@ -3,10 +3,9 @@
  * is no proof until a person has put them back or deleted them.
  * @module
  */
-import { TundraError } from "../base/errors.ts";
-import { packName, versionMicros } from "../base/keys.ts";
-import { isShortened, learnKey } from "../core/learn_key.ts";
-import { type Listed, packEntries } from "./archive_walk.ts";
+import { isDamage, TundraError } from "../base/errors.ts";
+import { packName } from "../base/keys.ts";
+import { type Hidden, type Listed, packEntries } from "./archive_walk.ts";
 import type { EraseRun } from "./erase_run.ts";
 
 /** Contents that such an object may have, and the remedy. */
@@ -14,11 +13,6 @@ const CHOSEN =
   "it may hold some of the keys: put it back from a backup, or keep a copy of it, delete it, and erase again";
 export const OTHERS =
   "it stays for the other keys in it: put it back from a backup, or delete it once they are archived elsewhere";
-
-/** Tells if this says of an object that it cannot be read, now and later. */
-export function isDamage(thrown: unknown): thrown is TundraError {
-  return thrown instanceof TundraError && (thrown.code === "CORRUPT" || thrown.code === "UNSUPPORTED");
-}
 
 /** Reports an object that stays as it is, once a call. */
 export function reportDamage(
@@ -48,22 +42,10 @@ export async function listedIn(run: EraseRun, pack: string): Promise<Listed[] | 
   }
 }
 
-/** Tells if among these objects, whose names tell no key, is one whose key cannot be read; the first is reported. */
-export async function areHidden(run: EraseRun, names: string[]): Promise<boolean> {
-  const versions = new Map<string, string[]>();
-  for (const name of names) {
-    const end = name.lastIndexOf("/") + 1;
-    const [prefix, ver] = [name.slice(0, end), name.slice(end)];
-    if (isShortened(prefix) && versionMicros(ver) > 0) versions.set(prefix, [...versions.get(prefix) ?? [], ver]);
-  }
-  for (const [prefix, vers] of versions) {
-    try {
-      await learnKey(run.context, prefix, vers, (act) => run.bounds.counted(act));
-    } catch (thrown) {
-      if (!isDamage(thrown)) throw thrown;
-      reportDamage(run, prefix, thrown, CHOSEN);
-      return true;
-    }
-  }
-  return false;
+/** Tells if there are objects whose keys cannot be read; the first is reported. */
+export function areHidden(run: EraseRun, [first]: readonly Hidden[]): boolean {
+  if (first === undefined) return false;
+  if (!isDamage(first.error)) throw first.error;
+  reportDamage(run, first.prefix, first.error, CHOSEN);
+  return true;
 }

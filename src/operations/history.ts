@@ -8,7 +8,7 @@
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import type { LargeRecord } from "../archive/large.ts";
 import { placeOf } from "../archive/place.ts";
-import { asTundraError, isNotFound, show, type TundraError } from "../base/errors.ts";
+import { asTundraError, isDamage, isNotFound, show, type TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packPrefix, versionMicros } from "../base/keys.ts";
 import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
 import { listPacks, readDirectory, wordOf } from "../core/newest_version.ts";
@@ -130,7 +130,7 @@ export async function findInPack(
   } catch (thrown) {
     const error = asTundraError(thrown, "read the directory of a pack");
     if (isNotFound(error.cause)) return true; // it was moved, and its versions with it
-    if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") throw error;
+    if (!isDamage(error)) throw error;
     return false;
   }
 }
@@ -178,7 +178,7 @@ export async function thawFirst(
       if (!isNotFound(fetched!.object)) return await thawArchived(context, fetched!);
     } catch (thrown) {
       const error = asTundraError(thrown, "read a version");
-      if (error.code !== "CORRUPT" && error.code !== "UNSUPPORTED") throw error;
+      if (!isDamage(error)) throw error;
       kept.error = error;
     }
   }

@@ -2,7 +2,7 @@
  * One run of a verification: what it has found, and where it goes on.
  * @module
  */
-import { asTundraError, type TundraError } from "../base/errors.ts";
+import { asTundraError, isDamage, type TundraError } from "../base/errors.ts";
 import { random } from "../base/platform.ts";
 import { readCursor } from "../scripts/cursor.ts";
 import { noteRun, type Run } from "../scripts/note_run.ts";
@@ -34,8 +34,8 @@ export interface DamagedVersion {
 export type DamageCode = DamagedVersion["code"];
 
 /** The damage that an error tells of; `undefined` if it is none. */
-export function damageOf({ code }: TundraError): DamageCode | undefined {
-  return code === "CORRUPT" || code === "UNSUPPORTED" ? code : undefined;
+export function damageOf(error: TundraError): DamageCode | undefined {
+  return isDamage(error) ? error.code : undefined;
 }
 
 /** A version that a record names, and that the archive does not hold. */

@@ -213,8 +213,8 @@ function refuse(
 
 /**
  * Records refusals by their reason. If the archive has refused all of several objects, that is its own trouble, but for
- * keys of which it is known that they alone were refused before. A refusal with a reason specific to its key counts as an attempt (`own`). Trouble that meets this key while the archive
- * takes others is `odd`; any other trouble is `passing`.
+ * keys of which it is known that they alone were refused before. A refusal with a reason specific to its key counts as an
+ * attempt (`own`). Trouble that meets this key while the archive takes others is `odd`; any other trouble is `passing`.
  */
 async function recordRefused(run: TickRun, lease: Lease, refused: Refused[], stored: number): Promise<void> {
   const byArchive = refused.filter(({ by }) => by === "the archive");

@@ -4,7 +4,7 @@
  * that a sweep has moved into a young pack, later ones may lie in older packs: it proves nothing.
  * @module
  */
-import { asTundraError, TundraError } from "../base/errors.ts";
+import { asTundraError, isDamage, TundraError } from "../base/errors.ts";
 import { packPrefix, versionMicros } from "../base/keys.ts";
 import type { Named } from "../core/fetch_archived.ts";
 import { type Directories, listPacks, newestOwn, packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
@@ -36,7 +36,7 @@ export async function newestPacked(
     const directory = await readDirectory(context, pack, directories, (act) => run.counted(act, signal))
       .catch((thrown) => asTundraError(thrown, "read a directory"));
     if (directory instanceof TundraError) {
-      if (directory.code !== "CORRUPT" && directory.code !== "UNSUPPORTED") throw directory;
+      if (!isDamage(directory)) throw directory;
       onDamage?.(directory);
       break;
     }
