@@ -10,7 +10,7 @@ import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
-import { type Hidden, type Listed, OWN_START, ownPage, type OwnVersion } from "./archive_walk.ts";
+import { type Hidden, type Listed, ownPage, type OwnVersion } from "./archive_walk.ts";
 import { areHidden, listedIn, OTHERS, reportDamage } from "./erase_damage.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
@@ -29,7 +29,7 @@ type Kind = "values" | "tombstones";
 
 /** Erases objects of keys' own; `false` if a bound was reached. */
 export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
-  if (kind === "values" && state.keys === 0 && state.own === OWN_START) {
+  if (kind === "values" && hasSeenNone(state)) {
     await recordsOf(run, []); // for Redis' clock
     Object.assign(state, { sinceUs: run.clockUs, isHidden: false });
   }
@@ -44,6 +44,11 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
     }
     return true;
   });
+}
+
+/** Tells if no object was looked at. An interrupted call may have kept just this. */
+function hasSeenNone({ keys, own }: EraseState): boolean {
+  return keys === 0 && own !== undefined && own.cursor === undefined && own.rest.length === 0;
 }
 
 /** Tells values from tombstones, and leaves those that came after the values were erased. */

@@ -182,6 +182,18 @@ describe("erase()", () => {
     assertEquals([await stack.exists("user:7:a", "user:7:b"), await stack.exists("other", "beside:0:1")], [0, 2]);
   });
 
+  it("ends though a call had no request left for the clock that its values go by", async () => {
+    await archived({ "a:1": "one", "a:2": "two", b: "other" });
+    let [name, state] = ["", { step: "" }];
+    while (state.step !== "values") {
+      await erase(store, { match: "a:*" }, { maxKeys: 1 });
+      [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as [string];
+      state = JSON.parse(String(await stack.raw("GET", name)));
+    }
+    await stack.raw("SET", name, JSON.stringify({ ...state, sinceUs: 0 }));
+    assertEquals((await eraseAll({ match: "a:*" })).calls, 1);
+  });
+
   it("of 6,000 listed keys gets on with each call of few requests, in whatever order they are listed", async () => {
     const keys = names(6_000);
     await archived({ "k:5999": "last" });
