@@ -34,7 +34,8 @@ const WAVE = 16;
  */
 export async function searchLostRecords(run: TickRun, cursor: string | undefined, nowMs: number): Promise<void> {
   const { connection, datastore, tqname } = run.context;
-  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
+  const endMs = monotonicMs() + run.settings.leaseMs;
+  const { signal, release } = run.until(endMs);
   let next: string | undefined;
   try {
     reportEviction(run, await readEvictionPolicy(connection, run.call));
@@ -43,7 +44,7 @@ export async function searchLostRecords(run: TickRun, cursor: string | undefined
       const found = await newestOfPage(page.names, page.cursor !== undefined);
       const lastNames = page.cursor === undefined ? page.names : undefined;
       found.push(...some(await newestPacked(run, lastNames, nowMs, signal, (error) => run.fail(error)), RECORDS));
-      next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
+      next = await reportLosses(run, found, { nowMs, signal, endMs }) ? cursor : page.cursor;
     }
   } catch (thrown) {
     if (run.stopped()) return;
@@ -87,8 +88,12 @@ async function newestOfPage(names: string[], more: boolean): Promise<Named[]> {
   return found;
 }
 
-/** Reports keys whose value is in the archive alone while Redis has no record of them; tells if there are any. */
-async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal: AbortSignal): Promise<boolean> {
+/** Reports keys whose value is in the archive alone while Redis has no record of them; tells if there may be any. */
+async function reportLosses(
+  run: TickRun,
+  found: Named[],
+  { nowMs, signal, endMs }: { nowMs: number; signal: AbortSignal; endMs: number },
+): Promise<boolean> {
   if (found.length === 0) return false;
   const records = await readTexts(run.context, found.map(({ key }) => key), run.call);
   const without = found.filter((_, i) => records[i] === null);
@@ -105,6 +110,7 @@ async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal:
   const { lost } = await withoutRecord(run.context, values, run.call);
   for (const error of failures.values()) run.fail(error);
   if (lost.length === 0) return false;
+  if (monotonicMs() > endMs) return true; // it was frozen: the values may have expired long ago
   const keys = lost.map(({ key }) => key);
   run.fail(
     new TundraError(

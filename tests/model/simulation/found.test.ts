@@ -19,6 +19,35 @@ describe("found by the simulation", () => {
     pass(2 * HOUR_US);
     assertEquals(await store.evict("a"), { evicted: [], kept: { a: "missing" } });
   });
+
+  it("a tick that was frozen while it searched for lost records does not take what expired meanwhile for lost", async () => {
+    const archive = memoryDatastore();
+    let meanwhile: (() => Promise<void>) | undefined;
+    const slow: Datastore = {
+      ...archive,
+      async listKeys(...args) {
+        const page = await archive.listKeys!(...args);
+        await meanwhile?.();
+        meanwhile = undefined;
+        return page;
+      },
+    };
+    const late: Datastore = { ...archive, deleteKeys: () => Promise.resolve() }; // its requests are under way for long
+    const { store, beside, pass, nowMs } = storeOnModel(slow, late);
+    await store.tick();
+    await store.redis.set("a", "1", { pxat: nowMs() + 3 * 3_600_000 });
+    await store.dirty("a");
+    await store.tick();
+    pass(2 * HOUR_US);
+    const leaseMs = 1_000;
+    meanwhile = async () => {
+      pass(60 * HOUR_US);
+      assertEquals((await beside.tick()).purged, 1);
+      for (const from = performance.now(); performance.now() < from + leaseMs;); // no timer runs, as in a frozen process
+    };
+    const { errors } = await store.tick({ leaseMs });
+    assertEquals([meanwhile, errors], [undefined, []]);
+  });
 });
 
 describe("found by the exploration", () => {
