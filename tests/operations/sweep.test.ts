@@ -392,6 +392,16 @@ describe("sweep()", () => {
       assertEquals(await stack.get("x"), "value");
     });
 
+    it("to a value whose removal it had forgotten: what was written anew since then comes back", async () => {
+      const removed = await old.own(10, { key: "k", dump: await dumpOf("removed") });
+      await old.own(2.5, { key: "k", gone: true, prev: removed }); // Redis forgot this removal by the next moment
+      await evicted({ k: await old.own(1.4, { key: "k", prev: removed, dump: await dumpOf("written anew") }) });
+      assertEquals((await sweepAll()).deletedFor, { removed: 1 });
+      await evicted({ k: removed });
+      await store.ensureKs("k");
+      assertEquals(await stack.get("k"), "written anew");
+    });
+
     it("is no matter to a call that has read a record before its pack was moved and deleted", async () => {
       const dump = await dumpOf("value");
       const words = await old.pack(20, ["k", "l", "m"].map((key) => ({ key, dump })));

@@ -772,9 +772,13 @@ export function makeOracle(
     const others = versionsOf(archive, key).filter((other) => !together.includes(other));
     // moved, and whoever reads a record of before that looks for the copy
     if (others.some((other) => other.ver === ver && nowUs - packUs(other) >= EXPIRED_US)) return;
-    if (ago(word) < EXPIRED_US && !isOver) wrong("a record named it within 48 hours");
     const older = others.filter((other) => versionMicros(other.ver) < us);
     const newer = others.filter((other) => versionMicros(other.ver) > us);
+    // a record that goes back to what was removed before leads to what was written anew since
+    const isOutlived = newer.some((other) =>
+      other.removal && nowUs - tombstoneUs(other) >= EXPIRED_US && newer.some((each) => each.ver > other.ver)
+    );
+    if (ago(word) < EXPIRED_US && !isOver && !isOutlived) wrong("a record named it within 48 hours");
     const record = read(truth.record);
     if (state === null) {
       if (older.length > 0) wrong("a tombstone with older versions");
