@@ -1,7 +1,7 @@
 /**
  * Runs many schedules, in several processes, and prints what broke, each with the line that replays it:
  *
- *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|peeks|rebuilds|erasures|large|transparent]
+ *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|peeks|rebuilds|erasures|large|transparent|all]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
  *     deno task simulate --encrypted ...                    the same with stores that encrypt
@@ -60,7 +60,8 @@ async function show(play: Play, choices: ReturnType<typeof seededChoices>): Prom
   process.exitCode = violation ? 1 : 0;
 }
 
-function report({ schedules, steps, commands, seconds, violations }: Findings): void {
+function report({ schedules, steps, commands, seconds, modes, violations }: Findings): void {
+  if (options.play === "all") console.log(kinds(modes));
   for (const finding of violations) console.log(`\n${findingText(finding, options.play)}`);
   const rate = schedules / seconds;
   console.log(
@@ -69,6 +70,16 @@ function report({ schedules, steps, commands, seconds, violations }: Findings): 
       `${(steps / schedules).toFixed(0)} steps and ${(commands / schedules).toFixed(0)} commands a schedule`,
   );
   process.exitCode = violations.length > 0 ? 1 : 0;
+}
+
+/** The number of schedules of each kind. */
+function kinds(modes: Findings["modes"]): string {
+  const sums = new Map<string, number>();
+  for (const [mode, count] of Object.entries(modes)) {
+    const [kind = ""] = mode.split(":");
+    sums.set(kind, (sums.get(kind) ?? 0) + count);
+  }
+  return [...sums].map(([kind, count]) => `${count} ${kind}`).join(", ");
 }
 
 async function bugs(): Promise<void> {

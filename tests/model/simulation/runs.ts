@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
-import { choicesText, seededChoices } from "./choices.ts";
+import { type Choices, choicesText, seededChoices } from "./choices.ts";
 import { runErasures } from "./erasures.ts";
 import { runHistories } from "./histories.ts";
 import { runPeeks } from "./peeks.ts";
@@ -14,13 +14,13 @@ import { minimise } from "./minimise.ts";
 import { runPolicy } from "./policy.ts";
 import { runRebuilds } from "./rebuilds.ts";
 import { runSeveral } from "./several.ts";
-import { type Play, runSchedule, type Subject } from "./simulation.ts";
+import { type Outcome, type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
 import { runTransparent } from "./transparent.ts";
 
 /**
  * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
- * indexes rebuilt, keys erased, large values, transparent clients.
+ * indexes rebuilt, keys erased, large values, transparent clients; one of them by lot.
  */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
@@ -34,7 +34,23 @@ export const PLAYS: Record<string, Play> = {
   erasures: runErasures,
   large: runLarge,
   transparent: runTransparent,
+  all: runOneOfAll,
 };
+
+/** The share of each kind in `all`, of a hundred: operations have most of it. */
+const SHARES: Record<string, number> = {
+  ...{ any: 20, sweeps: 20, rebuilds: 20, histories: 20, peeks: 7, several: 5, erasures: 3, policy: 2 },
+  ...{ large: 1, transparent: 1, liveness: 1 },
+};
+const DRAWN = Object.entries(SHARES).flatMap(([name, share]) => Array<string>(share).fill(name));
+
+/** A schedule of a kind that is drawn by lot. */
+async function runOneOfAll(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+  const name = choices.pick(DRAWN);
+  log?.push(`kind ${name}`);
+  const played = await PLAYS[name]!(subject, choices, log);
+  return { ...played, mode: `${name}: ${played.mode}` };
+}
 
 /** A broken promise, and how to see it again. */
 export interface Finding {
