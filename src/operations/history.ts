@@ -64,16 +64,23 @@ export async function historyOf(
   choose: Choice,
 ): Promise<History> {
   const found = new Map<string, Kept>();
-  const unreadPacks = await findShown(bounds, key, found, maxPacks);
+  const search: PackSearch = { seen: new Set(), left: maxPacks, unread: 0 };
+  await findShown(bounds, key, found, search);
   add(found, await named());
+  let absent = 0;
   const tried = new Set<string>();
   const isRead = ({ bytes, error }: Kept) => bytes !== undefined || error !== undefined;
   const isTried = ({ words }: Kept) => words.every((word) => tried.has(word));
   for (;;) {
     for (const { prev } of [...found.values()]) if (prev) add(found, prev);
     const kept = newestFirst(found).filter((each) => isRead(each) || !isTried(each)); // without those that are absent
-    const wave = choose(kept, unreadPacks).filter((each) => !isRead(each)).slice(0, WAVE);
-    if (wave.length === 0) return { kept, unreadPacks };
+    const wave = choose(kept, search.unread).filter((each) => !isRead(each)).slice(0, WAVE);
+    if (wave.length === 0 && found.size - kept.length === absent) return { kept, unreadPacks: search.unread };
+    if (wave.length === 0) { // those that proved to be absent may have been moved meanwhile
+      absent = found.size - kept.length;
+      await findInPacks(bounds, key, found, search);
+      continue;
+    }
     checkTime(bounds, `search for the versions of ${show(key)}`, [key]);
     await inParallel(wave, WAVE, async (each) => {
       for (const word of each.words) tried.add(word);
@@ -83,11 +90,21 @@ export async function historyOf(
   }
 }
 
-/** Finds what a listing of the key's objects and directories of packs show; returns how many packs were not read. */
-async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, maxPacks: number): Promise<number> {
+/** A search through packs. */
+interface PackSearch {
+  /** Those that it has listed. */
+  readonly seen: Set<string>;
+  /** The number of those that it may still read. */
+  left: number;
+  /** The number of those that it has not read; `Infinity` if the datastore cannot list. */
+  unread: number;
+}
+
+/** Finds what a listing of the key's objects and directories of packs show. */
+async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, search: PackSearch): Promise<void> {
   const { context } = bounds;
   const { datastore } = context;
-  if (!datastore.listKeys) return Infinity;
+  if (!datastore.listKeys) return void (search.unread = Infinity);
   const prefix = await objectPrefix(context, key);
   await bounds.counted(async (call) => {
     for await (const names of listPages(datastore, prefix, call)) {
@@ -99,23 +116,37 @@ async function findShown(bounds: Bounds, key: string, found: Map<string, Kept>, 
       }
     }
   });
-  const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
-  const affordable = Math.floor((bounds.requestsLeft() - KEPT_REQUESTS) / 2);
-  const read = Math.max(0, Math.min(maxPacks, packs.length, affordable));
-  let unread = packs.length - read;
-  await inParallel(read > 0 ? packs.slice(-read).toReversed() : [], WAVE, async (pack) => {
-    if (!await findInPack(bounds, key, pack, found)) unread++;
-  });
-  return unread;
+  await findInPacks(bounds, key, found, search);
 }
 
-/** Finds a key's versions in one pack; `false` if its directory is damaged. Cost: 2 requests. */
+/** Looks into the packs that it has not listed before. The versions of one that has gone lie in younger ones. */
+async function findInPacks(bounds: Bounds, key: string, found: Map<string, Kept>, search: PackSearch): Promise<void> {
+  const { context } = bounds;
+  if (!context.datastore.listKeys) return;
+  for (let again = true; again;) {
+    again = false;
+    const all = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
+    const packs = all.filter((pack) => !search.seen.has(pack));
+    for (const pack of packs) search.seen.add(pack);
+    const affordable = Math.floor((bounds.requestsLeft() - KEPT_REQUESTS) / 2);
+    const read = Math.max(0, Math.min(search.left, packs.length, affordable));
+    search.left -= read;
+    search.unread += packs.length - read;
+    await inParallel(read > 0 ? packs.slice(-read).toReversed() : [], WAVE, async (pack) => {
+      const was = await findInPack(bounds, key, pack, found);
+      if (was === "damaged") search.unread++;
+      again ||= was === "gone";
+    });
+  }
+}
+
+/** Finds a key's versions in one pack. Cost: 2 requests. */
 export async function findInPack(
   bounds: Bounds,
   key: string,
   pack: string,
   found: Map<string, Kept>,
-): Promise<boolean> {
+): Promise<"read" | "gone" | "damaged"> {
   checkTime(bounds, `search for the versions of ${show(key)}`, [key]);
   try {
     // each is read for itself: all directories together may be larger than the memory
@@ -126,12 +157,12 @@ export async function findInPack(
       const kept = add(found, wordOf(pack, entry));
       if (kept) Object.assign(kept, { exp, prev }, gone && { gone });
     }
-    return true;
+    return "read";
   } catch (thrown) {
     const error = asTundraError(thrown, "read the directory of a pack");
-    if (isNotFound(error.cause)) return true; // it was moved, and its versions with it
+    if (isNotFound(error.cause)) return "gone"; // it was moved, and its versions with it
     if (!isDamage(error)) throw error;
-    return false;
+    return "damaged";
   }
 }
 

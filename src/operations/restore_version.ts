@@ -192,30 +192,44 @@ async function findNamed(bounds: Bounds, key: string, version: string, named: st
   await findInPack(bounds, key, version, found);
   const packed = found.get(version) && await thawFirst(bounds, key, found.get(version)!);
   if (packed) return packed;
-  const history = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(versionMicros(version)));
-  const moved = history.kept.find(({ ver }) => ver === version);
-  const value = moved && await thawFirst(bounds, key, moved);
-  if (value) return value;
-  const error = kept.error ?? moved?.error;
-  if (error) throw error;
-  return undefined;
+  const tried = new Set(kept.words);
+  for (;;) {
+    const choose = chainTo(versionMicros(version));
+    const history = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, choose);
+    const moved = history.kept.find(({ ver }) => ver === version);
+    const value = moved && await thawFirst(bounds, key, moved);
+    if (value) return value;
+    const error = kept.error ?? moved?.error;
+    if (error) throw error;
+    if (!mayHaveMoved(moved, tried)) return undefined;
+  }
+}
+
+/** Tells if what was just found, and is absent, lies in places that were not tried before: it may move again. */
+function mayHaveMoved(kept: Kept | undefined, tried: Set<string>): boolean {
+  const fresh = kept?.words.filter((word) => !tried.has(word)) ?? [];
+  for (const word of fresh) tried.add(word);
+  return fresh.length > 0;
 }
 
 /** Finds the version that was the newest at a time, microseconds. */
 async function findByTime(bounds: Bounds, key: string, timeUs: number, named: string, maxPacks: number) {
-  const { kept } = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(timeUs));
-  const [newest, ...rivals] = newestOf(
-    kept.map(({ ver }) => ver).filter((ver) => versionMicros(ver) <= timeUs),
-  );
-  if (newest === undefined) return undefined;
-  if (rivals.length > 0) {
-    const must = `be told which of the newest versions of that time is meant: ${newest} or ${rivals.join(" or ")}`;
-    throw new TundraError("CONFLICT", `Cannot restore a version of ${show(key)} as it must ${must}`, { keys: [key] });
+  const tried = new Set<string>();
+  for (;;) {
+    const { kept } = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(timeUs));
+    const [newest, ...rivals] = newestOf(
+      kept.map(({ ver }) => ver).filter((ver) => versionMicros(ver) <= timeUs),
+    );
+    if (newest === undefined) return undefined;
+    if (rivals.length > 0) {
+      const must = `be told which of the newest versions of that time is meant: ${newest} or ${rivals.join(" or ")}`;
+      throw new TundraError("CONFLICT", `Cannot restore a version of ${show(key)} as it must ${must}`, { keys: [key] });
+    }
+    const chosen = kept.find(({ ver }) => ver === newest)!;
+    const value = await thawFirst(bounds, key, chosen);
+    if (value) return value;
+    if (chosen.error || !mayHaveMoved(chosen, tried)) throw chosen.error ?? notHeld(key, newest);
   }
-  const chosen = kept.find(({ ver }) => ver === newest)!;
-  const value = await thawFirst(bounds, key, chosen);
-  if (value) return value;
-  throw chosen.error ?? notHeld(key, newest);
 }
 
 /** Reads the chain down to a time, if there are packs that no directory tells of. */
@@ -249,7 +263,13 @@ async function bringBack(bounds: Bounds, revival: Omit<Revival, "expected">, see
     requests++;
   };
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    await checkPresent(bounds, state);
+    const lost = await lostName(bounds, state);
+    if (lost !== undefined) {
+      const now = (await readState(context.index, [key], call)).states[0]!;
+      if (now.record === state.record) throw conflict(key, `${lost} is not there. ${RUN_A_TICK}`);
+      state = now; // its pack was moved meanwhile
+      continue;
+    }
     requests = 0;
     const options = { ...call, onRequest };
     const { id, outcome } = await restoreScript(context.index, { ...revival, expected: state.record }, options);
@@ -265,15 +285,14 @@ async function bringBack(bounds: Bounds, revival: Omit<Revival, "expected">, see
   throw movedOn("restore a version of", key);
 }
 
-/** Throws if the archive has lost the version that is to be replaced: it would drop out of the history. */
-async function checkPresent(bounds: Bounds, { key, record, exists }: KeyState): Promise<void> {
+/** The object of the version that is to be replaced, if the archive has lost it: it would drop out of the history. */
+async function lostName(bounds: Bounds, { key, record, exists }: KeyState): Promise<string | undefined> {
   const { datastore } = bounds.context;
   const { rev, ver } = parseRecord(record || null) ?? { rev: 0, ver: "" };
-  if (!exists || rev !== 0 || ver === "" || !datastore.hasKeys) return;
+  if (!exists || rev !== 0 || ver === "" || !datastore.hasKeys) return undefined;
   const name = await holderName(bounds.context, key, ver);
   const [there] = await bounds.counted((call) => datastore.hasKeys!([name], call));
-  if (there === false || isNotFound(there)) {
-    throw conflict(key, `its present version must be in the archive: ${show(name)} is not there. ${RUN_A_TICK}`);
-  }
+  if (there === false || isNotFound(there)) return `its present version must be in the archive: ${show(name)}`;
   if (there instanceof Error) throw there;
+  return undefined;
 }

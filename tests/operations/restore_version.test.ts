@@ -5,6 +5,7 @@ import { TundraError, type TundraStore } from "../../mod.ts";
 import { placeOf } from "../../src/archive/place.ts";
 import { versionMicros } from "../../src/base/keys.ts";
 import {
+  erase,
   peek,
   rebuild,
   restoreVersion,
@@ -15,7 +16,7 @@ import {
 import { BUCKET, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 import { sleep } from "../support/waiting.ts";
-import { movePack, type NotedArchive } from "../support/packs.ts";
+import { movePack, movingBefore, type NotedArchive, notedArchive } from "../support/packs.ts";
 
 describe("restoreVersion", () => {
   const stack = withArchive();
@@ -151,6 +152,43 @@ describe("restoreVersion", () => {
     await store.tick();
     await restoreVersion(store, "k", timeOf(vers[1]!), { maxPacks: 0 }); // by the chain
     assertEquals(await stack.get("k"), "2");
+  });
+
+  it("finds a version whose pack is moved meanwhile, before whichever of its reads", async () => {
+    for (const as of ["name", "time"]) {
+      for (let read = 0; read < 8; read++) {
+        await stack.flush();
+        const noted = notedArchive();
+        const vers = await archive(stack.store({ datastore: noted.datastore }), ["1", "2"], true);
+        const to = `default/~packs/${String(versionMicros(vers[1]!) + 5).padStart(16, "0")}-0000000a`;
+        const store = stack.store({ datastore: movingBefore(noted, read, `default/~packs/${vers[0]}`, to) });
+        await restoreVersion(store, "k", as === "name" ? vers[0]! : timeOf(vers[0]!));
+        assertEquals([as, read, await stack.get("k")], [as, read, "1"]);
+      }
+    }
+  });
+
+  it("does not take a present version whose pack is moved meanwhile for lost", async () => {
+    const noted = notedArchive();
+    const plain = stack.store({ datastore: noted.datastore });
+    const [first] = await archive(plain, ["1", "2"], true);
+    const { hasKeys } = noted.datastore;
+    let isErased = false;
+    const store = stack.store({
+      datastore: {
+        ...noted.datastore,
+        async hasKeys(...args) {
+          if (!isErased) {
+            isErased = true;
+            await stack.raw("DEL", "beside");
+            while (!(await erase(plain, ["beside"])).done);
+          }
+          return await hasKeys!(...args);
+        },
+      },
+    });
+    await restoreVersion(store, "k", first!);
+    assertEquals([isErased, await stack.get("k")], [true, "1"]);
   });
 
   it("after Redis was emptied and rebuilt: every version is listed, checked, peeked at and restored as before", async () => {

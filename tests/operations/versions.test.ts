@@ -7,7 +7,7 @@ import { versionMicros } from "../../src/base/keys.ts";
 import { type Version, versions } from "../../src/operations/mod.ts";
 import { BUCKET, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
-import { movePack, type NotedArchive } from "../support/packs.ts";
+import { movePack, movingBefore, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { HOUR_MS } from "../support/times.ts";
 
 describe("versions", () => {
@@ -111,6 +111,18 @@ describe("versions", () => {
     const twice = await versions(store, "k");
     assertEquals(shown(twice), [[vers[1], false, "current"], [vers[0], false, "older"]]);
     assertGreater(twice[1]!.bytes, 0);
+  });
+
+  it("misses no version whose pack is moved meanwhile, before whichever of its reads", async () => {
+    for (let read = 0; read < 10; read++) {
+      await stack.flush();
+      const noted = notedArchive();
+      const vers = await archive(stack.store({ datastore: noted.datastore }), ["1", "2"], true);
+      const to = `default/~packs/${String(versionMicros(vers[1]!) + 5).padStart(16, "0")}-0000000a`;
+      const store = stack.store({ datastore: movingBefore(noted, read, `default/~packs/${vers[0]}`, to) });
+      const all = await versions(store, "k");
+      assertEquals([read, ...all.map(({ version, error }) => error ?? version)], [read, vers[1], vers[0]]);
+    }
   });
 
   it("follows the chain into packs that it does not look into, and says how many these are", async () => {

@@ -97,6 +97,25 @@ export async function movePack({ objects }: NotedArchive, from: string, to: stri
   return entries;
 }
 
+/** A datastore on which a pack is moved, as an erasure of other keys does it, just before the read of this number. */
+export function movingBefore(archive: NotedArchive, read: number, from: string, to: string): Datastore {
+  let reads = 0;
+  const perhaps = async () => {
+    if (reads++ === read) await movePack(archive, from, to);
+  };
+  return {
+    ...archive.datastore,
+    async listKeys(...args) {
+      await perhaps();
+      return await archive.datastore.listKeys!(...args);
+    },
+    async fetchRanges(...args) {
+      await perhaps();
+      return await archive.datastore.fetchRanges!(...args);
+    },
+  };
+}
+
 /** The number of different blocks of some entries. */
 export function blocksOf(entries: PackEntry[]): number {
   return new Set(entries.map(({ offset }) => offset)).size;
