@@ -7,6 +7,7 @@ import type { TundraStore } from "../../mod.ts";
 import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
 import { sweepArchive } from "../../src/operations/sweep.ts";
 import { holderName, placeOf } from "../../src/archive/place.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { contextOf } from "../../src/core/context.ts";
 import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
@@ -462,6 +463,65 @@ describe("sweep()", () => {
     assertEquals(left().length, 2);
     archive.objects.set(`default/~owner/${id.split("@")[0]}`, owner);
     assertEquals((await sweepAll()).deleted, 1);
+  });
+
+  describe("looks once more before it deletes", () => {
+    /** Sweeps an archive; `meanwhile` happens before its last question: whose the archive is. */
+    async function sweepBeside(meanwhile: () => Promise<void> | void): Promise<SweepReport> {
+      let questions = 0;
+      const { datastore } = archive;
+      const racing = stack.store({
+        datastore: {
+          ...datastore,
+          async fetchKeys(names, ...rest) {
+            if (names.some((name) => name.includes("~owner")) && ++questions === 2) await meanwhile();
+            return await datastore.fetchKeys(names, ...rest);
+          },
+        },
+      });
+      return await sweep(racing, { deadlineMs: 10 * 60_000 });
+    }
+
+    it("at the records: what is named since it was gathered stays", async () => {
+      const orphan = await old.own(40, { key: "k" });
+      const { datastore } = archive;
+      const racing = stack.store({
+        datastore: {
+          ...datastore,
+          async listKeys(prefix, ...rest) {
+            if (prefix.includes("~packs")) await evicted({ k: orphan }); // as a rebuild does
+            return await datastore.listKeys!(prefix, ...rest);
+          },
+        },
+      });
+      const { deleted, keptFor } = await sweep(racing);
+      assertEquals([deleted, keptFor, left().length], [0, { named: 1 }, 1]);
+    });
+
+    it("at the clock: nothing goes by a look of more than a minute ago", async () => {
+      await old.own(20, { key: "k" });
+      await evicted({ k: await old.own(10, { key: "k" }) });
+      let aheadMs = 0;
+      setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + aheadMs });
+      try {
+        await tundraError("UNAVAILABLE", () => sweepBeside(() => void (aheadMs = 61_000)));
+      } finally {
+        setPlatform();
+      }
+      assertEquals(left().length, 2);
+      assertEquals((await sweepAll()).deleted, 1);
+    });
+
+    it("at the archive's owner: nothing goes once it has changed hands", async () => {
+      await old.own(20, { key: "k" });
+      await evicted({ k: await old.own(10, { key: "k" }) });
+      const owner = `default/~owner/${id.split("@")[0]}`;
+      const bytes = archive.objects.get(owner)!;
+      await tundraError("LOST", () => sweepBeside(() => void archive.objects.delete(owner)));
+      assertEquals(left().length, 2);
+      archive.objects.set(owner, bytes);
+      assertEquals((await sweepAll()).deleted, 1);
+    });
   });
 
   /** An archive with something of everything; the records of what lives. */
