@@ -9,7 +9,7 @@ const CONTENTS =
   `export { notFound, TundraError, tundraStore } from "./mod.ts"; export { setPlatform } from "./src/base/platform.ts";` +
   `export { aesGcmFreezer, rotate } from "./src/encryption/mod.ts";` +
   `export { transparentRedis } from "./src/transparent/mod.ts";` +
-  `export { erase, moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "./src/operations/mod.ts";` +
+  `export { adopt, erase, moveIndex, peek, rebuild, restoreVersion, sweep, verify, versions, warm } from "./src/operations/mod.ts";` +
   `export { loadLostRecords } from "./src/tick/hourly.ts";`;
 
 /** The package with these patches of one file; all that it imports when it is first needed is there. */

@@ -58,9 +58,22 @@ interface Proof {
   upToUs: Map<string, number>;
 }
 
+/** What else is under way beside erasures, in a schedule of its own kind. */
+export interface Company {
+  /** Further keys, which are not erased. */
+  keys: readonly string[];
+  /** Objects of another queue in the same bucket. */
+  objects: readonly string[];
+  /** Processes with other operations. */
+  processes(box: Sandbox, archive: Pick<Network, "datastoreFor">): Running[];
+}
+
 /** The erasures of a schedule. */
 interface Erasures {
   chosen: readonly string[];
+  company: Company | undefined;
+  /** They are erased by a pattern, but at the end of all: else two of the same keys had two cursors. */
+  isPattern: boolean;
   proofs: Proof[];
   /** The times at which operations have told the others, by the oracle's time. */
   told: Map<SimulatedOp, number>;
@@ -72,14 +85,27 @@ interface Erasures {
 
 /** Plays one; the same choices, the same schedule. */
 export async function runErasures(subject: Subject, choices: Choices, log?: string[]): Promise<Outcome> {
+  return await playErasures(subject, choices, log);
+}
+
+/** Plays one; with company also by patterns, and in calls of few keys. */
+export async function playErasures(
+  subject: Subject,
+  choices: Choices,
+  log?: string[],
+  company?: Company,
+): Promise<Outcome> {
   const mode = choices.pick(MODES);
-  const box = makeSandbox(subject, choices, KEYS.slice(0, 2 + choices.int(3)), START_US, log);
+  const keys = [...KEYS.slice(0, 2 + choices.int(3)), ...company?.keys ?? []];
+  const box = makeSandbox(subject, choices, keys, START_US, log);
   box.retries = choices.pick([0, 1]);
   box.packBytes = choices.pick(PACK_BYTES);
   box.oracle.leniency.sweeps = { keepUs: 7 * 24 * HOUR_US, keepOrphansUs: choices.pick([30, 4]) * 24 * HOUR_US };
-  const erasures = watchErasures(box, box.keys.slice(0, 1 + choices.int(box.keys.length - 1)));
+  const own = keys.length - (company?.keys.length ?? 0);
+  const erasures = watchErasures(box, keys.slice(0, 1 + choices.int(own - 1)), company);
   watchId(box);
-  log?.push(`mode ${mode}, erases ${erasures.chosen}`);
+  for (const name of company?.objects ?? []) box.oracle.archive.set(name, { bytes: new Uint8Array(8), entries: [] });
+  log?.push(`mode ${mode}, erases ${erasures.chosen}${erasures.isPattern ? " by a pattern" : ""}`);
   const played = await playOut(box, async () => {
     if (choices.chance(100)) await eraseInNewStore(box, erasures);
     await drainOnce(box, "first", HOUR_US); // the index has its id
@@ -96,13 +122,17 @@ export async function runErasures(subject: Subject, choices: Choices, log?: stri
 }
 
 /** Notes what is put when and by which operation. */
-function watchErasures({ oracle, redis }: Sandbox, chosen: readonly string[]): Erasures {
-  const self: Erasures = { chosen, proofs: [], told: new Map(), pausedFor: 0, puts: new Map() };
+function watchErasures({ oracle, redis, world }: Sandbox, chosen: readonly string[], company?: Company): Erasures {
+  const isPattern = company !== undefined && world.choices.chance(300);
+  const self: Erasures = {
+    ...{ chosen, company, isPattern },
+    ...{ proofs: [], told: new Map(), pausedFor: 0, puts: new Map() },
+  };
   const dropped = new Set<string>();
   const { put, drop, run } = oracle;
   oracle.put = (name, bytes, ops) => {
     put(name, bytes, ops);
-    self.puts.set(name, { at: oracle.time, op: ops[0], isLate: dropped.has(name) });
+    self.puts.set(name, { at: oracle.time, op: ops[0], isLate: dropped.has(name) || (ops[0]?.endedAt ?? 0) > 0 });
   };
   oracle.drop = (names, ops) => {
     drop(names, ops);
@@ -151,6 +181,7 @@ async function disturb(box: Sandbox, erasures: Erasures, mode: Mode, isLost: boo
       box.subject.encrypted ? choices.pick([1, 0]) : 0,
       (i) => process(box, `rotate${i}`, network, twice(() => rotateOperation(box)), "next"),
     ),
+    ...erasures.company?.processes(box, network) ?? [],
   ];
   await runAll(box, processes, adversary(box, erasures, mode, processes));
   world.paused = undefined;
@@ -267,18 +298,19 @@ function applicationStep(choices: Choices, { chosen }: Erasures): Operation {
   };
 }
 
-/** An erasure, in one call or in several of few requests. */
+/** An erasure of listed keys or by a pattern, in one call or in several of few requests or few keys. */
 function eraseOperation(box: Sandbox, erasures: Erasures): Operation {
   const { choices } = box.world;
   const options = {
     ...(choices.chance(300) ? { maxSubrequests: 30 + choices.int(20) } : {}),
+    ...(erasures.company && choices.chance(200) ? { maxKeys: 1 + choices.int(6) } : {}),
     ...(choices.chance(80) ? { dryRun: true } : {}),
   };
   const { chosen } = erasures;
   const keys = choices.chance(500) ? chosen : [choices.pick(chosen)];
   return async (bench) => {
     for (let calls = choices.pick([3, 1, 2]); calls > 0; calls--) {
-      const report = await eraseOnce(box, bench, erasures, keys, options);
+      const report = await eraseOnce(box, bench, erasures, keys, options, erasures.isPattern);
       if (report?.done) return;
     }
   };
@@ -290,11 +322,13 @@ async function eraseOnce(
   bench: SimulatedBench,
   erasures: Erasures,
   keys: readonly string[],
-  options: { maxSubrequests?: number; dryRun?: boolean } = {},
+  options: { maxSubrequests?: number; maxKeys?: number; dryRun?: boolean } = {},
+  isPattern = false,
 ): Promise<EraseReport | undefined> {
   const { oracle, subject } = box;
   const upToUs = new Map(keys.map((key) => [key, oracle.removedUs(key)]));
-  const act = () => subject.erase(bench.store, [...keys], { deadlineMs: 12 * 3_600_000, ...options });
+  const which = isPattern ? { match: `k[${keys.map((key) => key.slice(1)).join("")}]` } : [...keys];
+  const act = () => subject.erase(bench.store, which, { deadlineMs: 12 * 3_600_000, ...options });
   return await call(bench, "erase", keys, act, (op, report) => {
     for (const { code, message } of report?.errors ?? []) {
       if (code !== "UNAVAILABLE" && code !== "CONFLICT") throw new Violation(`no ${code} without a cause`, message);

@@ -42,7 +42,7 @@ import {
 
 const KEYS = ["k0", "k1", "k2"];
 /** A name that restored values are given. */
-const OTHER = "other";
+export const OTHER = "other";
 const MODES = ["network", "crashes", "network", "time", "full", "broken scripts", "rollback", "all"] as const;
 const MINUTE_US = 60_000_000;
 
@@ -136,7 +136,7 @@ async function tickAndEvict(bench: SimulatedBench): Promise<void> {
 }
 
 /** Restores one of the versions that the archive holds. */
-async function restore({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
+export async function restore({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
   const { choices, store } = bench;
   const key = choices.pick(bench.keys);
   const all = versionsOf(oracle.archive, key).filter(({ state }) => state !== null);
@@ -156,7 +156,7 @@ async function restore({ oracle, subject }: Sandbox, bench: SimulatedBench): Pro
 }
 
 /** Restores the version of a time. */
-async function restoreAsOf({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
+export async function restoreAsOf({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
   const { choices, store, world } = bench;
   const key = choices.pick(bench.keys);
   const all = versionsOf(oracle.archive, key);
@@ -224,7 +224,7 @@ export async function peekAt({ oracle, subject }: Sandbox, bench: SimulatedBench
 }
 
 /** Lists the versions of a key. */
-async function list({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
+export async function list({ oracle, subject }: Sandbox, bench: SimulatedBench): Promise<void> {
   const key = bench.choices.pick(bench.keys);
   const held = () => new Set(versionsOf(oracle.archive, key).map(({ ver }) => ver));
   const before = held();

@@ -1,7 +1,7 @@
 /**
  * Runs many schedules, in several processes, and prints what broke, each with the line that replays it:
  *
- *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|peeks|rebuilds|erasures|large|transparent|all]
+ *     deno task simulate [--schedules=N] [--seed=S] [--jobs=2] [--play=any|liveness|several|sweeps|policy|histories|peeks|rebuilds|erasures|large|transparent|together|all]
  *     TUNDRA_SEED=S deno task simulate --replay             that schedule, step by step
  *     deno task simulate --choices=5.0*12.3                 a minimised one, step by step
  *     deno task simulate --encrypted ...                    the same with stores that encrypt

@@ -265,8 +265,11 @@ export function makeOracle(
   const robbed = new Set<string>();
   const lastNamed = new Map<string, string>();
   const dropped = new Set<string>();
-  /** The operations that have put objects. */
+  /** The operations that have put objects, and when. */
   const putBy = new Map<string, SimulatedOp | undefined>();
+  const putAt = new Map<string, number>();
+  /** When an erasure of these keys has last told others that it looks what is left. */
+  const toldAt = new Map<string, number>();
   /** Every version that was ever put: what it holds, when it came first, and after how many others. */
   const everPut = new Map<string, { state: ValueState; at: number; after: number }>();
   let time = 0;
@@ -379,6 +382,7 @@ export function makeOracle(
     const script = full.replace(/_staged$/, ""); // a large value's, which does the same
     const temporary = temporaryBefore(full, command);
     const leases = script in LEASED ? leasesBefore(script, command) : [];
+    if (script === "note_erasure") { for (const { keys } of ops) toldAt.set(keys.join(), time); }
     try {
       return redis.run(command);
     } finally {
@@ -756,7 +760,7 @@ export function makeOracle(
    * A sweep deletes only what nothing names, nothing can come to name within 48 hours, and no history needs: by what
    * records have named, whatever it was that the sweep went by.
    */
-  function sweepIsRight(name: string, entry: ArchiveEntry): void {
+  function sweepIsRight(name: string, entry: ArchiveEntry, mayBeYoung = false): void {
     const { key, ver, word, state } = entry;
     const truth = truths.get(key);
     if (!truth) return;
@@ -765,7 +769,7 @@ export function makeOracle(
     const wrong = (why: string) => fail("R5 a sweep deletes only what nothing needs", `${word} of ${key}: ${why}`);
     const ago = (what: string) => nowUs - (namedAtUs.get(`${key} ${what}`) ?? -Infinity);
     const ageUs = nowUs - versionMicros(name.slice(name.lastIndexOf("/") + 1));
-    if (ageUs < EXPIRED_US) wrong("it is young");
+    if (ageUs < EXPIRED_US && !mayBeYoung) wrong("it is young");
     const isOver = state !== null && state.exp > 0 && state.exp * 1000 + EXPIRED_US <= nowUs; // nothing brings it back
     if (read(truth.record).ver === word) wrong("a record names it");
     const together = archive.get(name)!.entries; // they go in one request
@@ -819,8 +823,12 @@ export function makeOracle(
     const truth = truths.get(key);
     if (read(truth?.record).ver === word) fail("R7 what is taken back is not named", `${word} of ${key}`);
     if (versionsOf(archive, key).some((other) => other.ver === ver && other.word !== word)) return true;
-    // it may be erased by now
-    return state === null ? leftBelow(entry, [name]).length === 0 : versionMicros(ver) <= (truth?.deletableUs ?? 0);
+    // it may be erased by now, or a sweep has deleted what it is a copy of
+    if (state === null ? leftBelow(entry, [name]).length === 0 : versionMicros(ver) <= (truth?.deletableUs ?? 0)) {
+      return true;
+    }
+    if (leniency.sweeps) sweepIsRight(name, entry, true);
+    return leniency.sweeps !== undefined;
   }
 
   /**
@@ -843,7 +851,7 @@ export function makeOracle(
       return removals.some(([, atUs]) => versionMicros(ver) < atUs) || (held(key) === null && record === undefined);
     }
     if (!isOwn) return false;
-    const left = leftBelow(entry, names).find((older) => !cameLate(older, entry, erasure));
+    const left = leftBelow(entry, names).find((older) => !cameLate(older, entry, erasure) && !isToGo(older, erasure));
     if (left) fail("4 no tombstone is erased before older values", `${word} of ${key}, ${left.word}`);
     return true;
   }
@@ -853,6 +861,13 @@ export function makeOracle(
     const { at, after } = everPut.get(`${key} ${ver}`)!;
     return putBy.get(holderOf(key, word))?.kind === "tick" && at >= erasure.startedAt &&
       after > everPut.get(`${key} ${tombstone.ver}`)!.after;
+  }
+
+  /** Another operation has put it since the erasure began to look, and will take it back. */
+  function isToGo({ key, word }: ArchiveEntry, erasure: SimulatedOp): boolean {
+    const name = holderOf(key, word);
+    const [op, at] = [putBy.get(name), putAt.get(name)!];
+    return word.includes("@") && op !== erasure && op?.endedAt === 0 && at >= toldAt.get(erasure.keys.join())!;
   }
 
   function notePut(entries: readonly ArchiveEntry[]): void {
@@ -974,6 +989,7 @@ export function makeOracle(
       if (!there) { for (const entry of entries) entryIsRight(entry, ops); }
       archive.set(name, { bytes, entries });
       putBy.set(name, ops[0]);
+      putAt.set(name, time);
       notePut(entries);
     },
     lose(name) {
@@ -984,6 +1000,7 @@ export function makeOracle(
       const bySweep = leniency.sweeps !== undefined && ops.some(({ kind }) => kind === "sweep");
       const erasure = ops.find(({ kind }) => kind === "erase");
       for (const name of names) {
+        if (!name.startsWith("default/")) fail("objects of another queue stay", name);
         for (const entry of archive.get(name)?.entries ?? []) {
           const truth = truths.get(entry.key);
           if (erasure && erasureIsRight(entry, erasure, names)) continue;

@@ -16,11 +16,12 @@ import { runRebuilds } from "./rebuilds.ts";
 import { runSeveral } from "./several.ts";
 import { type Outcome, type Play, runSchedule, type Subject } from "./simulation.ts";
 import { runSweeps } from "./sweeps.ts";
+import { runTogether } from "./together.ts";
 import { runTransparent } from "./transparent.ts";
 
 /**
  * Kinds of schedules: any faults, what must go on, several databases, sweeps, values that stay, versions restored,
- * indexes rebuilt, keys erased, large values, transparent clients; one of them by lot.
+ * indexes rebuilt, keys erased, large values, transparent clients, all operations at once; one of them by lot.
  */
 export const PLAYS: Record<string, Play> = {
   any: runSchedule,
@@ -34,13 +35,14 @@ export const PLAYS: Record<string, Play> = {
   erasures: runErasures,
   large: runLarge,
   transparent: runTransparent,
+  together: runTogether,
   all: runOneOfAll,
 };
 
 /** The share of each kind in `all`, of a hundred: operations have most of it. */
 const SHARES: Record<string, number> = {
-  ...{ any: 20, sweeps: 20, rebuilds: 20, histories: 20, peeks: 7, several: 5, erasures: 3, policy: 2 },
-  ...{ large: 1, transparent: 1, liveness: 1 },
+  ...{ any: 20, sweeps: 20, rebuilds: 20, histories: 20, peeks: 5, several: 5, erasures: 3, together: 2 },
+  ...{ policy: 2, large: 1, transparent: 1, liveness: 1 },
 };
 const DRAWN = Object.entries(SHARES).flatMap(([name, share]) => Array<string>(share).fill(name));
 

@@ -23,9 +23,9 @@ export interface SeededBug {
   where: string;
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
-  /** The kind of schedules in which it is hunted, if not any. */
   /** `true`: stores encrypt. */
   encrypted?: boolean;
+  /** The kind of schedules in which it is hunted, if not any. */
   play?:
     | "liveness"
     | "several"
@@ -36,7 +36,8 @@ export interface SeededBug {
     | "rebuilds"
     | "erasures"
     | "large"
-    | "transparent";
+    | "transparent"
+    | "together";
   /** Each must occur. */
   patches: [from: string, to: string][];
 }
@@ -337,6 +338,37 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 108,
     where: "src/operations/sweep_search.ts",
     patches: [["notes.complete = !search.blind;", "notes.complete = true;"]],
+  },
+  // ---- all operations at once
+  {
+    name: "a sweep deletes what a record names since it was gathered",
+    play: "together",
+    where: "src/operations/sweep_act.ts",
+    patches: [["    if (goes) doomed.push", '    if (goes || reason === "named") doomed.push']],
+  },
+  {
+    name: "a sweep takes another queue's objects for its own",
+    play: "together",
+    where: "src/operations/archive_walk.ts",
+    patches: [["datastore.listKeys!(`${tqname}/`, cursor, call)", "datastore.listKeys!(tqname, cursor, call)"]],
+  },
+  {
+    name: "a search for versions does not list packs again when one has gone",
+    play: "together",
+    where: "src/operations/history.ts",
+    patches: [['again ||= was === "gone";', ""]],
+  },
+  {
+    name: "a search for versions takes one whose pack was moved for absent",
+    play: "together",
+    where: "src/operations/history.ts",
+    patches: [["wave.length === 0 && found.size - kept.length === absent", "wave.length === 0"]],
+  },
+  {
+    name: "a restoration takes a present version whose pack was moved for lost",
+    play: "together",
+    where: "src/operations/restore_version.ts",
+    patches: [["if (now.record === state.record) throw conflict", "throw conflict"]],
   },
   // ---- policy
   {

@@ -15,7 +15,18 @@ import { type Freezer, notFound, TundraError, tundraStore } from "../../../mod.t
 import { versionMicros } from "../../../src/base/keys.ts";
 import { aesGcmFreezer, rotate } from "../../../src/encryption/mod.ts";
 import { type Platform, setPlatform } from "../../../src/base/platform.ts";
-import { erase, moveIndex, peek, rebuild, restoreVersion, sweep, versions } from "../../../src/operations/mod.ts";
+import {
+  adopt,
+  erase,
+  moveIndex,
+  peek,
+  rebuild,
+  restoreVersion,
+  sweep,
+  verify,
+  versions,
+  warm,
+} from "../../../src/operations/mod.ts";
 import { loadLostRecords } from "../../../src/tick/hourly.ts";
 import { transparentRedis } from "../../../src/transparent/mod.ts";
 import { HOUR_MS, HOUR_US } from "../../support/times.ts";
@@ -55,6 +66,9 @@ export interface Subject {
   restoreVersion: typeof restoreVersion;
   peek: typeof peek;
   rebuild: typeof rebuild;
+  verify: typeof verify;
+  adopt: typeof adopt;
+  warm: typeof warm;
   aesGcmFreezer: typeof aesGcmFreezer;
   rotate: typeof rotate;
   transparentRedis: typeof transparentRedis;
@@ -68,7 +82,8 @@ await loadLostRecords();
 
 const asFiles: Subject = {
   ...{ tundraStore, setPlatform, TundraError, notFound },
-  ...{ moveIndex, sweep, erase, versions, restoreVersion, peek, rebuild, aesGcmFreezer, rotate, transparentRedis },
+  ...{ moveIndex, sweep, erase, versions, restoreVersion, peek, rebuild, verify, adopt, warm },
+  ...{ aesGcmFreezer, rotate, transparentRedis },
 };
 const { bun, deno } = process.versions;
 
@@ -301,7 +316,7 @@ export interface Warm {
   nowUs: number;
 }
 
-const warm = new Map<boolean, Promise<Warm>>();
+const started = new Map<boolean, Promise<Warm>>();
 
 async function makeWarm(encrypted: boolean): Promise<Warm> {
   const box = makeSandbox(encrypted ? ENCRYPTED : SHIPPED, replayedChoices([]), WARM_KEYS, START_US);
@@ -337,8 +352,8 @@ async function makeWarm(encrypted: boolean): Promise<Warm> {
 
 /** That state, made once; with encryption once more. */
 export function warmStart({ encrypted = false }: Subject): Promise<Warm> {
-  const made = warm.get(encrypted) ?? makeWarm(encrypted);
-  warm.set(encrypted, made);
+  const made = started.get(encrypted) ?? makeWarm(encrypted);
+  started.set(encrypted, made);
   return made;
 }
 
@@ -688,7 +703,7 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   if (byHand && id !== undefined) {
     redis.load(new Map());
     redis.run(["SET", "tundra:default:id", id]);
-    const used = [...oracle.archive.keys()].some((name) => !name.includes("/~owner/"));
+    const used = [...oracle.archive.keys()].some((name) => name.startsWith("default/") && !name.includes("/~owner/"));
     for (const act of used ? [() => looking.store.ensureKs(...box.keys), () => looking.store.tick()] : []) {
       await expectCode(box, looking, "LOST", act);
     }
@@ -723,7 +738,7 @@ async function noticeLosses(box: Sandbox): Promise<void> {
  * A tick's search sees its newest version: an object of its own, or one of the two youngest packs, if that put it first.
  */
 function isInReach({ oracle: { archive } }: Sandbox, key: string): boolean {
-  const packs = [...archive.keys()].filter((name) => name.includes("/~packs/")).sort().slice(-2);
+  const packs = [...archive.keys()].filter((name) => name.startsWith("default/~packs/")).sort().slice(-2);
   const entries = versionsOf(archive, key).toSorted((a, b) => a.ver < b.ver ? -1 : 1);
   const { word } = entries.at(-1)!;
   return !word.includes("@") || (word.includes("@:") && packs.includes(holderOf(key, word)));
