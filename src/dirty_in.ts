@@ -4,10 +4,10 @@
  */
 import { errors } from "@upstash/redis";
 import { checkMethods } from "./base/arguments.ts";
-import { asTundraError, type TundraError } from "./base/errors.ts";
+import { asTundraError, TundraError } from "./base/errors.ts";
 import type { Context } from "./core/context.ts";
 import { dirtyError, type DirtyOptions, markError } from "./dirty.ts";
-import { MARK, markArguments, type MarkException, markExceptions } from "./scripts/mark.ts";
+import { INLINE_MARK, markArguments, type MarkException, markExceptions } from "./scripts/mark.ts";
 import { batches, keyBytes } from "./upstash/requests.ts";
 import { saidOf } from "./upstash/said.ts";
 import { replyError } from "./upstash/script.ts";
@@ -41,7 +41,7 @@ export function markCommands(
   options: DirtyOptions,
   insideMulti: boolean,
 ): { keys: string[]; script: string; scriptKeys: string[]; args: (string | number)[] }[] {
-  const script = context.index.scripts.inlineSource(MARK, insideMulti);
+  const script = context.index.scripts.inlineSource(INLINE_MARK, insideMulti);
   return batches(keys, keyBytes, context.connection.requestLimit()).map((batch) => {
     const [scriptKeys, args] = markArguments(context.index, batch, {
       freezeDelayMs: context.freezeDelayMs,
@@ -50,6 +50,14 @@ export function markCommands(
     });
     return { keys: batch, script, scriptKeys, args };
   });
+}
+
+/** What the other commands of a pipeline came to. */
+export interface Effects {
+  /** Tells if one of them may have changed the key. */
+  tookEffect(key: string): boolean;
+  /** Tells if the key needs no mark all the same. */
+  needsNone?(exception: MarkException): boolean;
 }
 
 /**
@@ -61,16 +69,26 @@ export function noteUnmarked(
   keys: string[],
   { result, error }: Answer,
   command: unknown,
-  needsNone: (exception: MarkException) => boolean = () => false,
+  { tookEffect, needsNone }: Effects,
 ): void {
   if (error === undefined) {
     for (const exception of markExceptions(keys, result)) {
-      if (!needsNone(exception)) failures.set(exception.key, markError(exception));
+      if (!needsNone?.(exception)) failures.set(exception.key, markError(exception));
     }
     return;
   }
-  const failure = replyError("mark in a pipeline", error, saidOf(command));
-  for (const key of keys) failures.set(key, failure);
+  const refused = replyError("mark in a pipeline", error, saidOf(command));
+  for (const key of keys) failures.set(key, tookEffect(key) ? unmarkedError(refused) : refused);
+}
+
+/** The error of a mark that Redis refused after it had carried out what is to be marked: that must not be repeated. */
+function unmarkedError({ code, message }: TundraError): TundraError {
+  return new TundraError(
+    code,
+    `${message}. What was to be marked took effect: do not repeat it; call dirty(), with missing: "del" if it may have ` +
+      `removed the key`,
+    { retryable: false },
+  );
 }
 
 /** Queues marks; see {@linkcode TundraStore.dirtyIn}. */
@@ -103,13 +121,16 @@ function wrapExec(pipeline: EvalQueue): QueuedMark[] {
       for (const { keys } of marks) for (const key of keys) failures.set(key, error);
       throw dirtyError(failures, thrown);
     }
-    const marked = new Map(marks.map((mark) => [mark.at, mark]));
+    const marked = new Set(marks.map(({ at }) => at));
     const others: { answer: Answer; name: unknown }[] = [];
     answers.forEach((answer, i) => {
-      const mark = marked.get(i);
-      if (!mark) others.push({ answer, name: commands?.[i]?.command?.[0] ?? "?" });
-      else noteUnmarked(failures, mark.keys, answer, commands?.[i]?.command);
+      if (!marked.has(i)) others.push({ answer, name: commands?.[i]?.command?.[0] ?? "?" });
     });
+    const anyTookEffect = others.some(({ answer }) => answer.error === undefined);
+    for (const { at, keys } of marks) {
+      const effects = { tookEffect: () => anyTookEffect };
+      noteUnmarked(failures, keys, answers[at]!, commands?.[at]?.command, effects);
+    }
     const first = others.findIndex(({ answer }) => answer.error !== undefined);
     // worded as the client words it
     const refused = first < 0 ? undefined : new errors.UpstashError(

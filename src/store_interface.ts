@@ -181,7 +181,8 @@ export interface TundraStore {
 
   /**
    * Queues the mark on a pipeline or a transaction of `@upstash/redis`: a write and its mark in one request. The
-   * results of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect).
+   * results of `exec()` hold no entry for it; `exec()` rejects as `dirty()` would (the other commands took effect). If
+   * Redis refuses the mark alone, the error is not retryable: call `dirty()`, and do not repeat the other commands.
    *
    * In a transaction, or if the server is not known to lock by key, the script runs under the global lock.
    *

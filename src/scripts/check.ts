@@ -29,7 +29,8 @@ export interface Checked {
 }
 
 /**
- * Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share.
+ * Which keys are not simply there? Takes read locks only: ensureKs() must not write to what others share. `no-writes`
+ * implies `allow-oom`: it asks for both, so that it is known which of them a mark in a pipeline may ask for.
  *
  *     KEYS  id, tick, n records, n keys
  *     ARGV  name the unknown ones (0 1)
@@ -40,7 +41,7 @@ export interface Checked {
  */
 const CHECK = defineScript(
   "check",
-  ["no-writes"],
+  ["no-writes", "allow-oom"],
   `
 ${PRELUDE}
 local TOUCH_MS = ${TOUCH_MS}

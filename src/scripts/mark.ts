@@ -3,7 +3,7 @@
  * @module
  */
 import type { CallOptions } from "../upstash/connection.ts";
-import { defineScript } from "../upstash/script.ts";
+import { defineScript, type Script } from "../upstash/script.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
 
 /** The effect of a mark on keys that do not exist, and with keys whose record says evicted. */
@@ -83,7 +83,7 @@ tally(KEYS[3], changes, 0, {})
  *     INV   1, 8: a partial value never replaces an evicted one; a late copy marks at most once more, with
  *           cas not even that
  */
-export const MARK = defineScript(
+const MARK = defineScript(
   "mark",
   [],
   `
@@ -130,6 +130,12 @@ end
 ${MARKED}return out
 `,
 );
+
+/**
+ * The mark in a pipeline. It runs at Redis' memory limit too, as a command before it that removes something does: without
+ * its mark what was removed would come back. A record is small.
+ */
+export const INLINE_MARK: Script = { ...MARK, flags: [...MARK.flags, "allow-oom"] };
 
 const WHY = {
   M: "missing",

@@ -5,8 +5,7 @@
 import { errors } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
 import { dirtyError } from "../dirty.ts";
-import { markCommands, noteUnmarked } from "../dirty_in.ts";
-import type { MarkException } from "../scripts/mark.ts";
+import { type Effects, markCommands, noteUnmarked } from "../dirty_in.ts";
 import { ownFailure, partOf } from "./failures.ts";
 import { hideOwn } from "./keyspace.ts";
 import type { Outcome, Request, RequestAnswer, Transparent } from "./parts.ts";
@@ -79,7 +78,7 @@ async function send(
   const marks = transparent.mark ? marksOf(transparent, plans.filter(({ ours }) => ours.length > 0), path) : [];
   const body = [...request.body as unknown[][], ...marks.map(({ words }) => words)];
   const answers = await transparent.inner.request({ ...request, body }) as unknown as RequestAnswer[];
-  const failures = settleMarks(transparent, marks, answers.slice(plans.length), path, replacedBy(plans, answers));
+  const failures = settleMarks(transparent, marks, answers.slice(plans.length), path, effectsOf(plans, answers));
   if (failures.size > 0 && path === "multi-exec") throw dirtyError(failures);
   return plans.map(({ keys, uses }, i) => {
     const unmarked = keys.filter((key, at) => (uses[at] === "w" || uses[at] === "o") && failures.has(key));
@@ -118,32 +117,38 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
   });
 }
 
-/** The keys that a command has replaced: it answered no error, and not nothing. */
-function replacedBy(plans: Plan[], answers: RequestAnswer[]): Set<string> {
+/** What the commands came to. */
+function effectsOf(plans: Plan[], answers: RequestAnswer[]): Effects {
+  const changed = new Set<string>();
   const replaced = new Set<string>();
-  plans.forEach(({ keys, uses }, i) => {
+  plans.forEach(({ keys, uses, isAlone }, i) => {
     const { result, error } = answers[i]!;
-    if (error !== undefined || result === null) return;
-    keys.forEach((key, at) => uses[at] === "o" && replaced.add(key));
+    const hasReplaced = error === undefined && result !== null;
+    keys.forEach((key, at) => {
+      // a script that failed may have changed something before
+      if (uses[at] !== "r" && (error === undefined || isAlone)) changed.add(key);
+      if (uses[at] === "o" && hasReplaced) replaced.add(key);
+    });
   });
-  return replaced;
+  return {
+    tookEffect: (key) => changed.has(key),
+    // evicted and missing: it would else have been brought back; if no command has replaced it, it is as it was
+    needsNone: ({ key, why }) => why === "blind removal" && !replaced.has(key),
+  };
 }
 
-/**
- * The keys that are not marked, though the commands took effect, and why. Of those that were to be replaced, one that is
- * evicted and missing would else have been brought back: if no command has replaced it, it is as it was.
- */
+/** The keys that are not marked, though the commands took effect, and why. */
 function settleMarks(
   { tell }: Transparent,
   marks: BatchMark[],
   answers: RequestAnswer[],
   path: "pipeline" | "multi-exec",
-  replaced: Set<string>,
+  { tookEffect, needsNone }: Effects,
 ): Map<string, TundraError> {
   const failures = new Map<string, TundraError>();
   marks.forEach(({ keys, use, words }, i) => {
-    const isAsBefore = ({ key, why }: MarkException) => use === "o" && why === "blind removal" && !replaced.has(key);
-    noteUnmarked(failures, keys, answers[i]!, words, isAsBefore);
+    const effects = use === "o" ? { tookEffect, needsNone } : { tookEffect };
+    noteUnmarked(failures, keys, answers[i]!, words, effects);
   });
   tell({ type: "marked", command: path, keys: marks.flatMap(({ keys }) => keys).filter((key) => !failures.has(key)) });
   return failures;

@@ -45,8 +45,8 @@ export interface ScriptRunner {
   /** Bytes that one reply may have. */
   replyLimit(): number;
   /**
-   * The text to send in a pipeline. A flag that is refused there cannot be taken back: so it asks for key locking only
-   * if that is known to work, and never inside MULTI (which takes the global lock anyway).
+   * The text to send in a pipeline. A flag that is refused there cannot be taken back: so it asks for a flag only if
+   * that is known to work, and never for key locking inside MULTI (which takes the global lock anyway).
    */
   inlineSource(script: Script, insideMulti: boolean): string;
 }
@@ -56,7 +56,7 @@ const READ_ONLY_COMMANDS = "_RO";
 
 export function scriptRunner(connection: Connection): ScriptRunner {
   const refused = new Set<string>();
-  let keyLockingWorks = false;
+  const working = new Set<ScriptFlag>();
 
   const run: ScriptRunner["run"] = async (script, keys, args, options) => {
     const rest = [keys.length, ...keys, ...args];
@@ -77,7 +77,7 @@ export function scriptRunner(connection: Connection): ScriptRunner {
       if (unwanted === undefined) { // it has taken what was left: now the refusals are certain
         for (const each of without) refused.add(each);
         if (answer.error !== undefined) throw scriptError(script, answer);
-        keyLockingWorks ||= flags.includes("allow-key-locking");
+        for (const flag of flags) working.add(flag);
         const [commands, reply] = answer.result as [number, Reply?];
         options?.onCommands?.(commands);
         return reply ?? null;
@@ -92,12 +92,8 @@ export function scriptRunner(connection: Connection): ScriptRunner {
     requestLimit: () => connection.requestLimit(),
     replyLimit: () => connection.replyLimit(),
     inlineSource(script, insideMulti) {
-      const locking = keyLockingWorks && !insideMulti;
-      return sourceOf(
-        script,
-        "lua",
-        script.flags.filter((flag) => !refused.has(flag) && (locking || flag !== "allow-key-locking")),
-      );
+      const flags = script.flags.filter((flag) => working.has(flag) && !refused.has(flag));
+      return sourceOf(script, "lua", insideMulti ? flags.filter((flag) => flag !== "allow-key-locking") : flags);
     },
   };
 }

@@ -159,15 +159,26 @@ describe("dirtyIn", () => {
         assertEquals((error.cause as Error).name, "UpstashError");
       });
 
-      it("names all keys of a mark that Redis refused", async () => {
+      it("names all keys of a mark that Redis refused, and says that the commands took effect: they must not be repeated", async () => {
         const store = storeOn(stack);
         await stack.raw("SET", keys.dirty, "not a sorted set");
         const queue = store.redis[kind]().mset({ a: "1", b: "2" });
         store.dirtyIn(queue, "a", "b");
         const error = await rejects(() => queue.exec());
-        assertEquals([error.code, error.keys, error.retryable], ["UNAVAILABLE", ["a", "b"], true]);
-        assertMatch(error.causes.a!.message, /^Cannot mark in a pipeline as Redis refused it: WRONGTYPE /);
+        assertEquals([error.code, error.keys, error.retryable], ["UNAVAILABLE", ["a", "b"], false]);
+        assertMatch(error.causes.a!.message, /^Cannot mark in a pipeline as Redis refused it: WRONGTYPE .*took effect/);
         assertEquals(String(await stack.raw("GET", "b")), "2");
+      });
+
+      it("may be repeated if Redis refused the mark and all other commands", async () => {
+        const store = storeOn(stack);
+        await stack.raw("SET", keys.dirty, "not a sorted set");
+        await stack.raw("SET", "a", "not a list");
+        const queue = store.redis[kind]().lpush("a", "1");
+        store.dirtyIn(queue, "a");
+        const error = await rejects(() => queue.exec());
+        assertEquals([error.code, error.keys, error.retryable], ["UNAVAILABLE", ["a"], true]);
+        assertMatch((error.cause as Error).message, /^Command 1 \[ lpush \] failed: WRONGTYPE /);
       });
 
       it("takes more than 1,000 keys in one request, and finds the missing ones among them", async () => {
@@ -226,6 +237,18 @@ describe("dirtyIn", () => {
     await store.dirty("a");
     assertEquals(await run("pipeline"), [1, "#!lua flags=allow-key-locking"]);
     assertEquals(await run("multi"), [1, ""]);
+  });
+
+  it("asks to be let in at the memory limit once the server is known to take that flag, as it does after ensureKs", async () => {
+    const store = storeOn(stack);
+    await store.ensureKs("a");
+    for (const [kind, flags] of [["pipeline", "allow-key-locking,allow-oom"], ["multi", "allow-oom"]] as const) {
+      await stack.server.resetCounters();
+      const queue = store.redis[kind]().set("a", "1");
+      store.dirtyIn(queue, "a");
+      assertEquals(await queue.exec(), ["OK"]);
+      assertEquals(shebangs(stack), [`#!lua flags=${flags}`]);
+    }
   });
 
   it("sends no flag to a queue that does not say whether it is a transaction, and needs no more than three methods", async () => {

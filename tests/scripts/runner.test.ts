@@ -9,6 +9,7 @@ import { type Stack, withStack } from "../support/stack.ts";
 const ECHO = defineScript("echo", ["allow-oom"], "return { KEYS[1], ARGV[1], ARGV[2] }");
 const READ = defineScript("read", ["no-writes"], "return redis.call('GET', KEYS[1])");
 const ECHOED = ["k", "a", "1.5"];
+const BARE = "\n-- echo\n";
 const PLAIN = "#!lua flags=allow-oom\n-- echo\n";
 const LOCKING = "#!lua flags=allow-key-locking,allow-oom\n-- echo\n";
 
@@ -92,14 +93,17 @@ if redis.call('SET', KEYS[1], ARGV[1]) and redis.pcall('LPOP', KEYS[1]).err then
     }
   });
 
-  it("gives a pipeline the key-locking flag only once it is known to work, and never inside MULTI", async () => {
+  it("gives a pipeline a flag only once it is known to work, and that of key locking never inside MULTI", async () => {
     const scripts = runner(stack);
-    assertEquals(scripts.inlineSource(ECHO, false), PLAIN + ECHO.lua);
-    assertEquals(scripts.inlineSource(ECHO, true), PLAIN + ECHO.lua);
+    assertEquals(scripts.inlineSource(ECHO, false), BARE + ECHO.lua);
+    assertEquals(scripts.inlineSource(ECHO, true), BARE + ECHO.lua);
     await scripts.run(READ, ["k"], []);
+    assertEquals(scripts.inlineSource(ECHO, false), "#!lua flags=allow-key-locking" + BARE + ECHO.lua);
+    assertEquals(scripts.inlineSource(ECHO, true), BARE + ECHO.lua);
+    await echo(scripts);
     assertEquals(scripts.inlineSource(ECHO, false), LOCKING + ECHO.lua);
     assertEquals(scripts.inlineSource(ECHO, true), PLAIN + ECHO.lua);
-    assertEquals(runner(stack).inlineSource(ECHO, false), PLAIN + ECHO.lua);
+    assertEquals(runner(stack).inlineSource(ECHO, false), BARE + ECHO.lua);
   });
 });
 
@@ -129,7 +133,7 @@ describe("the script runner on a server that refuses key locking", () => {
 
   it("gives no pipeline the flag", async () => {
     const scripts = runner(stack);
-    assertEquals(scripts.inlineSource(ECHO, false), PLAIN + ECHO.lua);
+    assertEquals(scripts.inlineSource(ECHO, false), BARE + ECHO.lua);
     await echo(scripts);
     assertEquals(scripts.inlineSource(ECHO, false), PLAIN + ECHO.lua);
     assertEquals(scripts.inlineSource(ECHO, true), PLAIN + ECHO.lua);

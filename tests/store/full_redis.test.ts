@@ -3,6 +3,7 @@ import type { Buffer } from "node:buffer";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type MemoryDatastore, memoryDatastore, type TundraStore } from "../../mod.ts";
+import { transparentRedis } from "../../src/transparent/mod.ts";
 import { withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 
@@ -52,6 +53,22 @@ describe("a full Redis", () => {
     await store.ensureKs("a");
     assertEquals((await stack.record("a"))!.touch >= Math.floor(from), true);
     assertEquals((await stack.score("idle", "a"))! >= Math.floor(from), true);
+  });
+
+  it("marks what a pipeline has removed, with dirtyIn() and on a transparent client: it does not come back", async () => {
+    await stack.raw("RPUSH", "jobs", "first", "second");
+    await store.dirty("jobs");
+    assertEquals((await store.tick()).frozen, 1);
+    await fill();
+    const redis = transparentRedis(store);
+    assertEquals(await redis.pipeline().lpop("jobs").get("none").exec(), ["first", null]);
+    await store.ensureKs("jobs");
+    const pipeline = store.redis.pipeline().lpop("jobs");
+    store.dirtyIn(pipeline, { missing: "del" }, "jobs");
+    assertEquals(await pipeline.exec(), ["second"]);
+    assertEquals((await stack.record("jobs"))!.flag, "g");
+    await stack.raw("CONFIG", "SET", "maxmemory", "0");
+    assertEquals(await redis.lrange("jobs", 0, -1), []);
   });
 
   it("heals an eviction that was half undone", async () => {

@@ -151,6 +151,22 @@ describe("a failure on a transparent client", () => {
     }
   });
 
+  it("of a mark alone says that the command took effect, and is not to be repeated; what failed itself may be", async () => {
+    await redis.rpush("q", "job", "next");
+    await redis.set("s", "no list");
+    await evicted("q");
+    await stack.raw("RENAME", "tundra:default:dirty", "away").catch(() => {}); // it is empty
+    await stack.raw("SET", "tundra:default:dirty", "no sorted set");
+    for (const kind of ["pipeline", "multi"] as const) {
+      const error = await assertRejects(() => redis[kind]().lpop("q").get("s").exec(), TundraError);
+      assertEquals([error.code, error.keys, error.retryable], ["UNAVAILABLE", ["q"], false]);
+      assert(/WRONGTYPE.*took effect.*dirty\(\)/.test(error.message), error.message);
+    }
+    assertEquals(await stack.exists("q"), 0);
+    const failed = await assertRejects(() => redis.pipeline().lpop("s").get("s").exec(), TundraError);
+    assertEquals([failed.code, failed.keys, failed.retryable], ["UNAVAILABLE", ["s"], true]);
+  });
+
   it("is told by a read as by ensureKs if another client wrote beside the archived value", async () => {
     for (const read of [(r: Redis) => r.hgetall("h"), (r: Redis) => r.pipeline().hgetall("h").hlen("h").exec()]) {
       await redis.hset("h", { a: 1, b: 2 });
