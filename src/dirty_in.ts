@@ -52,7 +52,7 @@ export function markCommands(
   });
 }
 
-/** What the other commands of a pipeline came to. */
+/** The effects of the other commands of a pipeline. */
 export interface Effects {
   /** Tells if one of them may have changed the key. */
   tookEffect(key: string): boolean;

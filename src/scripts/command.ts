@@ -3,7 +3,7 @@
  * @module
  */
 import type { CallOptions, Reply } from "../upstash/connection.ts";
-import { defineScript } from "../upstash/script.ts";
+import { defineScript, type Script } from "../upstash/script.ts";
 import { type Checked, checkedOf, TOUCH_MS } from "./check.ts";
 import { MARKED, MARKING } from "./mark.ts";
 import { type Index, layout, PRELUDE } from "./prelude.ts";
@@ -23,6 +23,8 @@ export interface DeclaredCommand {
   uses: readonly Use[];
   /** `true`: a reply of 0, nothing or an empty list says that nothing was changed. */
   tells: boolean;
+  /** `true`: Redis carries it out at its memory limit too. */
+  runsWhenFull: boolean;
   /** `false`: changes are not marked. */
   marks: boolean;
 }
@@ -144,6 +146,12 @@ ${MARKED}return { code, reply, table.concat(marks), idle }
 );
 
 /**
+ * The same for commands that Redis carries out at its memory limit: what only reads, and what frees memory. Redis asks a
+ * script's flags, not its commands: under this flag it would carry SET out as well.
+ */
+const COMMAND_WHEN_FULL: Script = { ...COMMAND, flags: [...COMMAND.flags, "allow-oom"] };
+
+/**
  * Carries a command out unless a key is to be brought back first. One request, the command and 7 billable commands, or
  * 4 if nothing was changed.
  *
@@ -152,14 +160,14 @@ ${MARKED}return { code, reply, table.concat(marks), idle }
  */
 export async function runCommand(
   index: Index,
-  { words, keys, uses, tells, marks }: DeclaredCommand,
+  { words, keys, uses, tells, runsWhenFull, marks }: DeclaredCommand,
   { freezeDelayMs, allowed, nameUnknown }: { freezeDelayMs: number; allowed?: string; nameUnknown: boolean },
   call?: CallOptions,
 ): Promise<CommandOutcome> {
   const { dirty, dead, stats, id, tick } = index.keys;
   const flag = (is: boolean) => is ? 1 : 0;
   const reply = await index.scripts.run(
-    COMMAND,
+    runsWhenFull ? COMMAND_WHEN_FULL : COMMAND,
     [...layout(index, [dirty, dead, stats, id], [...keys]), tick],
     [
       ...[index.database, freezeDelayMs, allowed ?? "-", flag(nameUnknown), flag(marks), flag(tells), uses.join("")],

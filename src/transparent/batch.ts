@@ -117,7 +117,7 @@ function marksOf({ context }: Transparent, plans: Plan[], path: string): BatchMa
   });
 }
 
-/** What the commands came to. */
+/** The effects of the commands. */
 function effectsOf(plans: Plan[], answers: RequestAnswer[]): Effects {
   const changed = new Set<string>();
   const replaced = new Set<string>();

@@ -6,7 +6,7 @@ import { badArgument, show, TundraError } from "../base/errors.ts";
 import { checkKeys } from "../base/keys.ts";
 import type { Use } from "../scripts/command.ts";
 import { optionsOf } from "./options.ts";
-import { specOf, tells } from "./table.ts";
+import { runsWhenFull, specOf, tells } from "./table.ts";
 
 /** A command that can be carried out. */
 export interface Plan {
@@ -23,6 +23,8 @@ export interface Plan {
   others: string[];
   /** `true`: a reply of 0 or nothing says that it has changed nothing. */
   tells: boolean;
+  /** `true`: Redis carries it out at its memory limit too. */
+  runsWhenFull: boolean;
   /** `true`: it deletes its keys, whatever they hold. */
   deletes: boolean;
   /** `true`: it cannot run in a script: it is one, a server may not see where its keys are, or it is too long. */
@@ -80,6 +82,7 @@ export function planOf(raw: readonly unknown[], isOurs: (key: string) => boolean
     ours: keys.filter(isOurs),
     others: keys.filter((key) => !isOurs(key)),
     tells: tells(name) || (name === "set" && has(words, 3, "NX", "XX") && !has(words, 3, "GET")),
+    runsWhenFull: runsWhenFull(name) || [...uses.values()].every((use) => use === "r"),
     deletes,
     isAlone: ALONE.has(name) || (!deletes && name !== "exists" && words.length > MOST_WORDS),
   };

@@ -72,6 +72,14 @@ const TELLING = new Set(
     "zremrangebyrank zremrangebyscore").split(" "),
 );
 
+/** Commands that change keys, and that Redis carries out at its memory limit: those without its flag `denyoom`. */
+const WHEN_FULL = new Set(
+  ("expire expireat getdel getex hdel lmpop lpop lrem ltrim persist pexpire pexpireat rename renamenx rpop smove spop srem " +
+    "xack xautoclaim xclaim xdel xtrim zmpop zpopmax zpopmin zrem zremrangebylex zremrangebyrank zremrangebyscore " +
+    // later than Redis 7.0
+    "ardel ardelrange hgetdel hgetex hpersist xackdel xdelex").split(" "),
+);
+
 const specs = new Map(
   Object.entries(SPECS).flatMap(([spec, names]) => names.split(" ").map((name) => [name, spec] as const)),
 );
@@ -84,4 +92,9 @@ export function specOf(name: string): string | undefined {
 /** Tells if the command's reply says whether it has changed anything. */
 export function tells(name: string): boolean {
   return TELLING.has(name);
+}
+
+/** Tells if Redis carries the command, which changes keys, out at its memory limit. */
+export function runsWhenFull(name: string): boolean {
+  return WHEN_FULL.has(name);
 }

@@ -12,7 +12,7 @@ describe("command", () => {
   beforeEach(() => stack.flush());
 
   const run = (command: string, keys: string[], uses: Use[], tells = false) =>
-    runCommand(tools.index, { words: command.split(" "), keys, uses, tells, marks: true }, {
+    runCommand(tools.index, { words: command.split(" "), keys, uses, tells, runsWhenFull: false, marks: true }, {
       freezeDelayMs: 0,
       allowed: "", // the index has no id
       nameUnknown: false,

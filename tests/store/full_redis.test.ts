@@ -1,7 +1,8 @@
 /** A Redis at its memory limit: what frees memory, and what only reads, must work. */
 import type { Buffer } from "node:buffer";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { Redis } from "@upstash/redis";
 import { type MemoryDatastore, memoryDatastore, type TundraStore } from "../../mod.ts";
 import { transparentRedis } from "../../src/transparent/mod.ts";
 import { withArchive } from "../support/fixtures.ts";
@@ -69,6 +70,52 @@ describe("a full Redis", () => {
     assertEquals((await stack.record("jobs"))!.flag, "g");
     await stack.raw("CONFIG", "SET", "maxmemory", "0");
     assertEquals(await redis.lrange("jobs", 0, -1), []);
+  });
+
+  it("carries out on a transparent client what it carries out on a plain one, and refuses the same", async () => {
+    const redis = transparentRedis(store);
+    await redis.rpush("list", 1, 2, 3);
+    await redis.sadd("set", "a", "b", "c");
+    await redis.hset("hash", { a: 1, b: 2, c: 3 });
+    await redis.zadd("sorted", { score: 1, member: "a" }, { score: 2, member: "b" });
+    await redis.mset({ text: "v", taken: "v", renamed: "v" });
+    while (!(await store.tick()).done);
+    await fill();
+    assertEquals([await redis.get("none"), await redis.mget("text", "none")], [null, ["v", null]]);
+    assertEquals([await redis.sismember("set", "z"), await redis.hget("hash", "z")], [0, null]);
+    assertEquals((await redis.sunion("set", "none")).sort(), ["a", "b", "c"]);
+    assertEquals([await redis.lpop("list"), await redis.rpop("list")], [1, 3]);
+    assertEquals([await redis.srem("set", "a"), await redis.spop("none")], [1, null]);
+    assertEquals([await redis.hdel("hash", "a"), await redis.zrem("sorted", "a")], [1, 1]);
+    assertEquals([await redis.zpopmin("sorted"), await redis.ltrim("list", 1, 0)], [["b", 2], "OK"]);
+    assertEquals([await redis.expire("text", 1000), await redis.persist("text")], [1, 1]);
+    assertEquals([await redis.getdel("taken"), await redis.rename("renamed", "new")], ["v", "OK"]);
+    for (
+      const write of [
+        (client: Redis) => client.set("text", "more"),
+        (client: Redis) => client.rpush("list", 4),
+        (client: Redis) => client.sunionstore("to", "set", "none"),
+        (client: Redis) => client.lmove("set", "none", "left", "left"),
+      ]
+    ) {
+      for (const client of [store.redis, redis]) {
+        assertMatch((await assertRejects(() => write(client)) as Error).message, /OOM/);
+      }
+    }
+    await stack.raw("CONFIG", "SET", "maxmemory", "0");
+    for (const key of ["list", "sorted", "taken", "renamed"]) assertEquals([key, await redis.exists(key)], [key, 0]);
+    const dirty = ["hash", "list", "new", "renamed", "set", "sorted", "taken", "text"];
+    assertEquals((await stack.members("dirty")).sort(), dirty);
+  });
+
+  it("refuses what a transparent client would write to keys that it leaves alone", async () => {
+    await stack.raw("SADD", "plain:set", "a");
+    const redis = transparentRedis(store, { exclude: "plain:*" });
+    await redis.sadd("set", "b");
+    await fill();
+    const error = await assertRejects(() => redis.sunionstore("plain:to", "plain:set", "set")) as Error;
+    assertMatch(error.message, /OOM/);
+    assertEquals(await stack.exists("plain:to"), 0);
   });
 
   it("heals an eviction that was half undone", async () => {

@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Redis, type Requester } from "@upstash/redis";
 import { TundraError } from "../../mod.ts";
 import { planOf } from "../../src/transparent/plan.ts";
-import { specOf } from "../../src/transparent/table.ts";
+import { runsWhenFull, specOf } from "../../src/transparent/table.ts";
 import { withStack } from "../support/stack.ts";
 
 /** Where the table says otherwise than a server's data, and why. */
@@ -52,6 +52,18 @@ describe("the table of a transparent client", () => {
       compared.push(name);
     }
     assert(compared.length > 150, String(compared.length));
+  });
+
+  it("says of a command that changes something whether the server carries it out at its memory limit", async () => {
+    const all = (await stack.raw("COMMAND") as unknown as CommandData[]).map(textOf) as CommandData[];
+    const inTransactions = ["eval", "evalsha", "fcall", "sort", "xreadgroup"]; // and in none of Tundra's scripts
+    const differing = all.filter(([name, , flags]) => {
+      const spec = specOf(name) ?? "";
+      const isRead = spec.split(",").every((part) => part.startsWith("r"));
+      if (spec === "" || name === "xgroup" || inTransactions.includes(name)) return false;
+      return (isRead || spec.startsWith("d") || runsWhenFull(name)) === flags.includes("denyoom");
+    });
+    assertEquals(differing.map(([name]) => name), []);
   });
 
   for (const version of ["newest", "oldest"]) {
