@@ -75,7 +75,9 @@ async function send(
   path: "pipeline" | "multi-exec",
 ): Promise<Outcome[]> {
   if (plans.length === 0) return [];
-  const marks = transparent.mark ? marksOf(transparent, plans.filter(({ ours }) => ours.length > 0), path) : [];
+  // a removal without its mark would be undone by the next use of the key
+  const isMarked = ({ ours, deletes }: Plan) => ours.length > 0 && (transparent.mark || deletes);
+  const marks = marksOf(transparent, plans.filter(isMarked), path);
   const body = [...request.body as unknown[][], ...marks.map(({ words }) => words)];
   const answers = await transparent.inner.request({ ...request, body }) as unknown as RequestAnswer[];
   const failures = settleMarks(transparent, marks, answers.slice(plans.length), path, effectsOf(plans, answers));

@@ -37,7 +37,7 @@ export interface TransparentOptions {
    */
   ensure?: boolean;
   /**
-   * `false`: changes are not marked; call `dirty()`.
+   * `false`: changes are not marked; call `dirty()`. `DEL` and `UNLINK` delete all the same.
    *
    * @default {true}
    */

@@ -14,8 +14,9 @@ export async function runOne(transparent: Transparent, plan: Plan, request: Requ
   const { inner, ensure, mark, store } = transparent;
   const { name, ours } = plan;
   if (["scan", "keys", "randomkey"].includes(name)) return await listKeyspace(transparent, plan, request);
-  if (ours.length === 0 || (!ensure && (readsOnly(plan) || !mark))) return await inner.request(request);
+  if (ours.length === 0) return await inner.request(request);
   if (plan.deletes) return await withOthers(transparent, plan, await store.del(ours), request);
+  if (!ensure && (readsOnly(plan) || !mark)) return await inner.request(request);
   if (name === "exists") return await countPresent(transparent, plan, request);
   if (["ttl", "pttl", "expiretime", "pexpiretime"].includes(name)) {
     const known = await readExpiry(transparent, plan, request);

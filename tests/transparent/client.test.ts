@@ -364,6 +364,33 @@ describe("transparentRedis", () => {
     assertEquals(await stack.members("dirty"), []);
   });
 
+  it("DEL and UNLINK are removals whatever the options: alone, in a pipeline and in a transaction", async () => {
+    for (const options of [{ mark: false }, { ensure: false }, { ensure: false, mark: false }]) {
+      const some = transparentRedis(store, options);
+      const keys = ["a", "b", "c", "d"];
+      await redis.mset(Object.fromEntries(keys.map((key) => [key, "v"])));
+      await evicted();
+      assertEquals(await some.del("a"), 1);
+      assertEquals(await some.pipeline().del("b").set("other", 1).exec(), [1, "OK"]);
+      assertEquals(await some.multi().unlink("c").exec(), [1]);
+      assertEquals(await Promise.all([some.del("d"), some.get("none")]), [1, null]);
+      assertEquals(await redis.exists(...keys), 0, JSON.stringify(options));
+      assertEquals((await store.tick()).errors, []);
+      assertEquals(await redis.mget(...keys), [null, null, null, null]);
+      await redis.set("a", "v");
+      await evicted("a");
+      assertEquals([await some.del("a"), await redis.get("a")], [1, null]);
+    }
+  });
+
+  it("with mark: false a batch marks what it deletes, and nothing else", async () => {
+    await redis.mset({ a: 1, b: 2 });
+    await evicted();
+    const unmarked = transparentRedis(store, { mark: false });
+    await unmarked.pipeline().set("b", 3).del("a").exec();
+    assertEquals(await stack.members("dirty"), ["a"]);
+  });
+
   it("a lost index is LOST, and nothing is written", async () => {
     await redis.set("a", 1);
     await evicted("a");

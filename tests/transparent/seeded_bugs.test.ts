@@ -52,7 +52,7 @@ const BUGS: [name: string, file: string, from: string, to: string][] = [
     `(use === "o" && !REPLACING.has(name))`,
     "false",
   ],
-  ["does not mark in batches", "transparent/batch.ts", "transparent.mark ? marksOf", "false ? marksOf"],
+  ["does not mark in batches", "transparent/batch.ts", "(transparent.mark || deletes)", "false"],
   ["marks no removal in batches", "transparent/batch.ts", `missing: "del"`, `missing: "throw"`],
   ["lets batches replace nothing", "transparent/batch.ts", `overwrite: wanted === "o"`, `overwrite: false`],
   ["counts resident keys only", "transparent/keyspace.ts", "exists || evictable", "exists"],

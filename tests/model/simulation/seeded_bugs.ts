@@ -1456,7 +1456,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "transparent",
     met: 10,
     where: "src/transparent/batch.ts",
-    patches: [["transparent.mark ? marksOf", "false ? marksOf"]],
+    patches: [["(transparent.mark || deletes)", "false"]],
   },
 ];
 
