@@ -46,7 +46,7 @@ export async function keyView(visit: Visit, said?: Content): Promise<Page> {
     </div>
     ${said}
     <section class="sheet">${facts(now)}
-    ${settings.allow.peek && (now.exists || now.entry?.state === "evicted") &&
+    ${settings.allow.peek && (now.exists || (typeof now.entry === "object" && now.entry.state === "evicted")) &&
       keyForm(session, "peek", key, {}, "Show its value")}</section>
     <section>${all instanceof TundraError ? failure(all) : versionsTable(visit, key, all)}</section>
   `;
@@ -106,8 +106,8 @@ function bounds(): { maxPacks: number } {
 
 interface Now {
   exists: boolean;
-  /** `undefined`: Tundra has no record of it. */
-  entry: ListedKey | undefined;
+  /** `undefined`: Tundra has no record of it; `"unsupported"`: one of another version. */
+  entry: ListedKey | "unsupported" | undefined;
 }
 
 async function stateOf({ store }: Visit, key: string): Promise<Now> {
@@ -116,16 +116,20 @@ async function stateOf({ store }: Visit, key: string): Promise<Now> {
   const { states: [state] } = await readState(context.index, [key]);
   const record = state!.record === "" ? undefined : parseRecord(state!.record);
   const { dead, nowMs } = await readClock(context, what, new Map([[key, record]]));
-  return { exists: state!.exists, entry: record && entryOf(key, record, dead.has(key), nowMs) };
+  const unknown = state!.record === "" ? undefined : "unsupported";
+  return { exists: state!.exists, entry: record ? entryOf(key, record, dead.has(key), nowMs) : unknown };
 }
 
 function facts({ exists, entry }: Now): Html {
   const here = exists ? "in Redis" : "not in Redis";
-  if (entry === undefined) {
+  if (typeof entry !== "object") {
+    const why = entry === undefined
+      ? "Tundra has no record of it: it was never marked"
+      : "Its record is of another version of Tundra, so it is not known whether it is evicted";
     return html`
       <dl class="facts">
         <dt>State</dt>
-        <dd>${here}. Tundra has no record of it: it was never marked.</dd>
+        <dd>${here}. ${why}.</dd>
       </dl>
     `;
   }

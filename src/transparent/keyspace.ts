@@ -6,7 +6,7 @@ import { TundraError } from "../base/errors.ts";
 import { globOf } from "../base/patterns.ts";
 import { wallClockMs } from "../base/platform.ts";
 import { checkIdentity, idChanged } from "../core/identity.ts";
-import { MAX_ROUNDS } from "../core/key_errors.ts";
+import { MAX_ROUNDS, unsupportedRecord } from "../core/key_errors.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readRecords } from "../scripts/read_records.ts";
 import { type KeyState, readState } from "../scripts/read_state.ts";
@@ -33,6 +33,7 @@ export async function countPresent(
   const answer = await inner.request<number>(request);
   if (answer.error !== undefined || answer.result === asked.length) return answer;
   const states = await statesOf(transparent, plan.ours);
+  refuseUnknown(plan, states);
   const there = new Set(states.filter(({ exists, evictable }) => exists || evictable).map(({ key }) => key));
   return await withOthers(transparent, plan, asked.filter((key) => there.has(key)).length, request);
 }
@@ -62,6 +63,7 @@ export async function readExpiry(
   const answer = await transparent.inner.request(request);
   if (answer.error !== undefined || answer.result !== -2) return answer;
   const [state] = await statesOf(transparent, plan.keys);
+  refuseUnknown(plan, [state!]);
   if (!state!.exists && !state!.evictable) return answer;
   if (state!.exists) return undefined;
   const { exp } = parseRecord(state!.record)!;
@@ -69,6 +71,12 @@ export async function readExpiry(
   if (plan.name === "pexpiretime") return { result: exp, error: undefined };
   if (plan.name === "expiretime") return { result: Math.floor((exp + 500) / 1000), error: undefined };
   return undefined;
+}
+
+/** Throws for a key that is not there and has a record of another version: it may be evicted. */
+function refuseUnknown({ name }: Plan, states: KeyState[]): void {
+  const unknown = states.find(({ exists, record }) => !exists && record !== "" && parseRecord(record) === undefined);
+  if (unknown !== undefined) throw unsupportedRecord(`run ${name.toUpperCase()} on`, unknown.key);
 }
 
 /** `SCAN`, `KEYS`, `RANDOMKEY`. */
@@ -155,13 +163,19 @@ async function scanOfAll(transparent: Transparent, plan: Plan, request: Request)
   return { ...answer, result: [cursor, [...names.filter((name) => !isOwn(name)), ...evicted].filter(matches)] };
 }
 
-/** The evicted keys among those whose records have these names. */
+/**
+ * The evicted keys among those whose records have these names. One whose record is of another version may be evicted,
+ * and is listed: who reads it is told.
+ */
 async function evictedAmong({ context, isOurs }: Transparent, names: readonly string[]): Promise<string[]> {
   const prefix = context.index.keys.record("");
   const keys = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)).filter(isOurs);
   const records = await readRecords(context, keys);
   const now = wallClockMs();
-  return keys.filter((_, i) => records[i]?.flag === "e" && (records[i]!.exp === 0 || records[i]!.exp > now));
+  return keys.filter((_, i) => {
+    const record = records[i];
+    return record === undefined || (record.flag === "e" && (record.exp === 0 || record.exp > now));
+  });
 }
 
 /** A pattern that stands for this text. */

@@ -185,6 +185,9 @@ describe("the page", () => {
     await visitor.get("?view=keys");
     const shown = readable((await visitor.post("?view=key", [["name", "plain"]])).text);
     assertMatch(shown, /in Redis\. Tundra has no record of it: it was never marked/);
+    await stack.raw("SET", "tundra:default:rec:later", "9 of a later version");
+    const later = readable((await visitor.post("?view=key", [["name", "later"]])).text);
+    assertMatch(later, /not in Redis\. Its record is of another version of Tundra/);
     const wrong: [string, string][] = [["name", "tundra:default:id"], ["key", "%%%"], ["key", "7aCA"], [
       "name",
       "x".repeat(40_000),

@@ -136,6 +136,34 @@ describe("transparentRedis", () => {
     assertEquals(await redis.type("a"), "string");
   });
 
+  it("a key whose record another version wrote is UNSUPPORTED, not absent, and is listed", async () => {
+    const all = transparentRedis(store, { evicted: true });
+    await redis.mset({ "odd:1": 1, "odd:2": 2, a: 1 });
+    await evicted("odd:1", "a");
+    for (const key of ["odd:1", "odd:2"]) {
+      const record = `tundra:default:rec:${key}`;
+      await stack.raw("SET", record, "9" + String(await stack.raw("GET", record)).slice(1));
+    }
+    const odd = "odd:1";
+    for (
+      const run of [
+        () => redis.exists(odd),
+        () => redis.exists("a", odd, "none"),
+        () => redis.ttl(odd),
+        () => redis.exec(["PEXPIRETIME", odd]),
+        () => redis.get(odd),
+        () => redis.pipeline().exists(odd).ttl("a").exec(),
+      ]
+    ) {
+      const error = await assertRejects(run, TundraError);
+      assertEquals([error.code, error.keys], ["UNSUPPORTED", [odd]], `${run}`);
+    }
+    assertEquals([await redis.exists("odd:2", "none"), await redis.exists("a", "none")], [1, 1]);
+    assertEquals((await all.keys("odd:*")).sort(), ["odd:1", "odd:2"]);
+    const [, found] = await all.scan(0, { match: "odd:*", count: 1000 });
+    assertEquals([...new Set(found)].sort(), ["odd:1", "odd:2"]);
+  });
+
   it("EXISTS of some thousand keys counts evicted ones", async () => {
     await redis.mset({ "k:1": 1, "k:8999": 2 });
     await evicted("k:1");
