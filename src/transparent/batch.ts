@@ -4,16 +4,24 @@
  */
 import { errors } from "@upstash/redis";
 import { TundraError } from "../base/errors.ts";
+import { wallClockMs } from "../base/platform.ts";
 import { dirtyError } from "../dirty.ts";
 import { type Effects, markCommands, noteUnmarked } from "../dirty_in.ts";
 import { ownFailure, partOf } from "./failures.ts";
 import { hideOwn } from "./keyspace.ts";
+import { lifetimeMs } from "./options.ts";
 import type { Outcome, Request, RequestAnswer, Transparent } from "./parts.ts";
 import type { Plan } from "./plan.ts";
 import { readFirst, readsFirst } from "./reads.ts";
 
-/** Commands that replace a whole value by another one: their keys exist afterwards. */
+/** Commands that replace a whole value by another one: their keys exist afterwards, unless the value expires soon. */
 const REPLACING = new Set(["set", "setex", "psetex", "mset", "json.set", "restore", "rename"]);
+
+/**
+ * A value that lives no longer may have expired when its mark is made, which then must not find an evicted key: clocks
+ * differ, and a request takes its time.
+ */
+const SHORT_LIFE_MS = 60_000;
 
 /**
  * Runs a pipeline or a transaction.
@@ -48,10 +56,11 @@ function outcomeOf(plan: Plan, outcome: Outcome): Outcome {
 }
 
 /** The keys that a command needs: all that it reads or changes; what is replaced for certain may stay away. */
-function neededBy({ name, keys, uses }: Plan): string[] {
+function neededBy({ name, words, keys, uses }: Plan): string[] {
+  const leavesOne = REPLACING.has(name) && lifetimeMs(name, words, wallClockMs()) > SHORT_LIFE_MS;
   return keys.filter((_, i) => {
     const use = uses[i];
-    return use === "r" || use === "w" || (use === "o" && !REPLACING.has(name));
+    return use === "r" || use === "w" || (use === "o" && !leavesOne);
   });
 }
 

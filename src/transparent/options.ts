@@ -64,3 +64,33 @@ export function optionsOf(name: string, words: readonly string[]): Options {
   }
   return { options, areKnown: areKnown && (at === words.length || at === Infinity) };
 }
+
+/** How the options of Redis name an expiry. */
+const EXPIRIES: Readonly<Record<string, { unitMs: number; isAbsolute: boolean }>> = {
+  ex: { unitMs: 1000, isAbsolute: false },
+  px: { unitMs: 1, isAbsolute: false },
+  exat: { unitMs: 1000, isAbsolute: true },
+  pxat: { unitMs: 1, isAbsolute: true },
+};
+
+/**
+ * The time, ms, until the value expires that a command writes in place of another one; not above 0 if it has expired.
+ * `Infinity`: it has no expiry, or one that the server refuses.
+ */
+export function lifetimeMs(name: string, words: readonly string[], nowMs: number): number {
+  const [option, value] = expiryOf(name, words) ?? [];
+  if (option === undefined || !(Number(value) > 0)) return Infinity;
+  const { unitMs, isAbsolute } = EXPIRIES[option]!;
+  return Number(value) * unitMs - (isAbsolute ? nowMs : 0);
+}
+
+/** The expiry that a command gives its value, as an option of `SET` would say it. */
+function expiryOf(name: string, words: readonly string[]): [option: string, value: string | undefined] | undefined {
+  if (name === "setex") return ["ex", words[2]];
+  if (name === "psetex") return ["px", words[2]];
+  if (name !== "set" && name !== "restore") return undefined;
+  const { options } = optionsOf(name, words);
+  if (name === "restore") return [options.some(({ name }) => name === "absttl") ? "pxat" : "px", words[2]];
+  const option = options.find(({ name }) => Object.hasOwn(EXPIRIES, name));
+  return option && [option.name, words[option.at + 1]];
+}

@@ -8,6 +8,7 @@ import { TundraError, type TundraStore } from "../../mod.ts";
 import { type TransparentEvent, transparentRedis } from "../../src/transparent/mod.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
+import { until } from "../support/waiting.ts";
 
 describe("transparentRedis", () => {
   const stack = withArchive();
@@ -290,6 +291,40 @@ describe("transparentRedis", () => {
       await redis.del("a", "b");
       await store.tick();
     }
+  });
+
+  it("an evicted key that a batch replaces by a value which expires at once is gone, as it is after one command", async () => {
+    type Client = Pick<Redis, "set" | "psetex">;
+    for (
+      const write of [
+        (client: Client) => client.set("a", "new", { pxat: 1 }),
+        (client: Client) => client.set("a", "new", { exat: 1 }),
+        (client: Client) => client.set("a", "new", { px: 1 }),
+        (client: Client) => client.psetex("a", 1, "new"),
+      ]
+    ) {
+      for (const kind of ["pipeline", "multi"] as const) {
+        await redis.set("a", "archived");
+        await evicted("a");
+        const batch = redis[kind]();
+        write(batch as unknown as Client);
+        const [answer, other] = await batch.set("b", 1).exec<["OK", "OK"]>();
+        assertEquals([answer, other], ["OK", "OK"], `${kind} ${write}`);
+        await until("it has expired", async () => await stack.exists("a") === 0);
+        assertEquals(await redis.get("a"), null);
+        await store.tick();
+        assertEquals(await redis.get("a"), null);
+      }
+    }
+  });
+
+  it("fetches no value that a batch replaces by one with a longer life", async () => {
+    await redis.set("a", "archived");
+    await evicted("a");
+    const before = stack.s3Count("GetObject");
+    const later = Date.now() + 2 * HOUR_MS;
+    assertEquals(await redis.pipeline().set("a", 1, { ex: 3600 }).set("a", 2, { pxat: later }).exec(), ["OK", "OK"]);
+    assertEquals([await redis.get("a"), stack.s3Count("GetObject")], [2, before]);
   });
 
   it("brings the declared keys of scripts back, and marks them", async () => {

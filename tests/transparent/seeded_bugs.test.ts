@@ -49,7 +49,7 @@ const BUGS: [name: string, file: string, from: string, to: string][] = [
   [
     "does not bring back what a batch may empty",
     "transparent/batch.ts",
-    `(use === "o" && !REPLACING.has(name))`,
+    `(use === "o" && !leavesOne)`,
     "false",
   ],
   ["does not mark in batches", "transparent/batch.ts", "(transparent.mark || deletes)", "false"],

@@ -6,6 +6,7 @@ import { describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Redis, type Requester } from "@upstash/redis";
 import { TundraError } from "../../mod.ts";
+import { lifetimeMs } from "../../src/transparent/options.ts";
 import { planOf } from "../../src/transparent/plan.ts";
 import { runsWhenFull, specOf } from "../../src/transparent/table.ts";
 import { withStack } from "../support/stack.ts";
@@ -166,6 +167,35 @@ describe("the table of a transparent client", () => {
       "PING": "",
     };
     for (const [command, found] of Object.entries(expected)) assertEquals([command, keys(command)], [command, found]);
+  });
+
+  it("knows for how long the value lives that a command writes", () => {
+    const nowMs = 1_000_000;
+    const lives = (command: string) => {
+      const words = command.split(" ");
+      return lifetimeMs(words[0]!.toLowerCase(), words, nowMs);
+    };
+    const expected: Record<string, number> = {
+      "SET a 1": Infinity,
+      "SET a EX": Infinity, // a value
+      "SET a 1 EX 9": 9_000,
+      "set a 1 px 9": 9,
+      "SET a 1 EXAT 1001": 1_000,
+      "SET a 1 PXAT 9": 9 - nowMs,
+      "SET a 1 PX 0": Infinity, // it is refused
+      "SET a 1 PXAT -1": Infinity,
+      "SET a 1 EX": Infinity,
+      "SET a 1 EX soon": Infinity,
+      "SETEX a 9 1": 9_000,
+      "PSETEX a 9 1": 9,
+      "RESTORE a 0 x REPLACE": Infinity,
+      "RESTORE a 0 x REPLACE ABSTTL": Infinity,
+      "RESTORE a 9 x REPLACE": 9,
+      "RESTORE a 9 x REPLACE ABSTTL": 9 - nowMs,
+      "MSET a 1 EX 9": Infinity,
+      "RENAME a b": Infinity,
+    };
+    for (const [command, ms] of Object.entries(expected)) assertEquals([command, lives(command)], [command, ms]);
   });
 
   it("refuses what it does not know, and patterns that name other keys", () => {
