@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { compileLua, type LuaChunk, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
+import { globOf } from "../../../src/base/patterns.ts";
 
 /** The value of a key. */
 export type Value = string | Map<string, number> | Map<string, string>;
@@ -133,10 +134,13 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
         const found = entry(key);
         return found?.type === "string" ? found.value as string : null;
       }),
-    SCAN([cursor, how, pattern = ""]) {
-      if (cursor !== "0" || how !== "MATCH" || !pattern.endsWith("*")) throw new RedisError("ERR no such scan here");
-      const names = [...data.keys()].filter((name) => entry(name) && name.startsWith(pattern.slice(0, -1)));
-      return ["0", names];
+    SCAN([cursor, ...options]) {
+      if (cursor !== "0") throw new RedisError("ERR no such scan here"); // a step shows all
+      const given = (name: string) => options[options.indexOf(name) + 1] ?? "";
+      const isShown = options.includes("MATCH") ? globOf(given("MATCH")) : () => true;
+      const type = options.includes("TYPE") ? given("TYPE") : undefined;
+      const names = [...data.keys()].filter((name) => isShown(name) && [undefined, entry(name)?.type].includes(type));
+      return ["0", names.filter((name) => entry(name))];
     },
     TYPE: ([key]) => ({ ok: entry(key!)?.type ?? "none" }),
     EXISTS: (keys) => keys.filter((key) => entry(key)).length,
