@@ -3,7 +3,8 @@
  * a tombstone. Version 1 has neither `index` nor `prev`. A block holds records one after another.
  *
  * Written and read by cbor-x. Its decoder knows more than records need (nesting, tags, extensions that an application
- * has registered), so it is only ever given a flat map of plain items, whose lengths are true.
+ * has registered), so it is only ever given plain items, whose lengths are true. Texts are read by a decoder of our own:
+ * that of cbor-x drops a byte order mark at the beginning of a text of more than 64 bytes.
  * @see https://www.rfc-editor.org/rfc/rfc8949
  * @module
  */
@@ -61,6 +62,7 @@ const encoder = new Encoder({ tagUint8Array: false, variableMapSize: true, useRe
   useBuffer(buffer: Uint8Array): void; // documented, but its types lack it
 };
 const decoder = new Decoder({ mapsAsObjects: false, useRecords: false });
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * The bytes of a record, the same on every runtime.
@@ -153,11 +155,14 @@ export function checkVersion(bytes: Uint8Array, what: string, ...keys: string[])
 /** The fields of one flat map; `undefined` if `bytes` are anything else. */
 export function decodeMap(bytes: Uint8Array): Map<unknown, unknown> | undefined {
   if (!isPlainMap(bytes)) return undefined;
-  try {
-    return decoder.decode(bytes);
-  } catch {
-    return undefined;
+  const fields = new Map<unknown, unknown>();
+  for (let start = 1; start < bytes.length;) {
+    const middle = itemEnd(bytes, start);
+    const end = itemEnd(bytes, middle);
+    fields.set(itemOf(bytes, start, middle), itemOf(bytes, middle, end));
+    start = end;
   }
+  return fields;
 }
 
 /** The flat maps that lie one after another, as views of `bytes`; `undefined` if there is anything else. */
@@ -174,12 +179,12 @@ export function splitMaps(bytes: Uint8Array): Uint8Array[] | undefined {
 
 /** Key and version of a record, which nothing has checked yet. */
 export function labelOf(record: Uint8Array): { key: unknown; ver: unknown } {
-  const item = (start: number) => decoder.decode(record.slice(start, itemEnd(record, start))) as unknown;
   let at = 1;
   const found: unknown[] = [];
   for (let i = 0; i < 6 && !Number.isNaN(at); i++) { // "v", its number, "key", the key, "ver", the version
-    if (i === 3 || i === 5) found.push(item(at));
-    at = itemEnd(record, at);
+    const end = itemEnd(record, at);
+    if (i === 3 || i === 5) found.push(itemOf(record, at, end));
+    at = end;
   }
   return { key: found[0], ver: found[1] };
 }
@@ -195,7 +200,7 @@ function versionOf(bytes: Uint8Array): number {
   const start = 1 + V.length;
   const end = itemEnd(bytes, start);
   if (!(end - start <= 9)) return 0; // no number is longer
-  const v: unknown = decoder.decode(bytes.slice(start, end));
+  const v = itemOf(bytes, start, end);
   return isTime(v) ? v : 0;
 }
 
@@ -220,6 +225,22 @@ function fieldsOf(bytes: Uint8Array, start = 0): number {
   return fields >= 0 && fields <= MOST_FIELDS ? fields : 0;
 }
 
+/** The item from `start` to its end; `undefined` if there is none. Bytes are a view of `bytes`. */
+function itemOf(bytes: Uint8Array, start: number, end: number): unknown {
+  if (Number.isNaN(end)) return undefined;
+  const first = bytes[start]!;
+  const [type, content] = [first >> 5, start + headLength(first)];
+  if (type === TEXT) return utf8.decode(bytes.subarray(content, end));
+  if (type === BYTES) return bytes.subarray(content, end);
+  return decoder.decode(bytes.subarray(start, end));
+}
+
+/** The length of an item's first byte and of the number that may follow it. */
+function headLength(first: number): number {
+  const short = first & 31;
+  return short < 24 ? 1 : 1 + 2 ** (short - 24);
+}
+
 /** The end of the item that begins at `start`, or NaN if it is of no kind that a record has, or is incomplete. */
 function itemEnd(bytes: Uint8Array, start: number): number {
   const first = bytes[start] ?? NaN;
@@ -228,7 +249,7 @@ function itemEnd(bytes: Uint8Array, start: number): number {
   const type = first >> 5;
   const short = first & 31;
   if (Number.isNaN(first) || short > 26 || (type !== UNSIGNED && type !== BYTES && type !== TEXT)) return NaN;
-  const head = short < 24 ? 1 : 1 + 2 ** (short - 24);
+  const head = headLength(first);
   let length = short;
   if (head > 1) {
     length = 0;

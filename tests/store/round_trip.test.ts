@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { deflateFreezer, type Freezer } from "../../mod.ts";
+import { rebuild, verify } from "../../src/operations/mod.ts";
 import type { CommandPart } from "../../src/testing/resp.ts";
 import { BUCKET, entriesOf, isPack, names, PACKINGS, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
@@ -106,6 +107,8 @@ const KEYS = [
   "👩‍👩‍👧‍👦",
   "\u{10ffff}",
   "\ufeff",
+  "\ufeff" + "k".repeat(100),
+  "\ufeff" + "k".repeat(300),
   "\u200b",
   "\ud7ff\ue000",
   "k".repeat(32 * 1024),
@@ -209,6 +212,21 @@ describe("round trip", () => {
       await store.ensureKs(...KEYS);
       for (const [i, key] of KEYS.entries()) assertEquals(await stack.get(key), `value ${i}`, JSON.stringify(key));
       assertEquals(await raw("DBSIZE"), 2 * KEYS.length + 5); // values, records, id, idle, lost_records_cursor, stats, tick
+    });
+  }
+
+  for (const [packBytes, how] of PACKINGS) {
+    it(`keys that begin with a byte order mark are whole to verify, and a rebuild finds them, ${how}`, async () => {
+      const keys = [10, 100, 300].map((length) => "\ufeff" + "k".repeat(length));
+      for (const key of [...keys, "other"]) await raw("SET", key, `value of ${key}`);
+      const store = stack.store({ packBytes });
+      await archive(store, [...keys, "other"]);
+      const { checked, damaged, missing } = await verify(store);
+      assertEquals([checked, damaged, missing], [4, [], []]);
+      await raw("FLUSHDB");
+      assertEquals((await rebuild(store)).evicted, 4);
+      await store.ensureKs(...keys, "other");
+      for (const key of [...keys, "other"]) assertEquals(await stack.get(key), `value of ${key}`);
     });
   }
 

@@ -56,6 +56,12 @@ describe("the object of a large value", () => {
     assertEquals((await thawHead(bytes, { ver: VER }, NAME, [])).key, "big");
   });
 
+  it("tells its key, also a long one that begins with a byte order mark", async () => {
+    const key = "\uFEFF" + "k".repeat(100);
+    const { bytes } = await object({ ...HEAD, key });
+    assertEquals((await thawHead(bytes, { ver: VER }, NAME, [])).key, key);
+  });
+
   it("is CORRUPT with a segment in another's place, of another version or of another key", async () => {
     const { segments } = await object();
     const sealed = segments.map((segment) => segment.subarray(4));

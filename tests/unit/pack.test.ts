@@ -132,7 +132,8 @@ describe("a pack", () => {
   });
 
   it("holds keys of any text and length, the empty one too", async () => {
-    const keys = ["", "__proto__", "\uFEFFx", "🐧".repeat(70), "k".repeat(32_768), "\0", "é"];
+    const marked = ["\uFEFFx", "\uFEFF" + "k".repeat(100), "\uFEFF".repeat(100)];
+    const keys = ["", "__proto__", ...marked, "🐧".repeat(70), "k".repeat(32_768), "\0", "é"];
     const pack = await made(keys.map((key) => value(key, utf8.encode(key))), deflate, 1_048_576);
     assertEquals(await readAll(pack.bytes, pack, deflate), { directory: "", codes: keys.map(() => "") });
   });
