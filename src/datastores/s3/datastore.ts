@@ -63,7 +63,8 @@ const TAKEN = ["PreconditionFailed", "412"];
  * | --- | --- | --- |
  * | `NOT_FOUND` | no | S3 said `NoSuchKey` (in a slot of `fetchKeys` or `fetchRanges`) |
  * | `UNAVAILABLE` | yes | a failure of the service that passes: network, 429, 5xx |
- * | `UNAVAILABLE` | no | a failure that an operator must end: credentials, rights, region, bucket, headers, an object in Glacier, a range behind an object's end |
+ * | `UNAVAILABLE` | no | a failure that an operator must end: credentials, rights, region, bucket, headers, an object in Glacier |
+ * | `CORRUPT` | no | an object ends before the range that was asked for (in a slot of `fetchRanges`) |
  * | `TOO_LARGE` | no | S3 said `EntityTooLarge`, or 413 |
  * | `UNSUPPORTED` | no | S3 refuses this object's name |
  * | `BAD_ARGUMENT` | no | nothing was sent |
