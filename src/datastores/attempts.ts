@@ -19,6 +19,19 @@ export const RETRY_WITHIN_MS = 5000;
 const BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1500;
 
+/** The options of requests that take back what a failed call has put: never aborted, and never refused. */
+export function closingOptions({ onRequest }: DatastoreCallOptions = {}): DatastoreCallOptions {
+  return {
+    onRequest() {
+      try {
+        onRequest?.();
+      } catch {
+        // it would stay, and be billed
+      }
+    },
+  };
+}
+
 /** A wait with full jitter before the attempt with this number, from 1. */
 export async function backOff(attempt: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(random() * Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** attempt), signal);

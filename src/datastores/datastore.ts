@@ -9,7 +9,8 @@ export interface DatastoreCallOptions {
   signal?: AbortSignal;
   /**
    * A datastore that makes HTTP requests calls this right before each one, retries included, so that a tick can count
-   * sub-requests. If it throws, the datastore makes no further request, and the call fails with what was thrown.
+   * sub-requests. If it throws, the datastore makes no further request, and the call fails with what was thrown; only
+   * what a put in parts has stored may still be deleted, by a request or a few.
    * If a datastore never calls it, one request is counted for each call (`putKey`) or each name or range (the others).
    */
   onRequest?: () => void;

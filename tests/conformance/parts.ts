@@ -114,6 +114,24 @@ export function partsConformance(it: (name: string, act: () => Promise<void>) =>
     assertEquals([aborted.length, await make().hasKeys(["parts/failed"])], [2, [false]]);
   });
 
+  it("aborts an upload though its caller allows no further request, and passes that on", async () => {
+    for (const allowed of [1, 2, 3, 4]) {
+      const sent: string[] = [];
+      const fetch = answering((what, send) => {
+        sent.push(what);
+        return send();
+      });
+      let announced = 0;
+      const usedUp = new Error("used up");
+      const onRequest = () => {
+        if (++announced > allowed) throw usedUp;
+      };
+      const thrown = await assertRejects(() => make({ fetch }).putParts("parts/bounded", each(parts), { onRequest }));
+      assertEquals([thrown === usedUp, sent.length, sent.at(-1)], [true, allowed + 1, "abort"]);
+      assertEquals(await make().hasKeys(["parts/bounded"]), [false]);
+    }
+  });
+
   it("ends with its signal, and aborts the upload all the same", async () => {
     const abort = new AbortController();
     let aborted = 0;

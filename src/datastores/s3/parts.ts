@@ -3,6 +3,7 @@
  * @module
  */
 import { show, TundraError } from "../../base/errors.ts";
+import { closingOptions } from "../attempts.ts";
 import type { DatastoreCallOptions } from "../datastore.ts";
 import { checkValue } from "../names.ts";
 import type { S3Requester } from "./request.ts";
@@ -47,7 +48,7 @@ export async function putParts(
   } catch (thrown) {
     // what fails here goes by the bucket's lifecycle rule
     const call = { what: `abort the upload of ${show(name)}`, method: "DELETE", path, query: `?${upload}` } as const;
-    await request({ ...call, answers: ["NoSuchUpload"] }, withoutSignal(options)).catch(() => {});
+    await request({ ...call, answers: ["NoSuchUpload"] }, closingOptions(options)).catch(() => {});
     throw thrown;
   }
 }
@@ -72,9 +73,4 @@ async function complete(
 
 function unfinished(what: string, is: string): TundraError {
   return new TundraError("UNAVAILABLE", `Cannot ${what} as the S3 server must complete its upload: ${is}`);
-}
-
-/** The same without the signal: what was aborted is to be cleaned up. */
-function withoutSignal(options: DatastoreCallOptions | undefined): DatastoreCallOptions {
-  return options?.onRequest ? { onRequest: options.onRequest } : {};
 }
