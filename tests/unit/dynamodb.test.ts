@@ -458,9 +458,15 @@ describe("an object in parts", () => {
       const refused = options.refuse?.(sent);
       if (refused) return refused;
       const { operation, json } = sent;
-      if (operation === "PutItem") items.set(id(json.Item), json.Item);
+      if (operation === "PutItem") {
+        const there = items.get(id(json.Item));
+        const { ":t": t, ":h": h } = json.ExpressionAttributeValues;
+        if (there && there.t?.S !== t.S && there.h?.B !== h?.B) return refusal("ConditionalCheckFailedException");
+        items.set(id(json.Item), json.Item);
+      }
       if (operation === "UpdateItem") {
-        items.set(id(json.Key), { ...json.Key, b: json.ExpressionAttributeValues[":b"] });
+        const words = [...items.get(id(json.Key))?.b?.SS ?? [], ...json.ExpressionAttributeValues[":b"].SS];
+        items.set(id(json.Key), { ...json.Key, b: { SS: words } });
       }
       if (operation === "BatchGetItem") {
         const found = keysOf(json).flatMap((key) => items.get(id(key)) ?? []);
@@ -500,10 +506,6 @@ describe("an object in parts", () => {
     const [slot] = await store.fetchKeys(["large/a"]);
     assertEquals([codeOf(slot), (slot as TundraError).retryable], ["UNAVAILABLE", true]);
     assertStringIncludes((slot as Error).message, "a part is missing");
-    for (const v of [{ B: base64("short") }, { B: toBase64(new Uint8Array(partRoom("large/a")).fill(1)) }]) {
-      items.set(part!, { ...gone, v });
-      assertEquals(["UNAVAILABLE", "CORRUPT"].includes(String(codeOf((await store.fetchKeys(["large/a"]))[0]))), true);
-    }
     items.set(part!, gone);
     assertEquals(await store.fetchKeys(["large/a"]), [value]);
     items.delete(`${shardOf("large/a")} large/a`);
@@ -524,15 +526,86 @@ describe("an object in parts", () => {
     assert(deleted);
   });
 
+  it("is CORRUPT if its head or a part is damaged, and the others of the call come all the same", async () => {
+    const { store, items } = table();
+    await store.putKey("large/a", value);
+    await store.putKey("large/b", ONE);
+    const headId = `${shardOf("large/a")} large/a`;
+    const [partId] = [...items.keys()].filter((key) => key.startsWith("large/a!00001"));
+    const [head, part] = [items.get(headId)!, items.get(partId!)!];
+    const wrong: [string, Item][] = [
+      ...["1000001", "999999", "2", "0", "-1", "10e5", "99999999999", "999999999999999", ""].map((
+        z,
+      ): [string, Item] => [headId, { ...head, z: { S: z } }]),
+      ...["2", "4", "30", "99999", "1e9", ""].map((n): [string, Item] => [headId, { ...head, n: { S: n } }]),
+      [headId, { ...head, t: undefined }],
+      ...[base64("short"), toBase64(new Uint8Array(partRoom("large/a")).fill(1)), "%%%"].map((
+        B,
+      ): [string, Item] => [partId!, { ...part, v: { B } }]),
+    ];
+    for (const [id, item] of wrong) {
+      items.set(headId, head).set(partId!, part).set(id, item);
+      const slots = await store.fetchKeys(["large/a", "large/b"]);
+      assertEquals([item.n, item.z, ...slots.map(codeOf)], [item.n, item.z, "CORRUPT", ONE]);
+    }
+  });
+
+  const namesNote = ([id]: [string, Item]) => id.endsWith("!");
+
+  it("leaves nothing but its note if its put fails, whatever the request, and even if no more may be made", async () => {
+    const large = new Uint8Array(5_000_000).fill(7);
+    for (const at of [1, 2, 3, 4]) {
+      for (const refused of ["by the server", "by the caller"]) {
+        const { store, items, sent } = table({
+          refuse: ({ n }) => refused === "by the server" && n === at - 1 && refusal("ThrottlingException"),
+        });
+        let made = 0;
+        const onRequest = () => {
+          if (++made >= at && refused === "by the caller") throw new Error("used up");
+        };
+        await assertRejects(() => store.putKey("large/a", large, { onRequest }));
+        assertEquals([at, refused, [...items].filter((each) => !namesNote(each))], [at, refused, []]);
+        assert(items.size <= 1 && sent.length <= at + 2, `${sent.length} requests`);
+        assert(made >= sent.length, "each is announced");
+      }
+    }
+  });
+
+  it("keeps its parts if nobody knows whether its head has come", async () => {
+    for (const answer of [() => new Response("", { status: 503 }), () => new Response("<html>")]) {
+      const { store, items } = table({ refuse: ({ operation }) => operation === "PutItem" && answer() });
+      assertEquals((await failure(() => store.putKey("large/a", value))).code, "UNAVAILABLE");
+      assertEquals(items.size, 1 + 3);
+      await store.deleteKeys(["large/a"]);
+      assertEquals(items.size, 0);
+    }
+  });
+
+  it("is put by two calls at once: the one that fails deletes no part of the other's", async () => {
+    const { store, items } = table();
+    const ifAbsent = { ifAbsent: true };
+    const both = await Promise.allSettled([1, 2].map(() => store.putKey("large/a", value, ifAbsent)));
+    assertEquals(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+    assertEquals(await store.fetchKeys(["large/a"]), [value]);
+    assertEquals(items.size, 1 + 3 + 1);
+    // the same bytes again, by a call that does not ask for it to be absent
+    assertEquals(await store.putKey("large/a", value), true);
+    assertEquals((await failure(() => store.putKey("large/a", value.toReversed()))).code, "CONFLICT");
+    assertEquals([await store.fetchKeys(["large/a"]), items.size], [[value], 1 + 3 + 1]);
+    await store.deleteKeys(["large/a"]);
+    assertEquals(items.size, 0);
+  });
+
   it("can be put again after a put that failed half-way, and a deletion removes what either has left", async () => {
     let writes = 0;
     const { store, items } = table({
-      refuse: ({ operation }) => operation === "BatchWriteItem" && ++writes === 2 && refusal("ThrottlingException"),
+      refuse: ({ operation }) => operation === "BatchWriteItem" && ++writes > 1 && writes < 9 && refusal("Throttling"),
     });
     const large = new Uint8Array(5_000_000).fill(7);
     assertEquals((await failure(() => store.putKey("large/a", large))).code, "UNAVAILABLE");
     assertEquals((await store.fetchKeys(["large/a"])).map(codeOf), ["NOT_FOUND"]);
     assert([1 + 8, 1 + 5].includes(items.size), "one of two requests has put its parts");
+    writes = 9;
     await store.putKey("large/a", large);
     assertEquals(await store.fetchKeys(["large/a"]), [large]);
     await store.deleteKeys(["large/a"]);

@@ -2,8 +2,9 @@
  * `tundra tick`: one tick, or one after the other.
  * @module
  */
-import { onAbort } from "../../base/abort.ts";
+import { onAbort, sleep } from "../../base/abort.ts";
 import { count, counted } from "../../base/counts.ts";
+import type { TundraError } from "../../base/errors.ts";
 import "../../operations/sweep.ts"; // a tick with --sweep or --verify needs them
 import "../../operations/verify.ts";
 import type { TickOptions, TickReport } from "../../tick/options.ts";
@@ -14,6 +15,9 @@ import { json, safe, safeName } from "../output/text.ts";
 import { EXIT, type Run } from "../run.ts";
 
 const MOST_ERRORS = 20;
+/** A drain waits so long after a tick that failed and got nothing done, and ends after so many of them in a row. */
+const STUCK_WAIT_MS = 5_000;
+const MOST_STUCK = 3;
 
 /** The command. */
 export const tick: Command = {
@@ -32,7 +36,6 @@ export const tick: Command = {
   },
   example: "tick --redis-ttl 7d --drain",
   async run(run) {
-    const store = await run.store();
     const options: TickOptions = {
       maxKeys: run.args.count("max-keys"),
       deadlineMs: run.args.durationMs("deadline"),
@@ -42,19 +45,61 @@ export const tick: Command = {
       signal: run.signal,
     };
     if (run.args.has("watch")) return await watch(run, options);
-    let failed = false;
-    for (;;) {
-      const report = await store.tick(options);
-      failed ||= report.errors.length > 0;
-      const more = run.args.has("drain") && !report.done && report.claimed > 0 && !run.signal?.aborted;
-      if (!run.isJson) await print(run, report);
-      else if (run.args.has("drain")) await run.print(json(report));
-      else await run.printJson(report);
-      if (run.signal?.aborted) await run.say("All keys that were claimed and not archived are due again");
-      if (!more) return failed ? EXIT.found : EXIT.fine;
-    }
+    if (run.args.has("drain")) return await drain(run, options);
+    const { report, outage } = await tickOnce(run, options);
+    if (outage) throw outage;
+    return report.errors.length > 0 ? EXIT.found : EXIT.fine;
   },
 };
+
+/**
+ * Runs a tick and prints its report. `outage`: the error for which it got nothing done, if a server did not answer or
+ * refused it.
+ */
+async function tickOnce(run: Run, options: TickOptions): Promise<{ report: TickReport; outage?: TundraError }> {
+  let outage: TundraError | undefined;
+  const onError = (error: TundraError) => {
+    if (error.code === "UNAVAILABLE" && error.keys.length === 0) outage ??= error;
+  };
+  const report = await (await run.store()).tick({ ...options, onError });
+  if (!run.isJson) await print(run, report);
+  else if (run.args.has("drain")) await run.print(json(report));
+  else await run.printJson(report);
+  if (!run.signal?.aborted) return { report, outage: gotOn(report) ? undefined : outage };
+  await run.say("All keys that were claimed and not archived are due again");
+  return { report };
+}
+
+/** Tells if a tick got something done, so that the next one has less to do. */
+function gotOn({ dead, evicted, frozen, missing, purged, rescued }: TickReport): boolean {
+  return frozen + missing + evicted + rescued + purged + dead > 0;
+}
+
+/**
+ * Ticks until nothing is due. A tick that failed and got nothing done is followed by a wait, as the next one would most
+ * likely fail as well; after a few such ticks in a row it ends.
+ *
+ * @throws {TundraError} `UNAVAILABLE`: the outage for which it got nothing done
+ */
+async function drain(run: Run, options: TickOptions): Promise<number> {
+  let failed = false;
+  for (let stuck = 0;;) {
+    const { report, outage } = await tickOnce(run, options);
+    const { done, errors } = report;
+    failed ||= errors.length > 0;
+    if (run.signal?.aborted || (done && !outage)) return failed ? EXIT.found : EXIT.fine;
+    stuck = gotOn(report) ? 0 : stuck + 1;
+    if (outage && (stuck === MOST_STUCK || !outage.retryable)) throw outage;
+    if (stuck === MOST_STUCK) {
+      await run.say(`Not done: ${MOST_STUCK} ticks in a row got nothing done. The same command goes on from there`);
+      return EXIT.found;
+    }
+    if (stuck === 0 || errors.length === 0) continue;
+    await run.say(`Nothing got done; the next tick begins in ${duration(STUCK_WAIT_MS)}`);
+    await sleep(STUCK_WAIT_MS, run.signal).catch(() => {});
+    if (run.signal?.aborted) return EXIT.found;
+  }
+}
 
 /** Ticks until the run is interrupted: a line for each tick that did something, or failed. */
 async function watch(run: Run, options: TickOptions): Promise<number> {
@@ -95,7 +140,8 @@ function lineOf(report: TickReport): string {
     [dead, "dead"],
   ];
   const shown = parts.filter(([value]) => value > 0).map(([value, word]) => `, ${count(value)} ${word}`).join("");
-  const rest = report.done ? "nothing is due" : `${count(remaining)} or more are due`;
+  const more = remaining > 0 ? `${count(remaining)} or more are due` : "more is left to do";
+  const rest = report.done ? "nothing is due" : more;
   return `${count(frozen)} archived (${size(bytesWritten)})${shown} in ${duration(durationMs)}; ${rest}`;
 }
 

@@ -10,7 +10,7 @@ import { forEachName } from "../parallel.ts";
 import { fromBase64 } from "./base64.ts";
 import { getItems, type Got, type Table } from "./batches.ts";
 import { damaged, isSame, readHead } from "./heads.ts";
-import { headKey, idOf, type ItemKey } from "./items.ts";
+import { headKey, idOf, type Item, type ItemKey } from "./items.ts";
 
 /** Parts of one request, and large objects at once: their bytes are in memory, and of each request its text too. */
 const [PARTS_TOGETHER, LARGE_AT_ONCE] = [8, 4];
@@ -72,37 +72,48 @@ async function valueOf(
   if (head instanceof Error) return head;
   const { hash, content } = readHead(name, head);
   const value = content instanceof Uint8Array ? content : await joinParts(table, name, content, options);
-  if (value !== undefined && isSame(await digest("SHA-256", value), hash)) return value;
+  if (value instanceof Uint8Array && isSame(await digest("SHA-256", value), hash)) return value;
   if (!isLast) {
     // it was deleted meanwhile, or bytes were damaged on their way
     const again = await getItems(table, `fetch ${show(name)}`, [headKey(name)], options);
     return await valueOf(table, name, again, options, true);
   }
-  if (value !== undefined) return damaged(name, "its SHA-256 must be that of its head");
+  if (value instanceof Uint8Array) return damaged(name, "its SHA-256 must be that of its head");
+  if (value === "damaged") return damaged(name, "its parts must have as many bytes as its head says");
   const why = "a part is missing: it is being deleted, or a deletion has ended half-way. Delete it again";
   return new TundraError("UNAVAILABLE", `Cannot fetch ${show(name)} as all its parts must be there: ${why}`);
 }
 
-/** The parts as one; `undefined` if one is missing, or they are not as long as they must be. */
+/** The parts as one, unless one is missing, or they are damaged: not base64, or not as long as they must be. */
 async function joinParts(
   table: Table,
   name: string,
   { parts, bytes }: { parts: ItemKey[]; bytes: number },
   options: DatastoreCallOptions,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
+): Promise<Uint8Array<ArrayBuffer> | "missing" | "damaged"> {
   const items = await getItems(table, `fetch parts of ${show(name)}`, parts, options, { most: PARTS_TOGETHER });
-  const value = new Uint8Array(bytes);
-  let at = 0;
   for (const key of parts) {
     const part = items.get(idOf(key));
     if (part instanceof Error) throw part;
-    const text = part?.v?.B;
-    if (text === undefined) return undefined;
+    if (part?.v?.B === undefined) return "missing";
+  }
+  const value = new Uint8Array(bytes);
+  let at = 0;
+  for (const key of parts) {
+    const some = bytesOf(items.get(idOf(key)) as Item);
     items.delete(idOf(key));
-    const some = fromBase64(text);
-    if (at + some.length > bytes) return undefined;
+    if (some === undefined || at + some.length > bytes) return "damaged";
     value.set(some, at);
     at += some.length;
   }
-  return at === bytes ? value : undefined;
+  return at === bytes ? value : "damaged";
+}
+
+/** The bytes of a part; `undefined` if they are no base64. */
+function bytesOf(part: Item): Uint8Array | undefined {
+  try {
+    return fromBase64(part.v!.B!);
+  } catch {
+    return undefined;
+  }
 }

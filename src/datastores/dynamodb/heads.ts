@@ -3,9 +3,8 @@
  * @module
  */
 import { TundraError } from "../../base/errors.ts";
-import { hex } from "../../base/platform.ts";
 import { fromBase64 } from "./base64.ts";
-import { type Item, type ItemKey, partKeys } from "./items.ts";
+import { type Item, type ItemKey, partKeys, partRoom, putDigits } from "./items.ts";
 
 /** A head, read. */
 export interface Head {
@@ -15,20 +14,22 @@ export interface Head {
   content: Uint8Array<ArrayBuffer> | { parts: ItemKey[]; bytes: number };
 }
 
-const COUNT = /^[1-9]\d{0,15}$/;
+const COUNT = /^[1-9]\d{0,10}$/;
+const CALL = /^[0-9a-f]{8}$/;
 
 /**
  * Reads the head of an object.
  *
  * @throws {TundraError} `CORRUPT` if no Tundra has written it
  */
-export function readHead(name: string, { h, v, n, z }: Item): Head {
+export function readHead(name: string, { h, t, v, n, z }: Item): Head {
   try {
     const hash = fromBase64(h?.B ?? "");
-    const [count, size] = [n?.S, z?.S];
+    const [call, count, size] = [t?.S ?? "", n?.S, z?.S ?? ""];
     if (hash.length === 32 && count === undefined) return { hash, content: fromBase64(v?.B ?? "") };
-    if (hash.length === 32 && COUNT.test(count!) && COUNT.test(size ?? "")) {
-      return { hash, content: { parts: partKeys(name, hex(hash), Number(count)), bytes: Number(size) } };
+    const bytes = COUNT.test(size) && CALL.test(call) ? Number(size) : 0;
+    if (hash.length === 32 && bytes > 0 && count === String(Math.ceil(bytes / partRoom(name)))) {
+      return { hash, content: { parts: partKeys(name, putDigits(hash, call), Number(count)), bytes } };
     }
   } catch {
     // no base64: the same

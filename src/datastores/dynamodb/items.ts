@@ -4,13 +4,14 @@
  * | item | `p` (partition key) | `s` (sort key) | holds |
  * | --- | --- | --- | --- |
  * | head | `!` and a shard, `0` to `f` | the object's name | `h`: SHA-256 of the object; `t`: which call put it; `v`: the object; or `n`: its parts, `z`: its bytes |
- * | part | the name, `!`, the part's number | the SHA-256, 32 digits | `v`: some bytes of the object |
- * | note | as the head | the name and `!` | `b`: for each put in parts that began, the SHA-256 and how many |
+ * | part | the name, `!`, the part's number | 24 digits of the SHA-256, and `t` | `v`: some bytes of the object |
+ * | note | as the head | the name and `!` | `b`: for each put in parts that began, those 32 digits and how many |
  *
  * An object is there if its head is. All heads lie in 16 partitions, sorted by name, as a listing must come in ascending
  * order: partitions come out of a Scan in no order at all. The shard is a hash of the first two parts of the name, so
  * that all versions of a key lie in one: one Query lists them. Parts lie in partitions of their own, as one partition
- * takes about 1 MB a second. Their sort key is made of the object's content: two puts never mix. No name holds a `!`.
+ * takes about 1 MB a second. Each put has parts of its own: two never mix, and one that fails deletes only its own. No
+ * name holds a `!`.
  * @module
  */
 import { hex } from "../../base/platform.ts";
@@ -44,7 +45,7 @@ export const MAX_ITEM_BYTES = 409_600;
 /** The end of a note's sort key: lower than every character of a name. */
 const NOTE = "!";
 const PART_DIGITS = 5;
-const HASH_DIGITS = 32;
+const PUT_DIGITS = 32;
 const utf8 = new TextEncoder();
 
 /** A primary key. */
@@ -87,16 +88,19 @@ export function isNote(sortKey: string): boolean {
   return sortKey.endsWith(NOTE);
 }
 
-/** The keys of an object's parts, in their order. */
-export function partKeys(name: string, hashDigits: string, count: number): ItemKey[] {
-  return Array.from({ length: count }, (_, i) => {
-    return itemKey(`${name}!${String(i).padStart(PART_DIGITS, "0")}`, hashDigits.slice(0, HASH_DIGITS));
-  });
+/** The digits that tell one put from all others: of the object's SHA-256, and of the call that puts it. */
+export function putDigits(hash: Uint8Array, call: string): string {
+  return hex(hash).slice(0, PUT_DIGITS - call.length) + call;
+}
+
+/** The keys of the parts of one put, in their order. */
+export function partKeys(name: string, put: string, count: number): ItemKey[] {
+  return Array.from({ length: count }, (_, i) => itemKey(`${name}!${String(i).padStart(PART_DIGITS, "0")}`, put));
 }
 
 /** The word of a note for one put. */
-export function noteWord(hash: Uint8Array, count: number): string {
-  return `${hex(hash).slice(0, HASH_DIGITS)}.${count}`;
+export function noteWord(put: string, count: number): string {
+  return `${put}.${count}`;
 }
 
 /** The keys of the parts that a note's word tells of; `undefined` for another text. */
@@ -128,7 +132,7 @@ export function roomIn(item: Item): number {
 
 /** The bytes of one part of an object with this name; the last part may have fewer. */
 export function partRoom(name: string): number {
-  return roomIn({ ...partKeys(name, "0".repeat(HASH_DIGITS), 1)[0] });
+  return roomIn({ ...partKeys(name, "0".repeat(PUT_DIGITS), 1)[0] });
 }
 
 function textBytes(text: string): number {

@@ -28,6 +28,8 @@ export interface Call<T> {
    * the request is repeated.
    */
   read: (reply: Json, code: string) => T;
+  /** Called for each attempt of which nobody knows whether DynamoDB has carried it out, or will. */
+  onUnknown?: () => void;
 }
 
 /** Sends one call; rejects with a TundraError, the signal's reason, or what `onRequest` threw. */
@@ -85,6 +87,7 @@ async function attempt<T>(
       return [response, new TextDecoder().decode(await readBody(response, progress))];
     });
   } catch (thrown) {
+    call.onUnknown?.();
     signal?.throwIfAborted();
     if (thrown instanceof TundraError) return { again: "no", error: failure(session, call, thrown.message, thrown) };
     return { again: "later", error: failure(session, call, reasonOf(thrown), { cause: thrown }) };
@@ -93,6 +96,7 @@ async function attempt<T>(
   try {
     return { reply: call.read(objectOf(parse(text), "the reply"), "") };
   } catch (thrown) {
+    call.onUnknown?.();
     const is = `${reasonOf(thrown)}: is the endpoint DynamoDB?`;
     return { again: "later", error: failure(session, call, `200 with an unexpected reply: ${is}`) };
   }
@@ -131,6 +135,7 @@ function refused<T>(
     message: String(reply?.message ?? reply?.Message ?? ""),
   };
   if (call.answers?.includes(said.code)) return { reply: call.read({}, said.code) };
+  if (status !== 400 || said.code === "") call.onUnknown?.();
   const refusal = readRefusal(said);
   let { again } = refusal;
   if (again === "clock") {
