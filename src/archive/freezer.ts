@@ -40,7 +40,8 @@ export interface Freezer {
   readonly id: string;
   /**
    * Freezes `bytes`, which are its own to change. It refuses bytes that it can never freeze with a TundraError that is
-   * not retryable.
+   * not retryable. A value that takes more than a request is frozen in parts of at most 4 MiB; of one, all freezers
+   * together may make 8 MiB and 64 KiB (`TOO_LARGE`).
    */
   freeze(bytes: Uint8Array, object: FrozenObject): Uint8Array | Promise<Uint8Array>;
   /** The inverse of `freeze`: `bytes` are its own to change. */

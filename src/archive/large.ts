@@ -28,11 +28,11 @@ const VERSION = 3;
 export const LARGE_HEAD = 12;
 /** Bytes of a length. */
 export const LENGTH_BYTES = 4;
-/** More than any head takes, whose key has 32 KB. */
+/** The bytes that a head takes, at most, whose key has 32 KB. */
 const MOST_HEAD_BYTES = 1_048_576;
 /** The payload's bytes in a segment: at most. */
 export const SEGMENT_BYTES = 4 * 1024 * 1024;
-/** The bytes that a segment takes, at most, whatever freezers add. */
+/** The bytes that a segment takes, at most: a freezer may double its bytes. */
 const MOST_SEGMENT_BYTES = 2 * SEGMENT_BYTES + 65_536;
 
 /** The head of a large value: its record without the payload. */
@@ -54,17 +54,26 @@ export interface LargeRecord extends LargeHead {
   first: { offset: number; length: number };
 }
 
-/** The bytes of an object up to its first segment's length. */
+/**
+ * The bytes of an object up to its first segment's length.
+ *
+ * @throws TundraError as `seal` does; `TOO_LARGE` if readers would refuse what the freezers made
+ */
 export async function freezeHead(
   head: LargeHead,
   name: string,
   freezers: readonly Freezer[],
 ): Promise<Uint8Array> {
-  const sealed = await seal(encodeHead(head), name, freezers, `freeze ${show(head.key)}`, [head.key]);
-  return join([new Uint8Array([...MAGIC, FORMAT, 0, 0, 0]), uint32(sealed.length), sealed]);
+  const what = `freeze ${show(head.key)}`;
+  const sealed = await seal(encodeHead(head), name, freezers, what, [head.key]);
+  return join([new Uint8Array([...MAGIC, FORMAT, 0, 0, 0]), withLength(sealed, MOST_HEAD_BYTES, what, head.key)]);
 }
 
-/** A segment with its length before it; without a payload: what ends an object. */
+/**
+ * A segment with its length before it.
+ *
+ * @throws TundraError as {@linkcode freezeHead}
+ */
 export async function freezeSegment(
   { key, ver }: LargeHead,
   part: number,
@@ -74,7 +83,14 @@ export async function freezeSegment(
 ): Promise<Uint8Array> {
   const what = `freeze segment ${part} of ${show(key)}`;
   const sealed = await seal(encodeMap({ v: VERSION, key, ver, part, dump }), name, freezers, what, [key]);
-  return join([uint32(sealed.length), sealed]);
+  return withLength(sealed, MOST_SEGMENT_BYTES, what, key);
+}
+
+/** Bytes with their length before them, unless a reader would refuse it. */
+function withLength(sealed: Uint8Array, mostBytes: number, what: string, key: string): Uint8Array {
+  if (sealed.length <= mostBytes) return join([uint32(sealed.length), sealed]);
+  const must = `its freezers must make at most ${mostBytes} bytes of it: they made ${sealed.length}`;
+  throw new TundraError("TOO_LARGE", `Cannot ${what} as ${must}`, { keys: [key] });
 }
 
 /** The bytes that end an object. */

@@ -3,7 +3,8 @@ import type { Buffer } from "node:buffer";
 import process from "node:process";
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { type Datastore, tundraStore } from "../../mod.ts";
+import { type Datastore, type Freezer, tundraStore } from "../../mod.ts";
+import { join } from "../../src/archive/block.ts";
 import { peek, restoreVersion, verify, versions } from "../../src/operations/mod.ts";
 import { BUCKET, type ColdStack, tundraError, withArchive } from "../support/fixtures.ts";
 import { contentOf, makeValue, TYPES } from "../support/large.ts";
@@ -232,6 +233,23 @@ describe("large values, on a server whose requests and replies may have 200,000 
     };
     await known({ datastore: { ...datastore, fetchKeys } }).ensureKs(keys);
     assertEquals([await stack.exists(...keys), Math.max(...together)], [5, 1]);
+  });
+
+  it("what a freezer makes too large to be read stays in Redis, as a dead letter", async () => {
+    const freezer: Freezer = {
+      id: "grow",
+      freeze: (bytes) => join(Array.from({ length: 100 }, () => bytes)),
+      thaw: (bytes) => bytes.subarray(0, bytes.length / 100),
+    };
+    await makeValue(stack, "large", "string", LARGE, true);
+    await known({ freezer }).dirty("large");
+    const { frozen, dead, errors } = await known({ freezer }).tick({ nattempts: 1 });
+    assertEquals([frozen, dead, errors.map(({ key, code }) => [key, code])], [0, 1, [["large", "TOO_LARGE"]]]);
+    assertEquals([await stack.exists("large"), await temporaries(stack)], [1, []]);
+    assertEquals((await known({ freezer }).deadLetters()).map(({ key, code }) => [key, code]), [[
+      "large",
+      "TOO_LARGE",
+    ]]);
   });
 
   it("what the server holds but would not take in pieces is refused before it is read: it could never come back", async () => {

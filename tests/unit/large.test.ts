@@ -8,10 +8,12 @@ import {
   LARGE_END,
   LARGE_HEAD,
   type LargeHead,
+  SEGMENT_BYTES,
   thawHead,
   thawSegment,
 } from "../../src/archive/large.ts";
 import { join } from "../../src/archive/block.ts";
+import type { Freezer } from "../../src/archive/freezer.ts";
 import { isLarge, largeVersion } from "../../src/base/keys.ts";
 import { TundraError, type TundraErrorCode } from "../../mod.ts";
 import { placeOf } from "../../src/archive/place.ts";
@@ -60,6 +62,20 @@ describe("the object of a large value", () => {
     const key = "\uFEFF" + "k".repeat(100);
     const { bytes } = await object({ ...HEAD, key });
     assertEquals((await thawHead(bytes, { ver: VER }, NAME, [])).key, key);
+  });
+
+  it("is not made with a head or a segment that is larger than readers accept: TOO_LARGE", async () => {
+    const grow = (times: number): Freezer => ({
+      id: "grow",
+      freeze: (bytes) => join(Array.from({ length: times }, () => bytes)),
+      thaw: (bytes) => bytes.subarray(0, bytes.length / times),
+    });
+    const full = new Uint8Array(SEGMENT_BYTES).fill(7);
+    await refused("TOO_LARGE", () => freezeSegment(HEAD, 0, full, NAME, [grow(3)]));
+    await refused("TOO_LARGE", () => freezeHead(HEAD, NAME, [grow(10_000)]));
+    const bytes = join([await freezeHead(HEAD, NAME, [grow(2)]), await freezeSegment(HEAD, 0, full, NAME, [grow(2)])]);
+    const { offset, length } = (await thawHead(bytes, HEAD, NAME, [grow(2)])).first;
+    assertEquals(await thawSegment(bytes.subarray(offset, offset + length), HEAD, 0, NAME, [grow(2)]), full);
   });
 
   it("is CORRUPT with a segment in another's place, of another version or of another key", async () => {
