@@ -44,8 +44,9 @@ export interface RebuildOptions extends OperationOptions {
    */
   dryRun?: boolean;
   /**
-   * `true`: objects and packs that cannot be read, though their keys must be learned from them, are passed over and
-   * reported. Of their keys an older version may count as the newest. `false`: the call fails and names the object.
+   * `true`: objects and packs that cannot be read, though their keys must be learned from them, or though they are to
+   * be copied, are passed over and reported. Of their keys an older version may count as the newest. `false`: the call
+   * fails and names the object.
    *
    * @default {false}
    */

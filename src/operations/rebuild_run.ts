@@ -93,7 +93,7 @@ function stepsFrom(
   { bounds, wishes, skipDamaged, quota }: RebuildRun,
   position: Position,
 ): AsyncGenerator<Step, void, void> {
-  if (position.stage === "copy") return copyArchive({ bounds, source: wishes.source!, quota }, position);
+  if (position.stage === "copy") return copyArchive({ bounds, source: wishes.source!, skipDamaged, quota }, position);
   return walkArchive({ bounds, context: bounds.context, skipDamaged, quota }, position);
 }
 

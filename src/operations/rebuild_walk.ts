@@ -236,7 +236,7 @@ async function keysOfPack(walk: Walk, pack: string, damaged: TundraError[]): Pro
 }
 
 /** The error of something that is passed over; throws if nothing may be, or if it may be read later. */
-function passedOver({ skipDamaged }: Walk, thrown: unknown, what: string): TundraError {
+export function passedOver({ skipDamaged }: Pick<Walk, "skipDamaged">, thrown: unknown, what: string): TundraError {
   const error = asTundraError(thrown, what);
   if (error.code === "UNAVAILABLE") throw error;
   if (skipDamaged) return error;

@@ -1,8 +1,8 @@
 /** Large values met by operations on whole archives: rebuilds, copies, sweeps, erasures. */
 import type { Buffer } from "node:buffer";
 import { beforeEach, describe, it } from "node:test";
-import { assert, assertEquals } from "@std/assert";
-import { memoryDatastore } from "../../mod.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { memoryDatastore, TundraError } from "../../mod.ts";
 import { erase, list, rebuild, sweep, warm } from "../../src/operations/mod.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
 import { makeValue } from "../support/large.ts";
@@ -54,6 +54,46 @@ describe("large values and the whole archive", () => {
     stack.s3.objects(BUCKET).clear();
     await copy.ensureKs([...values.keys()]);
     await assertBack(values);
+  });
+
+  it("a copy fails for a damaged one, and names it, unless it is to pass over it", async () => {
+    const values = await evicted();
+    const [name] = stack.objectNames().filter((each) => each.includes("/large/")) as [string];
+    const whole = stack.s3.objects(BUCKET).get(name)!;
+    const flipped = whole.slice();
+    flipped[12 + new DataView(whole.buffer, whole.byteOffset).getUint32(8)]! ^= 255; // the length of a segment
+    const damaged: [string, Uint8Array][] = [
+      ["the head's length", whole.map((byte, i) => i === 8 ? 255 : byte)],
+      ["a segment's length", flipped],
+      ["cut off", whole.slice(0, -1000)],
+      ["nothing of it", new Uint8Array(100)],
+    ];
+    for (const [what, bytes] of damaged) {
+      stack.s3.objects(BUCKET).set(name, bytes);
+      await stack.raw("FLUSHALL");
+      const copy = stack.store({ redis: { maxRequestBytes: LIMIT }, datastore: memoryDatastore() });
+      const error = await assertRejects(() => rebuild(copy, { from: stack.datastore() }), TundraError);
+      assertEquals([what, error.code, error.message.includes(name)], [what, "CORRUPT", true]);
+      assertMatch(error.message, /skipDamaged/);
+      const { done, evicted, errors } = await rebuild(copy, { from: stack.datastore(), skipDamaged: true });
+      assertEquals([what, done, evicted, errors.map(({ code }) => code)], [what, true, 1, ["CORRUPT"]]);
+      await copy.ensureKs(LONG);
+      await assertBack(new Map([[LONG, values.get(LONG)!]]));
+    }
+    // a failure of the own archive is no damage
+    stack.s3.objects(BUCKET).set(name, whole);
+    await stack.raw("FLUSHALL");
+    const memory = memoryDatastore();
+    const putKey = async (each: string, bytes: Uint8Array) => {
+      if (each === name) throw new TundraError("TOO_LARGE", "Cannot put as it is too large");
+      return await memory.putKey(each, bytes);
+    };
+    const copy = stack.store({ redis: { maxRequestBytes: LIMIT }, datastore: { ...memory, putKey } });
+    const { code } = await assertRejects(
+      () => rebuild(copy, { from: stack.datastore(), skipDamaged: true }),
+      TundraError,
+    );
+    assertEquals(code, "TOO_LARGE");
   });
 
   it("warm brings them back, list counts them, a sweep leaves them, an erasure removes all of one", async () => {

@@ -222,6 +222,24 @@ describe("rebuild, from another archive", () => {
     }
   });
 
+  it("passes over an object that the other archive knows to be damaged, and reports it, only if it may", async () => {
+    const own = memoryDatastore();
+    const store = smallPacks(staging, own);
+    const [name] = source.own() as [string];
+    const { fetchKeys } = source.datastore;
+    const from = {
+      ...source.datastore,
+      fetchKeys: async (names: string[]) =>
+        (await fetchKeys(names)).map((each, i) =>
+          names[i] === name ? new TundraError("CORRUPT", `Cannot fetch ${name} as it is damaged`) : each
+        ),
+    };
+    await refused(() => rebuild(store, { from }), "CORRUPT", /skipDamaged/);
+    const { done, errors } = await rebuild(store, { from, skipDamaged: true });
+    assertEquals([done, errors.map(({ code }) => code)], [true, ["CORRUPT"]]);
+    assertEquals(source.names().filter((each) => !own.objects.has(each)), [name]);
+  });
+
   it("is refused if the store's own archive is used", async () => {
     const own = memoryDatastore();
     const store = smallPacks(staging, own);
