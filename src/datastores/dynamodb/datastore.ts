@@ -53,7 +53,8 @@ export interface DynamodbDatastore extends Required<Omit<Datastore, "fetchRanges
  * Cost: one request for each object that is put; fetching and looking for objects: one for each 100, more if they hold
  * over 16 MB together; deleting: one for each 100, and one for each 25. An object of more than 400 KB is put in parts of
  * that size, eight in a request, and two requests more. Listing the objects of one key: a request for each 1,000; any
- * other prefix: 16 for each 1,000.
+ * other prefix: 16 for each page, which is 21 for each 1,000 names if keys have few versions, and up to 250 if they have
+ * hundreds.
  *
  * Network errors, time limits, throttling and 5xx are retried with jitter; a wrong clock is corrected from the server's,
  * once. A failure after the last retry is a TundraError with DynamoDB's own code and the HTTP status in its message:
