@@ -46,7 +46,7 @@ export type { EvictOptions, EvictReport } from "./src/evict.ts";
 export type { DeadLetter, DeadLetterOptions } from "./src/dead_letters.ts";
 export type { TickOptions, TickReport } from "./src/tick/options.ts";
 export type { TundraWorker, WorkerEvent, WorkerOptions, WorkerStats } from "./src/tick/worker.ts";
-export type { Datastore, DatastoreCallOptions, PutOptions, RangeRead } from "./src/datastores/datastore.ts";
+export type { Datastore, DatastoreCallOptions, ListedPage, PutOptions, RangeRead } from "./src/datastores/datastore.ts";
 export { type MemoryDatastore, memoryDatastore } from "./src/datastores/memory.ts";
 export { type S3Credentials, s3Datastore, type S3DatastoreOptions } from "./src/datastores/s3/datastore.ts";
 export type { Freezer, FrozenObject } from "./src/archive/freezer.ts";

@@ -27,6 +27,19 @@ export interface PutOptions extends DatastoreCallOptions {
   ifAbsent?: boolean;
 }
 
+/** A page of a listing, as `listKeys` of a {@linkcode Datastore} answers it. */
+export interface ListedPage {
+  /** Names of objects. */
+  names: string[];
+  /** The beginning of the next page; absent on the last one. */
+  cursor?: string;
+  /**
+   * Names between these of which a put has stored something that nobody sees, and no object: it is under way, or has
+   * died. `deleteKeys` removes that. A datastore that keeps none, or cannot tell, leaves it out.
+   */
+  unfinished?: string[];
+}
+
 /** A range of one object, as `fetchRanges` of a {@linkcode Datastore} reads it. */
 export interface RangeRead {
   /** The object's name. */
@@ -114,9 +127,5 @@ export interface Datastore {
    *
    * @returns a page, and the `cursor` of the next one as long as more follow
    */
-  listKeys?(
-    prefix: string,
-    cursor?: string,
-    options?: DatastoreCallOptions,
-  ): Promise<{ names: string[]; cursor?: string }>;
+  listKeys?(prefix: string, cursor?: string, options?: DatastoreCallOptions): Promise<ListedPage>;
 }

@@ -11,7 +11,7 @@
  */
 import { linkSignals, untilAborted } from "../base/abort.ts";
 import { asTundraError, show, TundraError } from "../base/errors.ts";
-import type { Datastore, DatastoreCallOptions } from "./datastore.ts";
+import type { Datastore, DatastoreCallOptions, ListedPage } from "./datastore.ts";
 
 /**
  * The time limit of a call in ms: a base for retries, twice the datastore's own limit for a request without progress,
@@ -90,7 +90,7 @@ async function listPage(
   prefix: string,
   cursor?: string,
   options?: DatastoreCallOptions,
-): Promise<{ names: string[]; cursor?: string }> {
+): Promise<ListedPage> {
   const what = `list objects under ${show(prefix)}`;
   let at = cursor;
   for (let pages = 0; pages < MAX_PAGES; pages++) {
@@ -147,7 +147,8 @@ async function each<T>(
 }
 
 /**
- * All names that begin with `prefix`, page by page. Cost: a request a page.
+ * All names that begin with `prefix`, page by page, if it is wished with those of puts that have not ended. Cost: a
+ * request a page.
  *
  * @throws {TundraError} `UNAVAILABLE` if the listing repeats a page or never ends
  */
@@ -155,6 +156,7 @@ export async function* listPages(
   datastore: Datastore,
   prefix: string,
   options?: DatastoreCallOptions,
+  { unfinished = false }: { unfinished?: boolean } = {},
 ): AsyncGenerator<string[], void, void> {
   const what = `list objects under ${show(prefix)}`;
   const seen = { name: new Set<string>(), cursor: new Set<string>() };
@@ -170,19 +172,23 @@ export async function* listPages(
     once("name", page.names[0]);
     once("cursor", cursor);
     if (seen.cursor.size > MAX_PAGES) throw failure(what, `end its listing within ${MAX_PAGES} pages`, "it did not");
-    yield page.names;
+    yield unfinished ? [...page.names, ...page.unfinished ?? []] : page.names;
   } while (cursor !== undefined);
 }
 
-function readPage(what: string, prefix: string, page: unknown): { names: string[]; cursor?: string } {
-  const { names, cursor } = (page ?? {}) as { names?: unknown; cursor?: unknown };
-  if (!Array.isArray(names)) throw failure(what, "reply { names, cursor }", `current value is ${kindOf(page)}`);
+function readPage(what: string, prefix: string, page: unknown): ListedPage {
+  const { names, cursor, unfinished = [] } = (page ?? {}) as Partial<Record<keyof ListedPage, unknown>>;
+  if (!Array.isArray(names) || !Array.isArray(unfinished)) {
+    throw failure(what, "reply { names, cursor }", `current value is ${kindOf(page)}`);
+  }
   // A foreign name is refused, not skipped: the name that the caller looks for may be missing beside it.
-  const foreign = names.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
-  if (foreign >= 0) throw failure(what, "list names that begin so", `current value is ${show(names[foreign])}`);
-  if (cursor === undefined || cursor === null) return { names };
+  const all: unknown[] = [...names, ...unfinished];
+  const foreign = all.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
+  if (foreign >= 0) throw failure(what, "list names that begin so", `current value is ${show(all[foreign])}`);
+  const read: ListedPage = { names, ...(unfinished.length > 0 && { unfinished }) };
+  if (cursor === undefined || cursor === null) return read;
   if (typeof cursor !== "string") throw failure(what, "reply a cursor that is text", `it is ${kindOf(cursor)}`);
-  return { names, cursor };
+  return { ...read, cursor };
 }
 
 function failure(what: string, must: string, is: string): TundraError {

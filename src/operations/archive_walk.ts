@@ -26,6 +26,8 @@ export interface Hidden {
 /** A page of the listing: whole keys, and where the next one begins; `undefined` at the end. */
 export interface OwnPage {
   versions: OwnVersion[];
+  /** Those of which a put has left something, and no object, as far as their keys are known. */
+  unfinished: OwnVersion[];
   /** Names that no Tundra has put there, or whose key cannot be read. */
   unknown: string[];
   /** The reasons, of names that are shortened. */
@@ -72,6 +74,7 @@ export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Prom
     }
   }
   const versions: OwnVersion[] = [];
+  const keys = new Map<string, string>();
   const unknown: string[] = [];
   const hidden: Hidden[] = [];
   for (const [prefix, group] of groups) {
@@ -80,9 +83,25 @@ export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Prom
     if (understood.length === 0) continue;
     const key = await keyOfObject(prefix) ?? await shortenedKey(bounds, prefix, understood, hidden);
     if (key === undefined) unknown.push(...understood);
-    else versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
+    else {
+      keys.set(prefix, key);
+      versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
+    }
   }
-  return { versions, unknown, hidden, next: more ? { cursor: page.cursor, rest: kept } : undefined };
+  const unfinished = await unfinishedOf((page.unfinished ?? []).filter(isOwn), keys);
+  return { versions, unfinished, unknown, hidden, next: more ? { cursor: page.cursor, rest: kept } : undefined };
+}
+
+/** Versions of puts that have not ended, but for those whose name tells no key and that have no object beside them. */
+async function unfinishedOf(names: string[], keys: ReadonlyMap<string, string>): Promise<OwnVersion[]> {
+  const versions: OwnVersion[] = [];
+  for (const name of names) {
+    const end = name.lastIndexOf("/") + 1;
+    const [prefix, ver] = [name.slice(0, end), name.slice(end)];
+    const key = keys.get(prefix) ?? await keyOfObject(prefix);
+    if (key !== undefined && versionMicros(ver) > 0) versions.push({ key, ver, name });
+  }
+  return versions;
 }
 
 /** The key of objects whose name is shortened; `undefined` if it cannot be told. */

@@ -74,9 +74,10 @@ async function forOwnVersions(
   const { bounds, keys } = run;
   while (keys === undefined && state.own !== undefined) {
     if (!mayGoOn(run, REQUESTS)) return false;
-    const { versions: all, unknown, hidden, next } = await ownPage(bounds, state.own);
-    const versions = all.filter(({ key }) => run.isChosen(key));
-    if (!await act({ versions, hidden, others: all.length - versions.length + unknown.length })) return false;
+    const { versions: all, unfinished, unknown, hidden, next } = await ownPage(bounds, state.own);
+    const chosen = all.filter(({ key }) => run.isChosen(key));
+    const versions = [...chosen, ...unfinished.filter(({ key }) => run.isChosen(key))];
+    if (!await act({ versions, hidden, others: all.length - chosen.length + unknown.length })) return false;
     run.looked += all.length;
     state.own = next;
   }
@@ -92,7 +93,7 @@ async function versionsAlone({ context, bounds }: EraseRun, key: string): Promis
   const prefix = await objectPrefix(context, key);
   return await bounds.counted(async (call) => {
     const versions: OwnVersion[] = [];
-    for await (const names of listPages(context.datastore, prefix, call)) {
+    for await (const names of listPages(context.datastore, prefix, call, { unfinished: true })) {
       versions.push(...names.map((name) => ({ key, name, ver: name.slice(prefix.length) })));
     }
     return versions;

@@ -46,13 +46,15 @@ export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boole
   if (state.ownActs.length === 0) state.begunUs = times.nowUs;
   while (state.own !== undefined && !isFull(state)) {
     if (!mayGoOn(run)) return false;
-    const { versions, unknown, next } = await ownPage(bounds, state.own);
-    const records = await recordsOf(run, versions.map(({ key }) => key));
+    const { versions, unfinished, unknown, next } = await ownPage(bounds, state.own);
+    const all = [...versions, ...unfinished];
+    const records = await recordsOf(run, all.map(({ key }) => key));
     const acts = new Map<string, string[]>();
-    for (const version of versions) {
+    for (const [i, version] of all.entries()) {
       const held = ownHeld(version);
       const record = records.get(held.key);
-      noteVersion(state.notes, held, record?.ver === held.word);
+      // what was never put supersedes nothing
+      if (i < versions.length) noteVersion(state.notes, held, record?.ver === held.word);
       const facts = factsOf(state.notes, held);
       const verdict = judge(held, record, facts, times);
       const wants = !verdict.goes && wantsFacts(held, record, facts, times);

@@ -38,4 +38,4 @@ export {
   type MetFault,
 } from "./faulty.ts";
 export { type MemoryDatastore, memoryDatastore } from "../datastores/memory.ts";
-export type { Datastore, DatastoreCallOptions, PutOptions, RangeRead } from "../datastores/datastore.ts";
+export type { Datastore, DatastoreCallOptions, ListedPage, PutOptions, RangeRead } from "../datastores/datastore.ts";

@@ -178,7 +178,7 @@ async function listUpTo(
   call: DatastoreCallOptions,
 ): Promise<string[]> {
   const names: string[] = [];
-  for await (const page of listPages(context.datastore, prefix, call)) {
+  for await (const page of listPages(context.datastore, prefix, call, { unfinished: true })) {
     for (const name of page) {
       const micros = versionMicros(name.slice(prefix.length));
       if (micros > 0 && micros <= versionMicros(last)) names.push(name);

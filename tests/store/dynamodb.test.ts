@@ -5,7 +5,7 @@ import { type DynamodbServer, startDynamodb } from "../../dev/servers/dynamodb.t
 import { TundraError, type TundraOptions, tundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { type DynamodbDatastore, dynamodbDatastore } from "../../src/datastores/dynamodb/datastore.ts";
-import { probe, rebuild, sweep, verify } from "../../src/operations/mod.ts";
+import { erase, probe, rebuild, sweep, verify } from "../../src/operations/mod.ts";
 import { oldArchive } from "../support/old_archive.ts";
 import type { NotedArchive } from "../support/packs.ts";
 import { withStack } from "../support/stack.ts";
@@ -34,6 +34,17 @@ describe("on DynamoDB", () => {
     return tundraStore(archive, { redis: stack.connection, minEvictBytes: 0, ...options });
   };
   const listed = async (prefix = "default/") => (await archive.listKeys(prefix)).names;
+  const unfinished = async (prefix = "default/") => (await archive.listKeys(prefix)).unfinished ?? [];
+  /** The same table, for a process whose puts in parts die before their head, or may have. */
+  const dying = () => {
+    const { url: endpoint, region, accessKeyId, secretAccessKey } = server;
+    const send = (async (input: string, init: RequestInit) => {
+      const isHead = new Headers(init.headers).get("x-amz-target")!.endsWith("PutItem") && /"n":/.test(`${init.body}`);
+      return isHead ? new Response("", { status: 500 }) : await fetch(input, init);
+    }) as typeof fetch;
+    const table = `cold-${round}`;
+    return dynamodbDatastore({ endpoint, region, table, accessKeyId, secretAccessKey, fetch: send, retries: 0 });
+  };
 
   it("keys of any name are archived, evicted, brought back, changed and deleted", async () => {
     const store = open();
@@ -102,6 +113,8 @@ describe("on DynamoDB", () => {
     const old = oldArchive({ objects } as NotedArchive, 1e6 * Number(String(seconds)), id);
     for (const days of [20, 15, 9.5]) await old.own(days, { key: "old" });
     for (const [name, bytes] of objects) await archive.putKey(name, bytes);
+    const died = [18, 3].map((days) => `default/old/${old.version(days, 7)}`);
+    for (const name of died) await assertRejects(() => dying().putKey(name, new Uint8Array(900_000)), TundraError);
 
     await stack.flush();
     assertEquals((await assertRejects(() => store.ensureKs("user:1"), TundraError)).code, "LOST");
@@ -114,9 +127,39 @@ describe("on DynamoDB", () => {
     assertEquals([done, damaged, missing, errors], [true, [], [], []]);
 
     const swept = await sweep(store);
-    assertEquals([swept.done, swept.errors, swept.deletedFor], [true, [], { superseded: 2 }]);
+    assertEquals([swept.done, swept.errors, swept.deletedFor], [true, [], { superseded: 3 }]);
     assertEquals((await listed("default/old/")).length, 1);
+    assertEquals(await unfinished(), [died[1]!]); // of a put that died, what is old enough
     assertEquals((await listed("default/user.3A7/")).length, 3);
+  });
+
+  it("what a put that died has left of a value goes with the key: by del, and by an erasure, before it is proved", async () => {
+    const store = open();
+    const name = "default/deleted/1700000000000000-aaaaaaaa";
+    const dies = async () => {
+      await assertRejects(() => dying().putKey(name, new Uint8Array(900_000)), TundraError);
+      assertEquals(await unfinished(), [name]);
+    };
+    await stack.raw("SET", "deleted", "small");
+    await store.dirty("deleted");
+    await store.tick();
+    await dies();
+    await store.del("deleted");
+    assertEquals((await store.tick()).errors, []);
+    assertEquals(await unfinished(), []);
+
+    const chosen: Parameters<typeof erase>[1][] = [["deleted"], { match: "del*" }];
+    for (const keys of chosen) {
+      await dies();
+      for (let calls = 0, done = false; !done; calls++) {
+        assert(calls < 10);
+        const report = await erase(store, keys);
+        assertEquals(report.errors, []);
+        done = report.done;
+        if (!done) await store.tick();
+      }
+      assertEquals([await unfinished(), await listed("default/deleted/")], [[], []]);
+    }
   });
 
   it("another database is refused, and an archive whose table is gone is never taken for an empty one", async () => {

@@ -651,6 +651,28 @@ describe("a listing of dynamodbDatastore", () => {
     assertEquals(await all(listing([]), ""), []);
   });
 
+  it("names puts that have a note and no object, each once, and none that has both", async () => {
+    const names = Array.from({ length: 200 }, (_, i) => `default/key-${i}/1764000000000001`);
+    const notes = names.map((name) => `${name}!`);
+    const alone = names.map((name, i) => name.replace("0001", i % 2 === 0 ? "0000" : "0002")).filter((_, i) =>
+      i % 3 === 0
+    );
+    for (const pages of [1, 2, 3, 64]) {
+      const { store } = listing([...names, ...notes, ...alone.map((name) => `${name}!`)], pages);
+      const found: string[] = [];
+      for (let cursor: string | undefined, isFirst = true; isFirst || cursor !== undefined; isFirst = false) {
+        const page = await store.listKeys("default/", cursor);
+        found.push(...page.unfinished ?? []);
+        cursor = page.cursor;
+      }
+      assertEquals(found.toSorted(), alone.toSorted());
+    }
+    assertEquals(await listing(["default/a/1!"]).store.listKeys("default/a/"), {
+      names: [],
+      unfinished: ["default/a/1"],
+    });
+  });
+
   it("of one key is one Query, of anything else one for each shard", async () => {
     const one = listing(["default/a/1", "default/b/1"], 100);
     assertEquals(await one.store.listKeys("default/a/"), { names: ["default/a/1"] });

@@ -27,7 +27,7 @@ import { putObject } from "./put.ts";
 import { requesterFor } from "./request.ts";
 import { type EnsureTableOptions, makeTable } from "./table.ts";
 
-export type { Datastore, DatastoreCallOptions, PutOptions, RangeRead } from "../datastore.ts";
+export type { Datastore, DatastoreCallOptions, ListedPage, PutOptions, RangeRead } from "../datastore.ts";
 export type { S3Credentials } from "../s3/credentials.ts";
 export type { DynamodbDatastoreOptions } from "./options.ts";
 export type { EnsureTableOptions } from "./table.ts";

@@ -88,6 +88,11 @@ export function isNote(sortKey: string): boolean {
   return sortKey.endsWith(NOTE);
 }
 
+/** The name whose put a note with this sort key tells of. */
+export function nameOfNote(sortKey: string): string {
+  return sortKey.slice(0, -NOTE.length);
+}
+
 /** The digits that tell one put from all others: of the object's SHA-256, and of the call that puts it. */
 export function putDigits(hash: Uint8Array, call: string): string {
   return hex(hash).slice(0, PUT_DIGITS - call.length) + call;

@@ -3,11 +3,11 @@
  * @module
  */
 import { badArgument, show } from "../../base/errors.ts";
-import type { DatastoreCallOptions } from "../datastore.ts";
+import type { DatastoreCallOptions, ListedPage } from "../datastore.ts";
 import { checkListed } from "../names.ts";
 import { inParallel } from "../parallel.ts";
 import type { Table } from "./batches.ts";
-import { isNote, type ItemKey, itemKey, shardsUnder } from "./items.ts";
+import { isNote, type ItemKey, itemKey, nameOfNote, shardsUnder } from "./items.ts";
 import { arrayOf, type Json, objectOf } from "./request.ts";
 
 /** The most items of a page of one shard, if that is all there is, and if there are others. */
@@ -19,13 +19,14 @@ export async function listObjects(
   prefix: string,
   cursor: string | undefined,
   options: DatastoreCallOptions = {},
-): Promise<{ names: string[]; cursor?: string }> {
+): Promise<ListedPage> {
   checkListed(prefix);
   if (cursor !== undefined && !(cursor.startsWith(prefix) && /^[\w.~/-]+!?$/.test(cursor))) {
     throw badArgument("list objects", "the cursor", "one that a page of the same listing had", cursor);
   }
   const shards = shardsUnder(prefix);
   const limit = shards.length === 1 ? ALONE : AMONG_OTHERS;
+  const unfinished: string[] = [];
   for (let from = cursor;;) {
     const start = from;
     const pages = await inParallel(
@@ -38,10 +39,18 @@ export async function listObjects(
     const end = ends.sort()[0];
     const keys = pages.flatMap(({ keys }) => keys).filter((key) => end === undefined || key <= end);
     const names = keys.filter((key) => !isNote(key)).sort();
-    if (end === undefined) return { names };
-    if (names.length > 0) return { names, cursor: end };
+    unfinished.push(...withoutHead(keys, start));
+    const page = { names, ...(unfinished.length > 0 && { unfinished }) };
+    if (end === undefined) return page;
+    if (names.length > 0) return { ...page, cursor: end };
     from = end; // only notes: a page without names could pass for the end
   }
+}
+
+/** The names of notes without an object. A note comes right behind its object's head: that may end the page before. */
+function withoutHead(keys: readonly string[], from: string | undefined): string[] {
+  const heads = new Set(keys).add(from ?? "");
+  return keys.filter(isNote).map(nameOfNote).filter((name) => !heads.has(name)).sort();
 }
 
 /** A page of one shard: its sort keys, in ascending order, and the last one if more follow. */
