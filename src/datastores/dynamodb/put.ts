@@ -70,7 +70,7 @@ async function putHead(
   return await table.request({ ...call, ...(onUnknown && { onUnknown }) }, options);
 }
 
-/** What a put in parts begins with. */
+/** The head of an object in parts without their number, and what the keys of its parts are made of. */
 interface Begun {
   head: Item & ItemKey;
   hash: Uint8Array;
