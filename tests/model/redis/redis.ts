@@ -4,8 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { compileLua, type LuaChunk, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
 import { globOf } from "../../../src/base/patterns.ts";
+import { compileLua, type LuaChunk, type LuaFunction, LuaTable, type LuaValue, numberText } from "./lua.ts";
 
 /** The value of a key. */
 export type Value = string | Map<string, number> | Map<string, string>;
@@ -139,8 +139,8 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       const given = (name: string) => options[options.indexOf(name) + 1] ?? "";
       const isShown = options.includes("MATCH") ? globOf(given("MATCH")) : () => true;
       const type = options.includes("TYPE") ? given("TYPE") : undefined;
-      const names = [...data.keys()].filter((name) => isShown(name) && [undefined, entry(name)?.type].includes(type));
-      return ["0", names.filter((name) => entry(name))];
+      const names = [...data.keys()].filter((name) => entry(name) && isShown(name));
+      return ["0", names.filter((name) => type === undefined || entry(name)!.type === type)];
     },
     TYPE: ([key]) => ({ ok: entry(key!)?.type ?? "none" }),
     EXISTS: (keys) => keys.filter((key) => entry(key)).length,
