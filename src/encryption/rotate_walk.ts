@@ -42,6 +42,8 @@ export interface RotateState {
 
 /** Requests for a page or a pack besides those of its mover: lists, parts, records, reads. */
 const REQUESTS = 8;
+/** Those of an object of a key's own: its head, its bytes, and one more. */
+const OBJECT_REQUESTS = 3;
 /** Objects of keys' own that are looked at together. */
 const WAVE = 100;
 /** KB of values that are read together. */
@@ -84,11 +86,12 @@ export async function rotateOwn(run: RotateRun, state: RotateState): Promise<boo
   const { bounds } = run;
   while (state.own !== undefined) {
     if (!mayGoOn(run)) return false;
-    const { versions, next } = await ownPage(bounds, state.own);
+    const mostRead = Math.floor((bounds.requestsLeft() - REQUESTS) / (1 + OBJECT_REQUESTS));
+    const { versions, next } = await ownPage(bounds, state.own, mostRead);
     const waiting = versions.filter(({ name, ver }) => name > state.after && versionMicros(ver) < state.sinceUs);
     while (waiting.length > 0) {
       if (!mayGoOn(run)) return false;
-      const left = Math.max(1, Math.floor((bounds.requestsLeft() - REQUESTS) / 3));
+      const left = Math.max(1, Math.floor((bounds.requestsLeft() - REQUESTS) / OBJECT_REQUESTS));
       const some = waiting.splice(0, Math.min(WAVE, left, run.maxObjects - run.looked));
       await rotateSome(run, some);
       run.looked += some.length;

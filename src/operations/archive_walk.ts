@@ -35,36 +35,39 @@ export interface OwnPage {
   next: OwnCursor | undefined;
 }
 
-/** The point at which such a listing goes on: the datastore's cursor, and names of a key of which more follow. */
+/**
+ * The point at which such a listing goes on: the datastore's cursor, names of a key of which more follow, and the last
+ * name of them and of that page that was dealt with, if a bound came before their end.
+ */
 export interface OwnCursor {
   cursor: string | undefined;
   rest: string[];
+  after?: string;
 }
 
 /** The most names of one key that are kept for the next page. */
 const MOST_REST = 2_000;
+/** Requests left for what is done with a page, and those that read one key at most. */
+const REQUESTS = { kept: 6, read: 3 };
 
 /** The beginning of the listing. */
 export const OWN_START: OwnCursor = { cursor: undefined, rest: [] };
 
 /**
- * One page of objects of keys' own. The last key of a page is left to the next one, which may have more of it. Cost: a
- * request, and one for each key whose name is shortened.
+ * One page of objects of keys' own, or as much of it as the bounds leave room for. The last key of a page is left to the
+ * next one, which may have more of it. Cost: a request, and one for each key whose name is shortened, up to `mostRead`.
  */
-export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Promise<OwnPage> {
+export async function ownPage(
+  bounds: Bounds,
+  { cursor, rest, after = "" }: OwnCursor,
+  mostRead = Infinity,
+): Promise<OwnPage> {
   const { datastore, tqname } = bounds.context;
   const page = await bounds.counted((call) => datastore.listKeys!(`${tqname}/`, cursor, call));
   // "~" comes after all other characters of names: what begins with it and goes on is Tundra's own
   const isOwn = (name: string) => !/^~./.test(name.slice(tqname.length + 1).split("/")[0]!);
-  const names = [...rest, ...page.names.filter(isOwn)];
   const more = page.cursor !== undefined && page.names.every(isOwn);
-  const groups = new Map<string, string[]>();
-  for (const name of names) {
-    const prefix = name.slice(0, name.lastIndexOf("/") + 1);
-    const group = groups.get(prefix) ?? [];
-    group.push(name);
-    groups.set(prefix, group);
-  }
+  const groups = byPrefix([...rest, ...page.names.filter(isOwn)].filter((name) => name > after));
   let kept: string[] = [];
   if (more && groups.size > 0) {
     const [last, group] = [...groups].at(-1)!;
@@ -73,35 +76,69 @@ export async function ownPage(bounds: Bounds, { cursor, rest }: OwnCursor): Prom
       kept = group;
     }
   }
-  const versions: OwnVersion[] = [];
+  const found: Omit<OwnPage, "next" | "unfinished"> = { versions: [], unknown: [], hidden: [] };
+  const { versions, unknown, hidden } = found;
   const keys = new Map<string, string>();
-  const unknown: string[] = [];
-  const hidden: Hidden[] = [];
+  const unfinished = (page.unfinished ?? []).filter(isOwn);
+  let [read, done] = [0, after];
   for (const [prefix, group] of groups) {
     const understood = group.filter((name) => versionMicros(name.slice(prefix.length)) > 0);
-    unknown.push(...group.filter((name) => !understood.includes(name)));
-    if (understood.length === 0) continue;
-    const key = await keyOfObject(prefix) ?? await shortenedKey(bounds, prefix, understood, hidden);
-    if (key === undefined) unknown.push(...understood);
-    else {
-      keys.set(prefix, key);
-      versions.push(...understood.map((name) => ({ key, ver: name.slice(prefix.length), name })));
+    let key = await keyOfObject(prefix);
+    if (key === undefined && understood.length > 0) {
+      const isRoom = read < mostRead && bounds.mayBegin(REQUESTS.kept + REQUESTS.read);
+      if (read > 0 && !isRoom) {
+        return {
+          ...found,
+          unfinished: await unfinishedOf(unfinished, keys, false),
+          next: { cursor, rest: rest.filter((name) => name > done), after: done },
+        };
+      }
+      read++;
+      key = await shortenedKey(bounds, prefix, understood, hidden);
+      if (key !== undefined) keys.set(prefix, key);
     }
+    unknown.push(...group.filter((name) => key === undefined || !understood.includes(name)));
+    if (key !== undefined) {
+      for (const name of understood) versions.push({ key, ver: name.slice(prefix.length), name });
+    }
+    done = group.at(-1)!;
   }
-  const unfinished = await unfinishedOf((page.unfinished ?? []).filter(isOwn), keys);
-  return { versions, unfinished, unknown, hidden, next: more ? { cursor: page.cursor, rest: kept } : undefined };
+  return {
+    ...found,
+    unfinished: await unfinishedOf(unfinished, keys, true),
+    next: more ? { cursor: page.cursor, rest: kept } : undefined,
+  };
 }
 
-/** Versions of puts that have not ended, but for those whose name tells no key and that have no object beside them. */
-async function unfinishedOf(names: string[], keys: ReadonlyMap<string, string>): Promise<OwnVersion[]> {
+/**
+ * Versions of puts that have not ended, by keys that were just read; at the end of a page those whose name tells the key,
+ * too.
+ */
+async function unfinishedOf(
+  names: string[],
+  keys: ReadonlyMap<string, string>,
+  isEnd: boolean,
+): Promise<OwnVersion[]> {
   const versions: OwnVersion[] = [];
   for (const name of names) {
     const end = name.lastIndexOf("/") + 1;
     const [prefix, ver] = [name.slice(0, end), name.slice(end)];
-    const key = keys.get(prefix) ?? await keyOfObject(prefix);
+    const key = keys.get(prefix) ?? (isEnd ? await keyOfObject(prefix) : undefined);
     if (key !== undefined && versionMicros(ver) > 0) versions.push({ key, ver, name });
   }
   return versions;
+}
+
+/** Names of objects by their beginnings, up to the last `/`. */
+function byPrefix(names: readonly string[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const name of names) {
+    const prefix = name.slice(0, name.lastIndexOf("/") + 1);
+    const group = groups.get(prefix);
+    if (group) group.push(name);
+    else groups.set(prefix, [name]);
+  }
+  return groups;
 }
 
 /** The key of objects whose name is shortened; `undefined` if it cannot be told. */

@@ -48,7 +48,8 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
 
 /** Tells if no object was looked at. An interrupted call may have kept just this. */
 function hasSeenNone({ keys, own }: EraseState): boolean {
-  return keys === 0 && own !== undefined && own.cursor === undefined && own.rest.length === 0;
+  return keys === 0 && own !== undefined && own.cursor === undefined && own.rest.length === 0 &&
+    own.after === undefined;
 }
 
 /** Tells values from tombstones, and leaves those that came after the values were erased. */

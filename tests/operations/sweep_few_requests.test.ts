@@ -1,0 +1,81 @@
+/**
+ * Sweeps in calls of few requests, on a datastore that takes a request for each name as S3 does: each call gets on, and
+ * together they do what one call does.
+ */
+import { beforeEach, describe, it } from "node:test";
+import { assertEquals, assertLessOrEqual } from "@std/assert";
+import type { TundraStore } from "../../mod.ts";
+import { erase, sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
+import { names, withArchive } from "../support/fixtures.ts";
+import { withIndex } from "../support/index.ts";
+import { type OldArchive, oldArchive } from "../support/old_archive.ts";
+import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { telling } from "../support/telling.ts";
+
+describe("sweep() in calls of few requests", () => {
+  const stack = withArchive();
+  const tools = withIndex(stack);
+  let archive: NotedArchive;
+  let store: TundraStore;
+  let old: OldArchive;
+
+  beforeEach(async () => {
+    await stack.flush();
+    await begin(notedArchive((inner) => telling(inner)));
+  });
+
+  /** Begins with another archive. */
+  async function begin(other: NotedArchive): Promise<void> {
+    archive = other;
+    store = stack.store({ datastore: archive.datastore });
+    await store.tick(); // gives the index its id
+    old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
+  }
+
+  /** Evicted keys whose records name these versions. */
+  async function evicted(words: Record<string, string>): Promise<void> {
+    const record = (ver: string) => ({ ver, flag: "e" as const, fp: "a".repeat(40) });
+    await tools.setRecords(Object.fromEntries(Object.entries(words).map(([key, ver]) => [key, record(ver)])));
+  }
+
+  /** Sweeps to the end, in at most so many calls of 50 requests; sums of their reports. */
+  async function sweepAll(most: number, options: SweepOptions = { maxSubrequests: 50 }): Promise<SweepReport> {
+    const sums = { deleted: 0, moved: 0, kept: 0, objects: 0 };
+    for (let calls = 1;; calls++) {
+      assertLessOrEqual(calls, most, "it does not end");
+      const report = await sweep(store, options);
+      assertLessOrEqual(report.subrequests, options.maxSubrequests ?? Infinity);
+      for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
+      if (report.done) return { ...report, ...sums };
+    }
+  }
+
+  /** Keys whose names are shortened: their objects must be read. */
+  const longNames = (n: number) => names(n, "x".repeat(250));
+
+  it("gets through more keys of shortened names than a call may read", async () => {
+    for (const key of longNames(100)) {
+      await old.own(20, { key });
+      await old.own(10, { key });
+    }
+    await evicted(Object.fromEntries(longNames(100).map((key) => [key, old.version(10)])));
+    const { deleted, kept } = await sweepAll(10);
+    assertEquals([deleted, kept, archive.own().length], [100, 100, 100]);
+  });
+
+  it("gets through such keys in ticks", async () => {
+    for (const key of longNames(60)) await old.own(1, { key });
+    for (let ticks = 1; (await store.tick({ sweepMs: 1_000, maxSubrequests: 50 })).swept !== undefined; ticks++) {
+      if (await stack.raw("EXISTS", "tundra:default:cursor:sweep") === 0) return;
+      assertLessOrEqual(ticks, 5, "it does not end");
+    }
+  });
+
+  it("leaves an erasure by a pattern room to get through such keys", async () => {
+    for (const key of longNames(60)) await old.own(1, { key });
+    for (let calls = 1;; calls++) {
+      assertLessOrEqual(calls, 12, "it does not end");
+      if ((await erase(store, { match: "y*" }, { maxSubrequests: 50 })).done) return;
+    }
+  });
+});
