@@ -7,7 +7,7 @@ import { TundraError } from "../base/errors.ts";
 import { objectName, packName, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
-import { inGroups } from "../upstash/requests.ts";
+import { inGroups, keyBytes, roomIn } from "../upstash/requests.ts";
 import { type Records, recordsNow } from "./records_now.ts";
 import { ownHeld, packHeld, readPack } from "./sweep_gather.ts";
 import { type Move, type Mover, moverOf } from "./sweep_move.ts";
@@ -17,17 +17,19 @@ import { count, keep, reportKept, type SweepRun, type SweepState } from "./sweep
 
 /** Requests to act on a group of keys or a pack: two parts of it, records, proofs, the owner, the deletion. */
 const REQUESTS = 8;
-/** Keys whose objects are deleted together; S3 takes 1,000 names in a request. */
+/** Keys whose objects are looked at together, and the most names in one deletion: S3 takes 1,000 in a request. */
 const GROUP = 500;
+const MOST_NAMES = 1_000;
 /** A look at the records counts for so long. */
 const LOOK_MS = 60_000;
 /** A pack that a sweep has made is not rewritten again for what was removed within a day. */
 const REST_US = SAFE_US / 2;
 
-/** A version that is to be deleted, and the reason. */
+/** A version that is to be deleted, the reason, and names of objects that must be there for it. */
 interface Doomed {
   held: Held;
   reason: Reason;
+  proofs: string[];
 }
 
 /** Versions that may go, by the records as they are now. */
@@ -43,13 +45,13 @@ export async function actOnBatch(run: SweepRun, state: SweepState): Promise<bool
   const { bounds } = run;
   while (state.ownActs.length > 0) {
     if (!bounds.mayBegin(REQUESTS)) return false;
-    await actOnOwn(run, state, state.ownActs.slice(0, GROUP));
-    state.ownActs.splice(0, GROUP);
+    await actOnOwn(run, state);
   }
   const mover = moverOf(run, (pack, thrown) => reportKept(run, pack, thrown));
   while (state.packActs.length > 0 && bounds.mayBegin(REQUESTS + mover.requests)) {
-    await actOnPack(run, state, state.packActs[0]!, mover);
+    if (!await actOnPack(run, state, state.packActs[0]!, mover)) break;
     state.packActs.shift();
+    state.proved = [];
   }
   await mover.flush();
   return state.packActs.length === 0;
@@ -69,39 +71,87 @@ async function look(run: SweepRun, state: SweepState, versions: Held[]): Promise
   return { verdicts: besideRemoved ? judged(true) : first, records, atMs };
 }
 
-async function actOnOwn(run: SweepRun, state: SweepState, acts: [string, string[]][]): Promise<void> {
+/** Acts on the first keys. What may go, but there are no requests left for, waits for the next time. */
+async function actOnOwn(run: SweepRun, state: SweepState): Promise<void> {
+  const { context } = run;
+  const most = roomIn(context.index.scripts.requestLimit());
+  const acts = inGroups(state.ownActs.slice(0, GROUP), ([key]) => keyBytes(key), most)[0]!;
   const versions = acts.flatMap(([key, vers]) => vers.map((ver) => ownHeld({ key, ver })));
   const { verdicts, records, atMs } = await look(run, state, versions);
   const doomed: Doomed[] = [];
   for (const [held, { goes, reason }] of verdicts) {
-    if (goes) doomed.push({ held, reason });
+    if (goes) doomed.push({ held, reason, proofs: await proofsOf(run, state, { held, reason }, records) });
     else keep(run, reason);
   }
-  const proved = await withProof(run, state, doomed, records);
-  for (const group of inGroups(proved, () => 1, Infinity)) {
-    const names = await Promise.all(group.map(({ held: { key, ver } }) => objectName(run.context, key, ver)));
-    await remove(run, names, group, atMs);
-  }
+  const some = doomed.slice(0, fitting(run, doomed));
+  const there = await areThere(run, some.flatMap(({ proofs }) => proofs));
+  const proved = some.filter(({ proofs, reason }) => {
+    const isProved = proofs.every((name) => there.has(name));
+    if (!isProved) keep(run, reason);
+    return isProved;
+  });
+  const names = await Promise.all(proved.map(({ held: { key, ver } }) => objectName(context, key, ver)));
+  await remove(run, names, proved, atMs);
+  const left = new Map<string, string[]>();
+  for (const { held: { key, ver } } of doomed.slice(some.length)) left.set(key, [...left.get(key) ?? [], ver]);
+  state.ownActs.splice(0, acts.length, ...left);
 }
 
-async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: Mover): Promise<void> {
+/** The number of the first of some versions for whose proofs and deletion there are requests; one at least. */
+function fitting({ bounds, namesPerDeletion }: SweepRun, doomed: Doomed[]): number {
+  const left = bounds.requestsLeft() - 1; // the owner
+  const asked = new Set<string>();
+  const beyond = doomed.findIndex(({ proofs }, i) => {
+    for (const name of proofs) asked.add(name);
+    return i >= MOST_NAMES || (i > 0 && asked.size + Math.ceil((i + 1) / namesPerDeletion) > left);
+  });
+  return beyond < 0 ? doomed.length : beyond;
+}
+
+/** Acts on a pack; `false` if a bound was reached before all proofs were asked for. */
+async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: Mover): Promise<boolean> {
   const directory = await readPack(run, pack);
-  if (directory === undefined) return; // another sweep has deleted it
+  if (directory === undefined) return true; // another sweep has deleted it
   const { entries } = directory;
   const held = entries.map((entry) => packHeld(pack, entry));
   const { verdicts, records, atMs } = await look(run, state, held);
   const all = held.map((each) => ({ held: each, ...verdicts.get(each)! }));
-  const doomed = all.filter(({ goes }) => goes);
-  const proved = doomed.length === all.length ? await withProof(run, state, doomed, records) : [];
-  if (proved.length === all.length) {
+  const doomed = all.every(({ goes }) => goes)
+    ? await Promise.all(all.map(async (each) => ({ ...each, proofs: await proofsOf(run, state, each, records) })))
+    : undefined;
+  const proof = doomed && await provePack(run, state, doomed, mover);
+  if (proof === "later") return false;
+  if (doomed && proof === "there") {
     run.directories.delete(pack);
-    return await remove(run, [packName(run.context.tqname, pack)], proved, atMs);
+    await remove(run, [packName(run.context.tqname, pack)], doomed, atMs);
+    return true;
   }
   for (const { reason } of all) keep(run, reason);
   const live = all.filter(({ ends, goes }) => !ends && !goes);
-  if (live.length === 0 || !isWorthIt(run, pack, all)) return;
+  if (live.length === 0 || !isWorthIt(run, pack, all)) return true;
   const moves = live.map(({ held: { key, word }, reason }): Move => ({ key, ver: word, isNamed: reason === "named" }));
   await mover.add(pack, moves);
+  return true;
+}
+
+/**
+ * Tells if all that a pack goes for is there. What was found to be is not asked for again by the next call: it stays as
+ * long as the pack, whose versions it stands for.
+ */
+async function provePack(
+  run: SweepRun,
+  state: SweepState,
+  doomed: Doomed[],
+  mover: Mover,
+): Promise<"there" | "absent" | "later"> {
+  const known = new Set(state.proved);
+  const names = [...new Set(doomed.flatMap(({ proofs }) => proofs))].filter((name) => !known.has(name));
+  const left = run.bounds.requestsLeft() - mover.requests - 2; // the owner, and the deletion
+  const asked = names.slice(0, Math.max(0, left));
+  const there = await areThere(run, asked);
+  if (asked.some((name) => !there.has(name))) return "absent";
+  state.proved.push(...asked);
+  return asked.length < names.length || left < 0 ? "later" : "there";
 }
 
 /**
@@ -117,41 +167,34 @@ function isWorthIt({ times, context }: SweepRun, pack: string, all: (Verdict & {
 }
 
 /**
- * Those for which what they go for is still in the archive: a tombstone, or the same version in another place. The
- * record's word is no proof of that: an erasure deletes packs at once, and a commit may come after it.
+ * Names of the objects that must be in the archive still if a version is to go: what it goes for, a tombstone, or the
+ * same version in another place. The record's word is no proof of that: an erasure deletes packs at once, and a commit
+ * may come after it.
  */
-async function withProof(
-  run: SweepRun,
+async function proofsOf(
+  { context }: SweepRun,
   { notes }: SweepState,
-  doomed: Doomed[],
+  { held, reason }: Pick<Doomed, "held" | "reason">,
   records: Records,
-): Promise<Doomed[]> {
-  const { context, bounds } = run;
-  const proofs = new Map<Doomed, string[]>();
-  for (const each of doomed) {
-    const { held, reason } = each;
-    const { copy } = factsOf(notes, held);
-    const words = reason === "removed" || (reason === "superseded") ? tombstonesOf(notes, held.key) : [];
-    const names = await Promise.all(words.map((word) => holderName(context, held.key, word)));
-    if (reason === "moved") {
-      const { ver } = records.get(held.key) ?? { ver: "" };
-      const isThere = placeOf(ver).ver === held.ver;
-      names.push(isThere ? await holderName(context, held.key, ver) : packName(context.tqname, copy));
-    }
-    proofs.set(each, names);
+): Promise<string[]> {
+  const { copy } = factsOf(notes, held);
+  if (reason === "removed" || reason === "superseded") {
+    return await Promise.all(tombstonesOf(notes, held.key).map((word) => holderName(context, held.key, word)));
   }
-  const asked = [...new Set([...proofs.values()].flat())];
-  if (asked.length === 0) return doomed;
-  const { datastore } = context;
+  if (reason !== "moved") return [];
+  const { ver } = records.get(held.key) ?? { ver: "" };
+  const isThere = placeOf(ver).ver === held.ver;
+  return [isThere ? await holderName(context, held.key, ver) : packName(context.tqname, copy)];
+}
+
+/** Those names of objects that the archive has. */
+async function areThere({ context: { datastore }, bounds }: SweepRun, names: string[]): Promise<Set<string>> {
+  const asked = [...new Set(names)];
+  if (asked.length === 0) return new Set();
   const answers = datastore.hasKeys
     ? await bounds.counted((call) => datastore.hasKeys!(asked, call))
     : (await bounds.counted((call) => datastore.fetchKeys(asked, call))).map((object) => object instanceof Uint8Array);
-  const there = new Set(asked.filter((_, i) => answers[i] === true));
-  return doomed.filter((each) => {
-    const proved = proofs.get(each)!.every((name) => there.has(name));
-    if (!proved) keep(run, each.reason);
-    return proved;
-  });
+  return new Set(asked.filter((_, i) => answers[i] === true));
 }
 
 /** Deletes objects, if the archive is still this index's and the look at the records is not old. */
@@ -164,7 +207,10 @@ async function remove(run: SweepRun, names: string[], doomed: Doomed[], lookedAt
     if (monotonicMs() - lookedAtMs > LOOK_MS) { // it was frozen meanwhile: the next call looks again
       throw new TundraError("UNAVAILABLE", "Cannot delete what was looked at more than a minute ago");
     }
+    const before = bounds.report(false).subrequests;
     await bounds.counted((call) => context.datastore.deleteKeys!(names, call));
+    const used = Math.max(1, bounds.report(false).subrequests - before);
+    run.namesPerDeletion = Math.max(run.namesPerDeletion, Math.floor(names.length / used));
   }
   report.objects += names.length;
   report.deleted += doomed.length;

@@ -51,6 +51,8 @@ export interface SweepRun extends LastLook {
   readonly directories: Directories;
   /** Versions that this call has looked at. */
   looked: number;
+  /** The most names that a request has deleted in this call. */
+  namesPerDeletion: number;
 }
 
 /** The progress of a search. */
@@ -86,6 +88,8 @@ export interface SweepState {
   /** The subjects of this batch: versions in objects of keys' own by key, and packs. */
   ownActs: [key: string, vers: string[]][];
   packActs: string[];
+  /** Names of objects that the first pack goes for, and that are known to be there. */
+  proved: string[];
   /** The time at which the batch began: what it knows is of no use a day later. */
   begunUs: number;
   /** The time of the last erasure when the sweep began: after another one nothing is kept of what it has gathered. */
@@ -117,6 +121,7 @@ function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
     search: newSearch(),
     ownActs: [],
     packActs: [],
+    proved: [],
     begunUs: times.nowUs,
     ...{ erasedUs, keepUs, keepOrphansUs },
     notes: emptyNotes(mostNotes),
@@ -144,7 +149,7 @@ export async function readState(run: SweepRun): Promise<SweepState> {
       text = new TextDecoder().decode(await unseal(bytes, name, context.freezers, "read a sweep's state", []));
     }
     const { notes, ...rest } = JSON.parse(text);
-    const state: SweepState = { ...rest, notes: decodeNotes(notes, run.mostNotes), object };
+    const state: SweepState = { proved: [], ...rest, notes: decodeNotes(notes, run.mostNotes), object };
     return isOfUse(run, state) ? state : { ...newState(run), object };
   } catch {
     return { ...newState(run), object };

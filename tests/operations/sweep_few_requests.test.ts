@@ -19,14 +19,12 @@ describe("sweep() in calls of few requests", () => {
   let store: TundraStore;
   let old: OldArchive;
 
-  beforeEach(async () => {
-    await stack.flush();
-    await begin(notedArchive((inner) => telling(inner)));
-  });
+  beforeEach(() => begin());
 
-  /** Begins with another archive. */
-  async function begin(other: NotedArchive): Promise<void> {
-    archive = other;
+  /** Begins with an empty archive that takes a request for each `perDeletion` objects deleted. */
+  async function begin(perDeletion?: number): Promise<void> {
+    await stack.flush();
+    archive = notedArchive((inner) => telling(inner, perDeletion));
     store = stack.store({ datastore: archive.datastore });
     await store.tick(); // gives the index its id
     old = oldArchive(archive, await tools.nowUs(), String(await stack.raw("GET", "tundra:default:id")));
@@ -77,5 +75,51 @@ describe("sweep() in calls of few requests", () => {
       assertLessOrEqual(calls, 12, "it does not end");
       if ((await erase(store, { match: "y*" }, { maxSubrequests: 50 })).done) return;
     }
+  });
+
+  it("deletes a pack whose versions go for more objects than a call may ask for", async () => {
+    await old.pack(20, names(100).map((key) => ({ key })));
+    for (const key of names(100)) await old.own(3, { key, gone: true });
+    const { deleted } = await sweepAll(8);
+    assertEquals([deleted, archive.packs().length, archive.own().length], [100, 0, 100]);
+  });
+
+  it("keeps such a pack if one of those objects is missing", async () => {
+    await old.pack(20, names(100).map((key) => ({ key })));
+    for (const key of names(100)) await old.own(3, { key, gone: true });
+    const gone = new Set<string>();
+    const { hasKeys } = archive.datastore;
+    archive.datastore.hasKeys = async (asked, options) => {
+      if (gone.size === 0) gone.add(asked.at(-1)!);
+      return (await hasKeys(asked, options)).map((answer, i) => answer === true && !gone.has(asked[i]!));
+    };
+    store = stack.store({ datastore: archive.datastore });
+    const { deleted, kept } = await sweepAll(8);
+    assertEquals([deleted, kept, archive.packs().length], [0, 200, 1]);
+  });
+
+  it("deletes objects that go for more of them than a call may ask for", async () => {
+    for (const key of names(100)) {
+      await old.own(20, { key });
+      await old.own(3, { key, gone: true });
+    }
+    const { deleted } = await sweepAll(8);
+    assertEquals([deleted, archive.own().length], [100, 100]);
+  });
+
+  it("deletes objects where each takes a request, and reports each that it has deleted", async () => {
+    await begin(1);
+    for (const days of [20, 10]) for (const key of names(100)) await old.own(days, { key });
+    await evicted(Object.fromEntries(names(100).map((key) => [key, old.version(10)])));
+    const before = archive.own().length;
+    const { deleted } = await sweep(store, { maxSubrequests: 50 });
+    assertEquals([deleted > 20, archive.own().length], [true, before - deleted]);
+    assertEquals([(await sweepAll(8)).deleted, archive.own().length], [before / 2 - deleted, before / 2]);
+  });
+
+  it("deletes many objects in a call where a request takes many", async () => {
+    for (const days of [20, 10]) for (const key of names(900)) await old.own(days, { key });
+    await evicted(Object.fromEntries(names(900).map((key) => [key, old.version(10)])));
+    assertEquals((await sweep(store, { maxSubrequests: 50 })).deleted, 900);
   });
 });

@@ -222,10 +222,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a sweep deletes a pack of which a part may go",
     play: "sweeps",
     where: "src/operations/sweep_act.ts",
-    patches: [["doomed.length === all.length ?", "doomed.length > 0 ?"], [
-      "if (proved.length === all.length) {",
-      "if (proved.length > 0) {",
-    ]],
+    patches: [["const doomed = all.every(", "const doomed = all.some("]],
   },
   {
     name: "a sweep forgets keepMs",
