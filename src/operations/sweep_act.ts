@@ -47,14 +47,36 @@ export async function actOnBatch(run: SweepRun, state: SweepState): Promise<bool
     if (!bounds.mayBegin(REQUESTS)) return false;
     await actOnOwn(run, state);
   }
+  return await actOnPacks(run, state);
+}
+
+async function actOnPacks(run: SweepRun, state: SweepState): Promise<boolean> {
+  const { packActs } = state;
   const mover = moverOf(run, (pack, thrown) => reportKept(run, pack, thrown));
-  while (state.packActs.length > 0 && bounds.mayBegin(REQUESTS + mover.requests)) {
-    if (!await actOnPack(run, state, state.packActs[0]!, mover)) break;
-    state.packActs.shift();
+  let acted = 0;
+  // as long as versions of a pack wait, the state names it: an abort loses what waits
+  const settle = () => {
+    if (mover.requests > 0) return;
+    packActs.splice(0, acted);
+    acted = 0;
+  };
+  while (acted < packActs.length && run.bounds.mayBegin(REQUESTS + mover.requests)) {
+    try {
+      if (!await actOnPack(run, state, packActs[acted]!, mover)) break;
+    } catch (thrown) {
+      if (mover.requests > 0 && run.bounds.signal?.aborted !== true) { // a bound, or what concerns this pack only
+        await mover.flush();
+        settle();
+      }
+      throw thrown;
+    }
     state.proved = [];
+    acted++;
+    settle();
   }
   await mover.flush();
-  return state.packActs.length === 0;
+  settle();
+  return packActs.length === 0;
 }
 
 /** The verdicts on versions, by records and clock of this moment. */

@@ -3,7 +3,7 @@
  */
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import type { TundraStore } from "../../mod.ts";
+import type { DatastoreCallOptions, TundraStore } from "../../mod.ts";
 import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
 import { sweepArchive } from "../../src/operations/sweep.ts";
 import { holderName, placeOf } from "../../src/archive/place.ts";
@@ -608,6 +608,49 @@ describe("sweep()", () => {
       const name = await holderName({ tqname: "default" }, key, ver);
       assert(held.has(`${key} ${placeOf(ver).ver} ${name}`), `${key}: ${ver}`);
     }
+  });
+
+  /** Begins to sweep three packs that are to be rewritten, and ends it as it reads the second one; versions moved. */
+  async function endInSecondPack(end: (call?: DatastoreCallOptions) => void, options: SweepOptions): Promise<number> {
+    const keys = (pack: number) => names(4, `p${pack}:`);
+    const words: Record<string, string> = {};
+    for (const pack of [0, 1, 2]) {
+      const list = await old.pack(20 - pack, keys(pack).map((key) => ({ key })));
+      keys(pack).forEach((key, i) => words[key] = list[i]!);
+    }
+    const gone = [0, 1, 2].flatMap((pack) => keys(pack).slice(0, 2));
+    await old.pack(3, gone.map((key) => ({ key, gone: true, prev: words[key]! })));
+    await evicted(Object.fromEntries(Object.entries(words).filter(([key]) => !gone.includes(key))));
+    const second = archive.packs()[1]!;
+    let reads = 0;
+    const ending = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async fetchRanges(ranges, call) {
+          if (ranges[0]!.name === second && ++reads === 3) end(call); // its directory takes two
+          return await archive.datastore.fetchRanges(ranges, call);
+        },
+      },
+    });
+    const { done, moved } = await sweep(ending, options);
+    assertEquals(done, false);
+    return moved;
+  }
+
+  it("rewrites each pack though a call is aborted while versions of some wait for a new one", async () => {
+    const stop = new AbortController();
+    assertEquals(await endInSecondPack(() => stop.abort(), { signal: stop.signal }), 0);
+    const { moved, errors } = await sweepAll();
+    assertEquals([moved, errors], [6, []]);
+  });
+
+  it("moves what waits for a new pack though the requests end in the middle of another one", async () => {
+    const end = (call?: DatastoreCallOptions) => {
+      for (;;) call!.onRequest!();
+    };
+    assertEquals(await endInSecondPack(end, { maxSubrequests: 50 }), 2);
+    const { moved, errors } = await sweepAll();
+    assertEquals([moved, errors], [4, []]);
   });
 
   it("changes nothing in a dry run, and says what a sweep would do", async () => {
