@@ -21,7 +21,7 @@ interface Gone {
 type Copies = Record<string, string>;
 
 /** The findings of a search through all versions of a key. */
-interface Found {
+export interface Found {
   /** The oldest version, and the oldest in any other object: versions of one pack go together. */
   oldest: [us: number, holder: string];
   otherUs: number;
@@ -29,8 +29,9 @@ interface Found {
   youngPrevUs: number;
   /** Of those that are older: when they were archived, and what was named before. */
   chain: [us: number, prevUs: number][];
-  /** Versions in objects of their own, whose names do not say what was named before. */
+  /** Versions in objects of their own, whose names do not say what was named before; and if these are chosen to be read. */
   own: string[];
+  isChosen?: boolean;
   /** Its newest tombstones, and packs that hold copies by version, for which the notes had no room. */
   gone: Gone;
   copies: Copies;

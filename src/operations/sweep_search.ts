@@ -3,18 +3,19 @@
  * @module
  */
 import { versionMicros } from "../base/keys.ts";
-import { fetchArchived, thawArchived } from "../core/fetch_archived.ts";
+import { fetchArchived, type Named, thawArchived } from "../core/fetch_archived.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import { type Listed, ownPage, packEntries, packsYoungestFirst } from "./archive_walk.ts";
 import { ownHeld, packHeld } from "./sweep_gather.ts";
 import { PUT_MS } from "./sweep_move.ts";
-import { noteFound, noteVersion } from "./sweep_notes.ts";
+import { type Found, noteFound, type Notes, noteVersion } from "./sweep_notes.ts";
 import { SAFE_US } from "./sweep_rules.ts";
 import { newSearch, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 const REQUESTS = 6;
-/** Fetches at once. */
+/** Fetches at once, and versions of a key that are read between two looks at the bounds. */
 const WAVE = 16;
+const MOST_READ = 500;
 const PUT_US = PUT_MS * 1000;
 
 /** Searches the listing and all directories; `false` if a bound was reached. */
@@ -82,33 +83,49 @@ async function readEntries(run: SweepRun, { search }: SweepState, pack: string):
 /**
  * Reads what versions in objects of a key's own say was named before: the newest of those that are no longer kept as
  * history, and those of the last three days, as the record may go back to what was named then. A key is worth it once
- * this frees at least half as many versions.
+ * this frees at least half as many versions. `false` if a bound was reached: the next call goes on with the other ones.
  */
 async function readOwnChains(run: SweepRun, { notes }: SweepState): Promise<boolean> {
-  const { times, bounds, context } = run;
-  const cutoff = times.nowUs - SAFE_US - times.keepUs;
+  const { bounds } = run;
   for (const [key, found] of notes.wanted) {
-    if (found.own.length === 0) continue;
-    const own = found.own.toSorted().reverse();
-    const [newestOld, ...free] = own.filter((ver) => versionMicros(ver) <= cutoff);
-    const recent = own.filter((ver) => versionMicros(ver) > times.nowUs - 1.5 * SAFE_US);
-    const wanted = newestOld === undefined ? recent : [newestOld, ...recent];
-    if (free.length + found.chain.length < Math.max(1, wanted.length / 2)) {
-      if (own.some((ver) => versionMicros(ver) > cutoff)) found.youngPrevUs = 0; // what they name is not known
-      found.own = [];
-      continue;
-    }
-    if (!bounds.mayBegin(wanted.length + REQUESTS)) return false;
-    found.own = [];
-    try {
-      await inParallel(wanted, WAVE, async (ver) => {
-        const [fetched] = await bounds.counted((call) => fetchArchived(context, [{ key, ver }], { call }));
-        noteFound(notes, { key, ver }, (await thawArchived(context, fetched!)).prev ?? "", times);
-      });
-    } catch (thrown) {
-      found.youngPrevUs = 0; // what it names is not known
-      reportKept(run, key, thrown);
+    if (!found.isChosen) chooseOwn(run, found);
+    while (found.own.length > 0) {
+      if (!bounds.mayBegin(REQUESTS)) return false;
+      const some = found.own.slice(0, Math.min(MOST_READ, bounds.requestsLeft() - REQUESTS + 1));
+      try {
+        await inParallel(some, WAVE, (ver) => readOwn(run, notes, found, { key, ver }));
+      } catch (thrown) {
+        if (!bounds.mayBegin()) throw thrown;
+        found.youngPrevUs = 0; // what it names is not known
+        found.own = [];
+        reportKept(run, key, thrown);
+      }
     }
   }
   return true;
+}
+
+/** Keeps those of a key's own versions that are to be read; none if it is not worth it. */
+function chooseOwn({ times }: SweepRun, found: Found): void {
+  const cutoff = times.nowUs - SAFE_US - times.keepUs;
+  const own = found.own.toSorted().reverse();
+  const [newestOld, ...free] = own.filter((ver) => versionMicros(ver) <= cutoff);
+  const recent = own.filter((ver) => versionMicros(ver) > times.nowUs - 1.5 * SAFE_US);
+  const wanted = newestOld === undefined ? recent : [newestOld, ...recent];
+  const isWorthIt = free.length + found.chain.length >= Math.max(1, wanted.length / 2);
+  if (!isWorthIt && own.some((ver) => versionMicros(ver) > cutoff)) found.youngPrevUs = 0; // what they name is not known
+  found.own = isWorthIt ? wanted : [];
+  found.isChosen = true;
+}
+
+/** Reads a version in an object of its own, and notes what it says. */
+async function readOwn(
+  { bounds, context, times }: SweepRun,
+  notes: Notes,
+  found: Found,
+  version: Named,
+): Promise<void> {
+  const [fetched] = await bounds.counted((call) => fetchArchived(context, [version], { call }));
+  noteFound(notes, version, (await thawArchived(context, fetched!)).prev ?? "", times);
+  found.own = found.own.filter((ver) => ver !== version.ver);
 }

@@ -122,4 +122,15 @@ describe("sweep() in calls of few requests", () => {
     await evicted(Object.fromEntries(names(900).map((key) => [key, old.version(10)])));
     assertEquals((await sweep(store, { maxSubrequests: 50 })).deleted, 900);
   });
+
+  it("deletes versions of a key that changes so often that a call cannot read all of its last days", async () => {
+    for (const [maxSubrequests, calls] of [[50, 3], [20, 40]] as const) {
+      await begin();
+      let prev = "";
+      for (let days = 14; days > 0; days -= 1 / 16) prev = await old.own(days, { key: "hot", prev });
+      await evicted({ hot: prev });
+      // as by one call: of the 81 that are 9 days old the newest stays, and the one before that it names
+      assertEquals((await sweepAll(calls, { maxSubrequests })).deleted, 79);
+    }
+  });
 });
