@@ -172,6 +172,7 @@ async function goOn(run: SweepRun, state: SweepState): Promise<boolean> {
     if (state.own === undefined && state.part === "own") state.part = "packs";
     else if (state.part === "packs" && state.pack === undefined) return true;
     state.step = "gather";
+    state.searchedFor = undefined;
     state.notes.wanted.clear();
     state.notes.complete = false;
   }

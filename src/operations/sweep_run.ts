@@ -13,7 +13,7 @@ import { noteRun, type Run } from "../scripts/note_run.ts";
 import { OWN_START, type OwnCursor } from "./archive_walk.ts";
 import type { Bounds, OperationReport } from "./bounds.ts";
 import type { LastLook } from "./records_now.ts";
-import { decodeNotes, emptyNotes, encodeNotes, type Notes } from "./sweep_notes.ts";
+import { decodeNotes, emptyNotes, encodeNotes, type Notes, want } from "./sweep_notes.ts";
 import { type Reason, SAFE_US, type Times } from "./sweep_rules.ts";
 
 /** The report of `sweep()`. Numbers are of versions. */
@@ -88,9 +88,11 @@ export interface SweepState {
   /** The subjects of this batch: versions in objects of keys' own by key, and packs. */
   ownActs: [key: string, vers: string[]][];
   packActs: string[];
+  /** The number of those for which a search has begun anew; `undefined` if none has. */
+  searchedFor: number | undefined;
   /** Names of objects that the first pack goes for, and that are known to be there. */
   proved: string[];
-  /** The time at which the batch began: what it knows is of no use a day later. */
+  /** The time at which the batch began: what it has searched for is of no use a day later. */
   begunUs: number;
   /** The time of the last erasure when the sweep began: after another one nothing is kept of what it has gathered. */
   erasedUs: number;
@@ -121,6 +123,7 @@ function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
     search: newSearch(),
     ownActs: [],
     packActs: [],
+    searchedFor: undefined,
     proved: [],
     begunUs: times.nowUs,
     ...{ erasedUs, keepUs, keepOrphansUs },
@@ -130,8 +133,8 @@ function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
 }
 
 /**
- * The state that the last call has left, or a new one. What cannot be read, is too old, was gathered by another
- * retention or before an erasure, is done again.
+ * The state that the last call has left, or a new one. What cannot be read, was gathered by another retention or before
+ * an erasure, is done again.
  */
 export async function readState(run: SweepRun): Promise<SweepState> {
   const { context, bounds } = run;
@@ -149,17 +152,46 @@ export async function readState(run: SweepRun): Promise<SweepState> {
       text = new TextDecoder().decode(await unseal(bytes, name, context.freezers, "read a sweep's state", []));
     }
     const { notes, ...rest } = JSON.parse(text);
-    const state: SweepState = { proved: [], ...rest, notes: decodeNotes(notes, run.mostNotes), object };
-    return isOfUse(run, state) ? state : { ...newState(run), object };
+    const state: SweepState = {
+      proved: [],
+      searchedFor: undefined,
+      ...rest,
+      notes: decodeNotes(notes, run.mostNotes),
+      object,
+    };
+    if (!isOfUse(run, state)) return { ...newState(run), object };
+    return state.begunUs + KNOWN_US >= run.times.nowUs ? state : withoutFindings(run, state);
   } catch {
     return { ...newState(run), object };
   }
 }
 
 function isOfUse({ times, erasedUs }: SweepRun, state: SweepState): boolean {
-  const isRecent = state.begunUs + KNOWN_US >= times.nowUs && state.begunUs <= times.nowUs;
   const isSame = state.keepUs === times.keepUs && state.keepOrphansUs === times.keepOrphansUs;
-  return isRecent && isSame && state.erasedUs === erasedUs;
+  return isSame && state.begunUs <= times.nowUs && state.erasedUs === erasedUs;
+}
+
+/**
+ * A state of more than a day ago. The place that the sweep has come to stays, as do the subjects of its batch: it acts
+ * on them by records, tombstones and copies, at which it looks once more. What it has searched for is not known any
+ * more: a search begins anew, unless it has done so for the same subjects before. So calls that are too few for a search
+ * get on with the rest.
+ */
+function withoutFindings({ times }: SweepRun, state: SweepState): SweepState {
+  const { notes, ownActs, packActs, proved, searchedFor } = state;
+  const subjects = ownActs.length + packActs.length;
+  const keys = searchedFor === undefined || subjects < searchedFor ? [...notes.wanted.keys()] : [];
+  Object.assign(notes, { wanted: new Map(), complete: false });
+  for (const key of keys) want(notes, key);
+  return {
+    ...state,
+    step: keys.length > 0 ? "search" : "act",
+    search: newSearch(),
+    searchedFor: subjects,
+    proved: [],
+    packActs: proved.length > 0 ? packActs.slice(1) : packActs, // a call has not enough requests for its proofs
+    begunUs: times.nowUs,
+  };
 }
 
 /**

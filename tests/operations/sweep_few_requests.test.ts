@@ -11,6 +11,7 @@ import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { telling } from "../support/telling.ts";
+import { DAY_MS } from "../support/times.ts";
 
 describe("sweep() in calls of few requests", () => {
   const stack = withArchive();
@@ -37,7 +38,11 @@ describe("sweep() in calls of few requests", () => {
   }
 
   /** Sweeps to the end, in at most so many calls of 50 requests; sums of their reports. */
-  async function sweepAll(most: number, options: SweepOptions = { maxSubrequests: 50 }): Promise<SweepReport> {
+  async function sweepAll(
+    most: number,
+    options: SweepOptions = { maxSubrequests: 50 },
+    between?: () => Promise<void>,
+  ): Promise<SweepReport> {
     const sums = { deleted: 0, moved: 0, kept: 0, objects: 0 };
     for (let calls = 1;; calls++) {
       assertLessOrEqual(calls, most, "it does not end");
@@ -45,7 +50,16 @@ describe("sweep() in calls of few requests", () => {
       assertLessOrEqual(report.subrequests, options.maxSubrequests ?? Infinity);
       for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
       if (report.done) return { ...report, ...sums };
+      await between?.();
     }
+  }
+
+  /** Lets a day pass, and a bit, by what the state says of its age. */
+  async function nextDay(): Promise<void> {
+    const cursor = "tundra:default:cursor:sweep";
+    const state = JSON.parse(String(await stack.raw("GET", cursor)));
+    state.begunUs -= DAY_MS * 1_001;
+    await stack.raw("SET", cursor, JSON.stringify(state));
   }
 
   /** Keys whose names are shortened: their objects must be read. */
@@ -132,5 +146,36 @@ describe("sweep() in calls of few requests", () => {
       // as by one call: of the 81 that are 9 days old the newest stays, and the one before that it names
       assertEquals((await sweepAll(calls, { maxSubrequests })).deleted, 79);
     }
+  });
+
+  it("gets on with a call a day, though none has the requests to look at all that may go", async () => {
+    const words: Record<string, string> = {};
+    const tombstones: { key: string; gone: boolean }[] = [];
+    for (let i = 0; i < 20; i++) {
+      const keys = names(3, `p${i}:`);
+      const list = await old.pack(40 - i, keys.map((key) => ({ key })));
+      words[keys[0]!] = list[0]!;
+      tombstones.push(...keys.slice(1).map((key) => ({ key, gone: true })));
+    }
+    await old.pack(3, tombstones);
+    await evicted(words);
+    const { moved } = await sweepAll(8, undefined, nextDay);
+    assertEquals(moved, 20);
+  });
+
+  it("deletes with a call a day what it must search for, if a call is enough for the search", async () => {
+    const exp = Date.now() - 3 * DAY_MS;
+    for (let i = 0; i < 12; i++) await old.pack(40 - i, names(2, `p${i}:`).map((key) => ({ key, exp })));
+    for (let days = 1; archive.packs().length > 0; days++) {
+      assertLessOrEqual(days, 30, "it does not end");
+      if (!(await sweep(store, { maxSubrequests: 50 })).done) await nextDay();
+    }
+  });
+
+  it("gets on with a call a day, though none has the requests to search for what may go", async () => {
+    const exp = Date.now() - 3 * DAY_MS;
+    for (let i = 0; i < 40; i++) await old.pack(40 - i / 10, names(2, `p${i}:`).map((key) => ({ key, exp })));
+    assertEquals((await sweepAll(20, undefined, nextDay)).deleted, 0);
+    assertEquals((await sweepAll(40)).deleted, 80);
   });
 });
