@@ -15,10 +15,10 @@ import type { DatastoreCallOptions, RangeRead } from "../datastores/datastore.ts
 import type { Context, SingleFlight } from "./context.ts";
 import { readRanges } from "./read_ranges.ts";
 
-/** Blocks of one pack with at most this between them are read in one request ... */
+/** Blocks of one pack with at most this between them, or as the caller says, are read in one request ... */
 const GAP_BYTES = 64 * 1024;
 /** ... of at most this. */
-const READ_BYTES = 1024 * 1024;
+export const READ_BYTES = 1024 * 1024;
 
 /** A fetch begun longer ago than this is not shared with further calls: it may hang, and one of their own succeed. */
 const SHARED_MS = 5_000;
@@ -53,9 +53,9 @@ interface Unit extends RangeRead {
 export async function fetchArchived<T extends Named>(
   context: Context,
   wanted: T[],
-  options: { flights?: SingleFlight | undefined; call?: DatastoreCallOptions } = {},
+  options: { flights?: SingleFlight | undefined; call?: DatastoreCallOptions; gapBytes?: number } = {},
 ): Promise<(T & Fetched)[]> {
-  const { flights = new Map() as SingleFlight, call } = options;
+  const { flights = new Map() as SingleFlight, call, gapBytes = GAP_BYTES } = options;
   const units = await Promise.all(wanted.map(async (each): Promise<Unit> => {
     const { offset, length } = placeOf(each.ver);
     return { id: unitOf(each), name: await holderName(context, each.key, each.ver), offset, length };
@@ -64,7 +64,7 @@ export async function fetchArchived<T extends Named>(
   const fresh = units.filter(({ id }) => now >= (flights.get(id)?.sharedUntil ?? -Infinity));
   const list = [...new Map(fresh.map((unit) => [unit.id, unit])).values()];
   if (list.length > 0) {
-    const under = fetchUnits(context, list, call);
+    const under = fetchUnits(context, list, gapBytes, call);
     for (const { id } of list) {
       const flight = { object: under.then((objects) => objects.get(id)!), sharedUntil: now + SHARED_MS };
       flights.set(id, flight);
@@ -78,12 +78,13 @@ export async function fetchArchived<T extends Named>(
 async function fetchUnits(
   context: Context,
   units: Unit[],
+  gapBytes: number,
   call: DatastoreCallOptions | undefined,
 ): Promise<Map<string, Uint8Array | Error>> {
   const found = new Map<string, Uint8Array | Error>();
   const own = units.filter(({ length, name }) => length === 0 && !isLarge(name));
   const large = units.filter(({ name }) => isLarge(name));
-  const reads = mergedReads(units.filter(({ length }) => length > 0));
+  const reads = mergedReads(units.filter(({ length }) => length > 0), gapBytes);
   const all = async (some: unknown[], fetch: () => Promise<(Uint8Array | Error)[]>) => {
     try {
       return some.length > 0 ? await fetch() : [];
@@ -118,13 +119,13 @@ function concernsSome(error: Error): boolean {
 }
 
 /** Reads of blocks, joined where they lie close together. */
-function mergedReads(blocks: Unit[]): (RangeRead & { units: Unit[] })[] {
+function mergedReads(blocks: Unit[], gapBytes: number): (RangeRead & { units: Unit[] })[] {
   const reads: (RangeRead & { units: Unit[] })[] = [];
   for (const unit of blocks.toSorted((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.offset - b.offset)) {
     const last = reads.at(-1);
     const end = unit.offset + unit.length;
     if (
-      last?.name === unit.name && unit.offset - (last.offset + last.length) <= GAP_BYTES &&
+      last?.name === unit.name && unit.offset - (last.offset + last.length) <= gapBytes &&
       end - last.offset <= READ_BYTES
     ) {
       last.length = Math.max(last.length, end - last.offset);

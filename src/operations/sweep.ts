@@ -140,7 +140,7 @@ export async function sweepArchive(
   const ids = [uuidOf(id), ...await bounds.counted((call) => formerIds(context, call))];
   const run: SweepRun = {
     ...{ context, bounds, id, ids, times, dryRun, maxKeys, mostNotes, report },
-    ...{ directories: new Map(), looked: 0, namesPerDeletion: 1, clockUs: nowUs, erasedUs, lookedAtMs },
+    ...{ directories: new Map(), looked: 0, gotOn: false, namesPerDeletion: 1, clockUs: nowUs, erasedUs, lookedAtMs },
   };
   const state = await readState(run);
   try {

@@ -9,11 +9,11 @@ import { monotonicMs } from "../base/platform.ts";
 import { readOwner, uuidOf } from "../core/owner.ts";
 import { inGroups, keyBytes, roomIn } from "../upstash/requests.ts";
 import { type Records, recordsNow } from "./records_now.ts";
-import { ownHeld, packHeld, readPack } from "./sweep_gather.ts";
-import { type Move, type Mover, moverOf } from "./sweep_move.ts";
+import { ownHeld, packHeld, readPack, requestsToLook } from "./sweep_gather.ts";
+import { type Move, type Mover, moverOf, requestsToMove } from "./sweep_move.ts";
 import { factsOf, tombstonesOf } from "./sweep_notes.ts";
 import { type Held, judge, type Reason, SAFE_US, type Verdict } from "./sweep_rules.ts";
-import { count, keep, reportKept, type SweepRun, type SweepState } from "./sweep_run.ts";
+import { count, keep, reportKept, roomFor, type SweepRun, type SweepState } from "./sweep_run.ts";
 
 /** Requests to act on a group of keys or a pack: two parts of it, records, proofs, the owner, the deletion. */
 const REQUESTS = 8;
@@ -46,6 +46,7 @@ export async function actOnBatch(run: SweepRun, state: SweepState): Promise<bool
   while (state.ownActs.length > 0) {
     if (!bounds.mayBegin(REQUESTS)) return false;
     await actOnOwn(run, state);
+    run.gotOn = true;
   }
   return await actOnPacks(run, state);
 }
@@ -72,6 +73,7 @@ async function actOnPacks(run: SweepRun, state: SweepState): Promise<boolean> {
     }
     state.proved = [];
     acted++;
+    run.gotOn = true;
     settle();
   }
   await mover.flush();
@@ -130,11 +132,13 @@ function fitting({ bounds, namesPerDeletion }: SweepRun, doomed: Doomed[]): numb
   return beyond < 0 ? doomed.length : beyond;
 }
 
-/** Acts on a pack; `false` if a bound was reached before all proofs were asked for. */
+/** Acts on a pack; `false` if there are not enough requests for it, or for all of its proofs. */
 async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: Mover): Promise<boolean> {
   const directory = await readPack(run, pack);
   if (directory === undefined) return true; // another sweep has deleted it
   const { entries } = directory;
+  let room = roomFor(run, pack, requestsToLook(entries) + mover.requests);
+  if (room !== true) return room === "passed";
   const held = entries.map((entry) => packHeld(pack, entry));
   const { verdicts, records, atMs } = await look(run, state, held);
   const all = held.map((each) => ({ held: each, ...verdicts.get(each)! }));
@@ -148,11 +152,13 @@ async function actOnPack(run: SweepRun, state: SweepState, pack: string, mover: 
     await remove(run, [packName(run.context.tqname, pack)], doomed, atMs);
     return true;
   }
-  for (const { reason } of all) keep(run, reason);
   const live = all.filter(({ ends, goes }) => !ends && !goes);
-  if (live.length === 0 || !isWorthIt(run, pack, all)) return true;
   const moves = live.map(({ held: { key, word }, reason }): Move => ({ key, ver: word, isNamed: reason === "named" }));
-  await mover.add(pack, moves);
+  const isMoved = moves.length > 0 && isWorthIt(run, pack, all);
+  if (isMoved) room = roomFor(run, pack, requestsToMove(moves) + mover.requests);
+  if (room === false) return false;
+  for (const { reason } of all) keep(run, reason);
+  if (isMoved && room === true) await mover.add(pack, moves);
   return true;
 }
 

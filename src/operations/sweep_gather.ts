@@ -9,7 +9,7 @@ import { readTexts } from "../scripts/read_records.ts";
 import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
 import { copiesUnder, factsOf, MOST_ACTS, noteVersion, want } from "./sweep_notes.ts";
 import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
-import { keep, reportKept, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
+import { keep, reportKept, roomFor, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 /** Requests of a page or a pack: the listing or two parts of it, records, and a few keys of shortened names. */
 const REQUESTS = 6;
@@ -40,6 +40,11 @@ function isFull({ ownActs, packActs, notes }: SweepState): boolean {
   return ownActs.length + packActs.length >= MOST_ACTS || notes.wanted.size >= notes.most / 2;
 }
 
+/** Requests to look at the versions of a pack: their records, a proof, the owner, the deletion. */
+export function requestsToLook(entries: readonly unknown[]): number {
+  return Math.ceil(entries.length / 1_000) + 3;
+}
+
 /** Gathers objects of keys' own, until the end or until the batch is full; `false` if a bound was reached. */
 export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boolean> {
   const { times, bounds } = run;
@@ -66,6 +71,7 @@ export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boole
     state.ownActs.push(...acts);
     state.own = next;
     run.looked += versions.length;
+    run.gotOn = true;
     bounds.progress(run.looked);
   }
   return true;
@@ -94,7 +100,8 @@ export async function gatherPacks(run: SweepRun, state: SweepState): Promise<boo
     state.pack = pack;
     if (isFull(state)) return true;
     if (!mayGoOn(run)) return false;
-    await gatherPack(run, state, pack);
+    if (!await gatherPack(run, state, pack)) return false;
+    run.gotOn = true;
     trimDirectories(run);
     bounds.progress(run.looked);
     state.pack = from[i + 1];
@@ -103,11 +110,17 @@ export async function gatherPacks(run: SweepRun, state: SweepState): Promise<boo
   return true;
 }
 
-async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promise<void> {
+/** Gathers a pack; `false` if there are not enough requests for it. */
+async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promise<boolean> {
   const directory = await readPack(run, pack);
-  if (directory === undefined) return;
+  if (directory === undefined) return true;
   const { index, entries } = directory;
-  if (!run.ids.includes(uuidOf(index))) return reportKept(run, pack, new Error(`another index has put it: ${index}`));
+  if (!run.ids.includes(uuidOf(index))) {
+    reportKept(run, pack, new Error(`another index has put it: ${index}`));
+    return true;
+  }
+  const room = roomFor(run, pack, requestsToLook(entries));
+  if (room !== true) return room === "passed";
   run.looked += entries.length;
   const records = await recordsOf(run, entries.map(({ key }) => key));
   let mayChange = false;
@@ -129,4 +142,5 @@ async function gatherPack(run: SweepRun, state: SweepState, pack: string): Promi
   });
   if (mayChange) state.packActs.push(pack);
   else for (const reason of reasons) keep(run, reason);
+  return true;
 }

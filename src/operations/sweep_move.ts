@@ -6,13 +6,13 @@
 import type { Block } from "../archive/block.ts";
 import type { ArchiveRecord, Tombstone } from "../archive/encoding.ts";
 import { freezePack } from "../archive/pack.ts";
-import { placeWord } from "../archive/place.ts";
+import { placeOf, placeWord } from "../archive/place.ts";
 import { byGroup, groupOf } from "../archive/seal.ts";
 import { asTundraError, show, TundraError } from "../base/errors.ts";
 import { newestOf, packName, versionAfter } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
-import { fetchArchived, type Fetched, thawArchived } from "../core/fetch_archived.ts";
+import { fetchArchived, type Fetched, READ_BYTES, thawArchived } from "../core/fetch_archived.ts";
 import { relocate } from "../scripts/relocate.ts";
 import type { Bounds } from "./bounds.ts";
 import type { LastLook } from "./records_now.ts";
@@ -62,6 +62,8 @@ export interface Mover {
 
 /** Bytes of a new pack if this store makes none by itself, and the most of values that wait for one. */
 const PACK_BYTES = 1_048_576;
+/** The most versions of a new pack: what reads it reads their records, a request for each 1,000. */
+const MOST_ENTRIES = 2_000;
 /** Requests to put a pack and to relocate its versions, or to take it back. */
 const REQUESTS = 5;
 /**
@@ -95,10 +97,18 @@ export function moverOf(run: MovingRun, onKept: Kept): Mover {
       for (const each of copied) {
         waiting.push(each);
         size += "dump" in each.record ? each.record.dump.length + each.key.length : each.key.length;
-        if (size >= packBytes) await flush();
+        if (size >= packBytes || waiting.length >= MOST_ENTRIES) await flush();
       }
     },
   };
+}
+
+/** Requests that it may take to read versions of a pack, and to put more packs than the one that then waits. */
+export function requestsToMove(moves: readonly Move[]): number {
+  const places = moves.map(({ ver }) => placeOf(ver));
+  const from = places.reduce((least, { offset }) => Math.min(least, offset), Infinity);
+  const to = places.reduce((most, { offset, length }) => Math.max(most, offset + length), 0);
+  return 1 + 2 * Math.floor((to - from) / READ_BYTES) + REQUESTS * Math.floor(moves.length / MOST_ENTRIES);
 }
 
 /** Reads and checks versions. If one of them is damaged, the pack stays as it is: none of them is moved. */
@@ -106,7 +116,9 @@ async function readMoves(run: MovingRun, pack: string, moves: Move[], onKept: Ke
   const { context, bounds } = run;
   const blocks = new Map<string, Promise<Block>>();
   try {
-    const fetched: (Move & Fetched)[] = await bounds.counted((call) => fetchArchived(context, moves, { call }));
+    const fetched: (Move & Fetched)[] = await bounds.counted((call) =>
+      fetchArchived(context, moves, { gapBytes: Infinity, call })
+    );
     return await Promise.all(fetched.map(async (each) => {
       const { key, ver, isNamed } = each;
       groupOf(key, context.freezers); // a key without a group spoils its own pack only
@@ -136,8 +148,9 @@ async function putMoved(
     const [newest = ""] = newestOf(rest.map(({ ver }) => ver));
     const pack = versionAfter(run.clockUs, newest);
     const name = packName(context.tqname, pack);
+    const some = rest.slice(0, MOST_ENTRIES);
     const { bytes, entries } = await freezePack(
-      rest.map(({ record }) => record),
+      some.map(({ record }) => record),
       name,
       context.freezers,
       packBytes,

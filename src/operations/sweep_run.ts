@@ -4,7 +4,7 @@
  * @module
  */
 import { seal, unseal } from "../archive/seal.ts";
-import { asTundraError, isNotFound, show, type TundraError, type TundraErrorCode } from "../base/errors.ts";
+import { asTundraError, isNotFound, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
 import { versionAfter, versionMicros } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import type { Directories } from "../core/newest_version.ts";
@@ -51,6 +51,8 @@ export interface SweepRun extends LastLook {
   readonly directories: Directories;
   /** Versions that this call has looked at. */
   looked: number;
+  /** `true` once this call has got on: it has dealt with a page of the listing, or a pack. */
+  gotOn: boolean;
   /** The most names that a request has deleted in this call. */
   namesPerDeletion: number;
 }
@@ -261,6 +263,19 @@ export function reportKept({ report }: SweepRun, name: string, thrown: unknown):
   if (report.errors.length >= 100 || isNotFound(thrown)) return; // another sweep has deleted it meanwhile
   const { code, message }: TundraError = asTundraError(thrown, `read ${show(name)}`);
   report.errors.push({ name, code, message });
+}
+
+/**
+ * Tells if so many requests are left for a pack; `false` if the next call may have them. Where this one has got on with
+ * nothing else, none will: the pack is `passed` over, which is reported.
+ */
+export function roomFor(run: SweepRun, pack: string, requests: number): boolean | "passed" {
+  const left = run.bounds.requestsLeft();
+  if (left >= requests) return true;
+  if (run.gotOn) return false;
+  const must = `maxSubrequests must leave ${requests} requests for it: it leaves ${left}`;
+  reportKept(run, pack, new TundraError("TOO_LARGE", `Cannot sweep a pack of so many versions as ${must}`));
+  return "passed";
 }
 
 /** Keeps few directories in memory. */

@@ -31,6 +31,7 @@ export async function searchWanted(run: SweepRun, state: SweepState): Promise<bo
       noteFound(notes, version, undefined, times);
     }
     search.own = next;
+    run.gotOn = true;
   }
   if (!search.packed && !await searchPacks(run, state)) return false;
   search.packed = true;
@@ -63,6 +64,7 @@ async function searchPacks(run: SweepRun, state: SweepState): Promise<boolean> {
       }
       if (search.pack === "" || pack < search.pack) search.pack = pack;
       if (mayBePutSince(pack)) search.seen.push(pack);
+      run.gotOn = true;
       trimDirectories(run);
     }
   }

@@ -152,6 +152,18 @@ describe("sweep()", () => {
       assertEquals([(await sweepAll()).moved, archive.packs().length], [0, 3]); // it waits
     });
 
+    it("moves at most 2,000 versions into a pack, however small they are", async () => {
+      const keys = names(5_000);
+      const words = await old.pack(20, keys.map((key) => ({ key, dump: new Uint8Array(1) })));
+      await old.pack(3, keys.slice(4_500).map((key) => ({ key, gone: true })));
+      await evicted(Object.fromEntries(keys.slice(0, 4_500).map((key, i) => [key, words[i]!])));
+      assertEquals((await sweepAll()).moved, 4_500);
+      const sizes = await Promise.all(
+        archive.packs().slice(2).map(async (pack) => (await archive.entries(pack)).length),
+      );
+      assertEquals(sizes.sort(), [2_000, 2_000, 500]);
+    });
+
     it("deletes what was moved once the new place is old", async () => {
       const [, last] = await old.pack(20, [{ key: "a" }, { key: "b" }, { key: "c" }]);
       const [moved] = await old.pack(9.1, [{ key: "b", ver: placeOf(last!).ver }]);

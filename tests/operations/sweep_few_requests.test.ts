@@ -178,4 +178,31 @@ describe("sweep() in calls of few requests", () => {
     assertEquals((await sweepAll(20, undefined, nextDay)).deleted, 0);
     assertEquals((await sweepAll(40)).deleted, 80);
   });
+
+  it("passes over a pack of more versions than a call has requests for, and says so", async () => {
+    await old.pack(30, names(4, "other").map((key) => ({ key })));
+    const many = names(12_000);
+    await old.pack(20, many.map((key) => ({ key, dump: new Uint8Array(1) })));
+    await old.pack(3, [...many, ...names(4, "other")].slice(-1_004).map((key) => ({ key, gone: true })));
+    let passed = 0;
+    for (let calls = 1, done = false; !done; calls++) {
+      assertLessOrEqual(calls, 20, "it does not end");
+      const report = await sweep(store, { maxSubrequests: 20 });
+      assertLessOrEqual(report.subrequests, 20);
+      passed += report.errors.filter(({ code }) => code === "TOO_LARGE").length;
+      done = report.done;
+    }
+    assertEquals([passed, archive.packs().length], [1, 2]);
+  });
+
+  it("reads what is left of a pack with a request, however it is scattered", async () => {
+    const keys = names(32);
+    const dump = () => crypto.getRandomValues(new Uint8Array(30_000));
+    const words = await old.pack(20, keys.map((key) => ({ key, dump: dump() })));
+    const named = Object.fromEntries(keys.map((key, i) => [key, words[i]!]));
+    const changed = keys.filter((_, i) => i % 4 > 0);
+    (await old.pack(15, changed.map((key) => ({ key })))).forEach((word, i) => named[changed[i]!] = word);
+    await evicted(named);
+    assertEquals((await sweepAll(6, { maxSubrequests: 20 })).moved, 8);
+  });
 });

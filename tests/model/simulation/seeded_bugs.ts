@@ -289,7 +289,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a moved version gets a new name",
     play: "sweeps",
     where: "src/operations/sweep_move.ts",
-    patches: [["rest.map(({ record }) => record)", "rest.map(({ record }) => ({ ...record, ver: pack }))"]],
+    patches: [["some.map(({ record }) => record)", "some.map(({ record }) => ({ ...record, ver: pack }))"]],
   },
   {
     name: "a sweep does not wait for the pack that it has moved versions to",
