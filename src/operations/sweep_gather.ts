@@ -2,14 +2,23 @@
  * Gathers, by the records alone, what a sweep might delete or move.
  * @module
  */
+import { asTundraError } from "../base/errors.ts";
 import { goneOf, versionMicros } from "../base/keys.ts";
 import { uuidOf } from "../core/owner.ts";
 import { parseRecord } from "../scripts/prelude.ts";
 import { readTexts } from "../scripts/read_records.ts";
-import { type Listed, ownPage, type OwnVersion, packEntries, packsYoungestFirst } from "./archive_walk.ts";
+import {
+  type Listed,
+  type OwnCursor,
+  type OwnPage,
+  ownPage,
+  type OwnVersion,
+  packEntries,
+  packsYoungestFirst,
+} from "./archive_walk.ts";
 import { copiesUnder, factsOf, MOST_ACTS, noteVersion, want } from "./sweep_notes.ts";
 import { type Held, judge, wantsFacts } from "./sweep_rules.ts";
-import { keep, reportKept, roomFor, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
+import { beginAnew, keep, reportKept, roomFor, type SweepRun, type SweepState, trimDirectories } from "./sweep_run.ts";
 
 /** Requests of a page or a pack: the listing or two parts of it, records, and a few keys of shortened names. */
 const REQUESTS = 6;
@@ -40,6 +49,19 @@ function isFull({ ownActs, packActs, notes }: SweepState): boolean {
   return ownActs.length + packActs.length >= MOST_ACTS || notes.wanted.size >= notes.most / 2;
 }
 
+/**
+ * A page of objects of keys' own. A datastore may not know its cursor any more, as after a move to another bucket: then
+ * the next call begins anew.
+ */
+export async function ownPageAt(run: SweepRun, state: SweepState, at: OwnCursor): Promise<OwnPage> {
+  try {
+    return await ownPage(run.bounds, at);
+  } catch (thrown) {
+    if (at.cursor !== undefined && !asTundraError(thrown, "list objects").retryable) beginAnew(run, state);
+    throw thrown;
+  }
+}
+
 /** Requests to look at the versions of a pack: their records, a proof, the owner, the deletion. */
 export function requestsToLook(entries: readonly unknown[]): number {
   return Math.ceil(entries.length / 1_000) + 3;
@@ -51,7 +73,7 @@ export async function gatherOwn(run: SweepRun, state: SweepState): Promise<boole
   if (state.ownActs.length === 0) state.begunUs = times.nowUs;
   while (state.own !== undefined && !isFull(state)) {
     if (!mayGoOn(run)) return false;
-    const { versions, unfinished, unknown, next } = await ownPage(bounds, state.own);
+    const { versions, unfinished, unknown, next } = await ownPageAt(run, state, state.own);
     const all = [...versions, ...unfinished];
     const records = await recordsOf(run, all.map(({ key }) => key));
     const acts = new Map<string, string[]>();

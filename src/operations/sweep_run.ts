@@ -134,6 +134,11 @@ function newState({ times, erasedUs, mostNotes }: SweepRun): SweepState {
   };
 }
 
+/** Has a sweep begin anew. */
+export function beginAnew(run: SweepRun, state: SweepState): void {
+  Object.assign(state, newState(run), { object: state.object });
+}
+
 /**
  * The state that the last call has left, or a new one. What cannot be read, was gathered by another retention or before
  * an erasure, is done again.

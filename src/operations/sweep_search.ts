@@ -5,8 +5,8 @@
 import { versionMicros } from "../base/keys.ts";
 import { fetchArchived, type Named, thawArchived } from "../core/fetch_archived.ts";
 import { inParallel } from "../datastores/parallel.ts";
-import { type Listed, ownPage, packEntries, packsYoungestFirst } from "./archive_walk.ts";
-import { ownHeld, packHeld } from "./sweep_gather.ts";
+import { type Listed, packEntries, packsYoungestFirst } from "./archive_walk.ts";
+import { ownHeld, ownPageAt, packHeld } from "./sweep_gather.ts";
 import { PUT_MS } from "./sweep_move.ts";
 import { type Found, noteFound, type Notes, noteVersion } from "./sweep_notes.ts";
 import { SAFE_US } from "./sweep_rules.ts";
@@ -25,7 +25,7 @@ export async function searchWanted(run: SweepRun, state: SweepState): Promise<bo
   search.sinceUs ||= times.nowUs;
   while (search.own !== undefined) {
     if (!bounds.mayBegin(REQUESTS)) return false;
-    const { versions, next } = await ownPage(bounds, search.own);
+    const { versions, next } = await ownPageAt(run, state, search.own);
     for (const version of versions) {
       noteVersion(notes, ownHeld(version), true);
       noteFound(notes, version, undefined, times);

@@ -4,9 +4,9 @@
  */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals, assertLessOrEqual } from "@std/assert";
-import type { TundraStore } from "../../mod.ts";
+import { TundraError, type TundraStore } from "../../mod.ts";
 import { erase, sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
-import { names, withArchive } from "../support/fixtures.ts";
+import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
@@ -204,5 +204,25 @@ describe("sweep() in calls of few requests", () => {
     (await old.pack(15, changed.map((key) => ({ key })))).forEach((word, i) => named[changed[i]!] = word);
     await evicted(named);
     assertEquals((await sweepAll(6, { maxSubrequests: 20 })).moved, 8);
+  });
+
+  it("begins anew if the datastore does not know the cursor any more, as after a move to another bucket", async () => {
+    for (const key of names(2_500)) {
+      archive.objects.set(`default/${key.replace(":", ".3A")}/${old.version(1)}`, new Uint8Array(1));
+    }
+    const { listKeys } = archive.datastore;
+    let bucket = 1;
+    archive.datastore.listKeys = async (prefix, cursor, options) => {
+      const [of, at] = cursor === undefined ? [bucket] : JSON.parse(cursor);
+      if (of !== bucket) throw new TundraError("UNAVAILABLE", "400 InvalidArgument", { retryable: false });
+      const page = await listKeys(prefix, at, options);
+      return { ...page, ...(page.cursor !== undefined && { cursor: JSON.stringify([bucket, page.cursor]) }) };
+    };
+    store = stack.store({ datastore: archive.datastore });
+    assertEquals((await sweep(store, { maxKeys: 500 })).done, false);
+    bucket = 2;
+    assertEquals((await tundraError("UNAVAILABLE", () => sweep(store))).retryable, false);
+    const { done, kept } = await sweep(store);
+    assertEquals([done, kept], [true, 2_500]);
   });
 });
