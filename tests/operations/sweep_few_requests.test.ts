@@ -8,7 +8,7 @@ import { TundraError, type TundraStore } from "../../mod.ts";
 import { erase, sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
-import { type OldArchive, oldArchive } from "../support/old_archive.ts";
+import { type OldArchive, oldArchive, type OldVersion } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { telling } from "../support/telling.ts";
 import { DAY_MS } from "../support/times.ts";
@@ -150,12 +150,12 @@ describe("sweep() in calls of few requests", () => {
 
   it("gets on with a call a day, though none has the requests to look at all that may go", async () => {
     const words: Record<string, string> = {};
-    const tombstones: { key: string; gone: boolean }[] = [];
+    const tombstones: OldVersion[] = [];
     for (let i = 0; i < 20; i++) {
       const keys = names(3, `p${i}:`);
       const list = await old.pack(40 - i, keys.map((key) => ({ key })));
       words[keys[0]!] = list[0]!;
-      tombstones.push(...keys.slice(1).map((key) => ({ key, gone: true })));
+      tombstones.push(...keys.slice(1).map((key) => ({ key, gone: true as const })));
     }
     await old.pack(3, tombstones);
     await evicted(words);
