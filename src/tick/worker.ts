@@ -100,8 +100,9 @@ export function worker(context: Context, options: WorkerOptions = {}): TundraWor
       const report = await told(context, "tick", 0, (counting) => tick(counting, tickOptions));
       for (const name of ["frozen", "evicted", "failed", "dead"] as const) stats[name] += report[name];
       ignoreErrors(() => monitor?.({ report, stats: { ...stats } }));
-      return report.frozen + report.evicted + report.missing > 0 ||
-        (!report.done && report.failed + report.errors.length === 0);
+      const { frozen, evicted, rescued, missing, purged, claimed, failed, errors, done } = report;
+      return frozen + evicted + rescued + missing + purged > 0 ||
+        (!done && claimed > 0 && failed + errors.length === 0);
     } catch (thrown) {
       const error = asTundraError(thrown, "tick");
       stats.failedTicks++;

@@ -63,6 +63,37 @@ describe("worker", () => {
     await until("it ticks again", () => worker.stats.ticks > ticks);
   });
 
+  it("waits between ticks that get nothing done, though each leaves something", async () => {
+    const archive = stack.datastore();
+    const store = stack.store({
+      datastore: hooked(archive, {
+        listKeys(prefix, cursor, options) {
+          for (let page = 0; page < 20; page++) options?.onRequest?.(); // more than a tick may make
+          return archive.listKeys(prefix, cursor, options);
+        },
+      }),
+      packBytes: 0,
+    });
+    await stack.raw("SET", "k", "value");
+    await store.dirty("k");
+    await store.tick();
+    await stack.editRecord("k", { exp: Math.floor(await stack.nowMs()) - 60 * HOUR_MS });
+    await stack.raw("ZADD", "tundra:default:purge", 1, "k");
+    const reports: WorkerEvent["report"][] = [];
+    const worker = keep(store.worker({
+      maxSubrequests: 12,
+      eoqBackoffMs: 200,
+      monitor: ({ report }) => reports.push(report),
+    }));
+    await until("two ticks", () => reports.length > 1);
+    assertEquals(
+      reports.map((report) => [report!.done, report!.purging, report!.purged, report!.errors]),
+      reports.map(() => [false, 1, 0, []]),
+    );
+    await sleep(300);
+    assert(worker.stats.ticks <= 5, `${worker.stats.ticks} ticks`);
+  });
+
   it("stop() waits for the tick that is under way", async () => {
     const door = gate();
     const archive = stack.datastore();
