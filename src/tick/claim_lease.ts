@@ -15,6 +15,7 @@ export interface Wanted {
   maxKeys: number;
   maxSuspects: number;
   maxIdle: number;
+  maxPurge: number;
 }
 
 /** The contents of the queue, as the last claim saw it. */
@@ -55,7 +56,10 @@ export async function claimLease(
   seen.suspects = claimed.passed;
   seen.idle = claimed.idleLeft > 0 || (most.maxIdle > 0 && claimed.idle.length === run.settings.batchKeys);
   run.unfinished ||= claimed.unheard;
-  run.report.purging += claimed.purgeLeft;
+  if (most.maxPurge > 0) {
+    run.purgeLeft = claimed.purgeLeft;
+    run.asksPurges = false;
+  }
   run.report.claimed += claimed.keys.length;
   const lease = { ...claimed, endsAt, begun: false };
   return await archiveIsMine(run, lease) ? lease : undefined;
@@ -71,7 +75,6 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
       leaseMs: settings.leaseMs,
       redisTtlMs: context.redisTtlMs ?? 0,
       first,
-      maxPurge: first ? settings.batchKeys : 0,
     }, run.call);
   try {
     let claimed: Claim;

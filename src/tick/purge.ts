@@ -20,7 +20,10 @@ import type { TickRun } from "./run.ts";
 
 /** Requests of a round besides one to list each key: their records, markers, a deletion, the script, and its source. */
 const ROUND_REQUESTS = 5;
-/** If requests are bounded, purging gets a quarter of them, and at the end of the tick those that are left. */
+/**
+ * If requests are bounded, purging gets a quarter of them, and at the end of the tick those that are left. If there are
+ * too few for a round while others work, half of them are kept until then.
+ */
 const SHARE = 0.25;
 /**
  * Names in one call: as many as S3 takes in a request.
@@ -32,36 +35,60 @@ const MOST_NAMES = 1_000;
 /** Keeps requests back for these keys, if requests are bounded. */
 export function keepForPurges(run: TickRun, keys: number): void {
   if (keys === 0 || run.settings.maxSubrequests === Infinity) return;
+  run.requests.keptForPurges = 0;
   const left = run.requestsLeft();
   const share = Math.max(ROUND_REQUESTS + 1, Math.floor(left * SHARE));
-  run.requests.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, left - ROUND_REQUESTS));
+  const most = Math.max(left - ROUND_REQUESTS, Math.floor(left / 2));
+  run.requests.keptForPurges = Math.max(0, Math.min(keys + ROUND_REQUESTS, share, most));
 }
 
-/** Deletes objects that this tick has superseded, with all requests that are left. Never throws. */
+/**
+ * Deletes, with all requests that are left, what a claim named and there were too few requests for, and objects that
+ * this tick has superseded. All other work has ended. Never throws.
+ */
 export async function purgeRest(run: TickRun): Promise<void> {
-  if (run.settings.maxSubrequests < Infinity) run.requests.keptForPurges += Math.max(0, run.requestsLeft());
+  if (run.settings.maxSubrequests < Infinity) {
+    run.requests.endWork();
+    run.requests.keptForPurges += Math.max(0, run.requestsLeft());
+  }
+  if (run.purgesLast) await purgeNamed(run, run.purgesLast);
   await purge(run, run.purges, run.lease);
 }
 
-/** Purges keys that a claim found in the queue; never throws. */
-export async function purgeClaimed(run: TickRun, { purge: keys, id, nowUs }: Claim): Promise<void> {
-  if (keys.length === 0) return;
+/** Purges keys that a claim found in the queue, and lets the next claim name more if there may be any; never throws. */
+export async function purgeClaimed(run: TickRun, claim: Claim): Promise<void> {
+  const { requests, settings, report } = run;
+  if (settings.maxSubrequests < Infinity && requests.keptForPurges <= ROUND_REQUESTS) {
+    run.purgesLast = claim;
+    return;
+  }
+  const before = report.purging;
+  await purgeNamed(run, claim);
+  run.asksPurges = report.purging === before && claim.purge.length + claim.purgeLeft >= settings.batchKeys;
+}
+
+async function purgeNamed(run: TickRun, { purge: keys, id, nowUs }: Claim): Promise<void> {
   if (!run.mayPurge()) return leave(run, keys.length);
   try {
     const records = await readRecords(run.context, keys, run.purging);
-    const purges = keys.flatMap((key, i): Purge[] => {
+    const purges = keys.map((key, i): Purge => {
       const record = records[i];
-      if (record === undefined) return []; // of another version: left to that version
+      if (record === undefined) return { key, upTo: "" }; // of another version, and left to that: due again later
       const { ver, flag } = record;
       const upTo = purgeableUpTo(record, nowUs / 1000);
       const anew = upTo !== "" && upTo !== ver && (flag === "r" || flag === "e") ? ver : undefined;
-      return [{ key, upTo, expired: upTo !== "" && upTo === ver, ...(anew && { anew }) }];
+      return { key, upTo, expired: upTo !== "" && upTo === ver, ...(anew && { anew }) };
     });
     await purge(run, purges, { id, nowUs });
   } catch (thrown) {
     leave(run, keys.length);
-    if (run.mayPurge()) run.fail(asTundraError(thrown, "read what is to be deleted"));
+    if (!hasEnded(run)) run.fail(asTundraError(thrown, "read what is to be deleted"));
   }
+}
+
+/** Tells if the tick itself has ended what it purged: it was aborted, or its requests are used up. */
+function hasEnded(run: TickRun): boolean {
+  return run.settings.signal?.aborted === true || run.requests.purgeRefused;
 }
 
 /**
@@ -130,7 +157,7 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
 async function giveUp(run: TickRun, failed: Purge[], failure: unknown): Promise<void> {
   if (failed.length === 0) return;
   leave(run, failed.length);
-  if (!run.mayPurge()) return; // only a bound was reached: due as before
+  if (hasEnded(run)) return; // due as before
   const { message, retryable } = asTundraError(failure, "delete objects");
   run.fail(
     new TundraError(
@@ -153,7 +180,7 @@ async function settle(run: TickRun, purges: Purge[], deleted: boolean): Promise<
     return purges.filter(({ upTo }) => upTo !== "").length - left;
   } catch (thrown) {
     if (deleted) leave(run, purges.length);
-    if (run.mayPurge()) run.fail(asTundraError(thrown, "say what was deleted"));
+    if (!hasEnded(run)) run.fail(asTundraError(thrown, "say what was deleted"));
     return 0;
   }
 }

@@ -17,6 +17,8 @@ export interface RequestBudget {
   readonly made: number;
   /** Of a bounded number of requests: those that only purging may use. */
   keptForPurges: number;
+  /** `true` once there was no request left for one that purges. */
+  readonly purgeRefused: boolean;
   /** Requests left for work. */
   left(): number;
   /** All requests left, those that are kept back included. */
@@ -29,6 +31,8 @@ export interface RequestBudget {
   purge(): void;
   /** A request that ends work: it may be one of those kept back for that. */
   close(): void;
+  /** All work has ended: what was kept back for that may be used by others. */
+  endWork(): void;
   /** Calls the datastore; counts one request if the datastore counts none. */
   counted<T>(act: (call: DatastoreCallOptions) => Promise<T>, signal: AbortSignal, kind?: "purging"): Promise<T>;
 }
@@ -36,6 +40,8 @@ export interface RequestBudget {
 /** Makes the budget of a tick that may make `most` requests. */
 export function requestBudget(most: number): RequestBudget {
   let made = 0;
+  let closing = CLOSING_REQUESTS;
+  let purgeRefused = false;
   const spend = (kept: number) => {
     if (made >= most - kept) {
       throw new TundraError(
@@ -49,16 +55,21 @@ export function requestBudget(most: number): RequestBudget {
     get made() {
       return made;
     },
+    get purgeRefused() {
+      return purgeRefused;
+    },
     keptForPurges: 0,
-    left: () => most - CLOSING_REQUESTS - budget.keptForPurges - made,
+    left: () => most - closing - budget.keptForPurges - made,
     unspent: () => most - made,
     add: (requests) => void (made += requests),
-    work: () => spend(CLOSING_REQUESTS + budget.keptForPurges),
+    work: () => spend(closing + budget.keptForPurges),
     purge() {
-      spend(CLOSING_REQUESTS);
+      purgeRefused ||= made >= most - closing;
+      spend(closing);
       if (budget.keptForPurges > 0) budget.keptForPurges--;
     },
     close: () => spend(0),
+    endWork: () => void (closing = 0),
     async counted(act, signal, kind) {
       const purging = kind === "purging";
       if (!purging && budget.left() <= 0) budget.work();

@@ -7,6 +7,7 @@ import { TundraError } from "../base/errors.ts";
 import { monotonicMs } from "../base/platform.ts";
 import { type Semaphore, semaphore } from "../base/semaphore.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
+import type { Claim } from "../scripts/claim.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { Release } from "../scripts/release.ts";
 import type { TickReport, TickSettings } from "./options.ts";
@@ -28,6 +29,12 @@ export interface TickRun {
   /** Keys for which this tick has archived an object that supersedes others, under this lease or before. */
   readonly purges: Purge[];
   lease?: { readonly id: string; readonly nowUs: number };
+  /** Names keys with objects to delete for which there were too few requests beside the work of the tick. */
+  purgesLast?: Claim;
+  /** `true`: the next claim is to name keys with objects to delete. Those of the one before are dealt with. */
+  asksPurges: boolean;
+  /** Due keys with objects to delete for which the last claim that named such had no room. */
+  purgeLeft: number;
   /** Uploads at once. */
   readonly uploads: Semaphore;
   /** Keys to read at a time; fewer if their values are large. */
@@ -84,6 +91,8 @@ export function tickRun(context: Context, settings: TickSettings): TickRun {
     purging: { signal, onRequest: requests.purge, onCommands },
     requests,
     purges: [],
+    asksPurges: true,
+    purgeLeft: 0,
     uploads: semaphore(settings.nthreads),
     snapshotKeys: settings.batchKeys,
     uploadsPerKey: 1,

@@ -30,7 +30,7 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
     await freezeDue(run, seen);
     while (seen.suspects > 0 && mayClaim(run, 1) && run.requestsLeft() >= SUSPECT_REQUESTS) {
       const most = suspectsToClaim(run, run.requestsLeft() - 1);
-      const lease = await claimLease(run, seen, { maxKeys: 0, maxSuspects: most, maxIdle: 0 }, false);
+      const lease = await claimLease(run, seen, { maxKeys: 0, maxSuspects: most, maxIdle: 0, maxPurge: 0 }, false);
       if (lease === undefined || lease.keys.length === 0) break;
       await freezeSuspects(run, lease, Infinity);
     }
@@ -38,6 +38,8 @@ export async function tick(context: Context, options?: TickOptions): Promise<Tic
     await releaseAll(run);
     const stopped = run.stopped();
     await purgeRest(run);
+    report.purging += run.purgeLeft;
+    run.unfinished ||= run.asksPurges; // there may be more
     report.remaining = seen.left + run.queuedAgain;
     report.done = report.remaining === 0 && !seen.idle && report.purging === 0 && !run.unfinished && !stopped;
   }
@@ -83,7 +85,10 @@ async function freezeDue(run: TickRun, seen: Seen): Promise<void> {
         seen.idle = evicting && (seen.idle || !all);
       }
       while (underWay.length > overlap) await underWay.shift();
-      if (seen.left <= seen.suspects && !seen.idle) break;
+      if (seen.left <= seen.suspects && !seen.idle) {
+        await Promise.all(underWay.splice(0));
+        if (!run.asksPurges) break;
+      }
     }
   } finally {
     await Promise.all(underWay);
@@ -102,5 +107,6 @@ function wanted(run: TickRun, suspects: boolean, evicting: boolean): Wanted {
     maxKeys: keysToClaim(run, evicting),
     maxSuspects: suspects && run.requestsLeft() >= SUSPECT_REQUESTS ? suspectsToClaim(run, share) : 0,
     maxIdle: evicting ? run.settings.batchKeys : 0,
+    maxPurge: run.asksPurges ? run.settings.batchKeys : 0,
   };
 }

@@ -1,9 +1,10 @@
 /** Keys that have expired by themselves leave `idle` and the archive: a store is bounded by the keys that live. */
 import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
-import { memoryDatastore } from "../../mod.ts";
+import { type Datastore, memoryDatastore } from "../../mod.ts";
 import { isOwner, isPack, names, withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 
 const keptOf = (kept: Record<string, string>) => Object.assign(Object.create(null), kept);
 
@@ -52,6 +53,86 @@ describe("keys that expire by themselves", () => {
       assertEquals(await redisKeys(), ["living", ...LEFT.slice(1).map((name) => `tundra:default:${name}`)].sort());
     });
   }
+
+  for (const max of [12, 13, 15, 18, 19]) {
+    it(`leave the archive by ticks of ${max} requests, also if they archive as much as they can`, async () => {
+      const { putKey } = archive;
+      archive.putKey = (name, bytes, options) => {
+        options?.onRequest?.(); // as a datastore does that counts its requests: uploads at once keep to the bound
+        return putKey(name, bytes, options);
+      };
+      const store = await expired(names(3), 48);
+      const busy = names(200, "busy");
+      await stack.raw("MSET", ...busy.flatMap((key) => [key, "value"]));
+      await stack.raw("SCRIPT", "FLUSH");
+      await store.dirty(busy);
+      let [ticks, purged] = [0, 0];
+      for (; purged < 3 && ticks < 8; ticks++) {
+        const report = await store.tick({ maxSubrequests: max });
+        purged += report.purged;
+        assertEquals([report.errors, report.subrequests <= max, report.done], [[], true, false]);
+        assertEquals([report.frozen > 0, report.remaining > 0], [true, true], `tick ${ticks}`);
+      }
+      assertEquals([purged, (await store.status()).purge], [3, 0], `in ${ticks} ticks`);
+    });
+  }
+
+  it("leave the archive in one tick, however many it deletes at a time", async () => {
+    const store = await expired(names(5), 48);
+    const report = await store.tick({ batchKeys: 2 });
+    assertEquals([report.purged, report.purging, report.done, report.errors], [5, 0, true, []]);
+    assertEquals((await store.status()).purge, 0);
+  });
+
+  it("are not all purged by a tick that may claim no more: it is not done", async () => {
+    const store = await expired(names(5), 48);
+    await stack.raw("SET", "dirty", "value");
+    await store.dirty("dirty");
+    const report = await store.tick({ batchKeys: 2, maxKeys: 1 });
+    assertEquals([report.frozen, report.purged, report.remaining, report.done], [1, 2, 0, false]);
+  });
+
+  it("wait behind none whose record has another layout: that one is looked at an hour later", async () => {
+    const keys = names(3);
+    const store = await expired(keys, 48);
+    await stack.raw("SET", `tundra:default:rec:${keys[0]}`, "9 of another layout");
+    await stack.raw("ZADD", "tundra:default:purge", "XX", 1, keys[0]!);
+    const report = await store.tick({ batchKeys: 1 });
+    assertEquals([report.purged, report.purging, report.done, report.errors], [2, 0, true, []]);
+    const later = (await stack.score("purge", keys[0]!))! - await stack.nowMs();
+    assertEquals([later > HOUR_MS - 60_000, later <= HOUR_MS, await stack.members("purge")], [true, true, [keys[0]]]);
+    assertEquals(String(await stack.raw("GET", `tundra:default:rec:${keys[0]}`)), "9 of another layout");
+  });
+
+  for (const failing of ["deleteKeys", "listKeys"] as const) {
+    it(`are put off and reported if ${failing}() fails after the tick's time, too`, async () => {
+      await expired(["k"], 48);
+      const late = async () => {
+        await sleep(1_100);
+        throw new Error("503");
+      };
+      const datastore: Datastore = { ...archive, [failing]: late };
+      const store = stack.store({ datastore, packBytes: 0 });
+      const report = await store.tick({ deadlineMs: 1_000 });
+      assertEquals([report.purged, report.purging, report.done], [0, 1, false]);
+      const deletions = report.errors.filter(({ message }) => message.startsWith("Cannot delete what"));
+      assertEquals(deletions.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
+      assertEquals((await store.status()).purge, 0); // put off
+    });
+  }
+
+  it("stay due, without a report, if the tick was aborted while they were deleted", async () => {
+    await expired(["k"], 48);
+    const controller = new AbortController();
+    const deleteKeys = () => {
+      controller.abort();
+      return Promise.reject(new Error("aborted"));
+    };
+    const store = stack.store({ datastore: { ...archive, deleteKeys }, packBytes: 0 });
+    const report = await store.tick({ signal: controller.signal });
+    assertEquals([report.purging, report.done, report.errors], [1, false, []]);
+    assertEquals((await store.status()).purge, 1);
+  });
 
   it("stay until then: a clock that is wrong for a day deletes nothing", async () => {
     const store = await expired(["k"], 47);
