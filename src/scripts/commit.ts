@@ -31,6 +31,7 @@ export type CommitOutcome =
   | "requeued"
   | "gone"
   | "removed"
+  | "expired"
   | "recreated"
   | "evicted"
   | "stale"
@@ -43,8 +44,8 @@ export type CommitOutcome =
  *     ARGV  token, leaseMs, freezeDelayMs, then for each key: rev, ver ('' for nothing), fp ('' for a tombstone or
  *             nothing), exp, bytes, kb, stays (0 1)
  *     OUT   a code a key: C clean   Q changed meanwhile: queued again   G archived, but gone by now: tombstone next
- *             T tombstone: removed, on purpose (flag g) or not (m)   R tombstone or nothing, but changed since: queued
- *             again   X tombstone, but there again: queued again
+ *             T tombstone: removed, on purpose (flag g) or not (m)   O tombstone: its own expiry has passed (m)
+ *             R tombstone or nothing, but changed since: queued again   X tombstone, but there again: queued again
  *             E missing, but evicted or not dirty: the archived value lives
  *             S stale, nothing changed. Stale is also what comes 12 h after the lease ended, whatever the token: no
  *             lease lasts longer, so a day after its claim no object can become named any more
@@ -97,7 +98,8 @@ local function one(i, r)
       return 'R'
     end
     if same and r.flag ~= 'g' then r.flag = 'm' end
-    local over = r.flag == 'm' and r.ver ~= '-' and r.old == '-' and expired(r)
+    local explained = r.flag == 'm' and expired(r)
+    local over = explained and r.ver ~= '-' and r.old == '-'
     if over then r.old = r.ver else r.exp = 0 end
     r.ver, r.fp, r.kb, r.attempts = ver, '-', 0, 0
     purge_from(over and r.exp + EXPIRED_MS or now, r, key)
@@ -110,7 +112,7 @@ local function one(i, r)
     if r.flag == 'g' then removed = removed + 1 end
     done[#done + 1] = key
     left[#left + 1] = key
-    return 'T'
+    return explained and 'O' or 'T'
   end
   if not there[i] and (r.flag == 'e' or r.rev == 0) then
     done[#done + 1] = key
@@ -167,6 +169,7 @@ const OUTCOMES: Record<string, CommitOutcome> = {
   Q: "requeued",
   G: "gone",
   T: "removed",
+  O: "expired",
   R: "requeued",
   X: "recreated",
   E: "evicted",

@@ -72,7 +72,8 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
     );
     outcomes.forEach((outcome, i) => {
       const { key, old } = archived[i]!;
-      if (old !== "" && (outcome === "clean" || outcome === "removed")) {
+      const isRemoved = outcome === "removed" || outcome === "expired";
+      if (old !== "" && (outcome === "clean" || isRemoved)) {
         run.purges.push({ key, upTo: old, ...(outcome === "clean" && { anew: archived[i]!.ver }) });
         run.lease = lease;
       }
@@ -81,10 +82,11 @@ async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[])
         report.frozen++;
         report.requeued++;
         if (context.freezeDelayMs === 0) run.queuedAgain++;
-      } else if (outcome === "removed") {
+      } else if (isRemoved) {
         report.missing++;
         const { gone, previous } = archived[i]!;
-        if (gone === "missing" && previous !== "") reportMissing(run, key, previous);
+        // the claim's clock may be older than the expiry: the commit's is not
+        if (outcome === "removed" && gone === "missing" && previous !== "") reportMissing(run, key, previous);
       } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
         report.missing++;
         run.queuedAgain++;

@@ -173,6 +173,20 @@ describe("commit", () => {
     assertEquals(await t.stats(), { removed: "1", archived: "-1" }); // a had been archived
   });
 
+  it("expired: the tombstone of a key whose own expiry has passed by then, unless it was removed on purpose", async () => {
+    const exp = await t.nowMs() - 1;
+    await lease({
+      a: { ...DIRTY, exp },
+      old: { ...DIRTY, exp, old: OLD_VER },
+      g: { ...DIRTY, exp, flag: "g" },
+      later: { ...DIRTY, exp: exp + HOUR_MS },
+    });
+    const all = ["a", "old", "g", "later"].map((key) => tombstone(key));
+    const outcomes = await commit(t.index, all, OPTIONS);
+    assertEquals(outcomes, ["expired", "expired", "removed", "removed"]);
+    assertEquals([(await t.readRecord("a")).flag, (await t.readRecord("later")).flag], ["m", "m"]);
+  });
+
   it("requeued: a key that was removed once more needs a later tombstone", async () => {
     await lease({ a: { ...DIRTY, rev: 6 } });
     const from = await t.nowMs();

@@ -3,6 +3,7 @@ import { beforeEach, describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, type TickReport, type TundraStore } from "../../mod.ts";
 import { hooked, withArchive } from "../support/fixtures.ts";
+import { sleep } from "../support/waiting.ts";
 import { thawRecord } from "../support/records.ts";
 
 describe("a key that is missing, though nobody removed it", () => {
@@ -71,6 +72,34 @@ describe("a key that is missing, though nobody removed it", () => {
     const report = await store.tick();
     assertEquals([report.missing, report.errors], [1, []]);
     assertEquals([versions("k").length, await newest("k")], [2, "inferred"]);
+  });
+
+  it("is not reported if its own expiry passes after the claim, before it is read", async () => {
+    await changed(archive, Math.floor(await stack.nowMs()) + 3_600_000);
+    let claimed = false;
+    const store = stack.store({
+      datastore: archive,
+      freezer: null,
+      redis: {
+        fetch: async (url, init) => {
+          const isRead = String(init?.body).includes("DUMP");
+          if (claimed && isRead) {
+            claimed = false;
+            await sleep(20);
+            await stack.editRecord("k", { exp: Math.floor(await stack.nowMs()) - 5 }); // as if time had passed
+            await stack.raw("PEXPIREAT", "k", 1);
+          }
+          return await fetch(url, init);
+        },
+      },
+    });
+    await store.tick(); // learns the scripts
+    await store.dirty("k");
+    claimed = true;
+    const before = versions("k");
+    const report = await store.tick();
+    assertEquals([claimed, report.missing, errors(report)], [false, 1, []]);
+    assertEquals([versions("k").slice(0, -1), await newest("k")], [before, "inferred"]);
   });
 
   it("is not reported if nothing of it was ever archived", async () => {
