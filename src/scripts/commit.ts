@@ -180,12 +180,15 @@ const OUTCOMES: Record<string, CommitOutcome> = {
 /**
  * One request, 10 billable commands (11 if a key has an expiry of its own or objects to delete; one more if some stay
  * and some do not); outcomes in the order of `archived`.
+ *
+ * @param onPart told of each request's outcomes, as a later one may fail
  */
-export async function commit(
+export async function commit<T extends Archived>(
   index: Index,
-  archived: Archived[],
+  archived: T[],
   options: { token: string; leaseMs: number; freezeDelayMs: number },
   call?: CallOptions,
+  onPart?: (part: T[], outcomes: CommitOutcome[]) => void,
 ): Promise<CommitOutcome[]> {
   const { dirty, idle, stats, purge } = index.keys;
   return await inRequests(archived, ({ key }) => keyBytes(key), index.scripts.requestLimit, async (batch) => {
@@ -200,6 +203,8 @@ export async function commit(
       ],
       call,
     );
-    return codes(reply).map((code) => OUTCOMES[code]!);
+    const outcomes = codes(reply).map((code) => OUTCOMES[code]!);
+    onPart?.(batch, outcomes);
+    return outcomes;
   });
 }

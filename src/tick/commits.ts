@@ -5,7 +5,7 @@
 import { asTundraError, show, TundraError } from "../base/errors.ts";
 import { after } from "../base/platform.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
-import { type Archived, commit } from "../scripts/commit.ts";
+import { type Archived, commit, type CommitOutcome } from "../scripts/commit.ts";
 import { giveBack, type Lease } from "./leases.ts";
 import type { TickRun } from "./run.ts";
 
@@ -63,44 +63,51 @@ export function commitsOf(run: TickRun, lease: Lease): Commits {
 
 async function commitArchived(run: TickRun, lease: Lease, archived: PutObject[]): Promise<void> {
   const { context, report } = run;
+  let committed = 0;
   try {
-    const outcomes = await commit(
+    await commit(
       context.index,
       archived,
       { token: lease.token, leaseMs: run.settings.leaseMs, freezeDelayMs: context.freezeDelayMs },
       run.closing,
+      (part, outcomes) => {
+        committed += part.length;
+        part.forEach((put, i) => countCommitted(run, lease, put, outcomes[i]!));
+      },
     );
-    outcomes.forEach((outcome, i) => {
-      const { key, old } = archived[i]!;
-      const isRemoved = outcome === "removed" || outcome === "expired";
-      if (old !== "" && (outcome === "clean" || isRemoved)) {
-        run.purges.push({ key, upTo: old, ...(outcome === "clean" && { anew: archived[i]!.ver }) });
-        run.lease = lease;
-      }
-      if (outcome === "clean") report.frozen++;
-      else if (outcome === "requeued" && archived[i]!.fp !== "") {
-        report.frozen++;
-        report.requeued++;
-        if (context.freezeDelayMs === 0) run.queuedAgain++;
-      } else if (isRemoved) {
-        report.missing++;
-        const { gone, previous } = archived[i]!;
-        // the claim's clock may be older than the expiry: the commit's is not
-        if (outcome === "removed" && gone === "missing" && previous !== "") reportMissing(run, key, previous);
-      } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
-        report.missing++;
-        run.queuedAgain++;
-      } else if (outcome === "stale") run.unfinished = true;
-      else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", key));
-    });
   } catch (thrown) {
     // the lease ends, and the keys are claimed again: only the work is lost
     const error = asTundraError(thrown, "commit what was archived");
-    report.failed += archived.length;
+    const rest = archived.slice(committed);
+    report.failed += rest.length;
     run.unfinished = true;
     run.fail(error);
-    if (lease.begun) await giveBack(run, lease, archived.map(({ key }) => key));
+    if (lease.begun) await giveBack(run, lease, rest.map(({ key }) => key));
   }
+}
+
+function countCommitted(run: TickRun, lease: Lease, put: PutObject, outcome: CommitOutcome): void {
+  const { context, report } = run;
+  const { key, ver, fp, old, gone, previous } = put;
+  const isRemoved = outcome === "removed" || outcome === "expired";
+  if (old !== "" && (outcome === "clean" || isRemoved)) {
+    run.purges.push({ key, upTo: old, ...(outcome === "clean" && { anew: ver }) });
+    run.lease = lease;
+  }
+  if (outcome === "clean") report.frozen++;
+  else if (outcome === "requeued" && fp !== "") {
+    report.frozen++;
+    report.requeued++;
+    if (context.freezeDelayMs === 0) run.queuedAgain++;
+  } else if (isRemoved) {
+    report.missing++;
+    // the claim's clock may be older than the expiry: the commit's is not
+    if (outcome === "removed" && gone === "missing" && previous !== "") reportMissing(run, key, previous);
+  } else if (outcome === "gone" || outcome === "recreated" || outcome === "requeued") {
+    report.missing++;
+    run.queuedAgain++;
+  } else if (outcome === "stale") run.unfinished = true;
+  else if (outcome === "unsupported") run.fail(unsupportedRecord("archive", key));
 }
 
 /**

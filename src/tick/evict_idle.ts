@@ -99,15 +99,19 @@ async function reportBlindWrite(run: TickRun, key: string): Promise<void> {
  */
 async function evictKeys(run: TickRun, keys: string[], limitMs: number, nowMs: number, share = 1): Promise<number> {
   const questionsLeft = () => Math.floor(share * (run.requestsLeft() - EVICTION_REQUESTS + 1));
-  const outcomes = await evictIdle(run.context, keys, { limitMs, nowMs, questionsLeft }, run.call);
-  for (const { key, outcome } of outcomes) {
+  const conflicts: string[] = [];
+  const onOutcome = (key: string, outcome: EvictOutcome) => {
     if (outcome === "evicted") run.report.evicted++;
     if (outcome === "rescued") run.report.rescued++;
     if (outcome === "unstable") reportUnstable(run, key);
-    if (outcome === "conflict") await reportBlindWrite(run, key);
+    if (outcome === "conflict") conflicts.push(key);
     if (outcome === "unsupported") run.fail(unsupportedRecord("evict", key));
+  };
+  try {
+    return (await evictIdle(run.context, keys, { limitMs, nowMs, questionsLeft, onOutcome }, run.call)).length;
+  } finally {
+    for (const key of conflicts) await reportBlindWrite(run, key);
   }
-  return outcomes.length;
 }
 
 /** Tells if a key that seems written while evicted holds other content; if it holds the archived one it is resident. */
@@ -132,6 +136,8 @@ interface IdleOptions {
   nowMs: number;
   /** The number of objects that the archive may still be asked about. */
   questionsLeft: () => number;
+  /** Told of each outcome at once, as a later request may fail. */
+  onOutcome?: (key: string, outcome: EvictOutcome) => void;
 }
 
 /**
@@ -141,7 +147,7 @@ interface IdleOptions {
 export async function evictIdle(
   context: Context,
   keys: string[],
-  { limitMs, nowMs, questionsLeft }: IdleOptions,
+  { limitMs, nowMs, questionsLeft, onOutcome }: IdleOptions,
   call: RequestOptions,
 ): Promise<{ key: string; outcome: EvictOutcome }[]> {
   return await inRequests(keys, keyBytes, context.connection.requestLimit, async (batch) => {
@@ -149,7 +155,11 @@ export async function evictIdle(
     const found: { key: string; outcome: EvictOutcome }[] = [];
     for (const some of inGroups(candidates, ({ kb }) => 1024 * kb, COMPARED_BYTES)) {
       const { outcomes } = await evictScript(context.index, some, limitMs, call, context.minEvictBytes);
-      outcomes.forEach((outcome, i) => found.push({ key: some[i]!.key, outcome }));
+      outcomes.forEach((outcome, i) => {
+        const { key } = some[i]!;
+        found.push({ key, outcome });
+        onOutcome?.(key, outcome);
+      });
     }
     return found;
   });

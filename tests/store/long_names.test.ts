@@ -93,3 +93,64 @@ for (const known of [true, false]) {
     });
   });
 }
+
+describe("if a later request of several fails", () => {
+  const stack = withArchive();
+  beforeEach(() => stack.flush());
+
+  /** A store whose requests hold few keys; from `fail()` on all of those with these KEYS but the first fail. */
+  const failing = (keys: string[], options: StoreOptions = {}) => {
+    const sets = keys.map((name) => `"tundra:default:${name}"`).join(",");
+    let [broken, met] = [false, 0];
+    const store = stack.store({
+      ...options,
+      redis: {
+        maxRequestBytes: 200_000,
+        retry: false,
+        async fetch(url, init) {
+          if (broken && String(init?.body).includes(sets) && ++met > 1) throw new TypeError("the network failed");
+          return await fetch(url, init);
+        },
+      },
+    });
+    return { store, fail: () => void (broken = true) };
+  };
+
+  it("a tick counts what was evicted before, and what it had to say of it", async () => {
+    const EVICT = ["dirty", "idle", "dead", "id", "stats"];
+    const { store, fail } = failing(EVICT, { redisTtlMs: 10 * HOUR_MS });
+    const keys = names(20, "n".repeat(3_000));
+    for (const key of keys) await stack.raw("SET", key, "v");
+    await store.dirty(keys);
+    while (!(await store.tick()).done);
+    await store.evict("other"); // Redis learns the script
+    await stack.leaveAlone(11 * HOUR_MS, ...keys);
+    const [first, second] = await stack.members("idle");
+    await stack.editRecord(first!, { rescues: 3 });
+    await stack.raw("SET", first!, "changed a fourth time");
+    await stack.raw("SET", second!, "changed once");
+    fail();
+    const report = await store.tick();
+    const { evicted, rescued } = (await stack.store().status()).totals;
+    assert(evicted > 2 && evicted < 20, `${evicted} evicted`);
+    assertEquals([report.evicted, report.rescued], [evicted, rescued]);
+    assertEquals([evicted, rescued], [20 - (await stack.exists(...keys)), 1]);
+    assertEquals(report.errors.map(({ key, code }) => [key, code]), [[first, "UNSUPPORTED"], ["", "UNAVAILABLE"]]);
+    assertEquals(report.done, false);
+  });
+
+  it("a tick counts what was archived before as archived, and only the others as failed", async () => {
+    const { store, fail } = failing(["dirty", "idle", "stats", "purge"]);
+    const keys = names(20, "n".repeat(3_000));
+    for (const key of ["other", ...keys]) await stack.raw("SET", key, "v");
+    await store.dirty("other");
+    await store.tick(); // Redis learns the script
+    await store.dirty(keys);
+    fail();
+    const report = await store.tick();
+    const { dirty } = await stack.store().status();
+    assert(dirty > 1 && dirty < 20, `${dirty} are dirty`);
+    assertEquals([report.frozen, report.failed, report.done], [20 - dirty, dirty, false]);
+    assertEquals(report.errors.map(({ key, code }) => [key, code]), [["", "UNAVAILABLE"]]);
+  });
+});
