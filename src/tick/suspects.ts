@@ -77,10 +77,13 @@ async function freezeAlone(run: TickRun, lease: Lease, key: string): Promise<voi
     throw thrown;
   }
   if (typeof begun === "object") {
-    await freezeLease(run, { ...lease, keys: [key], token: begun.token, endsAt, begun: true });
+    const nowUs = Math.max(lease.nowUs, begun.nowUs); // its object is as old as this lease, or a commit might come too late
+    await freezeLease(run, { ...lease, keys: [key], token: begun.token, nowUs, endsAt, begun: true });
   } else if (begun === "unsupported") {
     await queueUnsupported(run, lease, key);
-  } else if (begun === "dead") {
+  } else if (begun === "stale") {
+    run.unfinished = true;
+  } else {
     report.failed++;
     report.dead++;
     const { nattempts } = settings;

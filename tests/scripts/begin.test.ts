@@ -4,11 +4,15 @@ import { redisKeys } from "../../src/base/keys.ts";
 import { begin } from "../../src/scripts/begin.ts";
 import { assertBetween, EMPTY, OLD_VER, type RecordFields, withIndex, writesOf } from "../support/index.ts";
 import { withStack } from "../support/stack.ts";
+import { HOUR_MS, MINUTE_MS } from "../support/times.ts";
 
-const TOKEN = "1700000000000.5";
+const ENDED_MS = Date.now() - HOUR_MS;
+const TOKEN = `${ENDED_MS}.5`;
 const LATER = "1900000000000.5";
 const OPTIONS = { token: TOKEN, leaseMs: 60_000, nattempts: 3 };
 const DIRTY: RecordFields = { ...EMPTY, rev: 5, ver: OLD_VER, touch: 3, error: "UNAVAILABLE a 5xx" };
+
+type Begun = Exclude<Awaited<ReturnType<typeof begin>>, string>;
 
 describe("begin", () => {
   const stack = withStack();
@@ -21,12 +25,13 @@ describe("begin", () => {
     await t.setScores("dirty", { a: TOKEN, b: TOKEN });
   });
 
-  it("counts one attempt, renews the lease by a new token, and remembers both tokens", async () => {
+  it("counts one attempt, renews the lease by a new token, remembers both tokens, and tells the time", async () => {
     const [from, user] = [await t.nowMs(), await t.userKeys()];
-    const begun = await begin(t.index, "a", OPTIONS);
+    const begun = await begin(t.index, "a", OPTIONS) as Begun;
     const record = await t.readRecord("a");
     assertEquals(record, { ...DIRTY, attempts: 1, before: TOKEN, after: record.after });
-    assertEquals(begun, { token: record.after });
+    assertEquals(begun.token, record.after);
+    assertBetween(begun.nowUs, 1000 * from, 1000 * (await t.nowMs() + 1));
     assertBetween(Number(record.after), from + 60_000.5, await t.nowMs() + 60_000.5);
     assertEquals(Number(record.after) % 1, 0.5);
     assertEquals(await t.scores("dirty"), { b: TOKEN, a: record.after });
@@ -35,27 +40,31 @@ describe("begin", () => {
 
   it("gives a later token also if the old one lies further ahead", async () => {
     await t.setScores("dirty", { a: LATER });
-    assertEquals(await begin(t.index, "a", { ...OPTIONS, token: LATER }), { token: "1900000000001.5" });
+    const { token } = await begin(t.index, "a", { ...OPTIONS, token: LATER }) as Begun;
+    assertEquals(token, "1900000000001.5");
     assertEquals((await t.scores("dirty")).a, "1900000000001.5");
   });
 
   it("begins on a key without a record", async () => {
-    const begun = await begin(t.index, "b", OPTIONS);
+    const { token } = await begin(t.index, "b", OPTIONS) as Begun;
     const record = await t.readRecord("b");
     assertEquals(record, { ...EMPTY, attempts: 1, before: TOKEN, after: record.after });
-    assertEquals(begun, { token: record.after });
+    assertEquals(token, record.after);
   });
 
   it("answers a repeat with the old token by the new one, and counts nothing", async () => {
     const { value, again } = await t.copied(() => begin(t.index, "a", OPTIONS));
-    await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), value));
+    const { token } = value as Begun;
+    await t.changesNothing(async () => {
+      assertEquals((await begin(t.index, "a", OPTIONS) as Begun).token, token);
+    });
     await t.changesNothing(again);
   });
 
   it("counts each attempt that begins with the token of its own lease", async () => {
     let token = TOKEN;
     for (let attempts = 1; attempts <= 3; attempts++) {
-      const begun = await begin(t.index, "a", { ...OPTIONS, token }) as { token: string };
+      const begun = await begin(t.index, "a", { ...OPTIONS, token }) as Begun;
       const record = await t.readRecord("a");
       assertEquals([record.attempts, record.before, record.after], [attempts, token, begun.token]);
       assertEquals(Number(begun.token) > Number(token), true);
@@ -65,7 +74,7 @@ describe("begin", () => {
 
   it("is stale, and changes nothing, if the lease was taken over or the key left the queue", async () => {
     const { again } = await t.copied(() => begin(t.index, "a", OPTIONS));
-    for (const score of [LATER, "5", "1700000000000", "1700000000001.5"]) {
+    for (const score of [LATER, "5", `${ENDED_MS}`, `${ENDED_MS + 1}.5`]) {
       await t.setScores("dirty", { a: score });
       await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
       await t.changesNothing(again);
@@ -73,6 +82,20 @@ describe("begin", () => {
     await stack.raw("ZREM", keys.dirty, "a");
     await t.changesNothing(async () => assertEquals(await begin(t.index, "a", OPTIONS), "stale"));
     await t.changesNothing(again);
+  });
+
+  it("is stale, and changes nothing, if it comes more than 12 hours after its lease ended: the key is due as it was", async () => {
+    const ended = await t.nowMs() - 12 * HOUR_MS;
+    for (const attempts of [0, 3]) {
+      await t.setRecords({ a: { ...DIRTY, attempts } });
+      const token = `${ended - MINUTE_MS}.5`;
+      await t.setScores("dirty", { a: token });
+      await t.changesNothing(async () => assertEquals(await begin(t.index, "a", { ...OPTIONS, token }), "stale"));
+    }
+    const token = `${ended + MINUTE_MS}.5`;
+    await t.setRecords({ a: DIRTY });
+    await t.setScores("dirty", { a: token });
+    assertEquals(typeof await begin(t.index, "a", { ...OPTIONS, token }), "object");
   });
 
   it("makes a key dead that had its attempts: out of the queue, its value unchanged, and the reason in its record", async () => {
@@ -112,7 +135,7 @@ describe("begin", () => {
   });
 
   it("costs 1 request and 6 commands, 7 if the key dies, 4 if it is stale", async () => {
-    const old = await begin(t.index, "b", OPTIONS) as { token: string };
+    const old = await begin(t.index, "b", OPTIONS) as Begun;
     assertEquals(await t.bill(() => begin(t.index, "a", OPTIONS)), { requests: 1, billable: 6 });
     assertEquals(await t.bill(() => begin(t.index, "c", OPTIONS)), { requests: 1, billable: 4 });
     const dies = { ...OPTIONS, token: old.token, nattempts: 1 };
@@ -128,7 +151,7 @@ describe("begin", () => {
   it("takes keys of any Unicode", async () => {
     for (const key of ["", " ", "ä/€😀\n%\0..", "b c d"]) {
       await t.setScores("dirty", { [key]: TOKEN });
-      const begun = await begin(t.index, key, OPTIONS) as { token: string };
+      const begun = await begin(t.index, key, OPTIONS) as Begun;
       assertEquals((await t.scores("dirty"))[key], begun.token);
     }
   });

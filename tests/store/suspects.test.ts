@@ -6,6 +6,7 @@ import type { TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { withArchive } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
+import { sleep } from "../support/waiting.ts";
 
 describe("a suspect", () => {
   const stack = withArchive();
@@ -58,6 +59,47 @@ describe("a suspect", () => {
       await stack.endLeases();
     }
     await isHealthy(stack.store(), 5);
+  });
+
+  it("is left to the next tick by one that was suspended for more than 12 hours before it began: nothing is put", async () => {
+    await suspect();
+    const before = await stack.versions();
+    const store = stack.store({
+      redis: {
+        fetch: async (input, init) => {
+          if (isBegin(String(init?.body))) { // as if time had passed
+            const token = `${Math.floor(await stack.nowMs()) - 13 * HOUR_MS}.5`;
+            const [, sha, n, dirty, dead, record, key, , ...rest] = JSON.parse(String(init?.body));
+            await stack.raw("ZADD", keys.dirty, token, "k");
+            const body = JSON.stringify(["EVALSHA", sha, n, dirty, dead, record, key, token, ...rest]);
+            return await fetch(input, { ...init, body });
+          }
+          return await fetch(input, init);
+        },
+      },
+    });
+    const report = await store.tick();
+    assertEquals([report.claimed, report.frozen, report.done, report.errors], [1, 0, false, []]);
+    assertEquals(await stack.versions(), before);
+    await isHealthy(stack.store(), 0);
+  });
+
+  it("is archived under a version that is as old as its begin, and no older", async () => {
+    await suspect();
+    const PAUSE_MS = 300;
+    const store = stack.store({
+      redis: {
+        fetch: async (input, init) => {
+          if (isBegin(String(init?.body))) await sleep(PAUSE_MS);
+          return await fetch(input, init);
+        },
+      },
+    });
+    const from = await stack.nowMs();
+    assertEquals((await store.tick()).frozen, 1);
+    const micros = Number((await stack.record("k"))!.ver.slice(0, 16));
+    assertGreater(micros, 1000 * (from + PAUSE_MS - 1));
+    assertGreater(1000 * await stack.nowMs(), micros);
   });
 
   it("is not blamed for commits that Redis refuses", async () => {
