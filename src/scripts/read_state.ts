@@ -20,7 +20,7 @@ export interface KeyState {
  * Records and existence. It could be read-only, and is not: a script that may write is answered by the primary.
  *
  *     KEYS  id, tick, n records, n keys
- *     OUT   id, then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
+ *     OUT   id, now (ms), then for each key: record ('' for none), state: 1 exists   2 missing, to be brought back   0 neither
  */
 const READ_STATE = defineScript(
   "read_state",
@@ -29,7 +29,7 @@ const READ_STATE = defineScript(
 ${PRELUDE}
 local n = (#KEYS - 2) / 2
 local texts = redis.call('MGET', unpack(KEYS, 1, 2 + n))
-local out = { sealed(texts[1], texts[2]) }
+local out = { sealed(texts[1], texts[2]), now }
 if n > 0 then
   local there = existing(3 + n, n)
   for i = 1, n do
@@ -46,7 +46,7 @@ export async function readState(
   index: Index,
   keys: string[],
   call?: CallOptions,
-): Promise<{ id: string; states: KeyState[] }> {
+): Promise<{ id: string; nowMs: number; states: KeyState[] }> {
   const reply = await index.scripts.run(
     READ_STATE,
     layout(index, [index.keys.id, index.keys.tick], keys),
@@ -55,11 +55,12 @@ export async function readState(
   ) as (string | number)[];
   return {
     id: reply[0] as string,
+    nowMs: reply[1] as number,
     states: keys.map((key, i) => ({
       key,
-      record: reply[2 * i + 1] as string,
-      exists: reply[2 * i + 2] === 1,
-      evictable: reply[2 * i + 2] === 2,
+      record: reply[2 * i + 2] as string,
+      exists: reply[2 * i + 3] === 1,
+      evictable: reply[2 * i + 3] === 2,
     })),
   };
 }

@@ -22,6 +22,8 @@ import type { TickRun } from "./run.ts";
 /** Records to read, and objects to fetch of keys that have none. */
 const RECORDS = 256;
 const OBJECTS = 8;
+/** The record of a key that was removed outlives it by a day. After this much time its absence proves no loss. */
+const SURE_MS = 60 * 60 * 1000;
 /** Keys of which the archive is asked at once. */
 const WAVE = 16;
 
@@ -107,10 +109,10 @@ async function reportLosses(
     ...await valuesOf(run.context, fetched, nowMs, failures),
     ...await withoutNewer(run, sample.filter(isPacked), nowMs, signal),
   ];
-  const { lost } = await withoutRecord(run.context, values, run.call);
+  const { lost, late } = await withoutRecord(run.context, values, nowMs, run.call);
   for (const error of failures.values()) run.fail(error);
   if (lost.length === 0) return false;
-  if (monotonicMs() > endMs) return true; // it was frozen: the values may have expired long ago
+  if (late || monotonicMs() > endMs) return true; // it was frozen: the values may have expired long ago
   const keys = lost.map(({ key }) => key);
   run.fail(
     new TundraError(
@@ -151,17 +153,23 @@ async function valuesOf(
 
 /**
  * Sorts keys of which the archive holds a value: `lost` if Redis still has neither value nor record, else `changed`.
+ * `late`: so much time has passed since `sinceMs` that they may have been removed meanwhile, and their records have gone.
  */
 async function withoutRecord<T extends Named>(
   context: Context,
   values: T[],
+  sinceMs: number,
   call?: RequestOptions,
-): Promise<{ lost: T[]; changed: T[] }> {
-  if (values.length === 0) return { lost: [], changed: [] };
+): Promise<{ lost: T[]; changed: T[]; late: boolean }> {
+  if (values.length === 0) return { lost: [], changed: [], late: false };
   // asked last: the archive's side may have changed before
-  const { states } = await readState(context.index, values.map(({ key }) => key), call);
+  const { states, nowMs } = await readState(context.index, values.map(({ key }) => key), call);
   const isLost = (_: T, i: number) => states[i]!.record === "" && !states[i]!.exists;
-  return { lost: values.filter(isLost), changed: values.filter((each, i) => !isLost(each, i)) };
+  return {
+    lost: values.filter(isLost),
+    changed: values.filter((each, i) => !isLost(each, i)),
+    late: nowMs - sinceMs > SURE_MS,
+  };
 }
 
 /** About as many of them as `most`, drawn by lot; the first ones if it draws none. */
@@ -172,7 +180,8 @@ function some<T>(all: T[], most: number): T[] {
 
 /**
  * Looks in the archive for keys of which Redis has neither value nor record. Each key whose newest object holds a value
- * becomes a failure. It is not brought back: nothing proves that it was not deleted. Returns the keys to check again.
+ * becomes a failure. It is not brought back: nothing proves that it was not deleted. Returns the keys to check again:
+ * those that have changed, and all if over an hour has passed since `nowMs`, Redis' time when they had no record.
  *
  * Cost: a listing, and one a key; a fetch for each that was archived, and for all of these 1 request. Directories of
  * packs: two requests each, once a call.
@@ -199,7 +208,8 @@ export async function lookInArchive(
     const some = await valuesOf(context, fetched, nowMs, failures);
     values.push(...some.map(({ key, ver, name }) => ({ key, ver, name })));
   }
-  const { lost, changed } = await withoutRecord(context, values);
+  const { lost, changed, late } = await withoutRecord(context, values, nowMs);
+  if (late) return values.map(({ key }) => key);
   for (const { key, name } of lost) {
     const message =
       `Cannot ensure ${show(key)} as Redis must hold its record: it has none, and the archive holds the ` +

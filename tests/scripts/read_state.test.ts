@@ -1,7 +1,7 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { readState } from "../../src/scripts/read_state.ts";
-import { withIndex } from "../support/index.ts";
+import { assertBetween, withIndex } from "../support/index.ts";
 import { seededRandom } from "../support/random.ts";
 import { withStack } from "../support/stack.ts";
 
@@ -12,12 +12,15 @@ describe("read_state", () => {
 
   beforeEach(() => stack.flush());
 
-  it("replies id, records as they are, and existence", async () => {
+  it("replies id, time, records as they are, and existence", async () => {
     await raw("SET", "tundra:default:id", stack.id("new:x"));
     const both = await tools.clean("both", "1");
     const { record } = await tools.evicted("record", "1");
     await raw("MSET", "key", "1", "tundra:default:rec:odd", "2 whatever");
-    assertEquals(await readState(tools.index, ["both", "record", "key", "odd", "neither"]), {
+    const from = await tools.nowMs();
+    const { nowMs, ...state } = await readState(tools.index, ["both", "record", "key", "odd", "neither"]);
+    assertBetween(nowMs, from, await tools.nowMs());
+    assertEquals(state, {
       id: stack.id("new:x"),
       states: [
         { key: "both", record: both, exists: true, evictable: false },
@@ -30,11 +33,15 @@ describe("read_state", () => {
   });
 
   it("replies the id alone if it is asked for no key", async () => {
-    assertEquals(await readState(tools.index, []), { id: "", states: [] });
+    const read = async () => {
+      const { id, states } = await readState(tools.index, []);
+      return { id, states };
+    };
+    assertEquals(await read(), { id: "", states: [] });
     await raw("SET", "tundra:default:id", stack.id("x"));
-    assertEquals(await readState(tools.index, []), { id: "", states: [] }); // without its seal it counts as none
+    assertEquals(await read(), { id: "", states: [] }); // without its seal it counts as none
     await raw("SET", "tundra:default:tick", "0");
-    assertEquals(await readState(tools.index, []), { id: stack.id("x"), states: [] });
+    assertEquals(await read(), { id: stack.id("x"), states: [] });
   });
 
   it("tells which keys exist, however they are mixed", async () => {

@@ -310,6 +310,44 @@ describePackings("records that Redis has lost", (packBytes) => {
       assertEquals(await raw("EXISTS", "deleted", "expiring"), 0);
     });
 
+    it("are looked at again if over an hour has passed since: a key may have been deleted, and its record have gone", async () => {
+      for (const [pauses, code] of [[1, undefined], [4, "UNAVAILABLE"]] as const) {
+        await evicted("k");
+        await loseRecords("k");
+        let [fetched, paused] = [false, 0];
+        const looking = makeStore({
+          lookInArchive: true,
+          datastore: hooked(counting(), {
+            fetchKeys: (some, ...rest) => (fetched = true, archive.fetchKeys(some, ...rest)),
+            fetchRanges: (some, ...rest) => (fetched = true, archive.fetchRanges(some, ...rest)),
+          }),
+          redis: {
+            async fetch(url, init) {
+              const response = await fetch(url, init);
+              if (!fetched || !String(init?.body).includes("tundra:default:rec:k")) return response;
+              const body = await response.json() as { result?: unknown[] };
+              const reply = body.result?.[1]; // id, time, ...
+              if (reply === undefined) return Response.json(body, response); // Redis does not know the script
+              fetched = false;
+              if (paused++ >= pauses) return Response.json(body, response);
+              if (code === undefined) archive.objects.clear(); // deleted, and a day has passed
+              (reply as unknown[])[1] = Number((reply as unknown[])[1]) + 2 * HOUR_MS;
+              return Response.json(body, response);
+            },
+          },
+        });
+        if (code === undefined) await looking.ensureKs("k");
+        else {
+          const error = await tundraError("ENSURE_FAILED", () => looking.ensureKs("k"));
+          assertEquals((error.causes.k as TundraError).code, code);
+        }
+        assertEquals(paused, pauses);
+        archive = memoryDatastore();
+        await stack.flush();
+        store = makeStore();
+      }
+    });
+
     it("are UNAVAILABLE if the archive does not say, CORRUPT if it holds damage: never silently absent", async () => {
       await evicted("a", "b");
       await loseRecords("a", "b");

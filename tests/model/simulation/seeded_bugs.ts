@@ -586,8 +586,8 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "a store that looks in the archive takes a key without a record for absent",
     where: "src/tick/lost_records.ts",
     patches: [[
-      "await withoutRecord(context, values);",
-      "{ lost: [] as typeof values, changed: [] as typeof values };",
+      "await withoutRecord(context, values, nowMs);",
+      "{ lost: [] as typeof values, changed: [] as typeof values, late: nowMs < 0 };",
     ]],
   },
   {
