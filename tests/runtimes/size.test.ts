@@ -18,7 +18,7 @@ const kb = (bytes: number) => (bytes / KB).toFixed(1).padStart(5);
 
 /** In KB of 1,024 bytes, with all dependencies. Why they are what they are: docs/decisions/dependencies.md. */
 const ENTRY_POINT_LIMITS: Record<string, number> = {
-  ".": 92,
+  ".": 93,
   "./cli": 110,
   "./cloudflare": 5,
   "./dynamodb": 14,
