@@ -9,7 +9,7 @@ import { readState } from "../scripts/read_state.ts";
 /**
  * The id of the index, confirmed or not; "" if this is a new store.
  *
- * Cost: 1 request, 2 commands; a listing more for an index that no tick has worked on yet.
+ * Cost: 1 request, 3 commands; a listing more for an index that no tick has worked on yet.
  *
  * @throws {TundraError} `LOST` if the index was lost, or belongs to another database or archive
  */

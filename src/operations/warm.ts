@@ -96,8 +96,9 @@ interface Wanted {
  * Call it again until `done`: with `match` it goes on from a cursor in Redis, one for each pattern; of a list of keys it
  * passes over those that are back. Keys that fail are reported, and the next call goes on behind them.
  *
- * Cost: for each 1,000 keys of the database, or of the list, 1 request and 2 commands; then that of `ensureKs()`: for
- * each 1,000 evicted keys 2 requests or a few more, 2 commands a key and 12, and a fetch for each object or block.
+ * Cost: 2 requests and 4 commands; for each 1,000 keys of the database 2 requests and 2 commands, of a list 1 and 1;
+ * then that of `ensureKs()`: for each 1,000 evicted keys 2 requests or a few more, 2 commands a key and 12, and a fetch
+ * for each object or block.
  *
  * @param keys a list of keys, or options with `match`; without either, all keys that are evicted
  * @throws {TundraError} `LOST` if the index was lost or is a copy; `UNAVAILABLE`; `BAD_ARGUMENT`
@@ -144,7 +145,7 @@ async function warmWith(
   };
   const done = await untilBound(bounds, async () => {
     if (list?.length === 0) return true;
-    if (dryRun) await checkIndex(context, bounds.call); // else ensureKs() does
+    await checkIndex(context, bounds.call); // ensureKs() does so only if it is asked for a key
     return list ? await warmList(run, list) : await warmMatching(run, match);
   });
   return { ...bounds.report(done), ...run.report, ...run.errors.report() };

@@ -5,6 +5,7 @@ import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "
 import { redisKeys } from "../../src/base/keys.ts";
 import { warm, type WarmOptions, type WarmReport } from "../../src/operations/mod.ts";
 import { describePackings, hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
 const KEYS = redisKeys("default");
 
@@ -105,6 +106,13 @@ describePackings("warm", (packBytes) => {
     assert(stack.server.requests <= 2 * groups + 6, `${stack.server.requests} requests`);
   });
 
+  it("costs 4 requests and 6 commands if nothing is evicted; of a list 2 and 4", async () => {
+    await evicted(names(10));
+    await store.ensureKs(names(10));
+    assertEquals(await costOf(stack, () => warm(store)), { redis: 4, billable: 6 });
+    assertEquals(await costOf(stack, () => warm(store, names(10))), { redis: 2, billable: 4 });
+  });
+
   it("brings each key back if two run at once", async () => {
     const keys = names(300);
     await evicted(keys);
@@ -116,14 +124,10 @@ describePackings("warm", (packBytes) => {
 
   it("with dryRun counts, and changes nothing", async () => {
     await evicted(names(20));
-    const redis = await stack.everything();
-    const objects = [...stack.s3.objects("tundra").keys()];
-    const report = await warm(store, { dryRun: true });
+    const report = await changesNothing(stack, () => warm(store, { dryRun: true }));
     assertEquals([report.done, report.warmed, report.bytes], [true, 20, 20_480]);
-    const part = await warm(store, names(20), { dryRun: true, maxKeys: 3 });
+    const part = await changesNothing(stack, () => warm(store, names(20), { dryRun: true, maxKeys: 3 }));
     assertEquals([part.done, part.warmed], [false, 3]);
-    assertEquals(await stack.everything(), redis);
-    assertEquals([...stack.s3.objects("tundra").keys()], objects);
   });
 
   it("reports keys that fail, brings the others back, and goes on behind them", async () => {
@@ -157,6 +161,19 @@ describePackings("warm", (packBytes) => {
     assert(error.retryable);
     down = false;
     assertEquals((await warm(store)).warmed, 10);
+  });
+
+  it("refuses a copy and a lost index though it would find nothing to bring back, and keeps no cursor there", async () => {
+    await evicted(names(2));
+    await store.ensureKs(names(2));
+    const ways: [string[] | WarmOptions, WarmOptions?][] = [[{}], [{ match: "k:*" }], [{ match: "none" }], [names(2)]];
+    for (const [keys, options] of ways) {
+      await refusedIfNotItsOwn(stack, (store) => warm(store, keys as string[], options));
+    }
+    await raw("FLUSHDB");
+    for (const [keys, options] of ways) {
+      await changesNothing(stack, () => tundraError("LOST", () => warm(store, keys as string[], options)));
+    }
   });
 
   it("refuses a copy, a lost index, and bad options", async () => {

@@ -24,7 +24,7 @@ import { type KeyRecord, parseRecord } from "../../src/scripts/prelude.ts";
 import type { CommandPart, Reply } from "../../src/testing/resp.ts";
 import { type S3Server, startS3 } from "../../src/testing/s3.ts";
 import { dynamodbFrom, startDynamodbAsS3 } from "./dynamodb_as_s3.ts";
-import { type Stack, type StackOptions, withStack } from "./stack.ts";
+import { everythingIn, type Stack, type StackOptions, withStack } from "./stack.ts";
 import { startUnstorageAsS3, unstorageFrom } from "./unstorage_as_s3.ts";
 import { HOUR_MS } from "./times.ts";
 import { until } from "./waiting.ts";
@@ -230,14 +230,7 @@ export function withArchive({ packBytes, ...options }: ArchiveOptions = {}): Col
     },
     exists: async (...keys) => await raw("EXISTS", ...keys) as number,
     get: async (key) => text(await raw("GET", key)),
-    async everything(pattern = "*") {
-      const all: [string, string][] = [];
-      for (const key of await raw("KEYS", pattern) as Buffer[]) {
-        const dump = await raw("DUMP", key) as Buffer | null;
-        all.push([latin1(key)!, `${dump?.toString("hex")} ${await raw("PEXPIRETIME", key)}`]);
-      }
-      return Object.fromEntries(all.sort(([a], [b]) => a < b ? -1 : 1));
-    },
+    everything: (pattern) => everythingIn(stack, pattern),
     async flush() {
       await stack.flush();
       s3().objects(BUCKET).clear();

@@ -6,21 +6,39 @@ import { Buffer } from "node:buffer";
 import { assertEquals } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
 import { BUCKET, type ColdStack, tundraError } from "./fixtures.ts";
+import { everythingIn, type Stack } from "./stack.ts";
 
-/** Everything that Redis and the bucket hold, but for the notes of what operations did on which day. */
-export async function allThatIsThere(stack: ColdStack): Promise<unknown> {
-  const { "tundra:default:runs": _, ...redis } = await stack.everything();
-  const objects = [...stack.s3.objects(BUCKET)].map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]);
-  return { redis, objects: objects.sort() };
+/** Names and bytes of objects. */
+type Objects = ReadonlyMap<string, Uint8Array>;
+
+/**
+ * Everything that Redis and the archive hold, names, bytes and expiries, but for the notes of what operations did on
+ * which day.
+ */
+export async function allThatIsThere(stack: ColdStack): Promise<unknown>;
+export async function allThatIsThere(stack: Stack, objects: Objects): Promise<unknown>;
+export async function allThatIsThere(stack: Stack | ColdStack, given?: Objects): Promise<unknown> {
+  const { "tundra:default:runs": _, ...redis } = await everythingIn(stack);
+  const objects = given ?? (stack as ColdStack).s3.objects(BUCKET);
+  return { redis, objects: [...objects].map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]).sort() };
 }
 
-/** Runs `act` and fails if Redis or the bucket hold anything else afterwards, see {@linkcode allThatIsThere}. */
-export async function changesNothing<T>(stack: ColdStack, act: () => Promise<T>): Promise<T> {
-  const before = await allThatIsThere(stack);
+/**
+ * Runs `act` and fails if Redis or the archive hold anything else afterwards, see {@linkcode allThatIsThere}. The
+ * archive is the bucket of the stack, or `objects`.
+ */
+export async function changesNothing<T>(stack: ColdStack, act: () => Promise<T>): Promise<T>;
+export async function changesNothing<T>(stack: Stack, act: () => Promise<T>, objects: Objects): Promise<T>;
+export async function changesNothing<T>(
+  stack: Stack | ColdStack,
+  act: () => Promise<T>,
+  objects: Objects = (stack as ColdStack).s3.objects(BUCKET),
+): Promise<T> {
+  const before = await allThatIsThere(stack, objects);
   try {
     return await act();
   } finally {
-    assertEquals(await allThatIsThere(stack), before);
+    assertEquals(await allThatIsThere(stack, objects), before);
   }
 }
 

@@ -2,6 +2,7 @@
  * One Redis and one Upstash endpoint for a test file: started before its first test, stopped after its last.
  * @module
  */
+import type { Buffer } from "node:buffer";
 import { after, before } from "node:test";
 import { type RedisServer, type RedisServerOptions, startRedis } from "../../dev/servers/redis_server.ts";
 import { redisKeys } from "../../src/base/keys.ts";
@@ -83,4 +84,14 @@ export function withStack(options: StackOptions = {}): Stack {
       await started(server).resetCounters();
     },
   };
+}
+
+/** Each key in Redis with its bytes and expiry, as text. */
+export async function everythingIn({ raw }: Pick<Stack, "raw">, pattern = "*"): Promise<Record<string, string>> {
+  const all: [string, string][] = [];
+  for (const key of await raw("KEYS", pattern) as Buffer[]) {
+    const dump = await raw("DUMP", key) as Buffer | null;
+    all.push([key.toString("latin1"), `${dump?.toString("hex")} ${await raw("PEXPIRETIME", key)}`]);
+  }
+  return Object.fromEntries(all.sort(([a], [b]) => a < b ? -1 : 1));
 }
