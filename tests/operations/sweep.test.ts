@@ -4,13 +4,14 @@
 import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { DatastoreCallOptions, TundraStore } from "../../mod.ts";
-import { sweep, type SweepOptions, type SweepReport } from "../../src/operations/mod.ts";
+import { sweep, type SweepOptions, type SweepReport, versions } from "../../src/operations/mod.ts";
 import { sweepArchive } from "../../src/operations/sweep.ts";
 import { holderName, placeOf } from "../../src/archive/place.ts";
 import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { contextOf } from "../../src/core/context.ts";
 import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
+import { changesNothing } from "../support/operations.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { DAY_MS } from "../support/times.ts";
@@ -51,7 +52,6 @@ describe("sweep()", () => {
   }
 
   const withoutPlace = (version: string) => version.split("@")[0]!;
-  const everythingThere = async () => [await tools.everything(), new Map(archive.objects)] as const;
   const left = () => archive.names().map((name) => name.replace("default/", ""));
 
   describe("of objects of keys' own", () => {
@@ -389,6 +389,11 @@ describe("sweep()", () => {
       const found = Object.fromEntries(await Promise.all(all.map(async (key) => [key, await stack.get(key)])));
       const gone = Object.fromEntries(["deleted", "a", "b", "c", "d"].map((key) => [key, null]));
       assertEquals(found, { same: "as it was", changed: "as it was", moved: "as it was", ...gone });
+      // what was archived since then is shown
+      const shown = (await versions(store, "changed")).map((
+        { version, current, orphan },
+      ) => [version, current, orphan]);
+      assertEquals(shown, [[changed, false, true], [withoutPlace(ofThen["changed"]!), true, false]]);
     });
 
     it("behind a move: records name the old pack again, and it is still there", async () => {
@@ -667,9 +672,7 @@ describe("sweep()", () => {
 
   it("changes nothing in a dry run, and says what a sweep would do", async () => {
     await mixed();
-    const before = await everythingThere();
-    const planned = await sweep(store, { dryRun: true });
-    assertEquals(await everythingThere(), before);
+    const planned = await changesNothing(stack, () => sweep(store, { dryRun: true }), archive.objects);
     const done = await sweep(store);
     assertEquals([planned.deleted, planned.moved, planned.objects, planned.done], [
       done.deleted,
