@@ -20,8 +20,6 @@ export interface OperationPlan<R extends OperationReport> {
   call(options: OperationOptions): Promise<R>;
   /** The report of two calls as one; without it the last one's stands for all. */
   sum?(before: R, now: R): R;
-  /** `true`: the progress of each call counts from the first one on. */
-  cumulative?: boolean;
   /** Milliseconds to wait before the next call; it ends if it is to wait for longer than `MOST_WAIT_MS` in a row. */
   waitMs?(report: R): number;
   /** Tells that a call got nowhere, as something failed: it ends after `MOST_STUCK` of them in a row. */
@@ -37,7 +35,7 @@ const MOST_STUCK = 3;
 
 /** Calls an operation until it is done, a deadline is reached, or the run is interrupted; the report of all calls. */
 export async function runOperation<R extends OperationReport>(run: Run, plan: OperationPlan<R>): Promise<R> {
-  const { what, dryRun, cumulative, unit } = plan;
+  const { what, dryRun, unit } = plan;
   const from = performance.now();
   const deadlineMs = run.args.durationMs("deadline") ?? Infinity;
   let total: R | undefined;
@@ -57,7 +55,7 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
         },
       });
       total = total === undefined ? report : sumOf(plan, total, report);
-      if (!cumulative) before = came;
+      before = came;
       const isOver = performance.now() - from >= deadlineMs - LEAST_MS;
       stuck = plan.isStuck?.(report) ? stuck + 1 : 0;
       if (report.done || dryRun || isOver || run.signal?.aborted || stuck >= MOST_STUCK) break;

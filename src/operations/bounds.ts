@@ -35,13 +35,13 @@ export interface OperationOptions {
    * throw `UNAVAILABLE`, with the signal's reason as `cause`.
    */
   signal?: AbortSignal;
-  /** Called as it goes on. An error that it throws is ignored. */
+  /** Called as it goes on, and at the end by what gives one answer. An error that it throws is ignored. */
   onProgress?: (progress: Progress) => void;
 }
 
 /** The progress of an operation. */
 export interface Progress {
-  /** The number of keys, objects or packs that this call has dealt with. */
+  /** The number of keys, versions, objects or packs that this call has dealt with, at least 1 at the end of an answer. */
   done: number;
   /** Their number in all, where it is known. */
   total?: number;
@@ -92,8 +92,10 @@ export interface Bounds<C = Context> {
   mayBegin(requests?: number): boolean;
   /** Requests left for work. */
   requestsLeft(): number;
-  /** Reports progress. */
+  /** Reports progress. `done` never falls. */
   progress(done: number, total?: number): void;
+  /** Reports the end of a call that gives one answer. */
+  answered(): void;
   /** The report's common part. */
   report(done: boolean): OperationReport;
 }
@@ -126,6 +128,12 @@ export function beginOperation<C = Context>(
   };
   const onCommands = (count: number) => void (commands += count);
   const requestsLeft = () => Math.max(0, maxSubrequests - closing - made);
+  let dealt = 0;
+  const progress = (done: number, total?: number) => {
+    dealt = done;
+    const perSecond = done / Math.max(0.001, elapsedMs() / 1000);
+    ignoreErrors(() => onProgress?.({ done, ...(total !== undefined && { total }), perSecond }));
+  };
   return {
     context,
     signal,
@@ -137,10 +145,8 @@ export function beginOperation<C = Context>(
     },
     mayBegin: (requests = 1) => signal?.aborted !== true && elapsedMs() < deadlineMs && requestsLeft() >= requests,
     requestsLeft,
-    progress(done, total) {
-      const perSecond = done / Math.max(0.001, elapsedMs() / 1000);
-      ignoreErrors(() => onProgress?.({ done, ...(total !== undefined && { total }), perSecond }));
-    },
+    progress,
+    answered: () => progress(Math.max(1, dealt), Math.max(1, dealt)),
     report: (done) => ({ done, subrequests: made, commands, durationMs: Math.round(elapsedMs()) }),
   };
 }

@@ -80,12 +80,14 @@ async function forOwnVersions(
     const versions = [...chosen, ...unfinished.filter(({ key }) => run.isChosen(key))];
     if (!await act({ versions, hidden, others: all.length - chosen.length + unknown.length })) return false;
     run.looked += all.length;
+    bounds.progress(run.looked);
     state.own = next;
   }
   for (; keys !== undefined && state.keys < keys.length; state.keys++) {
     if (!mayGoOn(run, REQUESTS)) return false;
     if (!await act({ versions: await versionsAlone(run, keys[state.keys]!), hidden: [], others: 0 })) return false;
     run.looked++;
+    bounds.progress(run.looked);
   }
   return true;
 }
@@ -114,12 +116,12 @@ export async function erasePacks(run: EraseRun, state: EraseState, kind: Kind): 
 async function forPacks(run: EraseRun, state: EraseState, act: (pack: string) => Promise<boolean>): Promise<boolean> {
   const { context, bounds } = run;
   const packs = await bounds.counted((call) => listPacks(context, packPrefix(context.tqname), call));
-  for (const [i, pack] of packs.entries()) {
+  for (const pack of packs) {
     if (pack <= state.pack) continue;
     if (!mayGoOn(run, REQUESTS)) return false;
     if (!await act(pack)) return false;
     if (!run.dryRun) state.pack = pack;
-    bounds.progress(i + 1, packs.length);
+    bounds.progress(run.looked);
   }
   return true;
 }

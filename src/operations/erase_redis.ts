@@ -126,6 +126,7 @@ async function forChosen(
     const isEmpty = some.length + unreadable.length === 0;
     if (!isEmpty && !(bounds.mayBegin(REQUESTS) && await act(some, unreadable))) return false;
     run.looked += some.length;
+    bounds.progress(run.looked);
     state.keys += some.length;
     state.scan = next;
   }

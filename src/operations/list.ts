@@ -128,7 +128,7 @@ export function list(store: TundraStore, options: ListOptions = {}): AsyncIterab
           if (listed === undefined) unsupported.push(key);
           else if (state === undefined || listed.state === state) {
             yield listed;
-            if (++count === maxKeys) return;
+            if (++count === maxKeys) return bounds.progress(count);
           }
         }
         bounds.progress(count);

@@ -85,6 +85,19 @@ async function peekWith<T>(
   const bounds = beginOperation(WHAT, context, options, ["ttlMs"]);
   const { ttlMs = TTL_MS } = options;
   checkNumber(WHAT, "ttlMs", ttlMs, LEAST_TTL_MS, MOST_TTL_MS, " of milliseconds");
+  const found = await peekAt(bounds, store, key, read, ttlMs);
+  bounds.answered();
+  return found;
+}
+
+async function peekAt<T>(
+  bounds: Bounds,
+  store: TundraStore,
+  key: string,
+  read: (redis: Redis, name: string) => T | Promise<T>,
+  ttlMs: number,
+): Promise<T | undefined> {
+  const { context } = bounds;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     checkTime(bounds, `${WHAT} ${show(key)}`, [key]);
     const state = await stateOf(bounds, key);

@@ -68,6 +68,7 @@ async function advance(run: RebuildRun, begun: RebuildState): Promise<RebuildSta
   const { id } = begun;
   let state = begun;
   let came = true;
+  let dealt = 0;
   run.counts = state.counts;
   while (came && state.id === id && state.at !== "" && state.at !== END) {
     came = false;
@@ -82,7 +83,7 @@ async function advance(run: RebuildRun, begun: RebuildState): Promise<RebuildSta
       for (const error of damaged) note(run, error);
       raised.outcomes.forEach((outcome, i) => noteOutcome(run, found[i]!.key, outcome));
       run.counts = raised.counts;
-      progress(raised.counts.keys);
+      progress(dealt += found.length + copied);
       if (raised.at !== step.next) break; // another process has gone further, or Redis went back
     }
   }

@@ -143,6 +143,7 @@ async function restoreVersionWith(
   const note = `RESTORED ${ver} ${nonce()}`;
   const head = { key: to, note, exp, expired, fresh: to !== key, dryRun };
   const done = (bytes: number, expMs: number) => {
+    bounds.answered();
     const atMs = Math.floor(versionMicros(ver) / 1000);
     return { key: to, version: ver, atMs, bytes, expMs, ...bounds.report(true) };
   };

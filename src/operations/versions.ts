@@ -118,6 +118,7 @@ async function versionsWith(context: Context, key: string, options: VersionsOpti
   const { ver = "" } = placeOf(named ?? "");
   const known = named === undefined ? lastRemoval(listed) : ver;
   const all = await Promise.all(listed.map((each) => versionOf(bounds, key, each, ver, known)));
+  bounds.answered();
   return Object.defineProperty(all, "unreadPacks", { value: unreadPacks }) as Version[] as Versions;
 }
 

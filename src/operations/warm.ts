@@ -80,6 +80,8 @@ interface Run {
   options: { maxKeys: number; maxBytes: number; dryRun: boolean };
   report: { warmed: number; bytes: number; left: number };
   errors: KeyErrors;
+  /** The number of keys, if they are listed. */
+  total: number | undefined;
 }
 
 /** An evicted key. */
@@ -142,6 +144,7 @@ async function warmWith(
     options: { maxKeys, maxBytes, dryRun },
     report: { warmed: 0, bytes: 0, left: 0 },
     errors: keyErrors(),
+    total: list?.length,
   };
   const done = await untilBound(bounds, async () => {
     if (list?.length === 0) return true;
@@ -205,6 +208,7 @@ async function warmSome(run: Run, some: [key: string, text: string | undefined][
     if (text === undefined || (record && record.flag !== "e")) report.left++;
     else wanted.push({ key, bytes: 1024 * (record?.kb ?? 0), unit: record ? unitOf({ key, ver: record.ver }) : "" });
   }
+  tellProgress(run);
   let last = "";
   for (let group = wanted; group.length > 0;) {
     if (!dryRun && !bounds.mayBegin(GROUP_REQUESTS + 1)) return last;
@@ -261,8 +265,12 @@ function isOver({ bounds }: Run, { code, keys, retryable }: TundraError, wanted:
   return keys.length === wanted.length && (code === "LOST" || (retryable && wanted.length > 1));
 }
 
-function count({ bounds, errors, report }: Run, keys: Wanted[]): void {
-  report.warmed += keys.length;
-  report.bytes += keys.reduce((sum, { bytes }) => sum + bytes, 0);
-  bounds.progress(report.warmed + errors.report().failed);
+function count(run: Run, keys: Wanted[]): void {
+  run.report.warmed += keys.length;
+  run.report.bytes += keys.reduce((sum, { bytes }) => sum + bytes, 0);
+  tellProgress(run);
+}
+
+function tellProgress({ bounds, errors, report: { left, warmed }, total }: Run): void {
+  bounds.progress(warmed + left + errors.report().failed, total);
 }

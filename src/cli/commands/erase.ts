@@ -27,7 +27,7 @@ export const eraseCommand: Command = {
     const store = await run.store();
     const report = await runOperation(run, {
       what: "erase",
-      unit: "pack",
+      unit: "version",
       dryRun,
       call: (bounds) => erase(store, chosen, { ...bounds, dryRun }),
       sum: (a, b) => ({

@@ -51,7 +51,6 @@ export const rebuildCommand: Command = {
       what: "rebuild",
       unit: "key",
       dryRun,
-      cumulative: true,
       call: (bounds) => rebuild(store, { ...options, ...bounds }),
       sum: (a, b) => ({ ...b, failed: a.failed + b.failed, errors: joined(a.errors, b.errors) }),
     });
