@@ -191,7 +191,8 @@ async function warmMatching(run: Run, match: string | undefined): Promise<boolea
     return done = true;
   } finally {
     const now = done ? undefined : JSON.stringify([cursor, behind]);
-    if (!dryRun && now !== kept) await writeCursor(context, name, now, bounds.closing);
+    // of bounds.context: each request of the other one is aborted with the call
+    if (!dryRun && now !== kept) await writeCursor(bounds.context, name, now, bounds.closing);
   }
 }
 
@@ -208,7 +209,7 @@ async function warmSome(run: Run, some: [key: string, text: string | undefined][
     if (text === undefined || (record && record.flag !== "e")) report.left++;
     else wanted.push({ key, bytes: 1024 * (record?.kb ?? 0), unit: record ? unitOf({ key, ver: record.ver }) : "" });
   }
-  tellProgress(run);
+  if (wanted.length === 0) tellProgress(run);
   let last = "";
   for (let group = wanted; group.length > 0;) {
     if (!dryRun && !bounds.mayBegin(GROUP_REQUESTS + 1)) return last;

@@ -5,10 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { type Datastore, type Freezer, type TickOptions, TundraError, type TundraStore } from "../../mod.ts";
-import { redisKeys } from "../../src/base/keys.ts";
+import { objectName, redisKeys } from "../../src/base/keys.ts";
 import { deflateFreezer } from "../../src/freezers/deflate.ts";
-import { erase, sweep } from "../../src/operations/mod.ts";
-import { isPack, type StoreOptions } from "../support/fixtures.ts";
+import { adopt, erase, type OperationReport, sweep, verify, warm } from "../../src/operations/mod.ts";
+import { BUCKET, isPack, type StoreOptions } from "../support/fixtures.ts";
 import { HOUR_MS } from "../support/times.ts";
 import { agedVersion, type FaultWorld, type Value } from "./world.ts";
 
@@ -61,6 +61,24 @@ async function withRemoved(world: FaultWorld): Promise<string[]> {
   return keys;
 }
 
+/** Calls an operation to its end; rejects if something failed, or if Redis then lacks some of these names. */
+async function wholly(
+  world: FaultWorld,
+  call: () => Promise<OperationReport & { failed: number; errors: { message: string }[] }>,
+  names: string[],
+): Promise<void> {
+  const errors: string[] = [];
+  for (let calls = 1, done = false; !done; calls++) {
+    const report = await call();
+    errors.push(...report.errors.map(({ message }) => message));
+    done = report.done;
+    if (calls > 9) throw new Error("it does not end");
+  }
+  if (errors.length > 0) throw new TundraError("UNAVAILABLE", `It has not done all: ${errors[0]}`);
+  const there = await world.exists(...names);
+  if (there !== names.length) throw new Error(`Redis holds ${there} of ${names}`);
+}
+
 async function inAnHour(world: FaultWorld): Promise<number> {
   return Math.floor(await world.nowMs()) + HOUR_MS;
 }
@@ -99,6 +117,9 @@ const FUSSY: Freezer = {
     return deflateFreezer().freeze(bytes, object);
   },
 };
+
+/** The versions that verify() is to find damaged or missing. */
+const broken = new Map<string, string>();
 
 const TABLE: readonly CallCase[] = [
   {
@@ -356,6 +377,61 @@ const TABLE: readonly CallCase[] = [
     },
     settles: { z: "absent" },
     run: (open) => erase(open(), ["z"]),
+  },
+  {
+    name: "adopt",
+    async prepare(world) {
+      const keys = await three(world);
+      await world.commands(["SET", "known", "k1"]);
+      await archive(world, "known");
+      return [...keys, "known"];
+    },
+    async run(open, world) {
+      await wholly(world, () => adopt(open(), { maxKeys: 2 }), ["a", "x", "h"].map(redisKeys("default").record));
+    },
+  },
+  {
+    name: "warm",
+    async prepare(world) {
+      const keys = await three(world);
+      await evicted(world, ...keys);
+      await world.commands(["SET", "b", "b1"]);
+      await archive(world, "b");
+      return [...keys, "b"];
+    },
+    async run(open, world) {
+      await wholly(world, () => warm(open(), { match: "*", maxKeys: 2 }), ["a", "x", "h", "b"]);
+    },
+  },
+  {
+    name: "verify that repairs what is damaged and what is missing",
+    async prepare(world) {
+      const keys = await three(world);
+      await evicted(world, ...keys);
+      await world.commands(["SET", "damaged", "d1"], ["SET", "missing", "m1"]);
+      const alone = world.store({ packBytes: 0 });
+      await alone.dirty("damaged", "missing");
+      await alone.tick();
+      const objects = world.s3.objects(BUCKET);
+      for (const key of ["damaged", "missing"]) {
+        const { ver } = (await world.record(key))!;
+        broken.set(key, ver);
+        const name = await objectName({ tqname: "default" }, key, ver);
+        const bytes = objects.get(name)!.slice();
+        bytes[60]! ^= 1;
+        if (key === "damaged") objects.set(name, bytes);
+        else objects.delete(name);
+      }
+      return [...keys, "damaged", "missing"];
+    },
+    async run(open, world) {
+      await wholly(world, () => verify(open(), { repair: true, maxKeys: 3 }), ["damaged", "missing"]);
+      for (const key of ["damaged", "missing"]) {
+        const { rev, ver } = (await world.record(key))!;
+        const isQueued = rev > 0; // else a tick has archived it anew
+        if (!isQueued && ver === broken.get(key)) throw new Error(`${key} was not repaired`);
+      }
+    },
   },
   {
     name: "tick over a large value",

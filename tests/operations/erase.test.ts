@@ -173,6 +173,30 @@ describe("erase()", () => {
     }
   });
 
+  for (const chosen of [names(40), { match: "k:*" }]) {
+    it(`aborted in the middle of each call ends as one call does: ${Array.isArray(chosen) ? "a list" : "a pattern"}`, async () => {
+      store = stack.store({ datastore: archive.datastore, packBytes: 2_000 });
+      const value = () => Array.from({ length: 20 }, () => Math.random()).join();
+      await archived(Object.fromEntries([...names(40), ...names(40, "other")].map((key) => [key, value()])));
+      assert(archive.packs().length > 5);
+      let calls = 0;
+      for (let done = false; !done; calls++) {
+        assertLessOrEqual(calls, 200, "it does not end");
+        const controller = new AbortController();
+        let told = 0;
+        const onProgress = () => void (++told > 2 && controller.abort());
+        const report = await erase(store, chosen, { signal: controller.signal, onProgress });
+        assertEquals(report.errors, []);
+        ({ done } = report);
+      }
+      assert(calls > 5, `${calls} calls`);
+      assertEquals((await everyByte()).includes("k:7"), false);
+      await store.evict(names(40, "other"));
+      await store.ensureKs(...names(40), ...names(40, "other"));
+      assertEquals([await stack.exists(...names(40)), await stack.exists(...names(40, "other"))], [0, 40]);
+    });
+  }
+
   it("by a pattern among 30,000 names in Redis gets on with each call of few requests, and ends", async () => {
     await archived({ "user:7:a": "one", "user:7:b": "two", other: "another's" });
     for (let i = 0; i < 30_000; i += 5_000) {

@@ -99,6 +99,22 @@ describe("rebuild, after FLUSHDB", () => {
     assertEquals(reports.at(-1)!.keys, lost.worth.size); // counts go on from call to call
   });
 
+  it("aborted in the middle of each call goes on in the next, and comes to the same end", async () => {
+    await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    let calls = 0;
+    for (let known = 0, done = false; !done; calls++) {
+      assert(calls < 100, "it never ends");
+      const controller = new AbortController();
+      const report = await rebuild(store, { signal: controller.signal, onProgress: () => controller.abort() });
+      assert(report.done || report.keys > known || calls > 0, "it gets nowhere");
+      ({ done, keys: known } = report);
+    }
+    assert(calls > 3, `${calls} calls`);
+    assertEquals(await indexOf(stack), index);
+  });
+
   it("deals with at most maxKeys keys in a call, and comes to the same end", async () => {
     await rebuild(store);
     const index = await indexOf(stack);

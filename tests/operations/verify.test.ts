@@ -482,6 +482,25 @@ describe("verify", () => {
     assertEquals((await store.tick({ verifyKeys: 60, maxSubrequests: 12 })).verified, undefined); // not begun
   });
 
+  it("aborted in the middle of each call goes on in the next, and finds what one call finds", async () => {
+    const store = stack.store({ packBytes: 0 });
+    await archived(store, names(60));
+    for (const key of ["k:3", "k:31", "k:59"]) flip(await ownName(key), 60);
+    objects().delete(await ownName("k:44"));
+    const found: string[] = [];
+    let calls = 0;
+    for (let done = false; !done; calls++) {
+      assert(calls < 100, "it does not end");
+      const controller = new AbortController();
+      const report = await verify(store, { signal: controller.signal, onProgress: () => controller.abort() });
+      assertEquals(report.errors, []);
+      found.push(...[...report.damaged, ...report.missing].map(({ key }) => key));
+      done = report.done;
+    }
+    assert(calls > 3, `${calls} calls`);
+    assertEquals(found.sort(), ["k:3", "k:31", "k:44", "k:59"]);
+  });
+
   it("is done at once with a new store, and twice at once finds the same", async () => {
     const { done, checked } = await changesNothing(stack, () => verify(stack.store()));
     assertEquals([done, checked], [true, 0]);

@@ -3,7 +3,7 @@ import { beforeEach, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
-import { warm, type WarmOptions, type WarmReport } from "../../src/operations/mod.ts";
+import { type Progress, warm, type WarmOptions, type WarmReport } from "../../src/operations/mod.ts";
 import { describePackings, hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
@@ -86,6 +86,30 @@ describePackings("warm", (packBytes) => {
     await store.evict(keys);
     const aborted = await warm(store, { signal: AbortSignal.abort() });
     assertEquals([aborted.done, aborted.warmed, await stack.exists(...keys)], [false, 0, 0]);
+  });
+
+  it("aborted in the middle of each call, of a pattern or a list, goes on in the next until all are back", async () => {
+    const keys = names(1_500);
+    await evicted(keys);
+    for (const chosen of [{ match: "k:*" }, keys]) {
+      await store.evict(keys);
+      let [calls, warmed] = [0, 0];
+      for (let done = false; !done; calls++) {
+        assert(calls < 100, "it does not end");
+        const controller = new AbortController();
+        const back = Array.isArray(chosen) ? warmed : 0; // a call for a list passes over those
+        const onProgress = ({ done }: Progress) => done > back && controller.abort();
+        const options = { signal: controller.signal, onProgress };
+        const report = Array.isArray(chosen)
+          ? await warm(store, chosen, options)
+          : await warm(store, { ...chosen, ...options });
+        assertEquals(report.errors, []);
+        ({ done } = report);
+        warmed += report.warmed;
+      }
+      assert(calls > 1, `${calls} calls`);
+      assertEquals([warmed, await stack.exists(...keys)], [1_500, 1_500]);
+    }
   });
 
   it("costs what ensureKs costs, and a scan", async () => {
