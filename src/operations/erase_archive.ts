@@ -171,6 +171,7 @@ async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: K
 
 /** Moves the other versions of a pack; `false` if some of them are damaged: then the pack stays, which is reported. */
 async function moveOthers(run: EraseRun, pack: string, kept: Listed[], records: Records): Promise<boolean> {
+  if (kept.length === 0) return true;
   let failure: unknown;
   const mover = moverOf(run, (_pack, thrown) => failure = thrown);
   await mover.add(pack, kept.map(({ key, word }) => ({ key, ver: word, isNamed: records.get(key)?.ver === word })));

@@ -54,7 +54,8 @@ export async function wereWritten({ context, keys = [], bounds }: EraseRun, { st
 /** Archives removals; `false` if a bound was reached, or other ticks hold some of them. */
 export async function archiveRemovals(run: EraseRun, state: EraseState): Promise<boolean> {
   const { bounds, report } = run;
-  const context = boundedContext(bounds);
+  const context = boundedContext(bounds, false);
+  const { signal } = bounds;
   let mayClaim = true; // what it cannot claim now is under another tick's lease, or delayed
   const isAtEnd = await forChosen(run, state, async (keys) => {
     let waiting = await countWaiting(run, keys);
@@ -62,7 +63,7 @@ export async function archiveRemovals(run: EraseRun, state: EraseState): Promise
       report.waiting = state.waiting + waiting;
       if (!bounds.mayBegin(REQUESTS)) return false;
       const maxSubrequests = bounds.requestsLeft();
-      const { claimed, errors: [error] } = await tick(context, { maxSubrequests, deadlineMs: TICK_MS });
+      const { claimed, errors: [error] } = await tick(context, { maxSubrequests, deadlineMs: TICK_MS, signal });
       mayClaim = claimed > 0;
       if (!mayClaim && error !== undefined) throw new TundraError(error.code, error.message);
       waiting = await countWaiting(run, keys);

@@ -156,11 +156,11 @@ async function warmWith(
 
 /** Brings the keys of a list back; `false` if a bound was reached. */
 async function warmList(run: Run, list: string[]): Promise<boolean> {
-  const { bounds, context } = run;
+  const { bounds } = run;
   for (let i = 0; i < list.length; i += GROUP_KEYS) {
     if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS)) return false;
     const keys = list.slice(i, i + GROUP_KEYS);
-    const texts = await readTexts(context, keys, bounds.call);
+    const texts = await readTexts(bounds.context, keys, bounds.call);
     if (await warmSome(run, keys.map((key, i) => [key, texts[i] ?? undefined])) !== undefined) return false;
   }
   return true;
@@ -168,7 +168,8 @@ async function warmList(run: Run, list: string[]): Promise<boolean> {
 
 /** Brings keys back that match; `false` if a bound was reached. */
 async function warmMatching(run: Run, match: string | undefined): Promise<boolean> {
-  const { bounds, context, options: { dryRun }, what } = run;
+  const { bounds, options: { dryRun }, what } = run;
+  const { context } = bounds;
   const name = `warm:${JSON.stringify([match])}`;
   const kept = dryRun ? undefined : await readCursor(context, name, bounds.call);
   let [cursor, behind] = JSON.parse(kept ?? `["${SCAN_START}", null]`) as [string, string | null];
@@ -191,8 +192,7 @@ async function warmMatching(run: Run, match: string | undefined): Promise<boolea
     return done = true;
   } finally {
     const now = done ? undefined : JSON.stringify([cursor, behind]);
-    // of bounds.context: each request of the other one is aborted with the call
-    if (!dryRun && now !== kept) await writeCursor(bounds.context, name, now, bounds.closing);
+    if (!dryRun && now !== kept) await writeCursor(context, name, now, bounds.closing);
   }
 }
 

@@ -8,14 +8,6 @@ import type { ScriptRunner } from "./script.ts";
 /** The options of a call in place of those that a request has. */
 export type Merge = (own?: CallOptions) => CallOptions;
 
-/** A request's own options go before these. */
-export function defaults(given: CallOptions): Merge {
-  return (own = {}) => ({
-    ...given,
-    ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)),
-  });
-}
-
 /** The same connection and scripts, with other options for each request. */
 export function withOptions(
   connection: Connection,

@@ -197,6 +197,25 @@ describe("erase()", () => {
     });
   }
 
+  it("aborted in the middle of its tick lets that end what it has begun: the next call waits for no lease", async () => {
+    await archived({ a: "1", b: "2" });
+    const controller = new AbortController();
+    const { putKey } = archive.datastore;
+    const aborting = stack.store({
+      datastore: {
+        ...archive.datastore,
+        putKey(...args) {
+          controller.abort();
+          return putKey(...args);
+        },
+      },
+    });
+    const { signal } = controller;
+    assertEquals([(await erase(aborting, ["a"], { signal })).done, signal.aborted], [false, true]);
+    const { done, waiting } = await erase(store, ["a"]);
+    assertEquals([done, waiting, (await store.status()).dirty], [true, 0, 0]);
+  });
+
   it("by a pattern among 30,000 names in Redis gets on with each call of few requests, and ends", async () => {
     await archived({ "user:7:a": "one", "user:7:b": "two", other: "another's" });
     for (let i = 0; i < 30_000; i += 5_000) {
@@ -359,6 +378,27 @@ describe("erase()", () => {
         assert(calls > 3, `${calls} calls`);
       });
     }
+  }
+
+  for (const maxSubrequests of [Infinity, 45, 30]) {
+    it(`counts each request and command, those of its ticks too, and makes ${maxSubrequests} requests at most`, async () => {
+      store = stack.store();
+      await archived(Object.fromEntries(names(100).map((key) => [key, `of ${key}`])));
+      await erase(store, ["k:0"]); // sends the scripts
+      const ofArchive = () =>
+        (["PutObject", "GetObject", "DeleteObject", "ListObjectsV2"] as const)
+          .reduce((sum, each) => sum + stack.s3Count(each), 0);
+      for (let calls = 1, done = false; !done; calls++) {
+        assertLessOrEqual(calls, 20, "it does not end");
+        const before = ofArchive();
+        await stack.server.resetCounters();
+        const report = await erase(store, names(30), { maxSubrequests });
+        const made = stack.server.requests + ofArchive() - before;
+        assertEquals([report.subrequests, report.commands], [made, await stack.server.billable()]);
+        assertLessOrEqual(made, maxSubrequests);
+        ({ done } = report);
+      }
+    });
   }
 
   it("changes nothing in a dry run, and says what it would erase", async () => {
