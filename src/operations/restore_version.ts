@@ -79,8 +79,8 @@ const VERSION = /^\d{16}-[0-9a-f]{8,9}$/;
  *
  * It may be repeated: a call that was interrupted has restored the value, or changed nothing.
  *
- * Cost: 3 requests to Redis, 16 billable commands; one request more if the script is new to the server. To the archive:
- * the owner object, the version, and if the key holds a value one question for its present version. If neither the
+ * Cost: 2 requests to Redis, 11 to 13 billable commands; a request and a command more for each of its two scripts that
+ * is new to the server. To the archive: the owner object, the version, and if the key holds a value one question for its present version. If neither the
  * key's record nor an object of its own is this version, the directory of the pack of that name. For a `Date`, or if it
  * was moved, a search as {@linkcode versions} does it.
  *

@@ -75,8 +75,8 @@ export interface SweepOptions extends OperationOptions {
  * for longer than `keepOrphansMs`. A removed key's bytes are gone 48 hours and one sweep after the sweep that first
  * meets its tombstone. Packs of which less than half is needed, or that hold what was removed, are rewritten.
  *
- * Cost: for each 1,000 objects of keys' own a request to the archive and one to Redis of 3 commands; for each pack 2
- * and 1. If versions may go of which the records do not tell, the same once more for all packs; where the archive has
+ * Cost: 3 requests to Redis of 9 commands, and 4 to the archive; for each 1,000 objects of keys' own one to the archive
+ * and one to Redis of 1 command; for each pack 2 and 1. If versions may go of which the records do not tell, the same once more for all packs; where the archive has
  * more than 100,000 removals, again for each 50,000 keys of those that have other versions. A pack that is rewritten
  * takes a request for each MB, a PUT, and a command for each 1,000 keys.
  *

@@ -84,6 +84,18 @@ describe("advise", () => {
     assertEquals([empty.done, empty.exact, empty.keys, empty.prefixes], [true, true, 0, []]);
   });
 
+  it("gives the same answer to two at once", async () => {
+    await set(names(3_000, "a"), 500);
+    await set(names(700, "b"), 3_000);
+    const adviseOnce = async (): Promise<Partial<AdviseReport>> => {
+      const { durationMs: _, ...report } = await advise(stack.store());
+      return report;
+    };
+    const alone = await adviseOnce();
+    assertEquals([alone.done, alone.keys], [true, 3_700]);
+    for (const report of await Promise.all([adviseOnce(), adviseOnce()])) assertEquals(report, alone);
+  });
+
   it("only reads, counts no use of a key, and leaves Tundra's own keys out", async () => {
     const store = stack.store();
     await set(names(50, "a"), 2_000);

@@ -22,7 +22,7 @@ import { parseRecord } from "../../src/scripts/prelude.ts";
 import { objectName, toUrlsafe } from "../../src/base/keys.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
-import { changesNothing } from "../support/operations.ts";
+import { changesNothing, costOf } from "../support/operations.ts";
 import { oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { HOUR_MS } from "../support/times.ts";
@@ -379,6 +379,30 @@ describe("erase()", () => {
       });
     }
   }
+
+  it("costs what it says: for each key three listings and that of its tick, for each pack six reads", async () => {
+    store = stack.store();
+    const OPERATIONS = ["PutObject", "GetObject", "DeleteObject", "ListObjectsV2"] as const;
+    const cost = async (keys: string[]) => {
+      const before = OPERATIONS.map(stack.s3Count);
+      const { redis, billable } = await costOf(stack, () => eraseAll(keys));
+      return [redis, billable, ...OPERATIONS.map((each, i) => stack.s3Count(each) - before[i]!)];
+    };
+    await archived(Object.fromEntries(names(100).map((key) => [key, `of ${key}`])));
+    await cost(["k:0"]); // sends the scripts
+    // the pack, which is rewritten, and that of its tombstone, which then goes
+    assertEquals(await cost(["k:1"]), [19, 74, 2, 9, 2, 9]);
+    assertEquals((await cost(["k:2", "k:3", "k:4"])).slice(0, 2), [19, 80]);
+    const removed = names(4).map((_, i) => `k:${10 + i}`);
+    await store.del(removed);
+    await store.tick();
+    assertEquals((await cost(removed)).slice(0, 2), [13, 36]); // no tick
+    const listed = await cost(["k:20"]);
+    await archived({ "other:1": "in another", "other:2": "pack" });
+    assertEquals(await cost(["k:21"]), listed.map((each, i) => OPERATIONS[i - 2] === "GetObject" ? each + 6 : each));
+    const [, , , , , lists] = await cost(["k:22", "k:23"]);
+    assertEquals(lists, listed[5]! + 4);
+  });
 
   for (const maxSubrequests of [Infinity, 45, 30]) {
     it(`counts each request and command, those of its ticks too, and makes ${maxSubrequests} requests at most`, async () => {

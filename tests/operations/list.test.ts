@@ -129,6 +129,23 @@ describe("list", () => {
     assertEquals(found.sort(), [...keys].sort());
   });
 
+  it("gives the same answer to two at once, of two stores, and of one iterable", async () => {
+    await oneOfEach();
+    await raw("MSET", ...names(1_500).flatMap((key) => [key, "v"]));
+    await store.dirty(names(1_500));
+    const expected = await all();
+    assertEquals(expected.length, 1_507);
+    const listed = list(store);
+    const read = async (keys: AsyncIterable<ListedKey>) => {
+      const found: ListedKey[] = [];
+      for await (const key of keys) found.push(key);
+      return found.sort((a, b) => a.key < b.key ? -1 : 1);
+    };
+    for (const found of await Promise.all([all(), all({}, stack.store()), read(listed), read(listed)])) {
+      assertEquals(found, expected);
+    }
+  });
+
   it("changes nothing, ends when it is told, and can be read twice", async () => {
     await oneOfEach();
     const before = await stack.everything();

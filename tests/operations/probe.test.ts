@@ -68,6 +68,13 @@ describe("probe", () => {
     assert(billed <= 80 && Math.abs(report.commands - billed) <= 3, `${report.commands}, ${billed}`); // unknown ones aside
   });
 
+  it("twice at once finds nothing wrong, and neither removes what the other one tries", async () => {
+    const both = () => Promise.all([probe(stack.store(), SHORT), probe(stack.store(), SHORT), probe(stack.store())]);
+    for (const report of await changesNothing(stack, both)) {
+      assertEquals([failing(report), report.ok, report.done], [[], true, true]);
+    }
+  });
+
   it("does not make an archive count as used, also if it dies in the middle", async () => {
     const onS3 = stack.store();
     const dying = hooked(stack.datastore(), {

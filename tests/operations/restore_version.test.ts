@@ -383,7 +383,7 @@ describe("restoreVersion", () => {
     );
   });
 
-  it("costs 3 requests to Redis, and of the archive the owner, one question and the version", async () => {
+  it("costs 2 requests to Redis, 4 if it knows no script, and of the archive the owner, one question and the version", async () => {
     const store = stack.store();
     const [first] = await archive(store, ["1", "2"]);
     await restoreVersion(store, "k", first!, { to: "copy" });
@@ -392,6 +392,9 @@ describe("restoreVersion", () => {
     const cost = await costOf(stack, async () => report = await restoreVersion(store, "k", first!));
     assertEquals(cost, { redis: 2, billable: 12 });
     assertEquals([stack.s3Count("GetObject") - gets, report!.subrequests, report!.commands], [3, 5, 12]);
+    await store.tick();
+    await stack.raw("SCRIPT", "FLUSH");
+    assertEquals(await costOf(stack, () => restoreVersion(store, "k", first!)), { redis: 4, billable: 14 });
     assertEquals(
       (await tundraError("UNAVAILABLE", () =>
         restoreVersion(store, "k", new Date(), {

@@ -11,7 +11,7 @@ import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { contextOf } from "../../src/core/context.ts";
 import { names, tundraError, versionsIn, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
-import { changesNothing } from "../support/operations.ts";
+import { changesNothing, costOf } from "../support/operations.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { DAY_MS } from "../support/times.ts";
@@ -668,6 +668,25 @@ describe("sweep()", () => {
     assertEquals(await endInSecondPack(end, { maxSubrequests: 50 }), 2);
     const { moved, errors } = await sweepAll();
     assertEquals([moved, errors], [4, []]);
+  });
+
+  it("with nothing to delete costs what it says: for each pack and each 1,000 objects a request to Redis", async () => {
+    const cost = async () => {
+      let report: SweepReport | undefined;
+      const { redis, billable } = await costOf(stack, async () => report = await sweep(store));
+      assertEquals([report!.done, report!.deleted, report!.commands], [true, 0, billable]);
+      return { redis, billable, archive: report!.subrequests - redis };
+    };
+    await cost(); // sends the scripts
+    assertEquals(await cost(), { redis: 3, billable: 9, archive: 4 });
+    for (const days of [20, 19]) {
+      const keys = names(5, `packed ${days}`);
+      const words = await old.pack(days, keys.map((key) => ({ key })));
+      await evicted(Object.fromEntries(keys.map((key, i) => [key, words[i]!])));
+    }
+    assertEquals(await cost(), { redis: 5, billable: 11, archive: 8 });
+    for (const key of names(10, "alone")) await evicted({ [key]: await old.own(5, { key }) });
+    assertEquals(await cost(), { redis: 6, billable: 12, archive: 8 });
   });
 
   it("changes nothing in a dry run, and says what a sweep would do", async () => {
