@@ -1,6 +1,6 @@
 /** rebuild: the index from the archive alone. */
 import { beforeEach, describe, it } from "node:test";
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import process from "node:process";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { TundraError, type TundraStore } from "../../mod.ts";
