@@ -219,7 +219,7 @@ async function verifyParts(run: VerifyRun): Promise<boolean> {
   const { position } = run;
   if (position.part === "objects") {
     if (!await verifyObjects(run)) return false;
-    Object.assign(position, { part: "records", page: "", after: "", offset: 0 });
+    Object.assign(position, { part: "records", page: "", after: "", pack: "", offset: 0 });
   }
   return await verifyRecords(run);
 }

@@ -29,7 +29,8 @@ export async function verifyObjects(run: VerifyRun): Promise<boolean> {
     if (!mayGoOn(run, 1)) return false;
     const page = await bounds.counted((call) => datastore.listKeys!(`${tqname}/`, position.page || undefined, call))
       .catch((thrown) => {
-        if (!asTundraError(thrown, "list objects").retryable) position.page = ""; // it may not know its cursor any more
+        // it may not know its cursor any more: the next call begins anew
+        if (!asTundraError(thrown, "list objects").retryable) position.page = "";
         throw thrown;
       });
     const packs = new Set(packsIn(bounds.context, page.names).map((pack) => `${tqname}/~packs/${pack}`));
@@ -45,10 +46,10 @@ export async function verifyObjects(run: VerifyRun): Promise<boolean> {
         if (!await verifyPack(run, group[0]!)) return false;
       } else if (!await verifyOwn(run, group)) return false;
       waiting.splice(0, group.length);
-      Object.assign(position, { after: group.at(-1)!, offset: 0 });
+      Object.assign(position, { after: group.at(-1)!, pack: "", offset: 0 });
       bounds.progress(run.checked);
     }
-    Object.assign(position, { page: page.cursor ?? "", after: "", offset: 0 });
+    Object.assign(position, { page: page.cursor ?? "", after: "", pack: "", offset: 0 });
     if (page.cursor === undefined) return true;
   }
 }
@@ -91,6 +92,7 @@ async function verifyPack(run: VerifyRun, name: string): Promise<boolean> {
     run.damaged.push({ key: "", code, version: pack, object: name, current: false, repaired: false, message });
     return true;
   }
+  if (position.pack !== name) Object.assign(position, { pack: name, offset: 0 });
   let waiting = entries.filter(({ offset }) => offset >= position.offset).sort((a, b) => a.offset - b.offset);
   while (waiting.length > 0) {
     if (!mayGoOn(run, GROUP_REQUESTS)) return false;

@@ -58,7 +58,8 @@ export interface VerifyPosition {
   page: string;
   /** The last name of that page that was dealt with, or "=" and the last key; "" for none. */
   after: string;
-  /** Blocks of the next pack that were read: those before this offset. */
+  /** A pack, and its blocks that were read: those before this offset. It may be gone in the next call. */
+  pack: string;
   offset: number;
   /** Damaged objects of whose keys only the records tell: packs, and objects whose names are shortened or hidden. */
   unread: Record<string, DamageCode>;
@@ -132,7 +133,7 @@ export function cursorName(share: number, seed: number | undefined, repair: bool
 /** The beginning. */
 export function startOf(share: number, seed: number | undefined): VerifyPosition {
   const drawn = seed ?? Math.floor(random() * 2 ** 32);
-  return { part: "objects", page: "", after: "", offset: 0, unread: {}, share, seed: drawn };
+  return { part: "objects", page: "", after: "", pack: "", offset: 0, unread: {}, share, seed: drawn };
 }
 
 /** Goes to the position that a call before has left, if there is one. */

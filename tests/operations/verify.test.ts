@@ -280,6 +280,24 @@ describe("verify", () => {
     }
   });
 
+  it("reads all blocks of the next pack if the one that a bound has interrupted is gone in the next call", async () => {
+    const store = stack.store({ freezer: null });
+    const random = seededRandom("a pack goes");
+    const noise = Array.from({ length: 20_000 }, () => random.int(36).toString(36)).join(""); // Redis shrinks other text
+    const texts = (some: string[]) => archived(store, some, noise);
+    await texts(names(10, "a"));
+    const [first] = packs();
+    await texts(names(10, "b"));
+    const second = packs().find((name) => name !== first)!;
+    flip(second, 500); // in its first block
+    const report = await verify(store, { maxKeys: 5 });
+    assertEquals([report.done, report.damaged], [false, []]);
+    objects().delete(first!); // a sweep has deleted it: what lived in it is elsewhere
+    await stack.raw("DEL", ...names(10, "a").map((key) => `tundra:default:rec:${key}`));
+    const rest = await whole(store);
+    assertEquals([rest.checked, rest.damaged.map(({ key }) => key)], [10, ["b:0"]]);
+  });
+
   it("draws a share by its seed: the same objects each time, others for another seed", async () => {
     const store = stack.store({ packBytes: 0 });
     await archived(store, names(60));
