@@ -30,7 +30,7 @@ export async function verifyObjects(run: VerifyRun): Promise<boolean> {
     const page = await bounds.counted((call) => datastore.listKeys!(`${tqname}/`, position.page || undefined, call))
       .catch((thrown) => {
         // it may not know its cursor any more: the next call begins anew
-        if (!asTundraError(thrown, "list objects").retryable) position.page = "";
+        if (!asTundraError(thrown, "list objects").retryable) position.page = run.answeredAt.page = "";
         throw thrown;
       });
     const packs = new Set(packsIn(bounds.context, page.names).map((pack) => `${tqname}/~packs/${pack}`));

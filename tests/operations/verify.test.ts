@@ -6,6 +6,7 @@ import { freezeRecord } from "../../src/archive/record.ts";
 import { type DamagedVersion, verify, type VerifyOptions, type VerifyReport } from "../../src/operations/mod.ts";
 import { BUCKET, isOwner, isPack, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { seededRandom } from "../support/random.ts";
+import { smallPages } from "../support/small_pages.ts";
 import { allThatIsThere, changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
 const LONG = "long ".repeat(60);
@@ -296,6 +297,24 @@ describe("verify", () => {
     await stack.raw("DEL", ...names(10, "a").map((key) => `tundra:default:rec:${key}`));
     const rest = await whole(store);
     assertEquals([rest.checked, rest.damaged.map(({ key }) => key)], [10, ["b:0"]]);
+  });
+
+  it("begins its listing anew in the call after one in which the archive did not know its cursor", async () => {
+    await archived(stack.store({ packBytes: 0 }), names(20));
+    flip(await ownName("k:9"), 60);
+    const { datastore, move } = smallPages(stack.datastore(), 5);
+    const store = stack.store({ datastore });
+    assertEquals((await verify(store, { maxKeys: 7 })).done, false);
+    move();
+    await tundraError("UNAVAILABLE", () => verify(store));
+    const { done, damaged } = await verify(store);
+    assertEquals([done, damaged.map(({ key }) => key)], [true, ["k:9"]]);
+    const ticking = () => store.tick({ verifyKeys: 13, maxSubrequests: 50 });
+    await ticking();
+    move();
+    const codes: string[] = [];
+    for (let i = 0; i < 4; i++) codes.push(...(await ticking()).errors.map(({ key, code }) => `${key} ${code}`));
+    assertEquals(codes.filter((each) => each === " UNAVAILABLE").length, 1);
   });
 
   it("draws a share by its seed: the same objects each time, others for another seed", async () => {
