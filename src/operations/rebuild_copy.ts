@@ -7,7 +7,7 @@ import { formerPrefix, isLarge, packPrefix } from "../base/keys.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { Bounds } from "./bounds.ts";
-import { passedOver, type Position, type Quota, type Step } from "./rebuild_walk.ts";
+import { listed, passedOver, type Position, type Quota, type Step } from "./rebuild_walk.ts";
 
 /** Objects in memory at once; two requests for each. */
 const AT_ONCE = 4;
@@ -30,7 +30,7 @@ export async function* copyArchive(copy: Copy, from: Position): AsyncGenerator<S
   const { bounds, source, quota } = copy;
   const { tqname } = bounds.context;
   for (let at = from; quota.left > 0 && bounds.mayBegin(STEP_REQUESTS + 1);) {
-    const { names, cursor } = await bounds.counted((call) => source.listKeys!(`${tqname}/`, at.page, call));
+    const { names, cursor } = yield* listed({ bounds }, source, at);
     const left = names.filter((name) => name > (at.after ?? "") && belongsInCopy(tqname, name));
     const end: Position = cursor === undefined ? { stage: "walk" } : { stage: "copy", page: cursor };
     do {

@@ -74,8 +74,10 @@ async function advance(run: RebuildRun, begun: RebuildState): Promise<RebuildSta
     came = false;
     const position: Position = JSON.parse(state.at);
     const again = position.stage === "copy" ? "" : textOf(WALK);
-    for await (const { found, objects, packs, copied, damaged, next } of stepsFrom(run, position)) {
-      const step = { id, at: state.at, next: textOf(next), again, adds: { objects, packs, copied } };
+    for await (const { found, objects, packs, copied, damaged, next, anew } of stepsFrom(run, position)) {
+      const { counts } = state;
+      const adds = anew ? { objects: -counts.objects, packs: -counts.packs, copied } : { objects, packs, copied };
+      const step = { id, at: state.at, next: textOf(next), again, adds };
       const raised = await raise(context.index, step, found, call);
       state = raised;
       if (raised.id !== id) break;

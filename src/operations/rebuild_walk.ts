@@ -9,6 +9,7 @@ import { goneOf, keyOfObject, newestOf, packName, versionMicros } from "../base/
 import type { Context } from "../core/context.ts";
 import { isShortened, learnKey } from "../core/learn_key.ts";
 import { packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
+import type { Datastore } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { ArchivedKey } from "../scripts/raise.ts";
 import type { Bounds } from "./bounds.ts";
@@ -34,6 +35,8 @@ export interface Step {
   next: Position;
   /** Errors of what could not be read, and was passed over. */
   damaged: TundraError[];
+  /** `true`: it goes back to the beginning of its stage, and counts objects and packs from 0. */
+  anew?: boolean;
 }
 
 /** The objects that a walk reads, and its bounds. */
@@ -68,9 +71,7 @@ const NOTHING: Omit<Step, "next"> = { found: [], objects: 0, packs: 0, copied: 0
 export async function* walkArchive(walk: Walk, from: Position): AsyncGenerator<Step, void, void> {
   const { bounds, context } = walk;
   for (let at = from; mayGoOn(walk);) {
-    const { names, cursor } = await bounds.counted((call) =>
-      context.datastore.listKeys!(`${context.tqname}/`, at.page, call)
-    );
+    const { names, cursor } = yield* listed(walk, context.datastore, at);
     const end: Position = cursor === undefined ? { stage: "end" } : { stage: "walk", page: cursor };
     const steps = pageSteps(walk, names.filter((name) => name > (at.after ?? "")), at);
     let last: Step = { ...NOTHING, next: at };
@@ -83,6 +84,24 @@ export async function* walkArchive(walk: Walk, from: Position): AsyncGenerator<S
     if (isWhole || last.next !== at) yield isWhole ? { ...last, next: end } : last;
     if (!isWhole || end.stage === "end") return;
     at = end;
+  }
+}
+
+/**
+ * A page of all that is under the store's tqname. If the datastore may not know its cursor any more, as after a move to
+ * another bucket, it goes back to the first page, for the next call, and throws.
+ */
+export async function* listed(
+  { bounds }: Pick<Walk, "bounds">,
+  datastore: Datastore,
+  { stage, page }: Position,
+): AsyncGenerator<Step, { names: string[]; cursor?: string }, void> {
+  try {
+    return await bounds.counted((call) => datastore.listKeys!(`${bounds.context.tqname}/`, page, call));
+  } catch (thrown) {
+    const isFinal = !asTundraError(thrown, "list objects").retryable;
+    if (page !== undefined && isFinal) yield { ...NOTHING, next: { stage }, anew: true };
+    throw thrown;
   }
 }
 

@@ -23,6 +23,7 @@ import {
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
 import { assertBetween } from "../support/index.ts";
 import { changesNothing } from "../support/operations.ts";
+import { smallPages } from "../support/small_pages.ts";
 import { withStack } from "../support/stack.ts";
 import { archiveOf, type Fault, faulty, indexOf, type LostIndex, smallPacks, worthNow } from "./lost_index.ts";
 
@@ -135,6 +136,22 @@ describe("rebuild, after FLUSHDB", () => {
     await stack.raw("FLUSHDB");
     const plan = await changesNothing(stack, () => rebuild(store, { maxKeys: 7, dryRun: true }), archive.objects);
     assertEquals([plan.done, plan.keys > 0 && plan.keys <= 7], [false, true]);
+  });
+
+  it("begins its listing anew in the call after one in which the archive did not know its cursor", async () => {
+    const whole = await rebuild(store);
+    const index = await indexOf(stack);
+    await stack.raw("FLUSHDB");
+    const { datastore, move } = smallPages(archive.datastore, 10);
+    const moved = smallPacks(stack, datastore);
+    let part = await rebuild(moved, { maxKeys: 150 });
+    while (part.packs === 0) part = await rebuild(moved, { maxKeys: 150 });
+    assertEquals(part.done, false);
+    move();
+    await assertRejects(() => rebuild(moved), TundraError, "400 InvalidArgument");
+    const { done, keys, objects, packs } = await untilDone(moved);
+    assertEquals([done, keys, objects, packs], [true, whole.keys, whole.objects, whole.packs]);
+    assertEquals(await indexOf(stack), index);
   });
 
   it("changes nothing once the index is whole, nor if the archive was never used", async () => {

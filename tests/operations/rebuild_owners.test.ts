@@ -8,6 +8,7 @@ import { contextOf } from "../../src/core/context.ts";
 import { moveIndex, rebuild, type RebuildOptions } from "../../src/operations/mod.ts";
 import { changesNothing } from "../support/operations.ts";
 import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { smallPages } from "../support/small_pages.ts";
 import { type Stack, withStack } from "../support/stack.ts";
 import { archiveOf, faulty, indexOf, type LostIndex, smallPacks, worthNow } from "./lost_index.ts";
 
@@ -199,6 +200,18 @@ describe("rebuild, from another archive", () => {
       ({ done, copied } = report);
     }
     assertEquals(copied, source.names().length);
+    assertEquals(await worthNow(staging, store, lost.worth.keys()), lost.worth);
+  });
+
+  it("goes through it once more, and copies what is left, after it did not know its cursor", async () => {
+    const own = memoryDatastore();
+    const store = smallPacks(staging, own);
+    const { datastore: from, move } = smallPages(source.datastore, 4);
+    assertEquals((await rebuild(store, { from, maxKeys: 10 })).copied, 10);
+    move();
+    await refused(() => rebuild(store, { from }), "UNAVAILABLE", /400 InvalidArgument/);
+    const { done, copied } = await rebuild(store, { from });
+    assertEquals([done, copied], [true, source.names().length]);
     assertEquals(await worthNow(staging, store, lost.worth.keys()), lost.worth);
   });
 
