@@ -82,7 +82,8 @@ export interface EraseReport extends OperationReport {
  * Erases keys, for a person's right to be forgotten: `del`, also of keys that no tick has seen, then every version,
  * orphan and tombstone in the archive, in whichever object it lies. Packs that hold some are rewritten and deleted at
  * once. Then it lists what is left, and reads all directories: the proof. A key that was written meanwhile is removed
- * once more. Call it again until `done`, as long as `failed` is 0: what it reports as failed takes a person.
+ * once more. Call it again until `done`, as long as `failed` is 0: what it reports as failed takes a person. A proof that
+ * takes more than 12 hours begins anew.
  *
  * It does not wait 48 hours, as sweeps do. So if Redis goes back to before it, erased keys are `LOST` instead of absent,
  * and `ensureKs` looks up other keys of those packs in younger ones. A versioned bucket keeps what is deleted.

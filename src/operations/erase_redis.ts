@@ -12,7 +12,9 @@ import { type KeyState, readState } from "../scripts/read_state.ts";
 import { scan, SCAN_START } from "../scripts/scan.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
-import { anew, begin, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
+import { anew, begin, type EraseRun, type EraseState, mayGoOn, STATE_MS } from "./erase_run.ts";
+import { indexWent } from "./owned_index.ts";
+import { recordsNow } from "./records_now.ts";
 
 const WHAT = "erase keys";
 /** Listed keys that are dealt with together. */
@@ -79,10 +81,11 @@ export async function archiveRemovals(run: EraseRun, state: EraseState): Promise
 
 /**
  * Looks into Redis once more: a key that was written meanwhile may not be in the archive yet, or be removed again and
- * lie where the proof had looked before; `false` if there is one, or a bound was reached.
+ * lie where the proof had looked before; `false` if there is one, or a bound was reached, or the proof has taken so long
+ * that the record of such a key may be gone.
  */
 export async function proveKeys(run: EraseRun, state: EraseState): Promise<boolean> {
-  return await forChosen(run, state, async (keys, unreadable) => {
+  const isAtEnd = await forChosen(run, state, async (keys, unreadable) => {
     if (unreadable.length > 0) return anew(state);
     const { states } = await readState(run.context.index, keys, run.bounds.call);
     const wasWritten = ({ exists, record: text }: KeyState) => {
@@ -91,6 +94,9 @@ export async function proveKeys(run: EraseRun, state: EraseState): Promise<boole
     };
     return states.some(wasWritten) ? anew(state) : true;
   });
+  if (!isAtEnd) return false;
+  await recordsNow(run, [], indexWent); // for Redis' clock
+  return run.clockUs > state.provedUs + 1_000 * STATE_MS ? anew(state) : true;
 }
 
 /** Tells if a record says that the key was removed, and that this is archived. */

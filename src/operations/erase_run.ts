@@ -84,8 +84,11 @@ export interface ErasureProof {
   packs: number;
 }
 
-/** A state is kept for so long, ms: after a day the record of a key that was removed meanwhile is gone. */
-const STATE_MS = 12 * 60 * 60 * 1000;
+/**
+ * A state is kept for so long, and a proof may take so long, ms: after a day the record of a key that was removed
+ * meanwhile is gone.
+ */
+export const STATE_MS = 12 * 60 * 60 * 1000;
 
 /** The beginning of a step. */
 export function begin(
