@@ -16,7 +16,15 @@ import { recordsNow } from "../operations/records_now.ts";
 import { untilBound } from "../operations/until_bound.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
 import type { TundraStore } from "../store_interface.ts";
-import { freshState, moveRest, rotateOwn, rotatePacks, rotateRun, type RotateState } from "./rotate_walk.ts";
+import {
+  freshState,
+  moveRest,
+  rotateOwn,
+  rotatePacks,
+  type RotateRun,
+  rotateRun,
+  type RotateState,
+} from "./rotate_walk.ts";
 import { encryptionOf } from "./units.ts";
 
 /** Options of {@linkcode rotate}. */
@@ -96,33 +104,40 @@ async function rotateWith(context: Context, options: RotateOptions): Promise<Rot
   if (context.lookInArchive) throw refused("the store must not have lookInArchive, as it makes no packs: it has");
   const errors = keyErrors();
   const report = { moved: 0 };
-  const owned = await ownedIndex(bounds);
-  const end = (done: boolean, objects = 0): RotateReport => ({
-    ...bounds.report(done),
-    ...{ objects, ...report },
-    ...errors.report(),
-  });
-  if (owned === undefined) return end(true);
-  const run = rotateRun({ context, bounds, id: owned.id, dryRun, report, parts, errors, maxObjects });
-  await recordsNow(run, [], indexWent); // for Redis' clock
-  const state = freshState(run);
-  const cursor = dryRun ? undefined : await readCursor(context, CURSOR, bounds.call);
-  const last: RotateState | undefined = cursor === undefined ? undefined : JSON.parse(cursor);
-  // JSON has no undefined: a listing at its end
-  if (last?.current === state.current) Object.assign(state, { own: undefined }, last);
-  run.note(state);
   const keep = async (text: string | undefined) => {
     if (!dryRun) await writeCursor(context, CURSOR, text, bounds.closing);
   };
+  let run: RotateRun | undefined;
+  let state: RotateState | undefined;
   try {
-    const done = await untilBound(bounds, async () => await rotateOwn(run, state) && await rotatePacks(run, state));
-    await moveRest(run);
-    run.note(state);
-    await keep(done ? undefined : run.noted);
-    return end(done, run.looked);
+    const done = await untilBound(bounds, async () => {
+      const owned = await ownedIndex(bounds);
+      if (owned === undefined) return true; // a new store
+      const begun = rotateRun({ context, bounds, id: owned.id, dryRun, report, parts, errors, maxObjects });
+      await recordsNow(begun, [], indexWent); // for Redis' clock
+      state = await rotateState(begun);
+      begun.note(state);
+      run = begun;
+      return await rotateOwn(run, state) && await rotatePacks(run, state);
+    });
+    if (run !== undefined) {
+      await moveRest(run);
+      run.note(state!);
+      await keep(done ? undefined : run.noted);
+    }
+    return { ...bounds.report(done), objects: run?.looked ?? 0, ...report, ...errors.report() };
   } catch (thrown) {
-    // the datastore may not know its cursor any more: the next call begins anew, and skips what was moved
-    await keep(asTundraError(thrown, WHAT).retryable ? run.noted : undefined).catch(() => {});
+    // the datastore may not know its cursor any more: the next call begins anew
+    if (run) await keep(asTundraError(thrown, WHAT).retryable ? run.noted : undefined).catch(() => {});
     throw thrown;
   }
+}
+
+/** The state of a call that a bound has interrupted, if it rotates to the same key; or a new one. */
+async function rotateState(run: RotateRun): Promise<RotateState> {
+  const state = freshState(run);
+  const cursor = run.dryRun ? undefined : await readCursor(run.context, CURSOR, run.bounds.call);
+  const last: RotateState | undefined = cursor === undefined ? undefined : JSON.parse(cursor);
+  // JSON has no undefined: a listing at its end
+  return last?.current === state.current ? Object.assign(state, { own: undefined }, last) : state;
 }

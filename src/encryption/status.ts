@@ -78,17 +78,21 @@ async function statusWith(context: Context, options: OperationOptions): Promise<
   }
   const counts: Counts = { page: "", after: "", ids: Object.create(null), plain: 0, failed: 0 };
   const errors = keyErrors();
-  const owned = await ownedIndex(bounds);
-  if (owned === undefined) return { ...bounds.report(true), ...reportOf(counts, errors) };
-  const { ids, ...rest } = JSON.parse(await readCursor(context, CURSOR, bounds.call) ?? "{}") as Partial<Counts>;
-  Object.assign(counts, rest);
-  Object.assign(counts.ids, ids);
-  const done = await untilBound(bounds, () => countAll(bounds, counts, errors)).catch(async (thrown) => {
+  let begun = false;
+  const done = await untilBound(bounds, async () => {
+    if (await ownedIndex(bounds) === undefined) return true; // a new store
+    const { ids, ...rest } = JSON.parse(await readCursor(context, CURSOR, bounds.call) ?? "{}") as Partial<Counts>;
+    Object.assign(counts, rest);
+    Object.assign(counts.ids, ids);
+    begun = true;
+    return await countAll(bounds, counts, errors);
+  }).catch(async (thrown) => {
     // the datastore may not know its cursor any more: the next call begins anew
-    if (!asTundraError(thrown, WHAT).retryable) await writeCursor(context, CURSOR, undefined, bounds.closing);
+    const isFinal = !asTundraError(thrown, WHAT).retryable;
+    if (begun && isFinal) await writeCursor(context, CURSOR, undefined, bounds.closing);
     throw thrown;
   });
-  await writeCursor(context, CURSOR, done ? undefined : JSON.stringify(counts), bounds.closing);
+  if (begun) await writeCursor(context, CURSOR, done ? undefined : JSON.stringify(counts), bounds.closing);
   return { ...bounds.report(done), ...reportOf(counts, errors) };
 }
 

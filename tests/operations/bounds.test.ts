@@ -2,6 +2,7 @@
 import { before, describe, it } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { TundraStore } from "../../mod.ts";
+import { rotate, status } from "../../src/encryption/mod.ts";
 import {
   activity,
   adopt,
@@ -20,6 +21,7 @@ import {
   versions,
   warm,
 } from "../../src/operations/mod.ts";
+import { encrypted, masterKey } from "../support/encryption.ts";
 import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing } from "../support/operations.ts";
 
@@ -30,6 +32,7 @@ describe("an operation that was aborted before it began", () => {
   const stack = withArchive();
   let sent = 0;
   let store: TundraStore;
+  let encrypting: TundraStore;
   before(async () => {
     await stack.flush();
     const datastore = Object.entries(stack.datastore()).map(([name, value]) => [
@@ -42,6 +45,10 @@ describe("an operation that was aborted before it began", () => {
         : value,
     ]);
     store = stack.store({ datastore: Object.fromEntries(datastore) });
+    encrypting = stack.store({
+      datastore: Object.fromEntries(datastore),
+      freezer: encrypted({ keys: { a: masterKey(1) } }),
+    });
     await stack.raw("MSET", ...names(10).flatMap((key) => [key, "v"]));
     await store.dirty(names(10));
     await store.tick();
@@ -66,6 +73,8 @@ describe("an operation that was aborted before it began", () => {
     advise: () => advise(store, OPTIONS),
     probe: () => probe(store, OPTIONS),
     rebuild: () => rebuild(store, OPTIONS),
+    rotate: () => rotate(encrypting, OPTIONS),
+    "status of encryption": () => status(encrypting, OPTIONS),
     "rebuild, dryRun": () => rebuild(store, { ...OPTIONS, dryRun: true }),
     verify: () => verify(store, OPTIONS),
     "verify, dryRun": () => verify(store, { ...OPTIONS, dryRun: true }),
