@@ -12,6 +12,7 @@ import { type KeyError, type KeyErrors, keyErrors } from "../operations/key_erro
 import { ownedIndex } from "../operations/owned_index.ts";
 import { untilBound } from "../operations/until_bound.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
+import { readIndex } from "../scripts/read_index.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encryptionOf, isOwnObject, noUnit, ownIds, packUnits, type UnitId } from "./units.ts";
 
@@ -28,6 +29,9 @@ export interface EncryptionStatus extends OperationReport {
 }
 
 interface Counts {
+  /** The present key, and Redis' time, microseconds, when the count began. */
+  current: string;
+  sinceUs: number;
   /** The cursor of the listing's page, and the last object of it that was counted. */
   page: string;
   after: string;
@@ -38,13 +42,19 @@ interface Counts {
 
 const WHAT = "count objects by their key ids";
 const CURSOR = "encryption-status";
+/** A count may take so long, ms: what comes into the archive meanwhile may be missing in it. */
+const COUNT_MS = 12 * 60 * 60 * 1000;
 const WAVE = 100;
 /** Requests of a pack: its head, its directory, and some for its blocks. */
 const PACK_REQUESTS = 4;
 
 /**
  * Counts objects by the ids of the keys that have encrypted them. Call it again until `done`: a count that a bound has
- * interrupted goes on where it ended. It decrypts no value; of packs it decrypts the directories.
+ * interrupted goes on where it ended, unless it began over 12 hours before, or with another `current`. It decrypts no
+ * value; of packs it decrypts the directories.
+ *
+ * What comes into the archive while it counts may be missing. So before you forget a key, be sure that no process used
+ * it for new values since the count began: of a key that `keyFor` has answered, wait 12 hours.
  *
  * An object counts once for each id under which it holds something: a pack with values of several tenants counts for
  * each of them. What a sweep keeps between two calls does not count: it is done again without it.
@@ -71,19 +81,23 @@ export async function status(store: TundraStore, options: OperationOptions = {})
 }
 
 async function statusWith(context: Context, options: OperationOptions): Promise<EncryptionStatus> {
-  encryptionOf(WHAT, context);
+  const current = encryptionOf(WHAT, context).idFor();
   const bounds = beginOperation(WHAT, context, options, []);
   if (!context.datastore.listKeys) {
     throw new TundraError("UNSUPPORTED", `Cannot ${WHAT} as the datastore must be able to list: it is not`);
   }
-  const counts: Counts = { page: "", after: "", ids: Object.create(null), plain: 0, failed: 0 };
+  const counts: Counts = { current, sinceUs: 0, page: "", after: "", ids: Object.create(null), plain: 0, failed: 0 };
   const errors = keyErrors();
   let begun = false;
   const done = await untilBound(bounds, async () => {
     if (await ownedIndex(bounds) === undefined) return true; // a new store
     const { ids, ...rest } = JSON.parse(await readCursor(context, CURSOR, bounds.call) ?? "{}") as Partial<Counts>;
-    Object.assign(counts, rest);
-    Object.assign(counts.ids, ids);
+    const { nowUs } = await readIndex(context.index, [], bounds.call);
+    const { current: of, sinceUs = 0 } = rest;
+    if (of === current && nowUs < sinceUs + 1_000 * COUNT_MS) {
+      Object.assign(counts, rest);
+      Object.assign(counts.ids, ids);
+    } else counts.sinceUs = nowUs;
     begun = true;
     return await countAll(bounds, counts, errors);
   }).catch(async (thrown) => {
@@ -92,7 +106,8 @@ async function statusWith(context: Context, options: OperationOptions): Promise<
     if (begun && isFinal) await writeCursor(context, CURSOR, undefined, bounds.closing);
     throw thrown;
   });
-  if (begun) await writeCursor(context, CURSOR, done ? undefined : JSON.stringify(counts), bounds.closing);
+  const next = done ? undefined : JSON.stringify(counts);
+  if (begun) await writeCursor(context, CURSOR, next, bounds.closing, COUNT_MS);
   return { ...bounds.report(done), ...reportOf(counts, errors) };
 }
 

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "@
 import { deflateFreezer, type Freezer, type TundraStore } from "../../mod.ts";
 import { aesGcmFreezer, rotate, type RotateOptions, type RotateReport, status } from "../../src/encryption/mod.ts";
 import { sweep, versions } from "../../src/operations/mod.ts";
+import { storeOnModel } from "../model/redis/store.ts";
 import { encrypted, masterKey } from "../support/encryption.ts";
 import { names, type StoreOptions, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
@@ -12,6 +13,7 @@ import { changesNothing } from "../support/operations.ts";
 import { oldArchive } from "../support/old_archive.ts";
 import { entriesOfPack, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { telling } from "../support/telling.ts";
+import { HOUR_US } from "../support/times.ts";
 
 const KEYS = { a: masterKey(1), b: masterKey(2) };
 
@@ -272,6 +274,48 @@ describe("rotate()", () => {
     const report = await status(blind);
     assertEquals([report.done, report.failed > 1, report.errors.length > 1], [true, true, true]);
     assertEquals(new Set(report.errors.map(({ code }) => code)), new Set(["CORRUPT", "UNSUPPORTED"]));
+  });
+
+  describe("a count that a bound has interrupted", () => {
+    const memory = () => {
+      const { open, pass } = storeOnModel(archive.datastore);
+      return { store: open({ freezer: encrypted({ keys: KEYS }), packBytes: 0 }), open, pass };
+    };
+    const put = async (store: TundraStore, some: string[], value: string) => {
+      await store.redis.mset(Object.fromEntries(some.map((key) => [key, value])));
+      await store.dirty(some);
+      while (!(await store.tick()).done);
+    };
+    const counted = async (store: TundraStore) => {
+      for (let calls = 1;; calls++) {
+        assertLessOrEqual(calls, 100, "it does not end");
+        const report = await status(store, { maxSubrequests: 40 });
+        if (report.done) return { ...report.ids };
+      }
+    };
+    const [first, ...others] = names(60);
+
+    it("begins anew half a day after its beginning, however often it was called: what came since does not count", async () => {
+      const { store, pass, open } = memory();
+      await put(store, [first!, ...others], "one");
+      for (const hours of [0, 5, 5]) {
+        pass(hours * HOUR_US);
+        assertEquals((await status(store, { maxSubrequests: 12 })).done, false);
+      }
+      const keyFor = (key: string) => key === first ? "b" : "a"; // of one tenant, which then has another key
+      await put(open({ freezer: encrypted({ keys: KEYS, keyFor }), packBytes: 0 }), [first!], "two");
+      pass(3 * HOUR_US);
+      assertEquals(await counted(store), { a: 60, b: 1 });
+    });
+
+    it("begins anew if the present key is another one by then", async () => {
+      const { store, open } = memory();
+      await put(store, [first!, ...others], "one");
+      assertEquals((await status(store, { maxSubrequests: 12 })).done, false);
+      const rotated = open({ freezer: encrypted({ keys: KEYS, current: "b" }), packBytes: 0 });
+      await put(rotated, [first!], "two");
+      assertEquals(await counted(rotated), { a: 60, b: 1 });
+    });
   });
 
   it("refuses a store without encryption, with another freezer behind it, with lookInArchive, and a lost index", async () => {
