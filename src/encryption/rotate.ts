@@ -64,7 +64,8 @@ const BOUNDS = { least: 30, closing: 8 };
  * Freezes anew, under the key that is theirs now, what records name and another key has encrypted, or none. Give every
  * process the new `current` first, then call it until `done`, then sweep on; an old key may go once `status()` no longer
  * counts its id. `done` speaks of what was archived before the first of these calls; `status()` of all. Call it again at
- * any time: it moves only what must be.
+ * any time: it moves only what must be. With another `current` an interrupted rotation begins anew; if `keyFor` answers
+ * other ids, it goes on: call it until `done` once more.
  *
  * It deletes nothing. Versions that it has moved stay in their old places as well until a sweep deletes these, 48 hours
  * and `keepMs` later. Versions that no record names, such as older ones, and tombstones are not moved, so that no
