@@ -84,14 +84,15 @@ function mayGoOn({ bounds, looked, maxObjects, mover }: RotateRun): boolean {
 /** Goes through objects of keys' own; `false` if a bound was reached. */
 export async function rotateOwn(run: RotateRun, state: RotateState): Promise<boolean> {
   const { bounds } = run;
+  const versionRequests = run.context.datastore.fetchRanges ? OBJECT_REQUESTS : 5; // a pack of its own: a PUT, its record, a deletion
   while (state.own !== undefined) {
     if (!mayGoOn(run)) return false;
-    const mostRead = Math.floor((bounds.requestsLeft() - REQUESTS) / (1 + OBJECT_REQUESTS));
+    const mostRead = Math.floor((bounds.requestsLeft() - REQUESTS) / (1 + versionRequests));
     const { versions, next } = await ownPage(bounds, state.own, mostRead);
     const waiting = versions.filter(({ name, ver }) => name > state.after && versionMicros(ver) < state.sinceUs);
     while (waiting.length > 0) {
       if (!mayGoOn(run)) return false;
-      const left = Math.max(1, Math.floor((bounds.requestsLeft() - REQUESTS) / OBJECT_REQUESTS));
+      const left = Math.max(1, Math.floor((bounds.requestsLeft() - REQUESTS) / versionRequests));
       const some = waiting.splice(0, Math.min(WAVE, left, run.maxObjects - run.looked));
       await rotateSome(run, some);
       run.looked += some.length;

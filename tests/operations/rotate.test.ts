@@ -2,7 +2,13 @@
 import { beforeEach, describe, it } from "node:test";
 import process from "node:process";
 import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "@std/assert";
-import { deflateFreezer, type Freezer, type TundraStore } from "../../mod.ts";
+import {
+  type Datastore,
+  type DatastoreCallOptions,
+  deflateFreezer,
+  type Freezer,
+  type TundraStore,
+} from "../../mod.ts";
 import { aesGcmFreezer, rotate, type RotateOptions, type RotateReport, status } from "../../src/encryption/mod.ts";
 import { sweep, versions } from "../../src/operations/mod.ts";
 import { storeOnModel } from "../model/redis/store.ts";
@@ -265,6 +271,36 @@ describe("rotate()", () => {
     assertEquals((await rotateAll(store)).moved, keys.length);
     assertEquals(archive.packs().length, keys.length);
     await assertBack(open(encrypted({ keys: { b: masterKey(2) }, current: "b" }), { datastore, packBytes: 0 }));
+  });
+
+  it("without ranges sends no more requests than a call may", async () => {
+    let sent = 0;
+    const { putKey, fetchKeys, deleteKeys, listKeys } = archive.datastore;
+    const tell = (requests: number, options?: DatastoreCallOptions) => {
+      for (let i = 0; i < requests; i++) {
+        options?.onRequest?.();
+        sent++;
+      }
+    };
+    const datastore: Datastore = {
+      putKey: (...args) => (tell(1, args[2]), putKey(...args)),
+      fetchKeys: (...args) => (tell(args[0].length, args[1]), fetchKeys(...args)),
+      deleteKeys: (...args) => (tell(1, args[1]), deleteKeys(...args)),
+      listKeys: (...args) => (tell(1, args[2]), listKeys(...args)),
+    };
+    const some = names(100);
+    await fill(before({ datastore, packBytes: 0 }), some);
+    const store = after({ datastore, packBytes: 0 });
+    for (const maxSubrequests of [30, 50, 100]) {
+      await stack.server.resetCounters();
+      sent = 0;
+      const { subrequests, moved } = await rotate(store, { maxSubrequests });
+      assertEquals(subrequests, sent + stack.server.requests);
+      assertLessOrEqual(subrequests, maxSubrequests);
+      assertEquals(moved > 0, true);
+    }
+    await rotateAll(store, { maxSubrequests: 100 });
+    assertEquals((await rotate(store)).moved, 0);
   });
 
   it("counts what cannot be read as failed: then no key may go", async () => {
