@@ -71,9 +71,9 @@ export interface EraseReport extends OperationReport {
   /**
    * At most 100 of them: `CONFLICT` for keys that were written meanwhile, `BAD_ARGUMENT` for keys that match and are no
    * UTF-8, which their application must delete; `CORRUPT` and `UNSUPPORTED` for packs and objects that cannot be read,
-   * and what to do with them: until then the rest is erased, and `done` stays `false`; `UNSUPPORTED` for packs that
-   * another key's record of another version may name; `UNAVAILABLE` for packs that another erasure has disturbed: the
-   * next call goes on with them.
+   * and what to do with them: until then the rest is erased, and `done` stays `false`; `UNSUPPORTED` for keys whose
+   * record is of another version of Tundra, and packs that another key's may name; `UNAVAILABLE` for packs that another
+   * erasure has disturbed: the next call goes on with them.
    */
   errors: KeyError[];
 }

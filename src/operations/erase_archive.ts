@@ -5,13 +5,12 @@
  */
 import { asTundraError, isDamage, isNotFound, TundraError } from "../base/errors.ts";
 import { goneOf, objectPrefix, packName, packPrefix, versionMicros } from "../base/keys.ts";
-import { unsupportedRecord } from "../core/key_errors.ts";
 import { listPacks } from "../core/newest_version.ts";
 import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
 import { type Hidden, type Listed, ownPage, type OwnVersion } from "./archive_walk.ts";
-import { areHidden, listedIn, OTHERS, reportDamage } from "./erase_damage.ts";
+import { areHidden, listedIn, OTHERS, reportDamage, reportRecord } from "./erase_damage.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
@@ -162,7 +161,7 @@ async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: K
   }
   const records = await recordsOf(run, entries.map(({ key }) => key));
   const unsupported = entries.find(({ key }) => records.get(key) === undefined);
-  if (unsupported !== undefined) return run.errors.add(unsupported.key, unsupportedRecord("erase", unsupported.key));
+  if (unsupported !== undefined) return reportRecord(run, unsupported.key);
   const goes = new Set(chosen.filter(({ key, word }) => mayGo(run, key, word, records)));
   const kept = entries.filter((entry) => !goes.has(entry));
   if (goes.size === 0 || !await moveOthers(run, pack, kept, records)) return;
@@ -189,6 +188,10 @@ async function recordsOf(run: EraseRun, keys: string[]): Promise<Records> {
 /** Tells if a version may be erased: not if its key was written anew meanwhile, or nobody has removed it. */
 function mayGo(run: EraseRun, key: string, word: string, records: Records): boolean {
   const record = records.get(key);
+  if (record === undefined && !run.dryRun) {
+    reportRecord(run, key);
+    return false;
+  }
   if (!(record === null || isRemoved(record)) && !run.dryRun) {
     const message = `Cannot erase ${word} of the key as it must stay removed meanwhile: it was written again`;
     run.errors.add(key, new TundraError("CONFLICT", message, { keys: [key] }));

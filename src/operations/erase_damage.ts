@@ -1,10 +1,11 @@
 /**
- * Objects that an erasure cannot read: any of them may hold what is to be erased. They stay, all else is erased, and there
- * is no proof until a person has put them back or deleted them.
+ * Objects and records that an erasure cannot read: any of those may hold what is to be erased. They stay, all else is
+ * erased, and there is no proof until a person has put them back or deleted them.
  * @module
  */
 import { isDamage, TundraError } from "../base/errors.ts";
 import { packName } from "../base/keys.ts";
+import { unsupportedRecord } from "../core/key_errors.ts";
 import { type Hidden, type Listed, packEntries } from "./archive_walk.ts";
 import type { EraseRun } from "./erase_run.ts";
 
@@ -24,6 +25,13 @@ export function reportDamage(
   if (reported.has(name)) return;
   reported.add(name);
   errors.add("", new TundraError(code, `Cannot erase all as ${name} must be readable, and ${why}. ${message}`));
+}
+
+/** Reports a key that stays as it is, as its record is of another version, once a call. */
+export function reportRecord({ errors, reported }: EraseRun, key: string): void {
+  if (reported.has(`=${key}`)) return;
+  reported.add(`=${key}`);
+  errors.add(key, unsupportedRecord("erase", key));
 }
 
 /**

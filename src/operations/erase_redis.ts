@@ -12,6 +12,7 @@ import { type KeyState, readState } from "../scripts/read_state.ts";
 import { scan, SCAN_START } from "../scripts/scan.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
+import { reportRecord } from "./erase_damage.ts";
 import { anew, begin, type EraseRun, type EraseState, mayGoOn, STATE_MS } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
 import { recordsNow } from "./records_now.ts";
@@ -32,10 +33,10 @@ export async function removeKeys(run: EraseRun, state: EraseState): Promise<bool
     try {
       await del(context, keys);
     } catch (thrown) {
-      const error = asTundraError(thrown, "delete keys");
-      if (Object.keys(error.causes).length === 0 && error.keys.length === 0) throw error;
-      for (const key of error.keys) run.errors.add(key, error);
-      throw error;
+      const { causes, code } = asTundraError(thrown, "delete keys");
+      const isOfRecords = Object.values(causes).every((cause) => asTundraError(cause, WHAT).code === "UNSUPPORTED");
+      if (code !== "UNSUPPORTED" || !isOfRecords) throw thrown;
+      for (const key of Object.keys(causes)) reportRecord(run, key); // they stay, the others are removed
     }
     return true;
   });
@@ -48,9 +49,10 @@ export async function removeKeys(run: EraseRun, state: EraseState): Promise<bool
 export async function wereWritten({ context, keys = [], bounds }: EraseRun, { step }: EraseState): Promise<boolean> {
   if (step === "removal" || keys.length === 0 || keys.length > BATCH) return false;
   const { states } = await readState(context.index, keys, bounds.call);
-  return states.some(({ exists, record }) =>
-    exists || (record !== "" && !/[gm]/.test(parseRecord(record)?.flag ?? "g"))
-  );
+  return states.some(({ exists, record: text }) => {
+    const record = text === "" ? null : parseRecord(text); // one of another version is no sign, and cannot be removed
+    return record === null ? exists : record !== undefined && (exists || !/[gm]/.test(record.flag));
+  });
 }
 
 /** Archives removals; `false` if a bound was reached, or other ticks hold some of them. */

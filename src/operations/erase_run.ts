@@ -29,7 +29,7 @@ export interface EraseRun extends LastLook {
   /** Keys of which something was erased. */
   readonly erased: Set<string>;
   readonly errors: KeyErrors;
-  /** Objects that this call has reported. */
+  /** Objects that this call has reported, and, after "=", keys whose records are of another version. */
   readonly reported: Set<string>;
 }
 

@@ -460,6 +460,29 @@ describe("erase()", () => {
     assertEquals(/anew/.test(await everyByte()), false);
   });
 
+  for (const [where, isInRedis] of [["in Redis", true], ["evicted", false]] as const) {
+    it(`erases the others if one has a record of another version, and names that: ${where}`, async () => {
+      await archived({ a: "secret one", b: "secret two" });
+      await archived({ c: "secret three", d: "four" });
+      if (!isInRedis) await store.evict("c");
+      await stack.raw("SET", "tundra:default:rec:c", "9 of another version");
+      const options = { maxSubrequests: 30 };
+      const seen = new Set<string>();
+      for (let calls = 1; /secret (one|two)/.test(await everyByte()) || seen.size === 0; calls++) {
+        assertLessOrEqual(calls, 30, "it does not get on");
+        const { done, errors } = await erase(store, ["a", "b", "c"], options);
+        assertEquals(done, false);
+        for (const { key, code } of errors) seen.add(`${key} ${code}`);
+      }
+      assertEquals([...seen], ["c UNSUPPORTED"]);
+      await erase(store, ["a", "b", "c"]);
+      const { done, failed } = await erase(store, ["a", "b", "c"]); // from the beginning
+      assertEquals([done, failed], [false, 1]);
+      assertEquals([await stack.exists("a", "b"), /secret (one|two)/.test(await everyByte())], [0, false]);
+      assert((await everyByte()).includes("secret three"));
+    });
+  }
+
   it("begins with the removal if a key was written after a call that a bound has interrupted", async () => {
     await stack.raw("MSET", "x", "1", "y", "2");
     await store.dirty("x", "y");
