@@ -73,7 +73,8 @@ export interface EraseReport extends OperationReport {
    * UTF-8, which their application must delete; `CORRUPT` and `UNSUPPORTED` for packs and objects that cannot be read,
    * and what to do with them: until then the rest is erased, and `done` stays `false`; `UNSUPPORTED` for keys whose
    * record is of another version of Tundra, and packs that another key's may name; `UNAVAILABLE` for packs that another
-   * erasure has disturbed: the next call goes on with them.
+   * erasure has disturbed: the next call goes on with them; and for keys that were removed at a time that is still to
+   * come, as Redis' clock went back: call it again after that time.
    */
   errors: KeyError[];
 }

@@ -10,7 +10,7 @@ import { listPages } from "../datastores/guarded.ts";
 import { writeCursor } from "../scripts/cursor.ts";
 import { noteErasure } from "../scripts/note_erasure.ts";
 import { type Hidden, type Listed, ownPage, type OwnVersion } from "./archive_walk.ts";
-import { areHidden, listedIn, OTHERS, reportDamage, reportRecord } from "./erase_damage.ts";
+import { areHidden, listedIn, OTHERS, reportAhead, reportDamage, reportRecord } from "./erase_damage.ts";
 import { isRemoved } from "./erase_redis.ts";
 import { anew, type EraseRun, type EraseState, mayGoOn } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
@@ -35,6 +35,8 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
   return await forOwnVersions(run, state, async ({ versions, hidden }) => {
     if (areHidden(run, hidden)) state.isHidden = true;
     const some = versions.filter(({ ver }) => isOfKind(state, kind, ver, goneOf(ver) !== undefined));
+    const later = versions.filter((each) => goneOf(each.ver) !== undefined && !some.includes(each));
+    if (kind === "tombstones") await reportAhead(run, later);
     for (let i = 0; i < some.length; i += MOST_NAMES) {
       const part = some.slice(i, i + MOST_NAMES);
       const records = await recordsOf(run, part.map(({ key }) => key));
@@ -155,6 +157,8 @@ async function erasePack(run: EraseRun, state: EraseState, pack: string, kind: K
   const chosen = entries.filter(({ key, ver, gone }) =>
     run.isChosen(key) && isOfKind(state, kind, ver, gone !== undefined)
   );
+  const later = entries.filter((each) => run.isChosen(each.key) && each.gone !== undefined && !chosen.includes(each));
+  if (kind === "tombstones") await reportAhead(run, later);
   if (chosen.length === 0) return;
   if (!context.datastore.fetchRanges) {
     throw new TundraError("UNSUPPORTED", "Cannot erase as the datastore must be able to read ranges: it is not");

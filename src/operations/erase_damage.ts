@@ -3,11 +3,13 @@
  * erased, and there is no proof until a person has put them back or deleted them.
  * @module
  */
-import { isDamage, TundraError } from "../base/errors.ts";
-import { packName } from "../base/keys.ts";
+import { isDamage, show, TundraError } from "../base/errors.ts";
+import { packName, versionMicros } from "../base/keys.ts";
 import { unsupportedRecord } from "../core/key_errors.ts";
 import { type Hidden, type Listed, packEntries } from "./archive_walk.ts";
 import type { EraseRun } from "./erase_run.ts";
+import { indexWent } from "./owned_index.ts";
+import { recordsNow } from "./records_now.ts";
 
 /** Contents that such an object may have, and the remedy. */
 const CHOSEN =
@@ -32,6 +34,23 @@ export function reportRecord({ errors, reported }: EraseRun, key: string): void 
   if (reported.has(`=${key}`)) return;
   reported.add(`=${key}`);
   errors.add(key, unsupportedRecord("erase", key));
+}
+
+/**
+ * Reports those of some removals whose time is still to come, once a call: Redis' clock went back. Until it has caught up,
+ * nothing tells if one came after values were erased. Cost: a request to Redis.
+ */
+export async function reportAhead(run: EraseRun, removals: readonly { key: string; ver: string }[]): Promise<void> {
+  if (removals.length === 0) return;
+  await recordsNow(run, [], indexWent); // for Redis' clock
+  for (const { key, ver } of removals) {
+    const us = versionMicros(ver);
+    if (us <= run.clockUs || run.reported.has(`=${key}`)) continue;
+    run.reported.add(`=${key}`);
+    const must = `Redis' clock must have passed the time of its removal, ${new Date(us / 1000).toISOString()}`;
+    const message = `Cannot erase ${show(key)} yet as ${must}: the clock went back. Call erase() again then`;
+    run.errors.add(key, new TundraError("UNAVAILABLE", message, { keys: [key] }));
+  }
 }
 
 /**

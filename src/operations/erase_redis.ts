@@ -12,7 +12,7 @@ import { type KeyState, readState } from "../scripts/read_state.ts";
 import { scan, SCAN_START } from "../scripts/scan.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
-import { reportRecord } from "./erase_damage.ts";
+import { reportAhead, reportRecord } from "./erase_damage.ts";
 import { anew, begin, type EraseRun, type EraseState, mayGoOn, STATE_MS } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
 import { recordsNow } from "./records_now.ts";
@@ -94,7 +94,11 @@ export async function proveKeys(run: EraseRun, state: EraseState): Promise<boole
       const record = text === "" ? null : parseRecord(text);
       return exists || (record !== null && !(isRemoved(record) && versionMicros(record!.ver) < state.provedUs));
     };
-    return states.some(wasWritten) ? anew(state) : true;
+    const written = states.filter(wasWritten);
+    if (written.length === 0) return true;
+    const removed = written.filter(({ record }) => isRemoved(parseRecord(record)));
+    await reportAhead(run, removed.map(({ key, record }) => ({ key, ver: parseRecord(record)!.ver })));
+    return anew(state);
   });
   if (!isAtEnd) return false;
   await recordsNow(run, [], indexWent); // for Redis' clock

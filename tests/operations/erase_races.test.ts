@@ -346,6 +346,24 @@ describe("an erasure, which deletes packs at once,", () => {
     assertEquals(await versions(store, key), []);
   });
 
+  it("says until when it has to wait if Redis' clock went back after a key was archived", async () => {
+    const { store, pass, nowMs } = storeOnModel();
+    pass(HOUR_US);
+    await store.redis.mset({ a: "1", b: "2" });
+    await store.dirty("a", "b");
+    while (!(await store.tick()).done);
+    pass(-HOUR_US);
+    for (let calls = 1; calls <= 3; calls++) {
+      const { done, failed, errors: [error] } = await erase(store, ["a"]);
+      assertEquals([done, failed, error!.key, error!.code], [false, 1, "a", "UNAVAILABLE"]);
+      const untilMs = Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(error!.message)![0]);
+      assert(untilMs > nowMs() + 0.9 * HOUR_MS && untilMs < nowMs() + 1.1 * HOUR_MS, error!.message);
+    }
+    pass(HOUR_US + 1e6);
+    const { failed, proof } = await eraseAll(["a"], {}, store);
+    assertEquals([failed, proof !== undefined, await versions(store, "a")], [0, true, []]);
+  });
+
   describe("leaves no state of a sweep that names what is erased, though one is under way", () => {
     for (const [what, count] of [["in an object", 300], ["in Redis", 20]] as const) {
       it(what, async () => {
