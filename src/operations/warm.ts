@@ -21,6 +21,7 @@ import { checkIndex } from "./check_index.ts";
 import { type KeyError, type KeyErrors, keyErrors } from "./key_errors.ts";
 import { scanRecords } from "./known_keys.ts";
 import { untilBound } from "./until_bound.ts";
+import { isSpent, noteSpent, type Pace } from "./warm_spent.ts";
 
 /** Options of {@linkcode warm}. */
 export interface WarmOptions extends OperationOptions {
@@ -73,7 +74,7 @@ const GROUP_REQUESTS = 2;
 const STEP_REQUESTS = 2;
 
 /** One run. */
-interface Run {
+interface Run extends Pace {
   what: string;
   bounds: Bounds;
   context: Context;
@@ -96,7 +97,8 @@ interface Wanted {
  * filled before its users come. What it brings back counts as just used: it stays for `redisTtlMs`.
  *
  * Call it again until `done`: with `match` it goes on from a cursor in Redis, one for each pattern; of a list of keys it
- * passes over those that are back. Keys that fail are reported, and the next call goes on behind them.
+ * passes over those that are back. Keys that fail are reported, and the next call goes on behind them: also a key that
+ * takes more requests than `maxSubrequests` allows, `TOO_LARGE`. Of a list such a key keeps those behind it.
  *
  * Cost: 2 requests and 4 commands; for each 1,000 keys of the database 2 requests and 2 commands, of a list 1 and 1;
  * then that of `ensureKs()`: for each 1,000 evicted keys 2 requests or a few more, 2 commands a key and 12, and a fetch
@@ -144,7 +146,7 @@ async function warmWith(
     options: { maxKeys, maxBytes, dryRun },
     report: { warmed: 0, bytes: 0, left: 0 },
     errors: keyErrors(),
-    total: list?.length,
+    ...{ total: list?.length, isList: list !== undefined, isFresh: true, isSingly: false },
   };
   const done = await untilBound(bounds, async () => {
     if (list?.length === 0) return true;
@@ -172,7 +174,9 @@ async function warmMatching(run: Run, match: string | undefined): Promise<boolea
   const { context } = bounds;
   const name = `warm:${JSON.stringify([match])}`;
   const kept = dryRun ? undefined : await readCursor(context, name, bounds.call);
-  let [cursor, behind] = JSON.parse(kept ?? `["${SCAN_START}", null]`) as [string, string | null];
+  type Place = [cursor: string, behind: string | null, isSingly?: true];
+  let [cursor, behind, isSingly = false] = JSON.parse(kept ?? `["${SCAN_START}", null]`) as Place;
+  run.isSingly = isSingly;
   let done = false;
   try {
     if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS + 1)) return false;
@@ -185,13 +189,14 @@ async function warmMatching(run: Run, match: string | undefined): Promise<boolea
         return false;
       }
       behind = null;
+      run.isFresh = run.isSingly = false;
       if (next === undefined) return done = true;
       cursor = next;
       if (!bounds.mayBegin(STEP_REQUESTS + GROUP_REQUESTS + 1)) return false;
     }
     return done = true;
   } finally {
-    const now = done ? undefined : JSON.stringify([cursor, behind]);
+    const now = done ? undefined : JSON.stringify([cursor, behind, ...(run.isSingly ? [true] : [])]);
     if (!dryRun && now !== kept) await writeCursor(context, name, now, bounds.closing);
   }
 }
@@ -218,17 +223,19 @@ async function warmSome(run: Run, some: [key: string, text: string | undefined][
     const part = group.slice(0, size);
     group = group.slice(size);
     if (dryRun) count(run, part);
-    else await bringBack(run, part);
+    else if (!await bringBack(run, part)) return last;
     last = part.at(-1)!.key;
+    run.isFresh = false;
   }
   return undefined;
 }
 
 /** The number of the first keys that the bounds leave room for. */
-function fitting({ bounds, context, options, report }: Run, some: Wanted[]): number {
+function fitting(run: Run, some: Wanted[]): number {
+  const { bounds, context, options, report } = run;
   const { dryRun, maxBytes, maxKeys } = options;
   const units = new Set<string>();
-  const most = Math.min(maxKeys - report.warmed, GROUP_KEYS);
+  const most = Math.min(maxKeys - report.warmed, run.isSingly ? 1 : GROUP_KEYS);
   const requests = dryRun ? Infinity : bounds.requestsLeft() - GROUP_REQUESTS;
   let bytes = 0;
   let size = 0;
@@ -244,11 +251,14 @@ function fitting({ bounds, context, options, report }: Run, some: Wanted[]): num
   return size;
 }
 
-async function bringBack(run: Run, wanted: Wanted[]): Promise<void> {
+/** Brings keys back; `false` if the requests left do not suffice for any of them, and may in another call. */
+async function bringBack(run: Run, wanted: Wanted[]): Promise<boolean> {
   let back = wanted;
   try {
     await ensureKs({ ...run.context, flights: undefined }, wanted.map(({ key }) => key));
   } catch (thrown) {
+    const keys = wanted.map(({ key }) => key);
+    if (isSpent(run, thrown, keys)) return noteSpent(run, keys);
     if (!(thrown instanceof TundraError) || isOver(run, thrown, wanted)) throw thrown;
     const failed = new Set(thrown.keys);
     for (const key of failed) {
@@ -258,6 +268,7 @@ async function bringBack(run: Run, wanted: Wanted[]): Promise<void> {
     back = wanted.filter(({ key }) => !failed.has(key));
   }
   count(run, back);
+  return true;
 }
 
 /** Tells if an error is that of the whole call: a bound, an abort, servers that are down, an index that was lost. */

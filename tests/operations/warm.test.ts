@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type Datastore, memoryDatastore, TundraError, type TundraStore } from "../../mod.ts";
 import { redisKeys } from "../../src/base/keys.ts";
 import { type Progress, warm, type WarmOptions, type WarmReport } from "../../src/operations/mod.ts";
-import { describePackings, hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
+import { BUCKET, describePackings, hooked, names, tundraError, withArchive } from "../support/fixtures.ts";
 import { changesNothing, costOf, refusedIfNotItsOwn } from "../support/operations.ts";
 
 const KEYS = redisKeys("default");
@@ -167,6 +167,37 @@ describePackings("warm", (packBytes) => {
     const errors = reports.flatMap(({ errors }) => errors).map(({ key, code }) => [key, code]).sort();
     assertEquals(errors, [["k:0", "LOST"], ["k:17", "LOST"], ["later", "UNSUPPORTED"]]);
     assertEquals(await stack.exists(...keys), 38);
+  });
+
+  it("gets on though one key takes more requests than a call has: reports it, and goes on behind it", async () => {
+    store = stack.store({ packBytes: 2_000 });
+    await evicted(["a"], undefined, stack.store({ packBytes: 0 }));
+    for (let i = 0; i < 30; i++) { // younger packs, in which it is looked for
+      const keys = [`b:${i}`, `c:${i}`];
+      await raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+      await store.dirty(keys);
+      await store.tick();
+    }
+    await store.evict("b:1", "c:2");
+    const alone = stack.objectNames().filter((name) => name.startsWith("default/a/"));
+    for (const name of alone) stack.s3.objects(BUCKET).delete(name);
+    const errors: string[] = [];
+    let warmed = 0;
+    for (let calls = 1, done = false; !done; calls++) {
+      assert(calls <= 6, "it does not get on");
+      const report = await warm(store, { maxSubrequests: 40 });
+      for (const { key, code } of report.errors) errors.push(`${key} ${code}`);
+      warmed += report.warmed;
+      ({ done } = report);
+    }
+    assertEquals([errors, warmed, await stack.exists("b:1", "c:2")], [["a TOO_LARGE"], 2, 2]);
+    const [error] = (await warm(store, ["a"], { maxSubrequests: 40 })).errors;
+    assertEquals([error!.key, error!.code], ["a", "TOO_LARGE"]);
+    await store.evict("b:1");
+    const together = await warm(store, ["a", "b:1"], { maxSubrequests: 40 });
+    assertEquals([together.done, together.errors.map(({ key, code }) => `${key} ${code}`)], [false, [" TOO_LARGE"]]);
+    assertEquals((await warm(store)).errors.map(({ key, code }) => `${key} ${code}`), ["a LOST"]);
+    assertEquals(await stack.exists("b:1"), 1);
   });
 
   it("fails if the archive is down, and begins again there", async () => {
