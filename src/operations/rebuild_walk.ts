@@ -69,7 +69,7 @@ const NOTHING: Omit<Step, "next"> = { found: [], objects: 0, packs: 0, copied: 0
 
 /** The steps from a position on, until a bound is reached; the last one of all leads to the stage `end`. */
 export async function* walkArchive(walk: Walk, from: Position): AsyncGenerator<Step, void, void> {
-  const { bounds, context } = walk;
+  const { context } = walk;
   for (let at = from; mayGoOn(walk);) {
     const { names, cursor } = yield* listed(walk, context.datastore, at);
     const end: Position = cursor === undefined ? { stage: "end" } : { stage: "walk", page: cursor };

@@ -343,7 +343,7 @@ describe("an erasure, which deletes packs at once,", () => {
       pass(calls < 20 ? 6 * HOUR_US : 0);
       ({ done } = await erase(store, keys, { maxKeys: 1 }));
     }
-    assertEquals(await versions(store, key), []);
+    assertEquals([...await versions(store, key)], []);
   });
 
   it("says until when it has to wait if Redis' clock went back after a key was archived", async () => {
@@ -361,7 +361,7 @@ describe("an erasure, which deletes packs at once,", () => {
     }
     pass(HOUR_US + 1e6);
     const { failed, proof } = await eraseAll(["a"], {}, store);
-    assertEquals([failed, proof !== undefined, await versions(store, "a")], [0, true, []]);
+    assertEquals([failed, proof !== undefined, (await versions(store, "a")).length], [0, true, 0]);
   });
 
   describe("leaves no state of a sweep that names what is erased, though one is under way", () => {
