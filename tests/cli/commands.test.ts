@@ -3,13 +3,16 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:net";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, describe, it } from "node:test";
+import { afterEach, beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { COMMANDS } from "../../src/cli/commands.ts";
+import { Ending } from "../../src/cli/host.ts";
 import { reach } from "../../src/cli/reach.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
 import { cliInMemory, emptyFolder } from "../support/cli.ts";
 import { BUCKET, names, withArchive } from "../support/fixtures.ts";
+import { HOUR_MS } from "../support/times.ts";
 
 const ODD = ["red \u001b[31m", "two\nlines", "bell\u0007", "reversed \u202e", "c1 \u009b", ` "quoted"`];
 
@@ -267,6 +270,111 @@ describe("commands", () => {
     const { url, region, accessKeyId, secretAccessKey } = stack.s3;
     return { endpoint: url, region, bucket: BUCKET, accessKeyId, secretAccessKey };
   }
+});
+
+describe("tick --drain", () => {
+  const stack = withArchive();
+  const environment = () => storeEnvironment(stack.connection, stack.s3, BUCKET);
+  const { fetch } = globalThis;
+  const ticksOf = (stdout: string) => stdout.trim().split("\n").map((line) => JSON.parse(line));
+  let waits: number;
+  let onWait: () => void | Promise<void>;
+  beforeEach(async () => {
+    await stack.flush();
+    waits = 0;
+    onWait = () => {};
+    // waits between two ticks are counted, and end once onWait has
+    const after = (ms: number, act: () => void) => {
+      if (ms !== 5_000) return PLATFORM.after(ms, act);
+      waits++;
+      let isOff = false;
+      void Promise.resolve(onWait()).then(() => isOff || act());
+      return () => void (isOff = true);
+    };
+    setPlatform({ ...PLATFORM, after });
+  });
+  afterEach(() => {
+    setPlatform();
+    globalThis.fetch = fetch;
+  });
+
+  /** Keys that are due, in an index that its archive knows. */
+  async function due(n: number): Promise<string[]> {
+    const keys = names(n);
+    const store = stack.store();
+    await store.tick();
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, `value of ${key}`]));
+    await store.dirty(keys);
+    return keys;
+  }
+
+  /** The archive refuses connections, as long as it is down. */
+  function archive(): { isDown: boolean } {
+    const state = { isDown: true };
+    globalThis.fetch = (input, init) => {
+      const url = String(input instanceof Request ? input.url : input);
+      if (state.isDown && url.startsWith(stack.s3.url)) return Promise.reject(new TypeError("connection refused"));
+      return fetch(input, init);
+    };
+    return state;
+  }
+
+  it("waits 5 s after a tick that the archive did not answer, and after three in a row ends with 3", async () => {
+    await due(100);
+    archive();
+    const args = ["tick", "--drain", "--max-keys", "10", "--json"];
+    const { exitCode, stdout, stderr } = await cliInMemory(args, { env: environment() });
+    assertEquals([exitCode, ticksOf(stdout).length, waits], [3, 3, 2], stderr);
+    assertMatch(stderr, /\ntundra tick: UNAVAILABLE: Cannot archive 10 keys: [^]*\nArchive in bucket /);
+  });
+
+  it("goes on once the archive answers again, and takes what had failed too", async () => {
+    const keys = await due(10);
+    const state = archive();
+    onWait = async () => {
+      state.isDown = false;
+      await stack.endBackoffs();
+    };
+    const { exitCode, stdout, stderr } = await cliInMemory(["tick", "--drain", "--json"], { env: environment() });
+    assertEquals([exitCode, waits], [1, 1], stdout + stderr);
+    assertEquals(ticksOf(stdout).map(({ frozen, failed }) => [frozen, failed]), [[0, 10], [10, 0]]);
+    assertEquals((await stack.store().status()).resident, keys.length);
+  });
+
+  it("ends at once with 2 if the archive refuses the credentials", async () => {
+    await due(100);
+    const env = { ...environment(), TUNDRA_S3_SECRET_ACCESS_KEY: "hush-hush" };
+    const { exitCode, stdout, stderr } = await cliInMemory(["tick", "--drain", "--max-keys", "10"], { env });
+    assertEquals([exitCode, waits], [2, 0], stdout + stderr);
+    assertMatch(stderr, /FAIL {2}credentials/);
+    assert(!/hush/.test(stdout + stderr), stderr);
+  });
+
+  it("ends its wait at once if it is interrupted", async () => {
+    await due(100);
+    archive();
+    const controller = new AbortController();
+    onWait = () => controller.abort(new Ending("SIGINT", 130));
+    const args = ["tick", "--drain", "--max-keys", "10", "--json"];
+    const { exitCode, stdout } = await cliInMemory(args, { env: environment(), signal: controller.signal });
+    assertEquals([exitCode, ticksOf(stdout).length, waits], [130, 1, 1]);
+  });
+
+  it("evicts to the end, though nothing is due", async () => {
+    const keys = await due(1_100);
+    await stack.store().tick();
+    await stack.leaveAlone(20 * HOUR_MS, ...keys);
+    let skippedMs = 0;
+    globalThis.fetch = (input, init) => {
+      skippedMs += 400; // three requests are a tick
+      return fetch(input, init);
+    };
+    setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + skippedMs });
+    const args = ["tick", "--drain", "--deadline", "1s", "--redis-ttl", "10h", "--min-evict-bytes", "1"];
+    const { exitCode, stdout, stderr } = await cliInMemory(args, { env: environment() });
+    assertEquals([exitCode, await stack.exists(...keys)], [0, 0], stdout + stderr);
+    assertMatch(stdout, /^0 archived \(0 B\), 1,000 evicted in .*; more is left to do\n[^]*; nothing is due\n$/);
+  });
 });
 
 describe("the way to a server", () => {
