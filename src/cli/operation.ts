@@ -22,6 +22,8 @@ export interface OperationPlan<R extends OperationReport> {
   sum?(before: R, now: R): R;
   /** Milliseconds to wait before the next call; it ends if it is to wait for longer than `MOST_WAIT_MS` in a row. */
   waitMs?(report: R): number;
+  /** `true`: it is one call, however long it takes; the operation keeps its place if it fails. */
+  isOneCall?: boolean;
   /** Tells that a call got nowhere, as something failed: it ends after `MOST_STUCK` of them in a row. */
   isStuck?(report: R): boolean;
 }
@@ -47,7 +49,7 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
     for (;;) {
       const leftMs = deadlineMs - (performance.now() - from);
       const report = await plan.call({
-        deadlineMs: Math.max(LEAST_MS, Math.min(dryRun ? LONGEST_MS : CALL_MS, leftMs)),
+        deadlineMs: Math.max(LEAST_MS, Math.min(dryRun || plan.isOneCall ? LONGEST_MS : CALL_MS, leftMs)),
         signal: run.signal,
         onProgress: ({ done, total, perSecond }) => {
           came = before + done;
@@ -58,7 +60,7 @@ export async function runOperation<R extends OperationReport>(run: Run, plan: Op
       before = came;
       const isOver = performance.now() - from >= deadlineMs - LEAST_MS;
       stuck = plan.isStuck?.(report) ? stuck + 1 : 0;
-      if (report.done || dryRun || isOver || run.signal?.aborted || stuck >= MOST_STUCK) break;
+      if (report.done || dryRun || plan.isOneCall || isOver || run.signal?.aborted || stuck >= MOST_STUCK) break;
       const waitMs = plan.waitMs?.(report) ?? 0;
       waited = waitMs > 0 ? waited + waitMs : 0;
       if (waited > MOST_WAIT_MS) break;

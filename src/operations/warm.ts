@@ -56,6 +56,8 @@ export interface WarmReport extends OperationReport {
   bytes: number;
   /** Keys that are not evicted. */
   left: number;
+  /** `true`: it ended before `done` as the next key would have passed `maxKeys` or `maxBytes`. */
+  enough: boolean;
   /** The number of keys that could not be brought back. */
   failed: number;
   /** At most 100 of them. */
@@ -79,7 +81,7 @@ interface Run extends Pace {
   bounds: Bounds;
   context: Context;
   options: { maxKeys: number; maxBytes: number; dryRun: boolean };
-  report: { warmed: number; bytes: number; left: number };
+  report: { warmed: number; bytes: number; left: number; enough: boolean };
   errors: KeyErrors;
   /** The number of keys, if they are listed. */
   total: number | undefined;
@@ -144,7 +146,7 @@ async function warmWith(
     bounds,
     context: boundedContext(bounds),
     options: { maxKeys, maxBytes, dryRun },
-    report: { warmed: 0, bytes: 0, left: 0 },
+    report: { warmed: 0, bytes: 0, left: 0, enough: false },
     errors: keyErrors(),
     ...{ total: list?.length, isList: list !== undefined, isFresh: true, isSingly: false },
   };
@@ -206,7 +208,7 @@ async function warmMatching(run: Run, match: string | undefined): Promise<boolea
  * `undefined` if it came to their end.
  */
 async function warmSome(run: Run, some: [key: string, text: string | undefined][]): Promise<string | undefined> {
-  const { bounds, options: { dryRun }, report } = run;
+  const { bounds, options: { dryRun, maxBytes, maxKeys }, report } = run;
   const wanted: Wanted[] = [];
   for (const [key, text] of some) {
     const record = text === undefined ? undefined : parseRecord(text);
@@ -219,7 +221,10 @@ async function warmSome(run: Run, some: [key: string, text: string | undefined][
   for (let group = wanted; group.length > 0;) {
     if (!dryRun && !bounds.mayBegin(GROUP_REQUESTS + 1)) return last;
     const size = fitting(run, group);
-    if (size === 0) return last;
+    if (size === 0) {
+      report.enough = report.warmed >= maxKeys || report.bytes + group[0]!.bytes > maxBytes;
+      return last;
+    }
     const part = group.slice(0, size);
     group = group.slice(size);
     if (dryRun) count(run, part);

@@ -215,6 +215,54 @@ describe("commands", () => {
     assertEquals((await stack.store().status()).dirty, 0);
   });
 
+  it("warm brings back no more than its bounds allow, and its dry run says the same", async () => {
+    const keys = names(3);
+    const store = stack.store();
+    for (const key of keys) {
+      await stack.raw(
+        "SET",
+        key,
+        Array.from({ length: 166 }, () => crypto.randomUUID()).join(""),
+      );
+    }
+    await store.dirty(keys);
+    await store.tick();
+    await store.evict(keys);
+    const bounded = ["warm", "--match", "k:*", "--max-bytes", "10KiB"];
+    for (const left of [0, 1]) {
+      const dry = await run(bounded);
+      assertEquals(dry.stdout, `1 evicted key (6.0 KiB) would come back; ${left} are not evicted\n`);
+      assertEquals(dry.stderr, "Nothing was changed. Add --yes to do it\n");
+      const { stdout, stderr } = await run([...bounded, "--yes"]);
+      assertMatch(stdout, /^1 evicted key \(6.0 KiB\) came back; [01] are not evicted\n$/);
+      assertEquals([stderr, await stack.exists(...keys)], ["", left + 1]);
+    }
+    assertMatch((await run(["warm", "--match", "k:*", "--max-keys", "5", "--yes"])).stdout, /^1 evicted key /);
+  });
+
+  it("warm counts each key of a list once, however long it takes", async () => {
+    const keys = names(2_500);
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    const store = stack.store();
+    await store.dirty(keys);
+    await store.tick();
+    await store.evict(keys);
+    let skippedMs = 0;
+    const { fetch } = globalThis;
+    globalThis.fetch = (input, init) => {
+      skippedMs += 5_000;
+      return fetch(input, init);
+    };
+    setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + skippedMs });
+    try {
+      const { stdout } = await run(["warm", ...keys, "--yes"]);
+      assertEquals(stdout, "2,500 evicted keys (2.4 MiB) came back; 0 are not evicted\n");
+    } finally {
+      setPlatform();
+      globalThis.fetch = fetch;
+    }
+  });
+
   it("each say what is wrong with a token, an archive and a server that is away, without a stack or a secret", async () => {
     await fill();
     const all = [

@@ -34,6 +34,7 @@ describePackings("warm", (packBytes) => {
     return {
       calls: reports.length,
       warmed: reports.reduce((sum, { warmed }) => sum + warmed, 0),
+      enough: reports.filter(({ enough }) => enough).length,
       last: reports.at(-1)!,
     };
   };
@@ -77,9 +78,10 @@ describePackings("warm", (packBytes) => {
     await store.evict(keys);
     const byKeys = await toTheEnd({ maxKeys: 7 });
     assertEquals([byKeys.warmed, byKeys.calls], [60, 9]);
+    assertEquals([byRequests.enough, byKeys.enough], [0, 8]);
     await store.evict(keys);
     const byBytes = await toTheEnd({ maxBytes: 10_240 });
-    assertEquals([byBytes.warmed, byBytes.calls], [60, 6]);
+    assertEquals([byBytes.warmed, byBytes.calls, byBytes.enough], [60, 6, 5]);
     await store.evict(keys);
     assertEquals((await toTheEnd({ maxBytes: 1 })).calls, 60);
     for (const key of keys) assertEquals(await stack.get(key), `value of ${key}`);

@@ -8,7 +8,7 @@
 import { count, counted } from "../../base/counts.ts";
 import { warm, type WarmOptions } from "../../operations/warm.ts";
 import { type Command, DEADLINE, MATCH, YES } from "../command.ts";
-import { joined, runOperation, sayDry } from "../operation.ts";
+import { runOperation, sayDry } from "../operation.ts";
 import { errorLines } from "../output/errors.ts";
 import { size } from "../output/format.ts";
 import { EXIT } from "../run.ts";
@@ -33,33 +33,24 @@ export const warmCommand: Command = {
     const { args } = run;
     const dryRun = !args.has("yes");
     const chosen = chosenKeys(args);
-    const [mostKeys, mostBytes] = [args.count("max-keys") ?? Infinity, args.bytes("max-bytes") ?? Infinity];
     const store = await run.store();
-    let [keys, bytes] = [0, 0];
     const report = await runOperation(run, {
       what: "warm",
       unit: "key",
       dryRun,
+      isOneCall: true, // another one would count what this one has brought back as not evicted
       async call(bounds) {
-        const options: WarmOptions = { ...bounds, dryRun };
-        if (mostKeys < Infinity) options.maxKeys = mostKeys - keys;
-        if (mostBytes < Infinity) options.maxBytes = mostBytes - bytes;
+        const options: WarmOptions = {
+          ...bounds,
+          dryRun,
+          maxKeys: args.count("max-keys") ?? Infinity,
+          maxBytes: args.bytes("max-bytes") ?? Infinity,
+        };
         const one = Array.isArray(chosen)
           ? await warm(store, chosen, options)
           : await warm(store, { ...options, ...chosen });
-        keys += one.warmed;
-        bytes += one.bytes;
-        const isEnough = keys >= mostKeys || bytes >= mostBytes || (mostBytes < Infinity && one.warmed === 0);
-        return isEnough ? { ...one, done: true } : one;
+        return { ...one, done: one.done || one.enough };
       },
-      sum: (a, b) => ({
-        ...b,
-        warmed: a.warmed + b.warmed,
-        bytes: a.bytes + b.bytes,
-        left: a.left + b.left,
-        failed: a.failed + b.failed,
-        errors: joined(a.errors, b.errors),
-      }),
     });
     const { errors, failed, left, warmed } = report;
     if (run.isJson) await run.printJson({ dryRun, ...report });
