@@ -263,6 +263,33 @@ describe("commands", () => {
     }
   });
 
+  it("adopt heeds any --max-keys in its dry run too", async () => {
+    for (let i = 0; i < 101; i++) {
+      await stack.raw("MSET", ...names(1_000, `n${i}`).flatMap((key) => [key, ""]));
+    }
+    assertMatch((await run(["adopt", "--max-keys", "100500"])).stdout, /^100,500 keys .* would be marked\n/);
+  });
+
+  it("dead retry takes keys or all of them, with a code those of the code, and obeys or refuses each option", async () => {
+    await fill();
+    const limited = await run(["dead", "retry", "--all", "--limit", "5", "--yes"]);
+    assertEquals([limited.exitCode, limited.stdout], [2, ""]);
+    assertMatch(limited.stderr, /--limit/);
+    for (const args of [["dead"], ["--all"]]) {
+      const other = await run(["dead", "retry", ...args, "--code", "UNSUPPORTED", "--yes"]);
+      assertEquals(other.stdout, "0 dead keys went into the queue again\n");
+      const isNamed = args[0] === "dead";
+      assertEquals(other.exitCode, isNamed ? 1 : 0);
+      assertEquals(
+        other.stderr,
+        isNamed ? "dead is dead with TOO_LARGE, not with UNSUPPORTED: it stays as it is\n" : "",
+      );
+    }
+    assertMatch((await run(["dead", "--code", "UNSUPPORTED"])).stderr, /^No key is dead with UNSUPPORTED\n/);
+    const same = await run(["dead", "retry", "dead", "--code", "TOO_LARGE", "--yes"]);
+    assertEquals([same.exitCode, same.stdout], [0, "1 dead key went into the queue again\n  dead\n"]);
+  });
+
   it("each say what is wrong with a token, an archive and a server that is away, without a stack or a secret", async () => {
     await fill();
     const all = [

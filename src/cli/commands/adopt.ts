@@ -44,8 +44,7 @@ export const adoptCommand: Command = {
       unit: "key",
       dryRun,
       async call(bounds) {
-        const left = most - marked;
-        const one = await adopt(store, { ...options, ...(left < 100_000 && { maxKeys: left }), ...bounds });
+        const one = await adopt(store, { ...options, maxKeys: most - marked, ...bounds });
         marked += one.marked;
         return marked >= most ? { ...one, done: true } : one;
       },

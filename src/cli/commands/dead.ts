@@ -46,13 +46,16 @@ async function list(run: Run): Promise<number> {
   const limit = args.count("limit") ?? SHOWN;
   const store = await run.store();
   const letters: DeadLetter[] = [];
-  for await (const letter of deadOnes(run, store)) if (letters.push(letter) >= limit) break;
+  const code = args.text("code");
+  for await (const letter of deadOnes(run, store)) {
+    if ((code === undefined || letter.code === code) && letters.push(letter) >= limit) break;
+  }
   if (run.isJson) {
     await run.printJson(letters);
     return EXIT.fine;
   }
   if (letters.length === 0) {
-    await run.say("No key is dead");
+    await run.say(`No key is dead${code === undefined ? "" : ` with ${safe(code)}`}`);
     return EXIT.fine;
   }
   const titles = [{ title: "DEAD SINCE" }, { title: "ATTEMPTS", right: true }, { title: "CODE" }, { title: "KEY" }];
@@ -67,17 +70,25 @@ async function retry(run: Run, named: readonly string[]): Promise<number> {
   const { args } = run;
   const isAll = args.has("all");
   if (isAll === named.length > 0) throw new UsageError("retry takes keys, or --all");
+  if (args.has("limit")) throw new UsageError("--limit is one of list: retry takes keys, or --all");
   const store = await run.store();
   const wanted = new Set(named);
+  const wantedCode = args.text("code");
   const keys: string[] = [];
-  for await (const { key } of deadOnes(run, store)) if (isAll || wanted.has(key)) keys.push(key);
+  const others = new Map<string, string>(); // keys that are dead with another code
+  for await (const { key, code } of deadOnes(run, store)) {
+    if (!isAll && !wanted.has(key)) continue;
+    if (wantedCode === undefined || code === wantedCode) keys.push(key);
+    else others.set(key, code);
+  }
   const isDry = !args.has("yes");
   let requeued = 0;
   for (let i = 0; !isDry && i < keys.length && !run.signal?.aborted; i += PAGE) {
     requeued += await store.retryDead(keys.slice(i, i + PAGE));
     run.progress("dead retry", { done: requeued, total: keys.length, perSecond: requeued });
   }
-  const alive = named.filter((key) => !keys.includes(key));
+  const passedOver = named.filter((key) => others.has(key));
+  const alive = named.filter((key) => !keys.includes(key) && !others.has(key));
   if (run.isJson) await run.printJson({ dryRun: isDry, dead: keys.length, requeued, keys, notDead: alive });
   else {
     await run.print(
@@ -89,19 +100,21 @@ async function retry(run: Run, named: readonly string[]): Promise<number> {
     );
   }
   for (const key of alive) await run.say(`${safeName(key)} is not dead`);
+  for (const key of passedOver) {
+    await run.say(`${safeName(key)} is dead with ${others.get(key)}, not with ${wantedCode}: it stays as it is`);
+  }
   if (isDry && keys.length > 0) await run.say("Nothing was changed. Add --yes to do it");
   if (!isDry && requeued < keys.length && run.signal?.aborted) {
     await run.say(`${count(keys.length - requeued)} keys are still dead: the same command goes on`);
   }
-  return alive.length > 0 ? EXIT.found : EXIT.fine;
+  return alive.length + passedOver.length > 0 ? EXIT.found : EXIT.fine;
 }
 
-/** Dead keys, all of them or those with `--code`, page by page. */
+/** Dead keys, page by page. */
 async function* deadOnes(run: Run, store: TundraStore): AsyncGenerator<DeadLetter> {
-  const code = run.args.text("code");
   for (let offset = 0;; offset += PAGE) {
     const page = await run.unlessInterrupted(store.deadLetters({ offset, limit: PAGE }));
-    yield* page.filter((letter) => code === undefined || letter.code === code);
+    yield* page;
     if (page.length < PAGE) return;
   }
 }
