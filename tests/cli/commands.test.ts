@@ -263,6 +263,28 @@ describe("commands", () => {
     }
   });
 
+  it("erase and rebuild end at --max-keys, and go on the next time", async () => {
+    const keys = names(2_500);
+    await stack.raw("MSET", ...keys.flatMap((key) => [key, "v"]));
+    const store = stack.store({ packBytes: 16_384 });
+    await store.dirty(keys);
+    await store.tick();
+    const toTheEnd = async (args: string[]): Promise<number> => {
+      for (let runs = 1;; runs++) {
+        const { exitCode, stderr } = await run([...args, "--yes"]);
+        assertEquals(exitCode, 0, stderr);
+        if (stderr === "") return runs;
+        assertMatch(stderr, /^Not done: it came to .*: the same command goes on from there\.\n$/);
+        assert(runs < 100);
+      }
+    };
+    await stack.raw("FLUSHDB");
+    assert(await toTheEnd(["rebuild", "--max-keys", "1000"]) > 1);
+    assertEquals((await stack.store().status()).evicted, keys.length);
+    assert(await toTheEnd(["erase", "--match", "k:*", "--max-keys", "1000"]) > 1);
+    assertEquals((await stack.versions()).filter((version) => version.startsWith("k:")), []);
+  });
+
   it("adopt heeds any --max-keys in its dry run too", async () => {
     for (let i = 0; i < 101; i++) {
       await stack.raw("MSET", ...names(1_000, `n${i}`).flatMap((key) => [key, ""]));

@@ -18,18 +18,24 @@ export const eraseCommand: Command = {
   about:
     "Removes keys from Redis, and every version of them from the archive, at once: the right to be forgotten. Then " +
     "all is looked through once more: the proof. What versioning or replication of the bucket keeps is out of reach.",
-  options: { ...YES, ...MATCH },
+  options: {
+    ...YES,
+    ...MATCH,
+    "max-keys": { value: "NUMBER", help: "look at about so many keys and versions, and end; the next run goes on" },
+  },
   words: [0, Infinity],
   example: "erase --match 'user:7:*' --yes",
   async run(run) {
     const dryRun = !run.args.has("yes");
+    const maxKeys = run.args.count("max-keys");
     const chosen = chosenKeys(run.args);
     const store = await run.store();
     const report = await runOperation(run, {
       what: "erase",
       unit: "version",
       dryRun,
-      call: (bounds) => erase(store, chosen, { ...bounds, dryRun }),
+      isOneCall: maxKeys !== undefined,
+      call: (bounds) => erase(store, chosen, { ...bounds, dryRun, maxKeys }),
       sum: (a, b) => ({
         ...b,
         versions: a.versions + b.versions,

@@ -23,6 +23,7 @@ export const rebuildCommand: Command = {
     "take-over": { help: "take the archive of another database, whose ticks were stopped" },
     "from": { value: "FILE", help: "module whose default export is a datastore to copy from" },
     "skip-damaged": { help: "pass over objects that cannot be read, and report them" },
+    "max-keys": { value: "NUMBER", help: "learn of about so many keys, and end; the next run goes on" },
     ...DEADLINE,
   },
   example: "rebuild --yes",
@@ -34,6 +35,7 @@ export const rebuildCommand: Command = {
       takeOver: args.has("take-over"),
       skipDamaged: args.has("skip-damaged"),
       dryRun,
+      maxKeys: args.count("max-keys"),
     };
     const from = args.text("from");
     if (from !== undefined) {
@@ -51,6 +53,7 @@ export const rebuildCommand: Command = {
       what: "rebuild",
       unit: "key",
       dryRun,
+      isOneCall: options.maxKeys !== undefined,
       call: (bounds) => rebuild(store, { ...options, ...bounds }),
       sum: (a, b) => ({ ...b, failed: a.failed + b.failed, errors: joined(a.errors, b.errors) }),
     });
