@@ -14,14 +14,14 @@ const SHOWN = 120;
 /** The last time that a Date can hold. */
 const LAST_MS = 8.64e15;
 
-/** `512 bytes`, `1.5 KB`, `12 MB`: by 1,000. */
+/** `512 bytes`, `1.5 KiB`, `12 MiB`: by 1,024, as the command line has them. */
 export function size(bytes: number): string {
-  if (bytes < 1000) return counted(bytes, "byte");
-  const units = ["KB", "MB", "GB", "TB", "PB"];
+  if (bytes < 1024) return counted(bytes, "byte");
+  const units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
   let value = bytes;
   let unit = -1;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
+  while (value >= 1023.5 && unit < units.length - 1) {
+    value /= 1024;
     unit++;
   }
   return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;

@@ -82,11 +82,11 @@ describe("the page", () => {
     await stack.raw("SET", "late", "1");
     await store.dirty("late");
     const text = readable((await (await visitorOf()).get("?")).text);
-    assertMatch(text, /Evicted 20 at most 20 KB out of Redis/);
-    assertMatch(text, /Archived and in Redis 10 at most 10 KB/);
+    assertMatch(text, /Evicted 20 at most 20 KiB out of Redis/);
+    assertMatch(text, /Archived and in Redis 10 at most 10 KiB/);
     assertMatch(text, /Waiting 1 1 due, the oldest for/);
     assertMatch(text, /Dead letters 0 none/);
-    assertMatch(text, /Archived 30 values, [\d.]+ (bytes|KB) put into the archive/);
+    assertMatch(text, /Archived 30 values, [\d.]+ (bytes|KiB) put into the archive/);
   });
 
   it("lists dead letters with their reasons, and puts them back into the queue if it may", async () => {
@@ -128,8 +128,8 @@ describe("the page", () => {
     await visitor.get("?view=keys");
     const all = readable((await visitor.post("?view=keys", [["match", "cart:*"]])).text);
     assertMatch(all, /Keys like cart:\* : 2 keys/);
-    assertMatch(all, /cart:1 evicted 1\.0 KB/);
-    assertMatch(all, /cart:2 resident 1\.0 KB/);
+    assertMatch(all, /cart:1 evicted 1\.0 KiB/);
+    assertMatch(all, /cart:2 resident 1\.0 KiB/);
     assert(!all.includes("user:1"));
     assertMatch(all, /less of Redis’ memory: less than a cent a month/);
     const evicted = readable((await visitor.post("?view=keys", [["match", "*"], ["state", "evicted"]])).text);
