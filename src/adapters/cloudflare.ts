@@ -81,9 +81,10 @@ const MAX_ERRORS = 5;
 /**
  * A Worker's `scheduled` handler: each cron event runs one tick. Any number of events may overlap or come twice.
  *
- * A tick makes at most 45 sub-requests unless `maxSubrequests` says otherwise: the free plan allows 50, and so some 35
- * keys a tick; on a paid plan (10,000) pass 1,000 or more. It begins nothing after 50 s unless `deadlineMs` says
- * otherwise: a cron event may take 15 minutes, and this suits a trigger each minute.
+ * A tick makes at most 45 sub-requests unless `maxSubrequests` says otherwise: the free plan allows 50. That is some 35
+ * values above `maxPackedBytes`, or 5,000 smaller ones, which share packs; on a paid plan (10,000) pass 1,000 or more.
+ * It begins nothing after 50 s unless `deadlineMs` says otherwise: a cron event may take 15 minutes, and this suits a
+ * trigger each minute.
  *
  * Its outcome is logged as one line of JSON: the report with its first five errors, or `{ "ok": false, "code",
  * "message" }`. In the latter case the event fails too, so that the dashboard shows it.
