@@ -88,7 +88,7 @@ async function claimNext(run: TickRun, most: Wanted, first: boolean): Promise<Cl
       await checkIdentity(context, claimed.id, run.call); // a copy of a database is refused
       return claimed;
     }
-    await establishIdentity(context, claimed.id, run.closing);
+    await establishIdentity(context, claimed.id, { ...run.closing, signal: settings.signal });
     run.archiveChecked = true;
     if (keysToClaim(run, evicting) <= 0) return undefined;
     claimed = await ask();

@@ -403,6 +403,25 @@ describe("tick", () => {
     assertEquals((await stack.members("dirty")).length, 5);
   });
 
+  it("signal: aborted while a new store waits for its archive, ends at once, and the next tick begins it", async () => {
+    for (const method of ["listKeys", "putKey"] as const) {
+      await stack.flush();
+      const controller = new AbortController();
+      const hang = () => {
+        setTimeout(() => controller.abort(), 10);
+        return new Promise<never>(() => {});
+      };
+      const datastore = hooked(stack.datastore(), { [method]: hang });
+      const beganAt = performance.now();
+      const report = await stack.store({ datastore }).tick({ signal: controller.signal });
+      assertEquals([report.done, report.errors], [false, []], method);
+      assertLess(performance.now() - beganAt, 5_000, method);
+      await stack.raw("SET", "key", "value");
+      await stack.store().dirty("key");
+      assertEquals((await stack.store().tick()).frozen, 1, method);
+    }
+  });
+
   it("signal: aborted before, begins nothing", async () => {
     const store = stack.store();
     await dirtyKeys(5, store);
