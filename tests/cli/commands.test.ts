@@ -231,10 +231,13 @@ describe("commands", () => {
     const bounded = ["warm", "--match", "k:*", "--max-bytes", "10KiB"];
     for (const left of [0, 1]) {
       const dry = await run(bounded);
-      assertEquals(dry.stdout, `1 evicted key (6.0 KiB) would come back; ${left} are not evicted\n`);
+      assertEquals(
+        dry.stdout,
+        `1 evicted key (6.0 KiB) would come back; ${left === 0 ? "0 are" : "1 is"} not evicted\n`,
+      );
       assertEquals(dry.stderr, "Nothing was changed. Add --yes to do it\n");
       const { stdout, stderr } = await run([...bounded, "--yes"]);
-      assertMatch(stdout, /^1 evicted key \(6.0 KiB\) came back; [01] are not evicted\n$/);
+      assertMatch(stdout, /^1 evicted key \(6.0 KiB\) came back; (0 are|1 is) not evicted\n$/);
       assertEquals([stderr, await stack.exists(...keys)], ["", left + 1]);
     }
     assertMatch((await run(["warm", "--match", "k:*", "--max-keys", "5", "--yes"])).stdout, /^1 evicted key /);

@@ -69,7 +69,7 @@ export const rebuildCommand: Command = {
         ["lost", lost, "have two newest versions: ensureKs fails for them"],
       ];
       await run.print(
-        `${counted(keys, "key")} ${dryRun ? "would have a record again" : "have a record again"}, of ${
+        `${counted(keys, "key")} ${dryRun ? "would have" : keys === 1 ? "has" : "have"} a record again, of ${
           counted(objects, "object")
         } and ${counted(packs, "pack")}${copied > 0 ? `; ${counted(copied, "object")} copied` : ""}`,
         "",

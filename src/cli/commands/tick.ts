@@ -27,7 +27,7 @@ export const tick: Command = {
   ticks: true,
   options: {
     "watch": { help: "tick again and again, and wait while nothing is due" },
-    "drain": { help: "tick again until nothing is due" },
+    "drain": { help: "tick again until nothing is due, nor idle with --redis-ttl" },
     "max-keys": { value: "NUMBER", help: "keys to claim in one tick: 10000" },
     "deadline": { value: "DURATION", help: "begin no work after this time in a tick: 8s" },
     "threads": { value: "NUMBER", help: "uploads at once: 6" },

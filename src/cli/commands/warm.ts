@@ -58,7 +58,7 @@ export const warmCommand: Command = {
       await run.print(
         `${counted(warmed, "evicted key")} (${size(report.bytes)}) ${dryRun ? "would come back" : "came back"}; ${
           count(left)
-        } are not evicted`,
+        } ${left === 1 ? "is" : "are"} not evicted`,
         ...errorLines(run, errors, failed),
       );
     }
