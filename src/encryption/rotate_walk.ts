@@ -84,7 +84,7 @@ function mayGoOn({ bounds, looked, maxObjects, mover }: RotateRun): boolean {
 /** Goes through objects of keys' own; `false` if a bound was reached. */
 export async function rotateOwn(run: RotateRun, state: RotateState): Promise<boolean> {
   const { bounds } = run;
-  const versionRequests = run.context.datastore.fetchRanges ? OBJECT_REQUESTS : 5; // a pack of its own: a PUT, its record, a deletion
+  const versionRequests = run.context.datastore.fetchRanges ? OBJECT_REQUESTS : 5; // each alone in a pack
   while (state.own !== undefined) {
     if (!mayGoOn(run)) return false;
     const mostRead = Math.floor((bounds.requestsLeft() - REQUESTS) / (1 + versionRequests));
