@@ -10,7 +10,7 @@ import { beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { TundraError } from "../../mod.ts";
-import { startFaultProxy } from "../../dev/servers/faults.ts";
+import { type FaultPlan, startFaultProxy } from "../../dev/servers/faults.ts";
 import { storeEnvironment } from "../../src/testing/environment.ts";
 import { cli, emptyFolder, type Running, startCli } from "../support/cli.ts";
 import { BUCKET, withArchive } from "../support/fixtures.ts";
@@ -296,20 +296,26 @@ lost         0  have two newest versions: ensureKs fails for them
   });
 
   it("ends at once for a second Ctrl-C", async () => {
-    const proxy = await startFaultProxy({ target: stack.s3.url, plan: [{ times: Infinity, fault: { type: "hang" } }] });
+    const hangs: FaultPlan = [{ times: Infinity, fault: { type: "hang" } }];
+    const archive = await startFaultProxy({ target: stack.s3.url, plan: hangs });
+    const redis = await startFaultProxy({ target: stack.connection.url, plan: [] });
     try {
+      const store = stack.store({ databaseId: "test" });
+      await store.tick();
       await stack.raw("SET", "a", "v");
-      await stack.store().dirty("a");
-      const running = startCli(["tick", "--watch"], { ...environment(), TUNDRA_S3_ENDPOINT: proxy.url });
-      await until(() => proxy.log.length > 0);
+      await store.dirty("a");
+      const env = { ...environment(), UPSTASH_REDIS_REST_URL: redis.url, TUNDRA_S3_ENDPOINT: archive.url };
+      const running = startCli(["tick", "--watch", ...DATABASE], env);
+      await until(() => archive.log.length > 0);
+      redis.setPlan(hangs);
       interrupt(running);
-      await sleep(400); // two at once count as one
+      await until(() => redis.log.some(({ fault }) => fault)); // the tick gives its keys back, whatever the signal says
       interrupt(running);
       const from = performance.now();
       assertEquals((await running.ended).exitCode, 130);
       assert(performance.now() - from < 5_000);
     } finally {
-      await proxy.stop();
+      await Promise.all([archive.stop(), redis.stop()]);
     }
   });
 
