@@ -65,7 +65,7 @@ export function optionsOf(name: string, words: readonly string[]): Options {
   return { options, areKnown: areKnown && (at === words.length || at === Infinity) };
 }
 
-/** How the options of Redis name an expiry. */
+/** The options of Redis that name an expiry. */
 const EXPIRIES: Readonly<Record<string, { unitMs: number; isAbsolute: boolean }>> = {
   ex: { unitMs: 1000, isAbsolute: false },
   px: { unitMs: 1, isAbsolute: false },
