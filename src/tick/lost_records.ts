@@ -36,8 +36,7 @@ const WAVE = 16;
  */
 export async function searchLostRecords(run: TickRun, cursor: string | undefined, nowMs: number): Promise<void> {
   const { connection, datastore, tqname } = run.context;
-  const endMs = monotonicMs() + run.settings.leaseMs;
-  const { signal, release } = run.until(endMs);
+  const { signal, release } = run.until(monotonicMs() + run.settings.leaseMs);
   let next: string | undefined;
   try {
     reportEviction(run, await readEvictionPolicy(connection, run.call));
@@ -46,7 +45,7 @@ export async function searchLostRecords(run: TickRun, cursor: string | undefined
       const found = await newestOfPage(page.names, page.cursor !== undefined);
       const lastNames = page.cursor === undefined ? page.names : undefined;
       found.push(...some(await newestPacked(run, lastNames, nowMs, signal, (error) => run.fail(error)), RECORDS));
-      next = await reportLosses(run, found, { nowMs, signal, endMs }) ? cursor : page.cursor;
+      next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {
     if (run.stopped()) return;
@@ -91,11 +90,7 @@ async function newestOfPage(names: string[], more: boolean): Promise<Named[]> {
 }
 
 /** Reports keys whose value is in the archive alone while Redis has no record of them; tells if there may be any. */
-async function reportLosses(
-  run: TickRun,
-  found: Named[],
-  { nowMs, signal, endMs }: { nowMs: number; signal: AbortSignal; endMs: number },
-): Promise<boolean> {
+async function reportLosses(run: TickRun, found: Named[], nowMs: number, signal: AbortSignal): Promise<boolean> {
   if (found.length === 0) return false;
   const records = await readTexts(run.context, found.map(({ key }) => key), run.call);
   const without = found.filter((_, i) => records[i] === null);
@@ -112,7 +107,7 @@ async function reportLosses(
   const { lost, late } = await withoutRecord(run.context, values, nowMs, run.call);
   for (const error of failures.values()) run.fail(error);
   if (lost.length === 0) return false;
-  if (late || monotonicMs() > endMs) return true; // it was frozen: the values may have expired long ago
+  if (late) return true; // it was frozen: the values may have expired long ago
   const keys = lost.map(({ key }) => key);
   run.fail(
     new TundraError(

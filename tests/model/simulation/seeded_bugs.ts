@@ -577,6 +577,13 @@ export const SEEDED_BUGS: SeededBug[] = [
     patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
   },
   {
+    name: "a search for lost records believes what it read before it was frozen",
+    play: "sweeps",
+    met: 5000225,
+    where: "src/tick/lost_records.ts",
+    patches: [["if (late) return true;", ""]],
+  },
+  {
     name: "a tick asks only for objects of keys that have a record",
     met: 4,
     where: "src/tick/lost_records.ts",
