@@ -143,6 +143,11 @@ export function modelRedis(nowUs: () => number, hooks: RedisHooks = {}): ModelRe
       return ["0", names.filter((name) => type === undefined || entry(name)!.type === type)];
     },
     TYPE: ([key]) => ({ ok: entry(key!)?.type ?? "none" }),
+    MEMORY([how, key]) { // a server's numbers are its allocator's
+      if (how !== "USAGE") throw new RedisError("ERR no such question here");
+      const found = entry(key!);
+      return found ? key!.length + (typeof found.value === "string" ? found.value.length : found.value.size) : null;
+    },
     EXISTS: (keys) => keys.filter((key) => entry(key)).length,
     SET(args) {
       const [key, value, ...options] = args as [string, string, ...string[]];

@@ -322,7 +322,8 @@ function onlyNeededIsLeft({ oracle, keys, world }: Sandbox): void {
     const needed = entries.filter(({ key, word, state }) =>
       !keys.includes(key) || oracle.record(key).ver === word ||
       (state === null && versionMicros(name.slice(name.lastIndexOf("/") + 1)) > youngUs) ||
-      (state === null && [...oracle.archive.values()].some((other) =>
+      // an older value would come to light: of a removed key, or of one that has expired
+      ((state === null || oracle.record(key).ver === "") && [...oracle.archive.values()].some((other) =>
         other.entries.some((each) => each.key === key && each.ver < entries[0]!.ver)
       ))
     );
