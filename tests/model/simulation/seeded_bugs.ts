@@ -338,12 +338,6 @@ export const SEEDED_BUGS: SeededBug[] = [
   },
   // ---- all operations at once
   {
-    name: "a sweep deletes what a record names since it was gathered",
-    play: "together",
-    where: "src/operations/sweep_act.ts",
-    patches: [["    if (goes) doomed.push", '    if (goes || reason === "named") doomed.push']],
-  },
-  {
     name: "a sweep takes another queue's objects for its own",
     play: "together",
     met: 5,
@@ -363,12 +357,6 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 33,
     where: "src/operations/history.ts",
     patches: [["wave.length === 0 && found.size - kept.length === absent", "wave.length === 0"]],
-  },
-  {
-    name: "a restoration takes a present version whose pack was moved for lost",
-    play: "together",
-    where: "src/operations/restore_version.ts",
-    patches: [["if (now.record === state.record) throw conflict", "throw conflict"]],
   },
   // ---- policy
   {
@@ -578,13 +566,6 @@ export const SEEDED_BUGS: SeededBug[] = [
     met: 21,
     where: "src/tick/lost_records.ts",
     patches: [["(archived.exp === 0 || archived.exp > nowMs)", "nowMs > 0"]],
-  },
-  {
-    name: "a search for lost records believes what it read before it was frozen",
-    play: "sweeps",
-    met: 5000225,
-    where: "src/tick/lost_records.ts",
-    patches: [["if (late) return true;", ""]],
   },
   {
     name: "a tick asks only for objects of keys that have a record",
