@@ -7,7 +7,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { assert } from "@std/assert";
 import { stop } from "esbuild";
-import { huntBug, SEEDED_BUGS } from "./seeded_bugs.ts";
+import { huntBug, meetBug, SEEDED_BUGS } from "./seeded_bugs.ts";
 
 const WITHIN = 10_000;
 const GUARDS = [
@@ -41,8 +41,7 @@ describe("the simulation catches", () => {
   for (const bug of SEEDED_BUGS.filter((_, i) => i % SHARE === SEED % SHARE)) {
     it(bug.name, async () => {
       // the schedule that met it before, if that is known; `deno task simulate --bugs` searches from the first schedule
-      const met = bug.met ? await huntBug(bug, bug.met, 1) : undefined;
-      const caught = met ?? await huntBug(bug, 1, WITHIN);
+      const caught = await meetBug(bug) ?? await huntBug(bug, 1, WITHIN);
       assert(caught, `it survived ${WITHIN} schedules`);
       console.log(`caught after ${caught.schedules} schedules by "${caught.check}"`);
     });

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { patched } from "../../support/patched.ts";
 import { bundled } from "./bundle.ts";
 import { scriptName } from "../redis/scripts.ts";
-import { seededChoices } from "./choices.ts";
+import { type Choices, parseChoices, replayedChoices, seededChoices } from "./choices.ts";
 import { PLAYS } from "./runs.ts";
 import { SHIPPED, type Subject, UNEXPECTED } from "./simulation.ts";
 
@@ -23,6 +23,8 @@ export interface SeededBug {
   where: string;
   /** A schedule that meets it, if that takes long: it saves time as long as schedules stay what they are. */
   met?: number;
+  /** The decisions of one, if no seed is known that draws them. */
+  schedule?: string;
   /** `true`: stores encrypt. */
   encrypted?: boolean;
   /** The kind of schedules in which it is hunted, if not any. */
@@ -325,7 +327,14 @@ export const SEEDED_BUGS: SeededBug[] = [
   {
     name: "an expired key's marker forgets what was removed before",
     play: "sweeps",
-    met: 401733,
+    schedule: [
+      "1.2.0*4.279.2.0*3.3.466.558.744.460.3.59.1.168.0*6.2.991.693.0*5.2.1.2.1*2.309.0*5.3.718.0*13.946.7.573",
+      ".962.1.0*11.2*2.617.947.3*2.935.1.881.0*31.186.968.709.1.0.459.555.488.849.3.2.376.0*3.142.0.996.6.0*17",
+      ".374.824.3.2.226.985.1.0.886.685.786.3.0*27.837.1.0*61.760.1.2.912.10.963.0*54.152.0*22.979.1.2.0*40.1",
+      ".622.0*10.863.2.0*8.963.0*4.3.0.1.0*10.939.10.0*3.2.0*30.829.0*5.20.1.0*13.742.3.0*3.907.4.0*10.810.1",
+      ".0*31.753.4.0*18.755.3.2.0*10.849.897.2.0*13.938.2.0*16.349.906.1.0*77.892.0*3.771.721.2.1.0*5.752.3.0*6",
+      ".718.0*12.3.991.0.3.0*20.870.3.0*29.986.0*93.3.1.950.832.2.0*6.974.1.0*47.1.2*2.0*16.2.982.0*2.963.1",
+    ].join(""),
     where: "src/tick/markers.ts",
     patches: [["goneOf(each) === true", "false"]],
   },
@@ -1492,18 +1501,33 @@ function between(text: string, before: string): string {
   return text.slice(start, text.indexOf("\n`", start) + 1).replaceAll("\\\\", "\\");
 }
 
-/** Schedules until the bug is caught by a check of the oracle; `undefined`: it survived. */
-export async function huntBug(
-  bug: SeededBug,
-  seed: number,
-  schedules: number,
-): Promise<{ schedules: number; check: string } | undefined> {
+/** The end of a hunt: after so many schedules this check caught the bug; `undefined`: it survived. */
+export type Caught = { schedules: number; check: string } | undefined;
+
+/** Plays the schedule that is known to meet the bug, if one is. */
+export async function meetBug(bug: SeededBug): Promise<Caught> {
+  if (bug.schedule !== undefined) return await huntIn(bug, [replayedChoices(parseChoices(bug.schedule))]);
+  return bug.met === undefined ? undefined : await huntBug(bug, bug.met, 1);
+}
+
+/** Plays schedules until the bug is caught by a check of the oracle. */
+export async function huntBug(bug: SeededBug, seed: number, schedules: number): Promise<Caught> {
+  return await huntIn(bug, seeded(seed, schedules));
+}
+
+function* seeded(seed: number, schedules: number): Iterable<Choices> {
+  for (let i = 0; i < schedules; i++) yield seededChoices(seed + i);
+}
+
+async function huntIn(bug: SeededBug, all: Iterable<Choices>): Promise<Caught> {
   const subject = { ...await loadBug(bug), encrypted: bug.encrypted ?? false };
   const play = PLAYS[bug.play ?? "any"]!;
-  for (let i = 0; i < schedules; i++) {
-    const { violation } = await play(subject, seededChoices(seed + i));
+  let schedules = 0;
+  for (const choices of all) {
+    schedules++;
+    const { violation } = await play(subject, choices);
     if (violation?.check === UNEXPECTED) throw new Error(`${bug.name}: ${violation.detail}`);
-    if (violation) return { schedules: i + 1, check: violation.check };
+    if (violation) return { schedules, check: violation.check };
   }
   return undefined;
 }
