@@ -83,12 +83,8 @@ export function noteUnmarked(
 
 /** The error of a mark that Redis refused after it had carried out what is to be marked: that must not be repeated. */
 function unmarkedError({ code, message }: TundraError): TundraError {
-  return new TundraError(
-    code,
-    `${message}. What was to be marked took effect: do not repeat it; call dirty(), with missing: "del" if it may have ` +
-      `removed the key`,
-    { retryable: false },
-  );
+  const must = 'What was to be marked took effect: do not repeat it; call dirty(), with missing: "del" if it removed';
+  return new TundraError(code, `${message}. ${must}`, { retryable: false });
 }
 
 /** Queues marks; see {@linkcode TundraStore.dirtyIn}. */

@@ -10,9 +10,9 @@ import { build } from "esbuild";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The budget of the whole Worker with all dependencies, in KB of 1,024 bytes. */
-export const WORKER_BUDGET_KB = 84; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
+export const WORKER_BUDGET_KB = 84.2; // 68 is the aim: exceeded for now, see docs/decisions/dependencies.md
 /** The budget of Tundra's own code in it, in KB of 1,024 bytes. */
-export const OWN_BUDGET_KB = 49.3; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
+export const OWN_BUDGET_KB = 49.5; // 35 is the aim, packs included: exceeded for now, see docs/decisions/dependencies.md
 /** The entry points of the package, each to be weighed alone. */
 export const ENTRY_POINTS: Record<string, string> = JSON.parse(readFileSync(`${ROOT}jsr.json`, "utf8")).exports;
 /** The whole Worker: an application on R2. */

@@ -185,7 +185,7 @@ function readPage(what: string, prefix: string, page: unknown): ListedPage {
   const all: unknown[] = [...names, ...unfinished];
   const foreign = all.findIndex((name) => typeof name !== "string" || !name.startsWith(prefix));
   if (foreign >= 0) throw failure(what, "list names that begin so", `current value is ${show(all[foreign])}`);
-  const read: ListedPage = { names, ...(unfinished.length > 0 && { unfinished }) };
+  const read: ListedPage = unfinished.length > 0 ? { names, unfinished } : { names };
   if (cursor === undefined || cursor === null) return read;
   if (typeof cursor !== "string") throw failure(what, "reply a cursor that is text", `it is ${kindOf(cursor)}`);
   return { ...read, cursor };
