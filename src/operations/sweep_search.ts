@@ -2,6 +2,7 @@
  * Searches all versions of the keys for which a sweep wants to know them.
  * @module
  */
+import { isNotFound } from "../base/errors.ts";
 import { versionMicros } from "../base/keys.ts";
 import { fetchArchived, type Named, thawArchived } from "../core/fetch_archived.ts";
 import { inParallel } from "../datastores/parallel.ts";
@@ -128,6 +129,7 @@ async function readOwn(
   version: Named,
 ): Promise<void> {
   const [fetched] = await bounds.counted((call) => fetchArchived(context, [version], { call }));
-  noteFound(notes, version, (await thawArchived(context, fetched!)).prev ?? "", times);
+  if (isNotFound(fetched!.object)) found.youngPrevUs = 0; // it was deleted meanwhile: what it named is not known
+  else noteFound(notes, version, (await thawArchived(context, fetched!)).prev ?? "", times);
   found.own = found.own.filter((ver) => ver !== version.ver);
 }

@@ -105,6 +105,24 @@ describe("sweep()", () => {
       assertEquals((await sweepAll()).deleted, 0);
     });
 
+    it("reports nothing of a version that another sweep deletes just before it is read", async () => {
+      let prev = await old.own(30, { key: "hot" });
+      for (let days = 29; days >= 1; days--) prev = await old.own(days, { key: "hot", prev });
+      await evicted({ hot: prev });
+      let deleted = 0;
+      const racing = stack.store({
+        datastore: {
+          ...archive.datastore,
+          async fetchKeys(names, ...rest) {
+            for (const name of names.filter((name) => name.includes("/hot/"))) deleted += +archive.objects.delete(name);
+            return await archive.datastore.fetchKeys(names, ...rest);
+          },
+        },
+      });
+      const { errors } = await sweep(racing);
+      assertEquals([deleted > 0, errors], [true, []]);
+    });
+
     it("keeps objects whose names are not understood, and those of records of another layout", async () => {
       archive.objects.set("default/k/readme", new Uint8Array(1));
       archive.objects.set("default/%/1600000000000000-00000000", new Uint8Array(1));
