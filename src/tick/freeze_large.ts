@@ -184,7 +184,7 @@ async function* chunksOf(source: Source): AsyncGenerator<Uint8Array, void, void>
   yield await theirs(() => freezeHead(head, name, freezers));
   const digest = sha1.create();
   for (let part = 0; part < parts; part++) {
-    if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
+    checkLease(lease);
     const offset = part * segment;
     const length = Math.min(segment, bytes - offset);
     const dump = await readStaged(connection, { name: temporary, key }, offset, length, run.call);
@@ -195,5 +195,10 @@ async function* chunksOf(source: Source): AsyncGenerator<Uint8Array, void, void>
     }
     yield await theirs(() => freezeSegment(head, part, dump, name, freezers));
   }
+  checkLease(lease); // the upload may begin only now
   yield LARGE_END();
+}
+
+function checkLease(lease: Lease): void {
+  if (isOver(lease)) throw new TundraError("UNAVAILABLE", "Cannot go on with an upload as its lease has ended");
 }

@@ -319,12 +319,12 @@ async function sweepToEnd(box: Sandbox): Promise<boolean> {
 function onlyNeededIsLeft({ oracle, keys, world }: Sandbox): void {
   const youngUs = world.redisUs() - oracle.leniency.sweeps!.keepOrphansUs;
   for (const [name, { entries }] of oracle.archive) {
-    const needed = entries.filter(({ key, word, state }) =>
+    const needed = entries.filter(({ key, ver, word, state }) =>
       !keys.includes(key) || oracle.record(key).ver === word ||
       (state === null && versionMicros(name.slice(name.lastIndexOf("/") + 1)) > youngUs) ||
       // an older value would come to light: of a removed key, or of one that has expired
       ((state === null || oracle.record(key).ver === "") && [...oracle.archive.values()].some((other) =>
-        other.entries.some((each) => each.key === key && each.ver < entries[0]!.ver)
+        other.entries.some((each) => each.key === key && each.ver < ver)
       ))
     );
     if (entries.length > 0 && 2 * needed.length < entries.length) {
