@@ -5,8 +5,9 @@ import { beforeEach, describe, it } from "node:test";
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { type Datastore, type Freezer, tundraStore } from "../../mod.ts";
 import { join } from "../../src/archive/block.ts";
+import { PLATFORM, setPlatform } from "../../src/base/platform.ts";
 import { peek, restoreVersion, verify, versions } from "../../src/operations/mod.ts";
-import { BUCKET, type ColdStack, tundraError, withArchive } from "../support/fixtures.ts";
+import { BUCKET, type ColdStack, isOwner, tundraError, withArchive } from "../support/fixtures.ts";
 import { contentOf, makeValue, TYPES } from "../support/large.ts";
 import { HOUR_MS } from "../support/times.ts";
 
@@ -117,6 +118,38 @@ describe("large values, on a server whose requests and replies may have 200,000 
     assertEquals([report.frozen, report.errors.length], [0, 0]);
     assertEquals(stack.server.log.filter(({ commands }) => commands[0]?.[0] === "GETRANGE").length, 0);
     assertEquals((await stack.store().tick()).frozen, 1);
+  });
+
+  it("a tick that is frozen after the last piece begins no upload after its lease", async () => {
+    await makeValue(stack, "large", "string", LARGE, true);
+    const store = known();
+    await store.dirty("large");
+    let aheadMs = 0;
+    setPlatform({ ...PLATFORM, monotonicMs: () => PLATFORM.monotonicMs() + aheadMs });
+    let begun = 0;
+    let segments = 0;
+    const archive = stack.datastore();
+    const slow: Freezer = {
+      id: "slow",
+      freeze(bytes) {
+        if (bytes.length > 10_000 && ++segments === 4) aheadMs = HOUR_MS; // the last one of four
+        return bytes;
+      },
+      thaw: (bytes) => bytes,
+    };
+    const datastore: Datastore = {
+      ...archive,
+      putKey(...args) {
+        begun += isOwner(args[0]) ? 0 : 1;
+        return archive.putKey(...args);
+      },
+    };
+    try {
+      const { frozen, done } = await known({ datastore, freezer: slow }).tick();
+      assertEquals([aheadMs, begun, frozen, done], [HOUR_MS, 0, 0, false]);
+    } finally {
+      setPlatform();
+    }
   });
 
   it("a temporary key that goes between two pieces costs no attempt; the next tick archives the key", async () => {
