@@ -17,9 +17,20 @@ const DIGITS = [5, 3, 0];
 /** Requests for this: listings, two for each directory. */
 export const PACK_REQUESTS = DIGITS.length + 2 * PACKS;
 
+/** The newest version of a key in the youngest packs. */
+interface Newest extends Named {
+  /** `true` for a value that would be lost if Redis had no record of it. */
+  isLost: boolean;
+}
+
+/** Values of the youngest packs that no entry of a younger one supersedes. */
+export function valuesIn(newest: ReadonlyMap<string, Newest>): Named[] {
+  return [...newest.values()].filter(({ isLost }) => isLost).map(({ key, ver }) => ({ key, ver }));
+}
+
 /**
- * Values of the youngest packs that no entry of a younger one supersedes. `lastNames`: the last page of the archive's
- * listing, if it is known: packs come last. It ends at a directory that is damaged: what is older may be superseded there.
+ * The newest version of each key that the youngest packs hold. `lastNames`: the last page of the archive's listing, if
+ * it is known: packs come last. It ends at a directory that is damaged: what is older may be superseded there.
  */
 export async function newestPacked(
   run: TickRun,
@@ -27,10 +38,10 @@ export async function newestPacked(
   nowMs: number,
   signal: AbortSignal,
   onDamage?: (error: TundraError) => void,
-): Promise<Named[]> {
+): Promise<Map<string, Newest>> {
   const { context } = run;
   const directories: Directories = new Map();
-  const newest = new Map<string, Named & { isLost: boolean }>();
+  const newest = new Map<string, Newest>();
   const packs = lastNames ? packsIn(context, lastNames) : await listYoungest(run, nowMs, signal);
   for (const pack of packs.slice(-PACKS).toReversed()) {
     const directory = await readDirectory(context, pack, directories, (act) => run.counted(act, signal))
@@ -47,7 +58,7 @@ export async function newestPacked(
       newest.set(key, { key, ver: wordOf(pack, entry), isLost });
     }
   }
-  return [...newest.values()].filter(({ isLost }) => isLost).map(({ key, ver }) => ({ key, ver }));
+  return newest;
 }
 
 /** Lists those of the last hours; if there are too few, those of a longer time. */
@@ -78,6 +89,8 @@ export async function withoutNewer(
     const [own = ""] = await run.counted((call) => newestOwn(run.context, each.key, call), signal);
     if (versionMicros(own) < versionMicros(each.ver)) some.push(each);
   }
-  const now = new Set((await newestPacked(run, undefined, nowMs, signal)).map(({ key, ver }) => `${ver} ${key}`));
+  const now = new Set(
+    valuesIn(await newestPacked(run, undefined, nowMs, signal)).map(({ key, ver }) => `${ver} ${key}`),
+  );
   return some.filter(({ key, ver }) => now.has(`${ver} ${key}`));
 }

@@ -6,7 +6,7 @@
  */
 import { holderName, placeOf } from "../archive/place.ts";
 import { asTundraError, isNotFound, show, TundraError } from "../base/errors.ts";
-import { keyOfObject, newestOf, showKeys } from "../base/keys.ts";
+import { keyOfObject, newestOf, showKeys, versionMicros } from "../base/keys.ts";
 import { monotonicMs, random } from "../base/platform.ts";
 import type { Context, RequestOptions } from "../core/context.ts";
 import { fetchArchived, type Fetched, type Named, thawArchived } from "../core/fetch_archived.ts";
@@ -16,7 +16,7 @@ import { inParallel } from "../datastores/parallel.ts";
 import { noteHour, readEvictionPolicy } from "../scripts/note_hour.ts";
 import { readTexts } from "../scripts/read_records.ts";
 import { readState } from "../scripts/read_state.ts";
-import { newestPacked, withoutNewer } from "./lost_packed.ts";
+import { newestPacked, valuesIn, withoutNewer } from "./lost_packed.ts";
 import type { TickRun } from "./run.ts";
 
 /** Records to read, and objects to fetch of keys that have none. */
@@ -42,9 +42,12 @@ export async function searchLostRecords(run: TickRun, cursor: string | undefined
     reportEviction(run, await readEvictionPolicy(connection, run.call));
     if (datastore.listKeys) {
       const page = await run.counted((call) => datastore.listKeys!(`${tqname}/`, cursor || undefined, call), signal);
-      const found = await newestOfPage(page.names, page.cursor !== undefined);
       const lastNames = page.cursor === undefined ? page.names : undefined;
-      found.push(...some(await newestPacked(run, lastNames, nowMs, signal, (error) => run.fail(error)), RECORDS));
+      const packed = await newestPacked(run, lastNames, nowMs, signal, (error) => run.fail(error));
+      // the newest version may have expired, in a pack, before a rebuild: then a record names no older one
+      const isNewest = ({ key, ver }: Named) => versionMicros(ver) >= versionMicros(packed.get(key)?.ver ?? "");
+      const found = (await newestOfPage(page.names, page.cursor !== undefined)).filter(isNewest);
+      found.push(...some(valuesIn(packed), RECORDS));
       next = await reportLosses(run, found, nowMs, signal) ? cursor : page.cursor;
     }
   } catch (thrown) {

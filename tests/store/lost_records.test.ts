@@ -176,6 +176,20 @@ describePackings("records that Redis has lost", (packBytes) => {
       assertEquals(asked, packBytes > 0 ? { lists: 6, gets: 2, ranges: 4 } : { lists: 1, gets: 3, ranges: 0 });
     });
 
+    it("are no loss: what has expired in a pack before a rebuild, above an older value in an object of its own", async () => {
+      await raw("SET", "expiring", "older");
+      await store.dirty("expiring");
+      await makeStore({ packBytes: 0 }).tick();
+      await raw("MSET", "beside", "1", "expiring", "newer");
+      await raw("PEXPIRE", "expiring", 1_000);
+      await store.dirty("beside", "expiring");
+      assertEquals((await makeStore({ packBytes: 65_536 }).tick()).frozen, 2);
+      await until("it has expired", async () => await raw("EXISTS", "expiring") === 0);
+      await loseRecords("expiring"); // a rebuild's record of it has a TTL
+      await hourLater();
+      assertEquals(codes(await store.tick()), []);
+    });
+
     it("are found on whichever page they are, one page an hour, and that one stays in sight", async () => {
       store = makeStore({ datastore: counting(4) });
       const keys = names(10);
