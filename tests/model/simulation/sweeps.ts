@@ -323,9 +323,8 @@ function onlyNeededIsLeft({ oracle, keys, world }: Sandbox): void {
       !keys.includes(key) || oracle.record(key).ver === word ||
       (state === null && versionMicros(name.slice(name.lastIndexOf("/") + 1)) > youngUs) ||
       // an older value would come to light: of a removed key, or of one that has expired
-      ((state === null || oracle.record(key).ver === "") && [...oracle.archive.values()].some((other) =>
-        other.entries.some((each) => each.key === key && each.ver < ver)
-      ))
+      ((state === null || oracle.record(key).ver === "") &&
+        [...oracle.archive.values()].some((other) => other.entries.some((each) => each.key === key && each.ver < ver)))
     );
     if (entries.length > 0 && 2 * needed.length < entries.length) {
       throw new Violation("R6 nothing piles up", `${name}: ${entries.map(({ key, word }) => `${word} of ${key}`)}`);
