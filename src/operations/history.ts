@@ -75,9 +75,10 @@ export async function historyOf(
     for (const { prev } of [...found.values()]) if (prev) add(found, prev);
     const kept = newestFirst(found).filter((each) => isRead(each) || !isTried(each)); // without those that are absent
     const wave = choose(kept, search.unread).filter((each) => !isRead(each)).slice(0, WAVE);
-    if (wave.length === 0 && found.size - kept.length === absent) return { kept, unreadPacks: search.unread };
-    if (wave.length === 0) { // those that proved to be absent may have been moved meanwhile
-      absent = found.size - kept.length;
+    if (wave.length === 0) {
+      const isSettled = found.size - kept.length === absent;
+      if (isSettled) return { kept, unreadPacks: search.unread };
+      absent = found.size - kept.length; // they may have been moved meanwhile
       await findInPacks(bounds, key, found, search);
       continue;
     }
@@ -214,4 +215,25 @@ export async function thawFirst(
     }
   }
   return undefined;
+}
+
+/**
+ * Finds a version and reads it. If it is absent it may have been moved meanwhile: it is searched for again as long as it
+ * lies in places that were not tried before, unless those tried before are damaged.
+ */
+export async function readFound(
+  bounds: Bounds,
+  key: string,
+  find: () => Promise<Kept | undefined>,
+  before: Pick<Kept, "words" | "error"> = { words: [] },
+) {
+  const tried = new Set(before.words);
+  for (;;) {
+    const kept = await find();
+    if (kept === undefined) return undefined;
+    const value = await thawFirst(bounds, key, kept);
+    const isFresh = kept.words.some((word) => !tried.has(word));
+    if (value || kept.error || before.error || !isFresh) return { ver: kept.ver, value, error: kept.error };
+    for (const word of kept.words) tried.add(word);
+  }
 }

@@ -20,7 +20,7 @@ import type { TundraStore } from "../store_interface.ts";
 import { encodePayload, payloadBytes } from "../upstash/payload.ts";
 import { keyBytes, roomIn } from "../upstash/requests.ts";
 import { beginOperation, type Bounds, type OperationOptions, type OperationReport } from "./bounds.ts";
-import { findInPack, historyOf, type Kept, MOST_PACKS, thawFirst } from "./history.ts";
+import { findInPack, historyOf, type Kept, MOST_PACKS, readFound, thawFirst } from "./history.ts";
 import { indexWent, ownedIndex } from "./owned_index.ts";
 import { conflict, mayBeRestored, refusal, RUN_A_TICK } from "./restore_refused.ts";
 
@@ -80,9 +80,9 @@ const VERSION = /^\d{16}-[0-9a-f]{8,9}$/;
  * It may be repeated: a call that was interrupted has restored the value, or changed nothing.
  *
  * Cost: 2 requests to Redis, 11 to 13 billable commands; a request and a command more for each of its two scripts that
- * is new to the server. To the archive: the owner object, the version, and if the key holds a value one question for its present version. If neither the
- * key's record nor an object of its own is this version, the directory of the pack of that name. For a `Date`, or if it
- * was moved, a search as {@linkcode versions} does it.
+ * is new to the server. To the archive: the owner object, the version, and if the key holds a value one question for its
+ * present version. If neither the key's record nor an object of its own is this version, the directory of the pack of
+ * that name. For a `Date`, or if it was moved, a search as {@linkcode versions} does it.
  *
  * @param version its name, as {@linkcode versions} lists it; or a time
  * @throws {TundraError} `CONFLICT` if the key holds a change that is not archived, was written while evicted, or `to`
@@ -193,44 +193,30 @@ async function findNamed(bounds: Bounds, key: string, version: string, named: st
   await findInPack(bounds, key, version, found);
   const packed = found.get(version) && await thawFirst(bounds, key, found.get(version)!);
   if (packed) return packed;
-  const tried = new Set(kept.words);
-  for (;;) {
-    const choose = chainTo(versionMicros(version));
-    const history = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, choose);
-    const moved = history.kept.find(({ ver }) => ver === version);
-    const value = moved && await thawFirst(bounds, key, moved);
-    if (value) return value;
-    const error = kept.error ?? moved?.error;
-    if (error) throw error;
-    if (!mayHaveMoved(moved, tried)) return undefined;
-  }
-}
-
-/** Tells if what was just found, and is absent, lies in places that were not tried before: it may move again. */
-function mayHaveMoved(kept: Kept | undefined, tried: Set<string>): boolean {
-  const fresh = kept?.words.filter((word) => !tried.has(word)) ?? [];
-  for (const word of fresh) tried.add(word);
-  return fresh.length > 0;
+  const history = () => historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(versionMicros(version)));
+  const find = async () => (await history()).kept.find(({ ver }) => ver === version);
+  const moved = await readFound(bounds, key, find, kept);
+  if (moved?.value) return moved.value;
+  const error = kept.error ?? moved?.error;
+  if (error) throw error;
+  return undefined;
 }
 
 /** Finds the version that was the newest at a time, microseconds. */
 async function findByTime(bounds: Bounds, key: string, timeUs: number, named: string, maxPacks: number) {
-  const tried = new Set<string>();
-  for (;;) {
+  const newest = await readFound(bounds, key, async () => {
     const { kept } = await historyOf(bounds, key, () => Promise.resolve(named), maxPacks, chainTo(timeUs));
     const [newest, ...rivals] = newestOf(
       kept.map(({ ver }) => ver).filter((ver) => versionMicros(ver) <= timeUs),
     );
-    if (newest === undefined) return undefined;
     if (rivals.length > 0) {
       const must = `be told which of the newest versions of that time is meant: ${newest} or ${rivals.join(" or ")}`;
       throw new TundraError("CONFLICT", `Cannot restore a version of ${show(key)} as it must ${must}`, { keys: [key] });
     }
-    const chosen = kept.find(({ ver }) => ver === newest)!;
-    const value = await thawFirst(bounds, key, chosen);
-    if (value) return value;
-    if (chosen.error || !mayHaveMoved(chosen, tried)) throw chosen.error ?? notHeld(key, newest);
-  }
+    return kept.find(({ ver }) => ver === newest);
+  });
+  if (newest === undefined || newest.value) return newest?.value;
+  throw newest.error ?? notHeld(key, newest.ver);
 }
 
 /** Reads the chain down to a time, if there are packs that no directory tells of. */

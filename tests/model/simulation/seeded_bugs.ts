@@ -365,7 +365,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "together",
     met: 33,
     where: "src/operations/history.ts",
-    patches: [["wave.length === 0 && found.size - kept.length === absent", "wave.length === 0"]],
+    patches: [["isSettled = found.size - kept.length === absent", "isSettled = true"]],
   },
   // ---- policy
   {
