@@ -28,9 +28,9 @@ type Kind = "values" | "tombstones";
 
 /** Erases objects of keys' own; `false` if a bound was reached. */
 export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Promise<boolean> {
-  if (kind === "values" && hasSeenNone(state)) {
+  if (kind === "values" && state.sinceUs === 0) {
     await recordsOf(run, []); // for Redis' clock
-    Object.assign(state, { sinceUs: run.clockUs, isHidden: false });
+    state.sinceUs = run.clockUs;
   }
   return await forOwnVersions(run, state, async ({ versions, hidden }) => {
     if (areHidden(run, hidden)) state.isHidden = true;
@@ -45,12 +45,6 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
     }
     return true;
   });
-}
-
-/** Tells if no object was looked at. An interrupted call may have kept just this. */
-function hasSeenNone({ keys, own }: EraseState): boolean {
-  return keys === 0 && own !== undefined && own.cursor === undefined && own.rest.length === 0 &&
-    own.after === undefined;
 }
 
 /** Tells values from tombstones, and leaves those that came after the values were erased. */

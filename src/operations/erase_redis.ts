@@ -6,16 +6,16 @@ import { asTundraError, badArgument, show, TundraError, type TundraErrorCode } f
 import { versionMicros } from "../base/keys.ts";
 import { del } from "../del.ts";
 import { readDead } from "../scripts/measure.ts";
-import { type KeyRecord, parseRecord } from "../scripts/prelude.ts";
+import type { KeyRecord } from "../scripts/prelude.ts";
 import { readRecords } from "../scripts/read_records.ts";
-import { type KeyState, readState } from "../scripts/read_state.ts";
+import { readState } from "../scripts/read_state.ts";
 import { scan, SCAN_START } from "../scripts/scan.ts";
 import { tick } from "../tick/tick.ts";
 import { boundedContext } from "./bounded_context.ts";
 import { reportAhead, reportRecord } from "./erase_damage.ts";
 import { anew, begin, type EraseRun, type EraseState, mayGoOn, STATE_MS } from "./erase_run.ts";
 import { indexWent } from "./owned_index.ts";
-import { recordsNow } from "./records_now.ts";
+import { recordIn, recordsNow } from "./records_now.ts";
 
 const WHAT = "erase keys";
 /** Listed keys that are dealt with together. */
@@ -50,7 +50,7 @@ export async function wereWritten({ context, keys = [], bounds }: EraseRun, { st
   if (step === "removal" || keys.length === 0 || keys.length > BATCH) return false;
   const { states } = await readState(context.index, keys, bounds.call);
   return states.some(({ exists, record: text }) => {
-    const record = text === "" ? null : parseRecord(text); // one of another version is no sign, and cannot be removed
+    const record = recordIn(text); // one of another version is no sign, and cannot be removed
     return record === null ? exists : record !== undefined && (exists || !/[gm]/.test(record.flag));
   });
 }
@@ -92,15 +92,17 @@ export async function proveKeys(run: EraseRun, state: EraseState): Promise<boole
     if (unreadable.length > 0) return anew(state);
     const { states, nowMs } = await readState(run.context.index, keys, run.bounds.call);
     if (isLate(1_000 * nowMs)) return anew(state);
-    const wasWritten = ({ exists, record: text }: KeyState) => {
-      const record = text === "" ? null : parseRecord(text);
-      return exists || (record !== null && !(isRemoved(record) && versionMicros(record!.ver) < state.provedUs));
-    };
-    const written = states.filter(wasWritten);
-    if (written.length === 0) return true;
-    const removed = written.filter(({ record }) => isRemoved(parseRecord(record)));
-    await reportAhead(run, removed.map(({ key, record }) => ({ key, ver: parseRecord(record)!.ver })));
-    return anew(state);
+    const ahead: { key: string; ver: string }[] = [];
+    let isProved = true;
+    for (const { key, exists, record: text } of states) {
+      const record = recordIn(text);
+      const isGone = record && isRemoved(record);
+      if (!exists && (record === null || (isGone && versionMicros(record.ver) < state.provedUs))) continue;
+      isProved = false;
+      if (isGone) ahead.push({ key, ver: record.ver });
+    }
+    await reportAhead(run, ahead);
+    return isProved || anew(state);
   });
   if (!isAtEnd || run.keys !== undefined) return isAtEnd;
   await recordsNow(run, [], indexWent); // a pattern may have shown none: for Redis' clock

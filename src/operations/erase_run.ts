@@ -64,7 +64,10 @@ export interface EraseState {
   pack: string;
   /** `true`: there are objects whose keys could not be told, among those that may be of the keys. */
   isHidden: boolean;
-  /** The time at which it began to erase values, microseconds: a later tombstone may stand above some that it has not seen. */
+  /**
+   * The time at which it began to erase values, microseconds, 0 if it has not: a later tombstone may stand above some that
+   * it has not seen.
+   */
   sinceUs: number;
   /** Packs that hold tombstones of the keys; `undefined`: any may. */
   tombstonePacks: string[] | undefined;
@@ -104,7 +107,7 @@ export function mayGoOn({ bounds, looked, maxKeys }: EraseRun, requests: number)
 
 /** Sends the erasure back to its beginning: something came meanwhile, or stayed. */
 export function anew(state: EraseState): false {
-  Object.assign(state, begin("removal"));
+  Object.assign(state, begin("removal"), { sinceUs: 0, isHidden: false });
   return false;
 }
 

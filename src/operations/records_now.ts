@@ -36,5 +36,10 @@ export async function recordsNow(
   const { id, nowUs, erasedUs, records } = await readIndex(run.context.index, keys, run.bounds.call);
   if (id !== run.id) throw changed(id);
   Object.assign(run, { clockUs: nowUs, erasedUs, lookedAtMs } satisfies LastLook);
-  return new Map(keys.map((key, i) => [key, records[i] === "" ? null : parseRecord(records[i])]));
+  return new Map(keys.map((key, i) => [key, recordIn(records[i]!)]));
+}
+
+/** The record that a text holds, as {@linkcode Records} has it. */
+export function recordIn(text: string): KeyRecord | null | undefined {
+  return text === "" ? null : parseRecord(text);
 }
