@@ -130,7 +130,7 @@ async function unfinishedOf(
 }
 
 /** Names of objects by their beginnings, up to the last `/`. */
-function byPrefix(names: readonly string[]): Map<string, string[]> {
+export function byPrefix(names: readonly string[]): Map<string, string[]> {
   const groups = new Map<string, string[]>();
   for (const name of names) {
     const prefix = name.slice(0, name.lastIndexOf("/") + 1);

@@ -12,6 +12,7 @@ import { packsIn, readDirectory, wordOf } from "../core/newest_version.ts";
 import type { Datastore } from "../datastores/datastore.ts";
 import { inParallel } from "../datastores/parallel.ts";
 import type { ArchivedKey } from "../scripts/raise.ts";
+import { byPrefix } from "./archive_walk.ts";
 import type { Bounds } from "./bounds.ts";
 
 /** The place that a rebuild has come to. */
@@ -156,15 +157,12 @@ async function* ownSteps(walk: Walk, names: string[], { page }: Position): Async
 }
 
 async function groupsOf(names: string[]): Promise<Group[]> {
-  const all = new Map<string, string[]>();
-  for (const name of names) {
-    const end = name.lastIndexOf("/") + 1;
-    const prefix = name.slice(0, end);
-    if (all.has(prefix)) all.get(prefix)!.push(name.slice(end));
-    else all.set(prefix, [name.slice(end)]);
-  }
   return await Promise.all(
-    [...all].map(async ([prefix, versions]) => ({ prefix, versions, key: await keyOfObject(prefix) })),
+    [...byPrefix(names)].map(async ([prefix, group]) => ({
+      prefix,
+      versions: group.map((name) => name.slice(prefix.length)),
+      key: await keyOfObject(prefix),
+    })),
   );
 }
 
