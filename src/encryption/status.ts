@@ -12,7 +12,6 @@ import { type KeyError, type KeyErrors, keyErrors } from "../operations/key_erro
 import { ownedIndex } from "../operations/owned_index.ts";
 import { untilBound } from "../operations/until_bound.ts";
 import { readCursor, writeCursor } from "../scripts/cursor.ts";
-import { readIndex } from "../scripts/read_index.ts";
 import type { TundraStore } from "../store_interface.ts";
 import { encryptionOf, isOwnObject, noUnit, ownIds, packUnits, type UnitId } from "./units.ts";
 
@@ -90,9 +89,10 @@ async function statusWith(context: Context, options: OperationOptions): Promise<
   const errors = keyErrors();
   let begun = false;
   const done = await untilBound(bounds, async () => {
-    if (await ownedIndex(bounds) === undefined) return true; // a new store
+    const owned = await ownedIndex(bounds);
+    if (owned === undefined) return true; // a new store
     const { ids, ...rest } = JSON.parse(await readCursor(context, CURSOR, bounds.call) ?? "{}") as Partial<Counts>;
-    const { nowUs } = await readIndex(context.index, [], bounds.call);
+    const nowUs = 1_000 * owned.nowMs;
     const { current: of, sinceUs = 0 } = rest;
     if (of === current && nowUs < sinceUs + 1_000 * COUNT_MS) {
       Object.assign(counts, rest);

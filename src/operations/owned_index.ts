@@ -11,6 +11,8 @@ import type { Bounds } from "./bounds.ts";
 /** The index as an operation finds it. */
 export interface OwnedIndex {
   id: string;
+  /** Redis' time, ms since 1970. */
+  nowMs: number;
   /** The states of the keys that were asked for. */
   states: KeyState[];
 }
@@ -24,12 +26,12 @@ export interface OwnedIndex {
  */
 export async function ownedIndex(bounds: Bounds, keys: string[] = []): Promise<OwnedIndex | undefined> {
   const { context, call } = bounds;
-  let { id, states } = await readState(context.index, keys, call);
-  if (await checkIdentity(context, id, call)) ({ id, states } = await readState(context.index, keys, call));
-  await checkIdentity(context, id, call);
-  if (!isConfirmed(id)) return undefined;
-  await checkArchive(bounds, id);
-  return { id, states };
+  let found = await readState(context.index, keys, call);
+  if (await checkIdentity(context, found.id, call)) found = await readState(context.index, keys, call);
+  await checkIdentity(context, found.id, call);
+  if (!isConfirmed(found.id)) return undefined;
+  await checkArchive(bounds, found.id);
+  return found;
 }
 
 /** Throws unless the archive names this confirmed id as its owner: `LOST`. Cost: the owner object. */
