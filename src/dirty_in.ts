@@ -83,7 +83,8 @@ export function noteUnmarked(
 
 /** The error of a mark that Redis refused after it had carried out what is to be marked: that must not be repeated. */
 function unmarkedError({ code, message }: TundraError): TundraError {
-  const must = 'What was to be marked took effect: do not repeat it; call dirty(), with missing: "del" if it removed';
+  const must =
+    'What was to be marked took effect: do not repeat it; call dirty(), with missing: "del" if it removed keys';
   return new TundraError(code, `${message}. ${must}`, { retryable: false });
 }
 
