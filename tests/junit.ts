@@ -9,6 +9,8 @@ export interface TestResult {
   /** The titles of its suites and its own, joined by " > ". */
   name: string;
   outcome: "passed" | "failed" | "skipped";
+  /** What its first failure says. */
+  why?: string;
 }
 
 const TAG = /<(\/?)(testsuite|testcase|failure|error|skipped)((?:\s+[\w:-]+="[^"]*")*)\s*(\/?)>/g;
@@ -38,7 +40,10 @@ export function parseJunit(xml: string): TestResult[] {
     } else if (current && !closing) {
       if (tag === "skipped") {
         if (current.outcome === "passed") current.outcome = "skipped";
-      } else current.outcome = "failed";
+      } else {
+        current.outcome = "failed";
+        current.why ??= attribute(attributes!, "message");
+      }
     }
   }
   return ownSuites === 0 ? withoutSuites(results) : results;

@@ -274,9 +274,12 @@ async function runFile(runtime: Runtime, file: string, report: string): Promise<
   if (failed.length > 0) {
     console.log(`\n---- ${runtime.name}: ${file}, exit status ${status}\n${output.trimEnd()}\n----`);
   }
-  for (const test of failed) console.log(`${runtime.name} FAILED ${file}: ${test.name}`);
-  for (const test of skipped) console.log(`${runtime.name} SKIPPED ${file}: ${test.name}`);
+  for (const test of [...failed, ...skipped]) console.log(verdict(runtime.name, file, test));
   return { runtime: runtime.name, file, tests, seconds };
+}
+
+function verdict(runtime: string, file: string, { outcome, name, why = "" }: TestResult): string {
+  return `${runtime} ${outcome.toUpperCase()} ${file}: ${name}\n${why}`.trimEnd();
 }
 
 function execute(
@@ -389,6 +392,10 @@ function report(): boolean {
   }
   const more = moreJobs > 0 ? ", and more while cores were idle" : "";
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s in all, ${jobs} files at a time${more}`);
+  // Once more, as whoever has only the end of a long log must find them there.
+  for (const { runtime, file, tests } of results) {
+    for (const test of tests) if (test.outcome !== "passed") console.log(verdict(runtime, file, test));
+  }
   const all = results.flatMap((result) => result.tests);
   const passed = all.filter((test) => test.outcome === "passed").length;
   console.log(`${passed} passed, ${all.length - passed} failed`);

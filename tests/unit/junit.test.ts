@@ -2,7 +2,8 @@ import { describe, it } from "node:test";
 import { assertEquals } from "@std/assert";
 import { parseJunit, type TestResult } from "../junit.ts";
 
-const all = (tests: TestResult[]): string[] => tests.map(({ name, outcome }) => `${outcome} ${name}`);
+const all = (tests: TestResult[]): string[] =>
+  tests.map(({ name, outcome, why }) => `${outcome} ${name}${why === undefined ? "" : `: ${why}`}`);
 
 describe("parseJunit counts tests, not suites", () => {
   it("in what Deno writes: the path in the name, suites as tests of their own", () => {
@@ -35,9 +36,9 @@ describe("parseJunit counts tests, not suites", () => {
     assertEquals(all(parseJunit(xml)), [
       "passed top",
       "skipped later",
-      "failed hook fails",
+      "failed hook fails: Uncaught Error: hook",
       "passed outer <&> > one",
-      "failed outer <&> > inner > deep",
+      "failed outer <&> > inner > deep: Uncaught AssertionError",
     ]);
   });
 
@@ -46,7 +47,7 @@ describe("parseJunit counts tests, not suites", () => {
       <testcase name="suite"><failure message="Uncaught Error: after">Error: after</failure></testcase>
       <testcase name="suite &gt; one"></testcase>
     </testsuite></testsuites>`;
-    assertEquals(all(parseJunit(xml)), ["failed suite", "passed suite > one"]);
+    assertEquals(all(parseJunit(xml)), ["failed suite: Uncaught Error: after", "passed suite > one"]);
   });
 
   it("in what Bun writes: nested suites, the file outermost", () => {
@@ -65,7 +66,7 @@ describe("parseJunit counts tests, not suites", () => {
   </testsuite>
 </testsuites>`;
     assertEquals(all(parseJunit(xml)), [
-      "failed outer > fails",
+      "failed outer > fails: not <equal>\nat",
       "passed outer > inner > deep",
       "passed top",
       "skipped later",
@@ -92,7 +93,7 @@ describe("parseJunit counts tests, not suites", () => {
 </testsuites>`;
     assertEquals(all(parseJunit(xml)), [
       "passed outer <&> > a > b",
-      "failed outer <&> > fails",
+      "failed outer <&> > fails: Values > differ",
       "passed top",
       "skipped later",
     ]);
