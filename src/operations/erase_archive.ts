@@ -33,7 +33,7 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
     state.sinceUs = run.clockUs;
   }
   return await forOwnVersions(run, state, async ({ versions, hidden }) => {
-    if (areHidden(run, hidden)) state.isHidden = true;
+    if (areHidden(run, hidden)) state.someStay = true;
     const some = versions.filter(({ ver }) => isOfKind(state, kind, ver, goneOf(ver) !== undefined));
     const later = versions.filter((each) => goneOf(each.ver) !== undefined && !some.includes(each));
     if (kind === "tombstones") await reportAhead(run, later);
@@ -41,6 +41,8 @@ export async function eraseOwn(run: EraseRun, state: EraseState, kind: Kind): Pr
       const part = some.slice(i, i + MOST_NAMES);
       const records = await recordsOf(run, part.map(({ key }) => key));
       const names = part.filter(({ key, ver }) => mayGo(run, key, ver, records)).map(({ name }) => name);
+      // Its record may let a tombstone of that key go by then.
+      if (kind === "values" && names.length < part.length) state.someStay = true;
       await remove(run, names, names.length);
     }
     return true;
@@ -131,7 +133,7 @@ async function chosenIn(run: EraseRun, pack: string): Promise<Listed[] | undefin
  * operation may have put one meanwhile. Notes where tombstones are.
  */
 export async function proveValues(run: EraseRun, state: EraseState): Promise<boolean> {
-  if (state.isHidden) return anew(state);
+  if (state.someStay) return anew(state);
   if (state.pack === "") {
     await noteErasure(run.context.index, run.bounds.call);
     state.tombstonePacks = [];

@@ -62,8 +62,8 @@ export interface EraseState {
   waiting: number;
   /** Packs up to this one are done; "" for none. */
   pack: string;
-  /** `true`: there are objects whose keys could not be told, among those that may be of the keys. */
-  isHidden: boolean;
+  /** `true`: values stay, as their keys were written meanwhile, or objects of which nothing tells if they are the keys'. */
+  someStay: boolean;
   /**
    * The time at which it began to erase values, microseconds, 0 if it has not: a later tombstone may stand above some that
    * it has not seen.
@@ -107,7 +107,7 @@ export function mayGoOn({ bounds, looked, maxKeys }: EraseRun, requests: number)
 
 /** Sends the erasure back to its beginning: something came meanwhile, or stayed. */
 export function anew(state: EraseState): false {
-  Object.assign(state, begin("removal"), { sinceUs: 0, isHidden: false });
+  Object.assign(state, begin("removal"), { sinceUs: 0, someStay: false });
   return false;
 }
 
@@ -116,7 +116,7 @@ export async function readEraseState(run: EraseRun): Promise<EraseState> {
   const fresh: EraseState = {
     ...begin("removal"),
     ...{
-      isHidden: false,
+      someStay: false,
       sinceUs: 0,
       tombstonePacks: undefined,
       provedUs: 0,

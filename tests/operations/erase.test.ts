@@ -238,6 +238,61 @@ describe("erase()", () => {
     assertEquals((await eraseAll({ match: "a:*" })).calls, 1);
   });
 
+  it("keeps tombstones above a value that stays as its key's newest removal was not archived when it looked", async () => {
+    await archived({ "a:1": "one" });
+    const value = [...archive.objects].at(-1)!;
+    let [name, state] = ["", { step: "" }];
+    while (state.step !== "values") {
+      await erase(store, { match: "a:*" }, { maxKeys: 1 });
+      [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as [string];
+      state = JSON.parse(String(await stack.raw("GET", name)));
+    }
+    await stack.raw("SET", name, JSON.stringify({ ...state, sinceUs: 0 }));
+    archive.objects.set(...value); // a request that arrives late
+    await stack.raw("SET", "a:1", "two");
+    await store.dirty({ overwrite: true }, "a:1");
+    const [claimed, goOn, purging, end] = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+    const { fetchKeys, listKeys, deleteKeys } = archive.datastore;
+    const late = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async fetchKeys(...args) {
+          claimed!.resolve();
+          await goOn!.promise;
+          return await fetchKeys(...args);
+        },
+        async deleteKeys(...args) {
+          purging!.resolve();
+          await end!.promise;
+          await deleteKeys!(...args);
+        },
+      },
+    }).tick();
+    await claimed!.promise;
+    await store.del("a:1");
+    const meanwhile = stack.store({
+      datastore: {
+        ...archive.datastore,
+        async listKeys(prefix, ...rest) {
+          if (prefix.includes("~packs")) { // its own values are erased, but for this one
+            goOn!.resolve();
+            await purging!.promise;
+          }
+          return await listKeys!(prefix, ...rest);
+        },
+      },
+    });
+    const { done, errors: [error] } = await erase(meanwhile, { match: "a:*" });
+    assertEquals([done, error?.code], [false, "CONFLICT"]);
+    const left = () => [...archive.objects.keys()].filter((each) => each.startsWith("default/a")).sort();
+    const [first, ...tombstones] = left();
+    assertEquals([first, tombstones.length > 0 && tombstones.every((each) => each.endsWith("d"))], [value[0], true]);
+    end!.resolve();
+    assertEquals((await late).claimed, 1);
+    await eraseAll({ match: "a:*" });
+    assertEquals(left(), []);
+  });
+
   it("of 6,000 listed keys gets on with each call of few requests, in whatever order they are listed", async () => {
     const keys = names(6_000);
     await archived({ "k:5999": "last" });
