@@ -24,7 +24,7 @@ import { names, tundraError, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { changesNothing, costOf } from "../support/operations.ts";
 import { oldArchive } from "../support/old_archive.ts";
-import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { isTombstone, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { HOUR_MS } from "../support/times.ts";
 
 /** Keys besides those of the person: `TUNDRA_KEYS=100000` was played too, which takes half a minute. */
@@ -286,7 +286,7 @@ describe("erase()", () => {
     assertEquals([done, error?.code], [false, "CONFLICT"]);
     const left = () => [...archive.objects.keys()].filter((each) => each.startsWith("default/a")).sort();
     const [first, ...tombstones] = left();
-    assertEquals([first, tombstones.length > 0 && tombstones.every((each) => each.endsWith("d"))], [value[0], true]);
+    assertEquals([first, tombstones.length > 0 && tombstones.every(isTombstone)], [value[0], true]);
     end!.resolve();
     assertEquals((await late).claimed, 1);
     await eraseAll({ match: "a:*" });
@@ -711,25 +711,25 @@ describe("erase()", () => {
   });
 
   it("has no error if another erasure deletes a pack while it reads it", async () => {
-    await archived({ a: "1", b: "2", c: "3" });
+    await archived({ alpha: "1", beta: "2", gamma: "3" });
     const { fetchRanges } = archive.datastore;
     let reads = 0;
     const racing = stack.store({
       datastore: {
         ...archive.datastore,
         async fetchRanges(...args) {
-          if (++reads === 3) assertEquals((await eraseAll(["b"])).failed, 0); // directories are read in two
+          if (++reads === 3) assertEquals((await eraseAll(["beta"])).failed, 0); // directories are read in two
           return await fetchRanges!(...args);
         },
       },
     });
-    const { errors } = await erase(racing, ["a"]);
+    const { errors } = await erase(racing, ["alpha"]);
     assert(reads > 3, `${reads} reads`);
-    assertEquals([errors, (await eraseAll(["a"])).failed], [[], 0]);
-    assertEquals(/\b[ab]\b/.test((await everyByte()).replace(/\d{16}-[0-9a-f]+/g, "")), false);
-    await store.evict("c");
-    await store.ensureKs("c");
-    assertEquals(await stack.get("c"), "3");
+    assertEquals([errors, (await eraseAll(["alpha"])).failed], [[], 0]);
+    assertEquals(/alpha|beta/.test(await everyByte()), false); // longer names: a byte of a time may be an "a"
+    await store.evict("gamma");
+    await store.ensureKs("gamma");
+    assertEquals(await stack.get("gamma"), "3");
   });
 
   describe("beside another operation that has read a value of the key, and puts it into a pack later", () => {
@@ -779,7 +779,7 @@ describe("erase()", () => {
           ...archive.datastore,
           async deleteKeys(names, options) {
             await archive.datastore.deleteKeys(names, options);
-            if (!names.some((name) => name.endsWith("d"))) return;
+            if (!names.some(isTombstone)) return;
             reach();
             await moved;
             throw new TundraError("UNAVAILABLE", "it dies");

@@ -14,7 +14,7 @@ import { storeOnModel } from "../model/redis/store.ts";
 import { names, withArchive } from "../support/fixtures.ts";
 import { withIndex } from "../support/index.ts";
 import { type OldArchive, oldArchive } from "../support/old_archive.ts";
-import { type NotedArchive, notedArchive } from "../support/packs.ts";
+import { isTombstone, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { HOUR_MS, HOUR_US } from "../support/times.ts";
 
 describe("an erasure, which deletes packs at once,", () => {
@@ -254,7 +254,7 @@ describe("an erasure, which deletes packs at once,", () => {
       },
       async deleteKeys(...args) {
         await deleteKeys(...args);
-        const [value, tombstone] = [false, true].map((is) => archive.own().some((name) => name.endsWith("d") === is));
+        const [value, tombstone] = [false, true].map((is) => archive.own().some((name) => isTombstone(name) === is));
         assert(!written || tombstone || !value, `${args[0]} went before ${archive.own()}`);
       },
     }));

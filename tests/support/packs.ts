@@ -126,3 +126,8 @@ export function blockOf(word: string): string {
   const { pack, offset } = placeOf(word);
   return pack === "" ? "" : `${pack}:${offset}`;
 }
+
+/** Tells if an object of a key's own is a tombstone; the version of a value may end with a "d", too. */
+export function isTombstone(name: string): boolean {
+  return /-[0-9a-f]{8}d$/.test(name);
+}
