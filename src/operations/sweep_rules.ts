@@ -136,7 +136,8 @@ export function judge(
   if (record !== null && namedUs > us) return goes("superseded", facts.supersededUs > us);
   if (record === null && facts.inferredUs > us) return kept("superseded");
   if (record === null && before(held.exp * 1000)) return goes("expired", isLast);
-  return goes("orphan", (record !== null || isLast) && us + keepOrphansUs <= times.nowUs);
+  // one that names nothing yet is of a key made anew: what was removed before may have been named until then
+  return goes("orphan", (namedUs > 0 || isLast) && us + keepOrphansUs <= times.nowUs);
 }
 
 /** Tells if the verdict may be another one once more is known of the key's other versions. */

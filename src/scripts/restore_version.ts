@@ -59,7 +59,7 @@ export type RevivalOutcome =
  *           4: what was removed on purpose is still deleted from the archive: the new version is newer than that
  *
  * The value is written before the record. Should the script end in between, it is a write that nobody has marked: of a
- * clean key the next eviction marks it, of an evicted key it is a conflict.
+ * clean key the next eviction marks it, of an evicted key it is a conflict, until it expires.
  */
 const RESTORE_VERSION = defineScript(
   "restore_version",

@@ -130,6 +130,19 @@ describe("sweep()", () => {
       }
     });
 
+    it("keeps a version of a key made anew if its removal came after a sweep had passed that place, a day ago", async () => {
+      const [other] = await old.pack(50, [{ key: "other" }]);
+      const [word] = await old.pack(60, [{ key: "k" }]);
+      await evicted({ other: other!, k: word! });
+      assertEquals((await sweep(store, { maxKeys: 1 })).done, false); // it has come to the pack of 60 days ago
+      await old.pack(1.25, [{ key: "k", gone: true }]); // Redis may go back to before that
+      await stack.raw("DEL", "tundra:default:rec:k");
+      await stack.raw("SET", "k", "anew");
+      await store.dirty("k");
+      const { keptFor } = await sweepAll();
+      assertEquals([keptFor.removed, archive.packs().length], [1, 3], JSON.stringify(keptFor));
+    });
+
     it("keeps objects whose names are not understood, and those of records of another layout", async () => {
       archive.objects.set("default/k/readme", new Uint8Array(1));
       archive.objects.set("default/%/1600000000000000-00000000", new Uint8Array(1));

@@ -139,6 +139,8 @@ export interface Oracle {
    * deleted.
    */
   undeleted(key: string): string[];
+  /** The versions of a key that the archive has ever held. */
+  everHeld(key: string): string[];
   /** Tells if this version of a key was removed on purpose. */
   isRemoved(key: string, ver: string): boolean;
   /** The time of the last version of a key that was removed on purpose, microseconds; 0 for none. */
@@ -609,8 +611,8 @@ export function makeOracle(
       }
       case "restore_version":
         restorationIsRight(command, ops, key, truth, before, now, was, is);
-        truth.right = [null];
-        truth.unmarked = is.rev === was.rev; // it died before its second write
+        truth.unmarked = is.rev === was.rev; // it died before its second write, and what it wrote may expire
+        truth.right = truth.unmarked ? [null, ...truth.right] : [null];
         truth.markedAt = time;
         break;
       case "remove":
@@ -1041,6 +1043,8 @@ export function makeOracle(
     record: (key) => read(redis.peek(recordName(key))?.value),
     outcome: (key) => outcomeOf(key, read(redis.peek(recordName(key))?.value)),
     isLost: (key) => isLost(key, read(redis.peek(recordName(key))?.value)),
+    everHeld: (key) =>
+      [...everPut.keys()].filter((each) => each.startsWith(`${key} `)).map((each) => each.split(" ")[1]!),
     undeleted(key) {
       const truth = truths.get(key)!;
       const { rev, ver, flag, exp } = read(truth.record);
