@@ -14,7 +14,7 @@ export interface Purge {
   upTo: string;
   /** `true`: the key has expired, and nothing of it is to stay. */
   expired?: boolean;
-  /** The version of a key that was removed and made anew; its tombstone was never archived. */
+  /** The version of a key that was removed and made anew, or went missing then; its tombstone was never archived. */
   anew?: string;
 }
 

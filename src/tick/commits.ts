@@ -91,7 +91,7 @@ function countCommitted(run: TickRun, lease: Lease, put: PutObject, outcome: Com
   const { key, ver, fp, old, gone, previous } = put;
   const isRemoved = outcome === "removed" || outcome === "expired";
   if (old !== "" && (outcome === "clean" || isRemoved)) {
-    run.purges.push({ key, upTo: old, ...(outcome === "clean" && { anew: ver }) });
+    run.purges.push({ key, upTo: old, ...(gone !== "removed" && { anew: ver }) });
     run.lease = lease;
   }
   if (outcome === "clean") report.frozen++;

@@ -74,9 +74,10 @@ async function purgeNamed(run: TickRun, { purge: keys, id, nowUs }: Claim): Prom
     const purges = keys.map((key, i): Purge => {
       const record = records[i];
       if (record === undefined) return { key, upTo: "" }; // of another version, and left to that: due again later
-      const { ver, flag } = record;
+      const { ver, flag, exp } = record;
       const upTo = purgeableUpTo(record, nowUs / 1000);
-      const anew = upTo !== "" && upTo !== ver && (flag === "r" || flag === "e") ? ver : undefined;
+      const saysSo = flag === "g" || (flag === "m" && exp > 0); // it was removed, or has expired
+      const anew = upTo !== "" && upTo !== ver && !saysSo ? ver : undefined;
       return { key, upTo, expired: upTo !== "" && upTo === ver, ...(anew && { anew }) };
     });
     await purge(run, purges, { id, nowUs });

@@ -160,6 +160,29 @@ describe("keys that expire by themselves, with packs", () => {
     assertEquals(await stack.get("k"), "anew");
   });
 
+  for (const later of [false, true]) {
+    it(`nor those that went missing again before a tick came: the marker is put ${later ? "by a later" : "by that"} tick`, async () => {
+      await archived(["k", "other"], "removed");
+      const [word] = [(await record("k"))!.ver];
+      await store.del("k");
+      await stack.raw("SET", "k", "anew");
+      await store.dirty("k");
+      await stack.raw("DEL", "k");
+      if (later) failing = "~packs";
+      assertEquals((await store.tick()).errors.map(({ code }) => code), ["MISSING", ...(later ? ["UNAVAILABLE"] : [])]);
+      assertEquals([(await record("k"))!.flag, archive.packs().length], ["m", later ? 1 : 2]);
+      if (later) {
+        failing = undefined;
+        await stack.raw("ZADD", KEYS.purge, 1, "k");
+        assertEquals((await store.tick()).errors, []);
+      }
+      const marker = archive.packs().at(-1)!;
+      const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+      assertEquals(records.map((each) => [each.key, each.prev, "gone" in each && each.gone]), [["k", word, true]]);
+      assertEquals([(await record("k"))!.old, await stack.members("purge")], ["", []]);
+    });
+  }
+
   it("that were removed and made anew before they expired: the marker's pack says that what was before is to go", async () => {
     await archived(["k", "other"], "removed");
     await store.del("k");
