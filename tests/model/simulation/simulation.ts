@@ -128,7 +128,7 @@ const MODES = [
 export type Mode = typeof MODES[number];
 
 export const START_US = 1_800_000_000_000_000;
-const MAX_STEPS = 8_000;
+const MAX_STEPS = 16_000;
 export const NATTEMPTS = 3;
 
 /** Sizes of packs: the default; so small that each value is a block, and some need several packs; none. */
