@@ -219,7 +219,8 @@ export async function thawFirst(
 
 /**
  * Finds a version and reads it. If it is absent it may have been moved meanwhile: it is searched for again as long as it
- * lies in places that were not tried before, unless those tried before are damaged.
+ * lies in places that were not tried before, unless those tried before are damaged. An older one that is found instead
+ * is not what was meant: the version was deleted meanwhile.
  */
 export async function readFound(
   bounds: Bounds,
@@ -228,9 +229,12 @@ export async function readFound(
   before: Pick<Kept, "words" | "error"> = { words: [] },
 ) {
   const tried = new Set(before.words);
+  let meant = "";
   for (;;) {
     const kept = await find();
     if (kept === undefined) return undefined;
+    if (kept.ver < meant) return { ver: meant, value: undefined, error: undefined };
+    meant = kept.ver;
     const value = await thawFirst(bounds, key, kept);
     const isFresh = kept.words.some((word) => !tried.has(word));
     if (value || kept.error || before.error || !isFresh) return { ver: kept.ver, value, error: kept.error };

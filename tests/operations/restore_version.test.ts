@@ -168,6 +168,20 @@ describe("restoreVersion", () => {
     }
   });
 
+  it("takes no older version for that of a time if that one is deleted meanwhile", async () => {
+    const noted = notedArchive((inner) => ({
+      fetchKeys(names, ...rest) {
+        for (const name of names) if (name.endsWith(`/${second}`)) noted.objects.delete(name);
+        return inner.fetchKeys(names, ...rest);
+      },
+    }));
+    let second: string | undefined;
+    const store = stack.store({ datastore: noted.datastore });
+    [, second] = await archive(store, ["1", "2", "3"]);
+    await changesNothing(stack, () => tundraError("NOT_FOUND", () => restoreVersion(store, "k", timeOf(second!))));
+    assertEquals(noted.own().length, 2);
+  });
+
   it("does not take a present version whose pack is moved meanwhile for lost", async () => {
     const noted = notedArchive();
     const plain = stack.store({ datastore: noted.datastore });
