@@ -14,6 +14,8 @@ export interface Purge {
   upTo: string;
   /** `true`: the key has expired, and nothing of it is to stay. */
   expired?: boolean;
+  /** `true`: a tick has found that it is gone, and put a tombstone of that. */
+  hasTombstone?: boolean;
   /** The version of a key that was removed and made anew, or went missing then; its tombstone was never archived. */
   anew?: string;
 }

@@ -6,7 +6,7 @@
  */
 import { placeOf } from "../archive/place.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
-import { countKeys, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
+import { countKeys, goneOf, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
@@ -76,9 +76,10 @@ async function purgeNamed(run: TickRun, { purge: keys, id, nowUs }: Claim): Prom
       if (record === undefined) return { key, upTo: "" }; // of another version, and left to that: due again later
       const { ver, flag, exp } = record;
       const upTo = purgeableUpTo(record, nowUs / 1000);
-      const saysSo = flag === "g" || (flag === "m" && exp > 0); // it was removed, or has expired
-      const anew = upTo !== "" && upTo !== ver && !saysSo ? ver : undefined;
-      return { key, upTo, expired: upTo !== "" && upTo === ver, ...(anew && { anew }) };
+      const hasTombstone = upTo !== ver && flag === "m"; // one that a tick inferred
+      const expired = upTo !== "" && (upTo === ver || (hasTombstone && exp > 0));
+      const anew = upTo !== "" && !expired && flag !== "g" ? ver : undefined;
+      return { key, upTo, expired, hasTombstone, ...(anew && { anew }) };
     });
     await purge(run, purges, { id, nowUs });
   } catch (thrown) {
@@ -121,7 +122,7 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
       }
     }));
     let done = listed.filter((one) => one !== undefined);
-    const marked = done.filter(({ each, names }) => (each.expired && names.length > 0) || each.anew !== undefined);
+    const marked = done.filter(needsMarker);
     if (claim && marked.length > 0) {
       const left = new Set<Marked>();
       const leaveOut = (some: Marked[], thrown: unknown) => {
@@ -152,6 +153,12 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
   } finally {
     release();
   }
+}
+
+/** Tells if a marker must be put before the objects are deleted: see markers.ts. */
+function needsMarker({ each: { expired, hasTombstone, anew }, names }: Marked): boolean {
+  const isRemoval = (name: string) => goneOf(name.slice(name.lastIndexOf("/") + 1)) === true;
+  return anew !== undefined || (expired === true && names.some((name) => !hasTombstone || isRemoval(name)));
 }
 
 /** Reports keys whose objects could not be deleted, each time; a later tick tries again. */

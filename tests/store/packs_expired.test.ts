@@ -202,6 +202,37 @@ describe("keys that expire by themselves, with packs", () => {
     assertEquals(await searched(), []);
   });
 
+  it("that expire while a change is not archived get a marker only if what was removed before would be forgotten", async () => {
+    for (const removed of [true, false]) {
+      await stack.flush();
+      archive.objects.clear();
+      await archived(["k", "other"], "older");
+      if (removed) {
+        await store.del("k");
+        assertEquals((await store.tick()).errors, []);
+      }
+      const removal = archive.own().map((name) => name.split("/")[2]);
+      await archived(["k"], "for a while", 1_500);
+      const { exp, ver } = (await record("k"))!;
+      await store.dirty("k");
+      await until("it has expired", async () => await stack.nowMs() > exp);
+      assertEquals((await store.tick()).missing, 1);
+      assertEquals([(await record("k"))!.flag, (await record("k"))!.old, archive.own().length], [
+        "m",
+        ver,
+        removed ? 3 : 2,
+      ]);
+      await stack.editRecord("k", { exp: exp - 48 * HOUR_MS });
+      await stack.raw("ZADD", KEYS.purge, "XX", 1, "k");
+      assertEquals((await store.tick()).purged, 1);
+      assertEquals([archive.own().length, archive.packs().length], [1, removed ? 2 : 1]);
+      if (!removed) continue;
+      const marker = archive.packs().at(-1)!;
+      const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+      assertEquals(records.filter((each) => "gone" in each && each.gone === true).map((each) => each.ver), removal);
+    }
+  });
+
   it("many at once share one marker pack, whatever their versions", async () => {
     const keys = names(4);
     await archived([...keys, "other"], "older, for ever");

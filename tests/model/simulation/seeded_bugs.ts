@@ -342,7 +342,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     play: "sweeps",
     met: 69,
     where: "src/tick/purge.ts",
-    patches: [[" || each.anew !== undefined);", ");"]],
+    patches: [["return anew !== undefined || (expired", "return (expired"]],
   },
   {
     name: "a key that was removed, made anew and lost before a tick came leaves no marker",
@@ -353,6 +353,19 @@ export const SEEDED_BUGS: SeededBug[] = [
     ].join(""),
     where: "src/tick/commits.ts",
     patches: [['gone !== "removed" && { anew: ver }', 'outcome === "clean" && { anew: ver }']],
+  },
+  {
+    name: "what expired while a change was not archived forgets what was removed before",
+    play: "sweeps",
+    schedule: [
+      "3.0.1*3.0*2.2.0*2.542.960.0*3.4.690.0*15.1.2.0.1*3.0*3.737.7.0*6.920.0*4.2.0*4.1.955.6.0*16.978.0*12.1.2",
+      ".0*18.34.977.3.957.0*16.452.903.0*47.999.835.859.0*55.650.0*5.423.903.1.0*18.2.0*5.806.4.823.980.1*2.2*2",
+      ".0.41.0*4.770.1.0*2.609.936.2.3.0*2.798.1.0*4.728.2.0*6.932.1.0*40.803.1.0*48.47.854.0*18.823.1.0*2.847.",
+      "796.0*6.996.0*39.983.1.0*73.949.0*6.3.725.920.0*9.376.974.2.593.0*4.393.2.0*4.1*2.0*7.752.0*2.995.562.96",
+      "4.0*3.2*2.0*32.2*2.44.2.0*2.2*2.0*254.966.3",
+    ].join(""),
+    where: "src/tick/purge.ts",
+    patches: [["!hasTombstone || isRemoval(name)", "!hasTombstone"]],
   },
   {
     name: "an expired key's marker forgets what was removed before",
@@ -611,7 +624,7 @@ export const SEEDED_BUGS: SeededBug[] = [
     name: "an expired key leaves no marker",
     met: 82,
     where: "src/tick/purge.ts",
-    patches: [["(each.expired && names.length > 0) ||", "(each.expired && names.length < 0) ||"]],
+    patches: [["names.some((name) => !hasTombstone || isRemoval(name))", "false"]],
   },
   {
     name: "a search for lost records takes a packed tombstone for a value",
