@@ -182,7 +182,12 @@ async function startIn(
   };
   const signal = (name: NodeJS.Signals) => {
     if (!gateway) throw new Error(`Cannot send ${name} to radosgw as it must run: it doesn't`);
-    process.kill(gateway.process.pid!, name); // not the child's own kill(): on Deno that works only once
+    try {
+      process.kill(gateway.process.pid!, name); // not the child's own kill(): on Deno that works only once
+    } catch (error) {
+      // it may have ended by itself, seen once under chaos: whoever kills it starts it again
+      if (name !== "SIGKILL" || (error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   };
   const kill = async () => {
     if (!gateway) return;
