@@ -472,7 +472,11 @@ export function makeOracle(
     recordNow: string | undefined,
   ): void {
     if (recordBefore !== recordNow) fail("records are Tundra's", `a command changed the record of ${key}`);
-    if (before !== null && now === null) afterLoss(key, truth, read(recordBefore));
+    if (before !== null && now === null) {
+      afterLoss(key, truth, read(recordBefore));
+      // a reader that found it there may find nothing, and find it there again once it was written anew
+      for (const op of running) if (op.outcomes && op.keys[0] === key) op.outcomes.add(peekText(null));
+    }
     truth.unmarked = true;
   }
 
