@@ -143,6 +143,17 @@ describe("sweep()", () => {
       assertEquals([keptFor.removed, archive.packs().length], [1, 3], JSON.stringify(keptFor));
     });
 
+    it("takes a tombstone whose record has ended: if Redis goes back to that, the key is gone all the same", async () => {
+      const ver = await old.own(2.1, { key: "k", gone: true });
+      assertEquals((await sweepAll({ keepOrphansMs: 2 * DAY_MS })).deletedFor, { tombstone: 1 });
+      await tools.setRecords({ k: { ver, flag: "g" } });
+      await store.ensureKs("k");
+      assertEquals([await stack.exists("k"), (await store.tick()).errors, (await sweepAll()).errors], [0, [], []]);
+      await stack.raw("SET", "k", "anew");
+      await store.dirty("k");
+      assertEquals([(await store.tick()).frozen, left().length], [1, 1]);
+    });
+
     it("keeps objects whose names are not understood, and those of records of another layout", async () => {
       archive.objects.set("default/k/readme", new Uint8Array(1));
       archive.objects.set("default/%/1600000000000000-00000000", new Uint8Array(1));

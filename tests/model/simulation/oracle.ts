@@ -788,7 +788,9 @@ export function makeOracle(
     const isOutlived = newer.some((other) =>
       other.removal && nowUs - tombstoneUs(other) >= EXPIRED_US && newer.some((each) => each.ver > other.ver)
     );
-    if (ago(word) < EXPIRED_US && !isOver && !isOutlived) wrong("a record named it within 48 hours");
+    // a removed key's record that comes back says so without its tombstone, too
+    const isEnded = state === null && truth.record === undefined;
+    if (ago(word) < EXPIRED_US && !isOver && !isOutlived && !isEnded) wrong("a record named it within 48 hours");
     const record = read(truth.record);
     if (state === null) {
       if (older.length > 0) wrong("a tombstone with older versions");
