@@ -24,6 +24,8 @@ import type { SimulatedWorld } from "./scheduler.ts";
 export interface Process {
   readonly name: string;
   dead: boolean;
+  /** Told of each listing, as it is answered. */
+  onListing?: (prefix: string) => void;
   /** Its current operations. */
   readonly ops: Set<SimulatedOp>;
 }
@@ -461,9 +463,10 @@ export function makeNetwork(world: SimulatedWorld, redis: ModelRedis, oracle: Or
       hasKeys: (names, options) =>
         ask(process, options, `HEAD ${names}`, () => names.map((name) => oracle.archive.has(name)), "never"),
       listKeys: (prefix, _cursor, options) =>
-        ask(process, options, `LIST ${prefix}`, () => ({
-          names: [...oracle.archive.keys()].filter((name) => name.startsWith(prefix)).sort(),
-        }), "never"),
+        ask(process, options, `LIST ${prefix}`, () => {
+          process.onListing?.(prefix);
+          return { names: [...oracle.archive.keys()].filter((name) => name.startsWith(prefix)).sort() };
+        }, "never"),
     };
   }
 
