@@ -1133,7 +1133,9 @@ export function makeOracle(
         // what a request of a former tick has put late is newer still, and may have come in time
         const versions = versionsOf(archive, key).filter(({ ver }) => since > 0 && versionMicros(ver) >= since);
         const isQueued = record.rev !== 0 || record.flag !== "r"; // else it was written after its record was made
-        const hasEnded = truth.record === undefined && versions.every(({ state }) => state === null); // as of a removed key
+        // its record has ended, as that of a key that was removed or has expired
+        const isOver = ({ state }: ArchiveEntry) => state === null || (state.exp > 0 && expired(state.exp));
+        const hasEnded = truth.record === undefined && versions.every(isOver);
         if (truth.held !== null && since > 0 && !isQueued && !hasEnded) fail("R10 what is in Redis is queued", key);
         truth.right = record.rev !== 0 || versions.length === 0 ? [null] : versions.map(({ state }) => state);
         standing(key, truth);
