@@ -251,7 +251,12 @@ describe("erase()", () => {
     archive.objects.set(...value); // a request that arrives late
     await stack.raw("SET", "a:1", "two");
     await store.dirty({ overwrite: true }, "a:1");
-    const [claimed, goOn, purging, end] = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+    const gate = () => {
+      let resolve = () => {};
+      const promise = new Promise<void>((open) => resolve = open);
+      return { promise, resolve: () => resolve() };
+    };
+    const [claimed, goOn, purging, end] = Array.from({ length: 4 }, gate);
     const { fetchKeys, listKeys, deleteKeys } = archive.datastore;
     const late = stack.store({
       datastore: {
