@@ -261,6 +261,11 @@ export function goneOf(ver: string): true | "inferred" | undefined {
   return mark === undefined ? undefined : mark === "d" || "inferred";
 }
 
+/** The version that an object's name ends with. */
+export function versionOfObject(name: string): string {
+  return name.slice(name.lastIndexOf("/") + 1);
+}
+
 /**
  * The version of a large value, whose object has segments: a ninth digit behind the nonce. So a record and a listing
  * tell that the object is not to be read as a whole.

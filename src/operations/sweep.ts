@@ -78,8 +78,7 @@ export interface SweepOptions extends OperationOptions {
  * Cost: 3 requests to Redis of 9 commands, and 4 to the archive; for each 1,000 objects of keys' own one to the archive
  * and one to Redis of 1 command; for each pack 2 and 1. If versions may go of which the records do not tell, the same
  * once more for all packs; where the archive has more than 100,000 removals, again for each 50,000 keys of those that
- * have other versions. A pack that is rewritten
- * takes a request for each MB, a PUT, and a command for each 1,000 keys.
+ * have other versions. A pack that is rewritten takes a request for each MB, a PUT, and a command for each 1,000 keys.
  *
  * @throws {TundraError} `LOST` if the index is gone, is a copy, or does not own the archive: then nothing is deleted;
  * `UNSUPPORTED` if the datastore cannot list or delete; `UNAVAILABLE`, `BAD_ARGUMENT`

@@ -5,7 +5,7 @@
  */
 import { seal, unseal } from "../archive/seal.ts";
 import { asTundraError, isNotFound, show, TundraError, type TundraErrorCode } from "../base/errors.ts";
-import { versionAfter, versionMicros } from "../base/keys.ts";
+import { versionAfter, versionMicros, versionOfObject } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import type { Directories } from "../core/newest_version.ts";
 import { readCursor } from "../scripts/cursor.ts";
@@ -237,7 +237,7 @@ export async function dropState(run: SweepRun, { object }: SweepState): Promise<
   await noteRun(context, CURSOR, undefined, runOf(run, true), bounds.closing);
   const { names } = await context.datastore.listKeys!(nameOf(run, ""), undefined, bounds.closing);
   const old = names.filter((name) => {
-    const ver = name.slice(name.lastIndexOf("/") + 1);
+    const ver = versionOfObject(name);
     return ver === object || (versionMicros(ver) > 0 && versionMicros(ver) + SAFE_US < times.nowUs);
   });
   if (old.length > 0) await context.datastore.deleteKeys!(old, bounds.closing);

@@ -11,7 +11,7 @@
 import { freezePack } from "../archive/pack.ts";
 import { placeOf } from "../archive/place.ts";
 import type { Tombstone } from "../archive/record.ts";
-import { goneOf, packName, packPrefix, versionAfter, versionMicros } from "../base/keys.ts";
+import { goneOf, packName, packPrefix, versionAfter, versionMicros, versionOfObject } from "../base/keys.ts";
 import type { Context } from "../core/context.ts";
 import type { Purge } from "../scripts/purged.ts";
 import type { TickRun } from "./run.ts";
@@ -95,10 +95,6 @@ function tombstonesOf({ each: { key, upTo, anew }, names }: Marked, id: string, 
   // a marker of a removal says all that the tombstones before it say
   const removals = anew === undefined ? names.map(versionOfObject).filter((each) => goneOf(each) === true) : [];
   return [marker, ...removals.map((ver): Tombstone => ({ ...head, ver, prev: "", gone: true }))];
-}
-
-function versionOfObject(name: string): string {
-  return name.slice(name.lastIndexOf("/") + 1);
 }
 
 /** Packs may be in the archive although this store makes none: made by another one, or by this one earlier. */

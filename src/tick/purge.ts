@@ -6,7 +6,7 @@
  */
 import { placeOf } from "../archive/place.ts";
 import { asTundraError, TundraError } from "../base/errors.ts";
-import { countKeys, goneOf, objectPrefix, showKeys, versionMicros } from "../base/keys.ts";
+import { countKeys, goneOf, objectPrefix, showKeys, versionMicros, versionOfObject } from "../base/keys.ts";
 import { monotonicMs } from "../base/platform.ts";
 import type { Context } from "../core/context.ts";
 import type { DatastoreCallOptions } from "../datastores/datastore.ts";
@@ -157,7 +157,7 @@ async function purge(run: TickRun, purges: Purge[], claim?: Pick<Claim, "id" | "
 
 /** Tells if a marker must be put before the objects are deleted: see markers.ts. */
 function needsMarker({ each: { expired, hasTombstone, anew }, names }: Marked): boolean {
-  const isRemoval = (name: string) => goneOf(name.slice(name.lastIndexOf("/") + 1)) === true;
+  const isRemoval = (name: string) => goneOf(versionOfObject(name)) === true;
   return anew !== undefined || (expired === true && names.some((name) => !hasTombstone || isRemoval(name)));
 }
 
