@@ -26,6 +26,7 @@ import { changesNothing, costOf } from "../support/operations.ts";
 import { oldArchive } from "../support/old_archive.ts";
 import { isTombstone, type NotedArchive, notedArchive } from "../support/packs.ts";
 import { HOUR_MS } from "../support/times.ts";
+import { gate } from "../support/waiting.ts";
 
 /** Keys besides those of the person: `TUNDRA_KEYS=100000` was played too, which takes half a minute. */
 const OTHERS = Number(process.env.TUNDRA_KEYS ?? (process.versions.deno ? 16_000 : 5_000));
@@ -81,6 +82,17 @@ describe("erase()", () => {
       for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += report[name];
       if (report.done) return { ...report, ...sums, calls };
     }
+  }
+
+  /** Erases keys of a pattern in calls of one key, until it is to erase values, but has no clock to tell them by. */
+  async function eraseUntilValues(match: string): Promise<void> {
+    let [name, state] = ["", { step: "" }];
+    while (state.step !== "values") {
+      await erase(store, { match }, { maxKeys: 1 });
+      [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as [string];
+      state = JSON.parse(String(await stack.raw("GET", name)));
+    }
+    await stack.raw("SET", name, JSON.stringify({ ...state, sinceUs: 0 }));
   }
 
   it(`leaves no byte of one person's 50 keys among ${OTHERS}, in packs and alone, and every other key comes back`, async () => {
@@ -228,60 +240,41 @@ describe("erase()", () => {
 
   it("ends though a call had no request left for the clock that its values go by", async () => {
     await archived({ "a:1": "one", "a:2": "two", b: "other" });
-    let [name, state] = ["", { step: "" }];
-    while (state.step !== "values") {
-      await erase(store, { match: "a:*" }, { maxKeys: 1 });
-      [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as [string];
-      state = JSON.parse(String(await stack.raw("GET", name)));
-    }
-    await stack.raw("SET", name, JSON.stringify({ ...state, sinceUs: 0 }));
+    await eraseUntilValues("a:*");
     assertEquals((await eraseAll({ match: "a:*" })).calls, 1);
   });
 
   it("keeps tombstones above a value that stays as its key's newest removal was not archived when it looked", async () => {
     await archived({ "a:1": "one" });
     const value = [...archive.objects].at(-1)!;
-    let [name, state] = ["", { step: "" }];
-    while (state.step !== "values") {
-      await erase(store, { match: "a:*" }, { maxKeys: 1 });
-      [name] = await stack.raw("KEYS", "tundra:default:cursor:erase*") as [string];
-      state = JSON.parse(String(await stack.raw("GET", name)));
-    }
-    await stack.raw("SET", name, JSON.stringify({ ...state, sinceUs: 0 }));
+    await eraseUntilValues("a:*");
     archive.objects.set(...value); // a request that arrives late
     await stack.raw("SET", "a:1", "two");
     await store.dirty({ overwrite: true }, "a:1");
-    const gate = () => {
-      let resolve = () => {};
-      const promise = new Promise<void>((open) => resolve = open);
-      return { promise, resolve: () => resolve() };
-    };
-    const [claimed, goOn, purging, end] = Array.from({ length: 4 }, gate);
+    const [reading, purging] = [gate(), gate()];
     const { fetchKeys, listKeys, deleteKeys } = archive.datastore;
     const late = stack.store({
       datastore: {
         ...archive.datastore,
         async fetchKeys(...args) {
-          claimed!.resolve();
-          await goOn!.promise;
+          await reading.wait();
           return await fetchKeys(...args);
         },
         async deleteKeys(...args) {
-          purging!.resolve();
-          await end!.promise;
+          await purging.wait();
           await deleteKeys!(...args);
         },
       },
     }).tick();
-    await claimed!.promise;
+    await reading.reached;
     await store.del("a:1");
     const meanwhile = stack.store({
       datastore: {
         ...archive.datastore,
         async listKeys(prefix, ...rest) {
           if (prefix.includes("~packs")) { // its own values are erased, but for this one
-            goOn!.resolve();
-            await purging!.promise;
+            reading.open();
+            await purging.reached;
           }
           return await listKeys!(prefix, ...rest);
         },
@@ -292,7 +285,7 @@ describe("erase()", () => {
     const left = () => [...archive.objects.keys()].filter((each) => each.startsWith("default/a")).sort();
     const [first, ...tombstones] = left();
     assertEquals([first, tombstones.length > 0 && tombstones.every(isTombstone)], [value[0], true]);
-    end!.resolve();
+    purging.open();
     assertEquals((await late).claimed, 1);
     await eraseAll({ match: "a:*" });
     assertEquals(left(), []);

@@ -63,6 +63,12 @@ describe("keys that expire by themselves, with packs", () => {
 
   const record = (key: string) => stack.record(key);
 
+  /** What the youngest pack holds. */
+  async function youngestRecords() {
+    const pack = archive.packs().at(-1)!;
+    return await recordsOfPack(archive.objects.get(pack)!, pack);
+  }
+
   it("in a pack alone: their records and places go, the pack stays, and nothing more is written", async () => {
     const keys = names(5);
     await archived(["living"], "value");
@@ -150,8 +156,7 @@ describe("keys that expire by themselves, with packs", () => {
     const [word] = [(await record("k"))!.ver];
     await store.del("k");
     await archived(["k"], "anew");
-    const marker = archive.packs().at(-1)!;
-    const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+    const records = await youngestRecords();
     assertEquals(records.map((each) => [each.key, each.prev, "gone" in each && each.gone]), [["k", word, true]]);
     assertEquals(versionMicros(records[0]!.ver), versionMicros(word) + 1);
     assertEquals([(await record("k"))!.old, await stack.members("purge")], ["", []]);
@@ -176,8 +181,7 @@ describe("keys that expire by themselves, with packs", () => {
         await stack.raw("ZADD", KEYS.purge, 1, "k");
         assertEquals((await store.tick()).errors, []);
       }
-      const marker = archive.packs().at(-1)!;
-      const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+      const records = await youngestRecords();
       assertEquals(records.map((each) => [each.key, each.prev, "gone" in each && each.gone]), [["k", word, true]]);
       assertEquals([(await record("k"))!.old, await stack.members("purge")], ["", []]);
     });
@@ -192,8 +196,7 @@ describe("keys that expire by themselves, with packs", () => {
     const [word] = await twoDaysLater(["k"]);
     assertEquals((await store.tick()).purged, 1);
     assertEquals(archive.own(), []);
-    const marker = archive.packs().at(-1)!;
-    const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+    const records = await youngestRecords();
     assertEquals(
       records.map((each) => [each.key, each.prev, "gone" in each && each.gone]),
       [["k", word, "inferred"], ["k", "", true]],
@@ -227,8 +230,7 @@ describe("keys that expire by themselves, with packs", () => {
       assertEquals((await store.tick()).purged, 1);
       assertEquals([archive.own().length, archive.packs().length], [1, removed ? 2 : 1]);
       if (!removed) continue;
-      const marker = archive.packs().at(-1)!;
-      const records = await recordsOfPack(archive.objects.get(marker)!, marker);
+      const records = await youngestRecords();
       assertEquals(records.filter((each) => "gone" in each && each.gone === true).map((each) => each.ver), removal);
     }
   });

@@ -163,8 +163,9 @@ export async function restoreAsOf({ oracle, subject }: Sandbox, bench: Simulated
   if (all.length === 0) return;
   const us = versionMicros(choices.pick(all).ver) + choices.pick([0, 1_000, MINUTE_US]);
   const at = new Date(Math.floor(Math.min(us, world.redisUs()) / 1000));
+  const isBefore = (ver: string) => versionMicros(ver) <= 1000 * at.getTime() + 999;
   const newest = () => {
-    const before = versionsOf(oracle.archive, key).filter(({ ver }) => versionMicros(ver) <= 1000 * at.getTime() + 999);
+    const before = versionsOf(oracle.archive, key).filter(({ ver }) => isBefore(ver));
     const lastUs = Math.max(0, ...before.map(({ ver }) => versionMicros(ver)));
     return before.filter(({ ver }) => versionMicros(ver) === lastUs).map(({ ver }) => ver);
   };
@@ -174,10 +175,7 @@ export async function restoreAsOf({ oracle, subject }: Sandbox, bench: Simulated
     if (prefix === `default/${key}/`) listed ??= newest(); // a later listing is one that knows more
   };
   // a version that was deleted on purpose is still told of by the one after it: none of before is that time's
-  const isTold = () =>
-    oracle.everHeld(key).some((ver) =>
-      versionMicros(ver) <= 1000 * at.getTime() + 999 && newest().every((other) => other < ver)
-    );
+  const isTold = () => oracle.everHeld(key).some((ver) => isBefore(ver) && newest().every((other) => other < ver));
   const act = () =>
     subject.restoreVersion(store, key, at, { expired: choices.chance(500) }).catch((error: TundraError) => {
       const isThere = newest().length > 0 && newest().join() === earlier.join() && !isTold();

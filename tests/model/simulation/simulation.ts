@@ -715,7 +715,7 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   const lost = box.keys.filter((key) => isUnknownButArchived(box, key));
   await expectLost(box, looking, lost);
   // Of a key in two places a tick looks at both, and at eight in all, drawn by lot: it may draw those that have gone.
-  const archived = new Set([...oracle.archive.values()].flatMap(({ entries }) => entries.map(({ key }) => key)));
+  const archived = archivedKeys(oracle);
   const without = [...archived].filter((key) => redis.peek(`tundra:default:rec:${key}`) === undefined);
   const searches = 2 * without.length > 8 ? MOST_SEARCHES : 1;
   for (let ticks = 1; !await noticesLoss(box, looking, byHand); ticks++) {
@@ -723,11 +723,16 @@ async function noticeLosses(box: Sandbox): Promise<void> {
   }
 }
 
+/** Keys of which the archive holds something. */
+function archivedKeys({ archive }: Oracle): Set<string> {
+  return new Set([...archive.values()].flatMap(({ entries }) => entries.map(({ key }) => key)));
+}
+
 /** A tick two hours later: tells if it reports what it must, and nothing else; `false` if it misses a loss alone. */
 async function noticesLoss(box: Sandbox, looking: SimulatedBench, byHand: boolean): Promise<boolean> {
   const { oracle } = box;
   pass(box, 2 * HOUR_US);
-  const archived = new Set([...oracle.archive.values()].flatMap(({ entries }) => entries.map(({ key }) => key)));
+  const archived = archivedKeys(oracle);
   const stillLost = [...archived].filter((key) => isUnknownButArchived(box, key));
   const expected = (found: string[]) => {
     const may = stillLost.length > 0 || [...archived].some((key) => seemsLost(box, key));
